@@ -1,0 +1,105 @@
+"""An authorizer that keeps identities in a dictionary."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable
+
+from .attempts import AttemptTable
+from .authorizer import Authorizer, IdentityExists, UnknownIdentity, UnknownKey, checked_iterations
+from .identity import Identity, checked_key
+from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, fake_verifier
+
+__all__ = ["MemoryAuthorizer"]
+
+
+class MemoryAuthorizer(Authorizer):
+    """Keeps identities in memory, for as long as it lives.
+
+    Except for those that make a verifier (``create``, ``set_password``) its methods never suspend, so that
+    one event loop sees each of them as one step.
+
+    Args:
+        identities: to begin with; copied.
+        iterations: PBKDF2 rounds of the verifiers that are made here.
+        attempts: see :class:`Authorizer`.
+
+    Raises:
+        IdentityExists: two of ``identities`` have the same name.
+        TypeError, ValueError: ``iterations`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        identities: Iterable[Identity] = (),
+        *,
+        iterations: int = DEFAULT_ITERATIONS,
+        attempts: AttemptTable | None = None,
+    ) -> None:
+        super().__init__(attempts=attempts)
+        self._iterations = checked_iterations(iterations)
+        self._fake_key = secrets.token_bytes(32)
+        self._identities: dict[str, Identity] = {}
+        for identity in identities:
+            self._add(identity)
+
+    async def get_identity(self, name: str) -> Identity | None:
+        found = self._identities.get(name)
+        return None if found is None else found.copy()
+
+    async def add_identity(self, identity: Identity) -> None:
+        self._add(identity)
+
+    async def remove_identity(self, name: str) -> None:
+        self._known(name)
+        del self._identities[name]
+
+    async def set_secrets(
+        self, name: str, verifier: ScramVerifier | None, legacy_digest: LegacyDigest | None = None
+    ) -> None:
+        identity = self._known(name)
+        identity.verifier = verifier
+        identity.legacy_digest = legacy_digest
+
+    async def set_disabled(self, name: str, disabled: bool) -> None:
+        self._known(name).disabled = disabled
+
+    async def grant(self, name: str, service: str, perspective: str | None = None) -> None:
+        checked_key(service, name if perspective is None else perspective)
+        self._known(name).add_key(service, perspective)
+
+    async def revoke(self, name: str, service: str, perspective: str | None = None) -> None:
+        key = checked_key(service, name if perspective is None else perspective)
+        identity = self._known(name)
+        try:
+            identity.remove_key(*key)
+        except KeyError:
+            raise UnknownKey(f"identity {name!a} has no key to {key!a}") from None
+
+    async def list(self) -> AsyncIterator[Identity]:
+        for name in sorted(self._identities):
+            identity = self._identities.get(name)
+            if identity is not None:  # removed since we began
+                yield identity.copy()
+
+    async def iterations(self) -> int:
+        return self._iterations
+
+    async def fake_verifier(self, name: str) -> ScramVerifier:
+        return fake_verifier(self._fake_key, name, iterations=self._iterations)
+
+    async def close(self) -> None:
+        """Nothing to let go of; the identities stay."""
+
+    def _add(self, identity: Identity) -> None:
+        if not isinstance(identity, Identity):
+            raise TypeError(f"an authorizer keeps Identity objects, not {type(identity).__name__}")
+        if identity.name in self._identities:
+            raise IdentityExists(f"there is an identity {identity.name!a} already")
+        self._identities[identity.name] = identity.copy()
+
+    def _known(self, name: str) -> Identity:
+        try:
+            return self._identities[name]
+        except KeyError:
+            raise UnknownIdentity(f"there is no identity {name!a}") from None

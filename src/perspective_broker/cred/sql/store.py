@@ -1,0 +1,412 @@
+"""Identities in a database: connections, transactions, statements, and errors with a type.
+
+Everything here is called by :class:`~perspective_broker.cred.sql.SQLAuthorizer`, which has checked the
+arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ..authorizer import IdentityExists, StoreBusy, StoreError, StoreFull, UnknownIdentity, UnknownKey
+from ..identity import Identity
+from ..verifiers import LegacyDigest, ScramVerifier
+from . import schema
+
+__all__ = ["Store"]
+
+#: The async driver behind each plain name.
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+#: Identities read at once while listing: a transaction of a few milliseconds.
+_PAGE = 500
+
+#: An answer that takes longer than a login may (Limits.handshake_seconds, 10 s) is no use to anyone; three
+#: times that leaves room for maintenance.
+_COMMAND_TIMEOUT = 30.0
+
+_WRITES = "pb_writes"
+
+# Primary result codes of SQLite.
+_SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
+_SQLITE_FULL = frozenset({13})
+# PostgreSQL: deadlock, serialization failure, lock not available, too many connections, shutting down or
+# starting.
+_POSTGRES_BUSY = frozenset({"40P01", "40001", "55P03", "53300", "57P01", "57P02", "57P03"})
+_POSTGRES_FULL = frozenset({"53100"})
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = sa.make_url(url)
+    except (exc.ArgumentError, ValueError):
+        # Without the text: it may hold a password.
+        raise ValueError("the identity store's url is not one, such as sqlite:///identities.db") from None
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise ValueError(
+            f"identities are kept in sqlite:///... or postgresql://..., not in {parsed.drivername}"
+        )
+    parsed = parsed.set(drivername=driver)
+    if driver.startswith("sqlite"):
+        if parsed.database in (None, "", ":memory:"):
+            raise ValueError(
+                "a SQLite store is a file, as in sqlite:///identities.db; see also MemoryAuthorizer"
+            )
+    elif "sslmode" in parsed.query:
+        # libpq's word, which asyncpg takes as ssl=.
+        query = dict(parsed.query)
+        query["ssl"] = query.pop("sslmode")
+        parsed = parsed.set(query=query)
+    return parsed
+
+
+class Store:
+    """A database with identities.
+
+    Args:
+        url: see :class:`SQLAuthorizer`.
+        iterations: the setting to write on opening; None leaves it alone.
+        busy_timeout: seconds.
+
+    Raises:
+        ValueError: the url is not one of ours.
+
+    Attributes:
+        label: the url without a password, for messages.
+        iterations, fake_key: the store's settings; known once it is open.
+    """
+
+    iterations: int
+    fake_key: bytes
+
+    def __init__(self, url: str, *, iterations: int | None, busy_timeout: float) -> None:
+        self._url = _parsed(url)
+        self._sqlite = self._url.drivername.startswith("sqlite")
+        self._wanted_iterations = iterations
+        self._busy_timeout = busy_timeout
+        self._engine: AsyncEngine | None = None
+        self._ready = False
+        self._opening = asyncio.Lock()
+        # SQLite lets one writer in at a time and makes the others poll; in this process they queue instead.
+        self._writing = asyncio.Lock()
+        plain = self._url.set(drivername="sqlite" if self._sqlite else "postgresql", query={})
+        self.label = plain.render_as_string(hide_password=True)
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date; does nothing when that was done.
+
+        Raises:
+            StoreError: it cannot be.
+        """
+        if self._ready:
+            return
+        async with self._opening:
+            if self._ready:
+                return
+            if self._engine is None:
+                self._engine = self._sqlite_engine() if self._sqlite else self._postgres_engine()
+            if self._sqlite:
+                await self._use_write_ahead_log()
+            async with self._reading() as connection:
+                current = await connection.run_sync(schema.schema_version) == len(schema.MIGRATIONS)
+            if not current:
+                async with self._transaction(migrating=True) as connection:
+                    await connection.run_sync(schema.migrate)
+            await self._read_settings()
+            self._ready = True
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._ready = False
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            with self._typed_errors():
+                await engine.dispose()
+
+    # ------------------------------------------------------------ identities
+
+    async def get(self, name: str) -> Identity | None:
+        """Return one identity, or None."""
+        found = await self._select(schema.identity.c.name == name)
+        return found[0] if found else None
+
+    async def page(self, after: str) -> Sequence[Identity]:
+        """Return the first identities whose names sort after ``after``; none at the end."""
+        names = (
+            sa.select(schema.identity.c.name)
+            .where(schema.identity.c.name > after)
+            .order_by(schema.identity.c.name)
+            .limit(_PAGE)
+        )
+        return await self._select(schema.identity.c.name.in_(names))
+
+    async def add(self, identity: Identity) -> None:
+        """Add an identity with its keys, or raise IdentityExists."""
+        row = {
+            "name": identity.name,
+            "verifier": identity.verifier,
+            "legacy_digest": identity.legacy_digest,
+            "disabled": identity.disabled,
+        }
+        keys = [
+            {"identity": identity.name, "service": service, "perspective": perspective}
+            for service, perspective in sorted(identity.keys)
+        ]
+        async with self._transaction() as connection:
+            added = await connection.execute(self._insert_if_absent(schema.identity), row)
+            if added.rowcount == 0:
+                raise IdentityExists(f"there is an identity {identity.name!a} already")
+            if keys:
+                await connection.execute(schema.key.insert(), keys)
+
+    async def remove(self, name: str) -> None:
+        """Remove an identity, or raise UnknownIdentity; its keys go with it (ON DELETE CASCADE)."""
+        await self._change(schema.identity.delete(), name)
+
+    async def set_secrets(
+        self, name: str, verifier: ScramVerifier | None, legacy_digest: LegacyDigest | None
+    ) -> None:
+        """Replace both secrets, or raise UnknownIdentity."""
+        await self._change(
+            schema.identity.update().values(verifier=verifier, legacy_digest=legacy_digest), name
+        )
+
+    async def set_disabled(self, name: str, disabled: bool) -> None:
+        """Set the flag, or raise UnknownIdentity."""
+        await self._change(schema.identity.update().values(disabled=disabled), name)
+
+    async def grant(self, name: str, service: str, perspective: str) -> None:
+        """Add a key, or raise UnknownIdentity."""
+        async with self._transaction() as connection:
+            await self._lock_identity(connection, name)
+            await connection.execute(
+                self._insert_if_absent(schema.key),
+                {"identity": name, "service": service, "perspective": perspective},
+            )
+
+    async def revoke(self, name: str, service: str, perspective: str) -> None:
+        """Remove a key, or raise UnknownIdentity or UnknownKey."""
+        columns = schema.key.c
+        async with self._transaction() as connection:
+            await self._lock_identity(connection, name)
+            removed = await connection.execute(
+                schema.key.delete().where(
+                    columns.identity == name, columns.service == service, columns.perspective == perspective
+                )
+            )
+            if removed.rowcount == 0:
+                raise UnknownKey(f"identity {name!a} has no key to {(service, perspective)!a}")
+
+    # ------------------------------------------------------------ statements
+
+    async def _select(self, condition: sa.ColumnElement[bool]) -> list[Identity]:
+        """Return the identities that fit, sorted by name. One statement, so a consistent picture."""
+        identity, key = schema.identity, schema.key
+        statement = (
+            sa.select(identity, key.c.service, key.c.perspective)
+            .select_from(identity.outerjoin(key, key.c.identity == identity.c.name))
+            .where(condition)
+            .order_by(identity.c.name)
+        )
+        async with self._reading() as connection:
+            try:
+                rows = (await connection.execute(statement)).all()
+            except ValueError:  # from the types of schema.py
+                raise StoreError(f"{self.label}: an identity's secrets are damaged") from None
+        found: list[Identity] = []
+        for name, verifier, digest, disabled, service, perspective in rows:
+            if not found or found[-1].name != name:
+                found.append(Identity(name, verifier=verifier, legacy_digest=digest, disabled=disabled))
+            if service is not None:
+                found[-1].add_key(service, perspective)
+        return found
+
+    async def _change(self, statement: sa.Update | sa.Delete, name: str) -> None:
+        async with self._transaction() as connection:
+            changed = await connection.execute(statement.where(schema.identity.c.name == name))
+            if changed.rowcount == 0:
+                raise UnknownIdentity(f"there is no identity {name!a}")
+
+    async def _lock_identity(self, connection: AsyncConnection, name: str) -> None:
+        """Keep the identity there until the transaction ends (SQLite locks writers out anyway)."""
+        statement = sa.select(schema.identity.c.name).where(schema.identity.c.name == name)
+        row = (await connection.execute(statement.with_for_update(read=True, key_share=True))).first()
+        if row is None:
+            raise UnknownIdentity(f"there is no identity {name!a}")
+
+    def _insert_if_absent(self, table: sa.Table) -> sa.Insert:
+        if self._sqlite:
+            return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    async def _read_settings(self) -> None:
+        table = schema.setting
+        if self._wanted_iterations is not None:
+            async with self._transaction() as connection:
+                await connection.execute(
+                    table.update()
+                    .where(table.c.name == "iterations")
+                    .values(value=str(self._wanted_iterations))
+                )
+        async with self._reading() as connection:
+            rows = (await connection.execute(sa.select(table.c.name, table.c.value))).all()
+        settings: dict[str, str] = {row.name: row.value for row in rows}
+        try:
+            self.iterations = int(settings["iterations"])
+            self.fake_key = bytes.fromhex(settings["fake_key"])
+        except (KeyError, ValueError):
+            raise StoreError(f"{self.label}: the store's settings are damaged") from None
+
+    # ------------------------------------------------------------ connections and transactions
+
+    def _sqlite_engine(self) -> AsyncEngine:
+        self._make_private_file()
+        engine = create_async_engine(
+            self._url,
+            hide_parameters=True,
+            connect_args={"timeout": self._busy_timeout},
+            pool_timeout=self._busy_timeout,
+        )
+
+        @sa.event.listens_for(engine.sync_engine, "connect")
+        def connected(connection: Any, record: Any) -> None:
+            # Python's sqlite3 begins transactions late, and not at all for a CREATE TABLE. We begin them
+            # ourselves.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+
+        @sa.event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Connection) -> None:
+            # A transaction that reads first and writes later may find that another wrote in between, and
+            # fails.
+            writes = connection.get_execution_options().get(_WRITES, False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    def _postgres_engine(self) -> AsyncEngine:
+        return create_async_engine(
+            self._url,
+            hide_parameters=True,
+            connect_args={"timeout": self._busy_timeout, "command_timeout": _COMMAND_TIMEOUT},
+            pool_timeout=self._busy_timeout,
+            pool_pre_ping=True,  # a restarted server costs nobody a login
+        )
+
+    def _make_private_file(self) -> None:
+        """Make the file readable for its owner only; what SQLite puts beside it gets the same mode."""
+        if self._url.query.get("uri"):
+            return  # the name is SQLite's to interpret
+        try:
+            os.close(os.open(str(self._url.database), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass  # its mode is its owner's decision
+        except OSError as error:
+            raise StoreError(f"{self.label}: {error.strerror}") from error
+
+    async def _use_write_ahead_log(self) -> None:
+        """Switch the file to write-ahead logging, in which readers and the writer do not wait for each other.
+
+        The file remembers. The switch needs the file for itself for a moment, and SQLite does not wait for
+        that: whoever starts at the same time may be in the way.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._busy_timeout
+        while True:
+            try:
+                with self._typed_errors():
+                    assert self._engine is not None
+                    async with self._engine.connect() as connection:
+                        # Past SQLAlchemy, which would begin a transaction first; within one it cannot be done.
+                        driver = (await connection.get_raw_connection()).driver_connection
+                        assert driver is not None
+                        await (await driver.execute("PRAGMA journal_mode=WAL")).close()
+                return
+            except StoreBusy:
+                if loop.time() >= give_up:
+                    raise
+                await asyncio.sleep(0.02)  # the switch takes about a millisecond
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with self._typed_errors():
+            async with self._connectable().connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, migrating: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One writing transaction: committed at the end, rolled back by an exception."""
+        if not self._sqlite:
+            with self._typed_errors():
+                async with self._connectable().begin() as connection:
+                    if not migrating:  # who starts while another migrates waits as long as that takes
+                        milliseconds = int(self._busy_timeout * 1000)
+                        await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
+                    yield connection
+            return
+        async with self._writing:
+            with self._typed_errors():
+                engine = self._connectable().execution_options(**{_WRITES: True})
+                async with engine.begin() as connection:
+                    yield connection
+
+    def _connectable(self) -> AsyncEngine:
+        if self._engine is None:
+            raise StoreError(f"{self.label} is closed")
+        return self._engine
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        """Turn what the database libraries raise into StoreError, without parameters."""
+        try:
+            yield
+        except exc.TimeoutError as error:
+            raise StoreBusy(f"{self.label}: no connection became free in {self._busy_timeout} s") from error
+        except exc.DBAPIError as error:
+            raise self._typed(error.orig or error) from error
+        except TimeoutError as error:
+            raise StoreBusy(f"{self.label}: the database did not answer in time") from error
+        except OSError as error:
+            raise StoreError(f"{self.label}: {error.strerror or error}") from error
+        except Exception as error:
+            # asyncpg's own errors come through bare while it connects.
+            if type(error).__module__.partition(".")[0] not in ("asyncpg", "aiosqlite", "sqlite3"):
+                raise
+            raise self._typed(error) from error
+
+    def _typed(self, error: BaseException) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", None)
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if code is not None:
+            primary = code & 0xFF  # extended result codes carry detail above it
+            if primary in _SQLITE_BUSY:
+                return StoreBusy(f"{self.label}: locked by another process for {self._busy_timeout} s")
+            if primary in _SQLITE_FULL:
+                return StoreFull(f"{self.label}: no room left")
+            return StoreError(f"{self.label}: {error}")
+        if state in _POSTGRES_BUSY:
+            return StoreBusy(f"{self.label}: busy ({state})")
+        if state in _POSTGRES_FULL:
+            return StoreFull(f"{self.label}: no room left")
+        return StoreError(
+            f"{self.label}: {type(error).__name__} ({state})" if state else f"{self.label}: {error}"
+        )
