@@ -1,0 +1,186 @@
+"""The exception tree: everything the library raises, and what an application raises through it.
+
+::
+
+    Exception
+    ├── Error                     raise it (or a subclass) in a method: the caller is told, nothing is wrong here
+    └── BrokerError               whatever the library itself has to report
+        ├── ProtocolError         the peer broke the protocol; the connection is closed (.code, .reason)
+        ├── ConnectionLost        the connection ended before the answer came (.code, .reason)
+        ├── DeadReferenceError    a reference, or its connection, was used after its end
+        ├── SerializationError    a value of ours cannot cross (.path names where it sits)
+        ├── LimitExceeded         our own side asked for more than a limit allows
+        ├── LoginFailed           the peer did not let us in (it never says which part was wrong)
+        ├── CallError             a call was refused before its method ran; told to the caller as itself
+        │   ├── NoSuchMethod      ... the object has no method of that name for its callers
+        │   ├── UnknownObject     ... nothing lives under that id (any more)
+        │   ├── BadArguments      ... what came is not an argument list
+        │   └── DecodeError       ... a value could not be rebuilt (an answer may fail with it as well)
+        │       └── InsecureJelly     ... because this connection's policy does not allow it
+        ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...)
+        └── UsageError            a call from a wrong thread, a wrong event loop, after a fork
+
+Nobody outside this module defines an exception class that the protocol knows by name.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadArguments",
+    "BrokerError",
+    "CallError",
+    "ConnectionLost",
+    "DeadReferenceError",
+    "DecodeError",
+    "Error",
+    "InsecureJelly",
+    "LimitExceeded",
+    "LoginFailed",
+    "NoSuchMethod",
+    "ProtocolError",
+    "RemoteError",
+    "SerializationError",
+    "UnknownObject",
+    "UsageError",
+    "qualified_name",
+]
+
+
+class Error(Exception):
+    """Raise this, or a subclass, in a remotely callable method to report an expected condition.
+
+    The caller gets the type's name and the text, nothing is logged above debug level. Any other exception
+    counts as a defect of the method: it is logged here with its traceback.
+    """
+
+
+class BrokerError(Exception):
+    """Base of everything that the library itself raises."""
+
+
+class ProtocolError(BrokerError):
+    """The peer broke the protocol. Fatal: the connection is closed with the same code and reason.
+
+    Attributes:
+        code: a short machine-readable word such as ``"bad-token"`` or ``"limit-depth"``.
+        reason: one line for a human; never contains what the peer sent.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class ConnectionLost(BrokerError, ConnectionError):
+    """The connection ended, so the answer will never come. Whether the method ran is unknown.
+
+    Attributes:
+        code: why, as a short word: ``"closed"``, ``"lost"``, ``"drained"``, or a :class:`ProtocolError` code.
+        reason: one line for a human.
+    """
+
+    def __init__(self, code: str = "lost", reason: str = "the connection was lost") -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class DeadReferenceError(BrokerError):
+    """A reference was used after it was released or after its connection had ended."""
+
+
+class SerializationError(BrokerError):
+    """A value of ours cannot cross this connection; nothing was sent.
+
+    Attributes:
+        path: where in the message the value sits, such as ``args[0]["jobs"][3]``; empty when unknown.
+        culprit: the part of the value that cannot cross, where that is known on our own side.
+    """
+
+    def __init__(self, message: str, path: str = "", *, culprit: object = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
+        self.path = path
+        self.culprit = culprit
+
+
+class LimitExceeded(BrokerError):
+    """Our own caller asked for more than a limit allows (see :class:`perspective_broker.Limits`)."""
+
+
+class LoginFailed(BrokerError):
+    """The login was refused. Deliberately silent about which part was wrong."""
+
+
+class CallError(BrokerError):
+    """A call was refused before its method ran. The caller receives the same class."""
+
+
+class NoSuchMethod(CallError):
+    """The object exists, but offers no method of that name to its callers."""
+
+
+class UnknownObject(CallError):
+    """No object lives under the id that was used: never given to this peer, or released."""
+
+
+class BadArguments(CallError):
+    """The argument list is not one: positional arguments are a tuple, keywords a dictionary with text keys."""
+
+
+class DecodeError(CallError):
+    """A value that arrived cannot be rebuilt. Costs the one call it belongs to, never the connection."""
+
+
+class InsecureJelly(DecodeError):
+    """A value of a type or class that this connection's policy does not allow."""
+
+
+class UsageError(BrokerError):
+    """The library was used from the wrong place: another thread, another event loop, a forked child."""
+
+
+class RemoteError(BrokerError):
+    """The remote method raised an exception that has no registered class here.
+
+    Attributes:
+        type: qualified name of the class there, such as ``"builtins.KeyError"``.
+        value: the exception's text.
+        traceback: the traceback's text when the peer sends it, else ``""``.
+        parents: qualified names of the class and its bases, most derived first.
+    """
+
+    def __init__(self, type: str, value: str, traceback: str = "", parents: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{type}: {value}" if value else type)
+        self.type = type
+        self.value = value
+        self.traceback = traceback
+        self.parents = parents or (type,)
+
+    def check(self, *kinds: str | type[BaseException]) -> str | type[BaseException] | None:
+        """Return the first of ``kinds`` that the remote exception is an instance of, or None.
+
+        Args:
+            kinds: exception classes, or their qualified names as text. A builtin may be named bare or with
+                ``builtins.``; Python 2 peers call that module ``exceptions``, which matches too.
+        """
+        parents = {_modern(name) for name in self.parents}
+        for kind in kinds:
+            name = kind if isinstance(kind, str) else qualified_name(kind)
+            if _modern(name) in parents:
+                return kind
+        return None
+
+
+def qualified_name(cls: type) -> str:
+    """Return ``module.QualName`` of ``cls``, the form in which type names cross the wire."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _modern(name: str) -> str:
+    """Spell the module of a builtin the way Python 3 does."""
+    for old in ("exceptions.", "__builtin__."):
+        if name.startswith(old):
+            return "builtins." + name[len(old) :]
+    return name if "." in name else "builtins." + name

@@ -1,0 +1,100 @@
+"""One frozen :class:`Limits`: how much a peer may ask of one connection, with a reason beside every default.
+
+Limits are judged by the receiver, per connection; nothing in them is negotiated. A connection that has not
+logged in yet lives under :meth:`Limits.before_login`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+__all__ = ["Limits"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+#: What stays as it is before login: times are not a resource the peer consumes, and a login needs whole words.
+_NOT_REDUCED = frozenset(
+    {
+        "depth",
+        "int_bits",
+        "method_name_bytes",
+        "logins",
+        "handshake_seconds",
+        "message_seconds",
+        "ping_seconds",
+        "pong_seconds",
+        "close_seconds",
+        "slow_consumer_seconds",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Receiver-side bounds of one connection. Sizes in bytes, times in seconds.
+
+    Attributes:
+        depth: nested lists in a message. 256 is deeper than any data met in practice, and leaves half of
+            Python's recursion limit of 1000 to the application.
+        message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings.
+        nodes: items in a message, counted when a container announces them. A node costs about 60 bytes of
+            memory, so a million keeps the worst message under 100 MB.
+        list_items: items in one list; the number every classic peer uses for its own bound.
+        string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
+        large_string_bytes: one string on pb7, where nothing but the message bounds it.
+        method_name_bytes: a method's name; names are written by programmers.
+        int_bits: size of an integer: 64 base-128 digits, what every classic peer can read.
+        calls_in_flight: unanswered calls, either way; further ones wait, see ``window_bytes``.
+        window_bytes: encoded size of calls that may be on their way unanswered before further ones wait in
+            their caller's memory. 1 MiB fills any local network; a receiver holds twice as much.
+        references_received: live references a peer may make us hold.
+        references_exported: live objects a peer may make us keep for it.
+        write_buffer_high: unsent bytes at which producers are asked to wait.
+        write_buffer_low: unsent bytes at which they may go on.
+        handshake_seconds: from connection to the end of the greeting.
+        message_seconds: from a message's first byte to its last, plus a second for every 16 KiB of it.
+        ping_seconds: silence after which a pb7 peer is asked whether it lives.
+        pong_seconds: silence after which it is then given up.
+        close_seconds: how long a close may take before the transport is aborted.
+        slow_consumer_seconds: how long a peer may leave a full write buffer unread.
+        logins: failed logins on one connection.
+    """
+
+    depth: int = 256
+    message_bytes: int = 16 * MIB
+    nodes: int = 1_000_000
+    list_items: int = 640 * KIB
+    string_bytes: int = 640 * KIB
+    large_string_bytes: int = 16 * MIB
+    method_name_bytes: int = 256
+    int_bits: int = 448
+    calls_in_flight: int = 1024
+    window_bytes: int = 1 * MIB
+    references_received: int = 10_000
+    references_exported: int = 100_000
+    write_buffer_high: int = 1 * MIB
+    write_buffer_low: int = 256 * KIB
+    handshake_seconds: float = 10.0
+    message_seconds: float = 30.0
+    ping_seconds: float = 20.0
+    pong_seconds: float = 20.0
+    close_seconds: float = 5.0
+    slow_consumer_seconds: float = 30.0
+    logins: int = 5
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"Limits.{field.name} must be positive, not {getattr(self, field.name)!r}")
+        if self.write_buffer_low > self.write_buffer_high:
+            raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")
+
+    def before_login(self) -> Limits:
+        """Return the limits of a peer that has not said who it is: a sixteenth of every quantity."""
+        reduced = {
+            field.name: max(1, getattr(self, field.name) // 16)
+            for field in fields(self)
+            if field.name not in _NOT_REDUCED
+        }
+        return replace(self, **reduced)

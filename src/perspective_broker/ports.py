@@ -1,0 +1,221 @@
+"""The seams: what dialects, sessions and drivers may ask of each other.
+
+``dialects`` and ``session`` are siblings that do not import each other; they meet here. Ownership contracts
+stand on these interfaces, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from .errors import SerializationError, UnknownObject
+from .limits import Limits
+
+__all__ = [
+    "Answerable",
+    "Dialect",
+    "Exporter",
+    "Host",
+    "Importer",
+    "NullPort",
+    "Receiver",
+]
+
+#: An object id on the wire: a number from the owner's table, or the name of an object that is always there.
+ObjectId = int | str
+
+
+class Exporter(Protocol):
+    """What an encoder may ask of the session, to turn objects into ids.
+
+    Every ``export`` and ``export_cache`` adds one count for the peer. The encoder that asked owns these
+    counts until its message is handed to the connection; if encoding fails, it gives each back with
+    ``retract``, in reverse order.
+    """
+
+    def export(self, obj: Any, perspective: Any) -> int:
+        """Give the peer a count on ``obj`` (as seen by ``perspective``) and return its id.
+
+        Raises:
+            SerializationError: too many objects are exported.
+        """
+
+    def retract(self, luid: int) -> None:
+        """Take back one count that ``export`` gave in a message that was never sent."""
+
+    def home_id(self, reference: Any) -> ObjectId:
+        """Return the peer's own id of a reference that is sent back to it.
+
+        Raises:
+            SerializationError: the reference belongs to another connection, or is dead.
+        """
+
+
+class Importer(Protocol):
+    """What a decoder may ask of the session, to turn ids into objects."""
+
+    def import_reference(self, luid: int, perspective: Any) -> Any:
+        """Return the reference to the peer's object ``luid``, counting one receipt.
+
+        Raises:
+            ProtocolError: the peer made us hold more references than the limits allow.
+        """
+
+    def local_object(self, luid: ObjectId) -> Any:
+        """Return our own object that the peer was given under ``luid``.
+
+        Raises:
+            UnknownObject: it was never given to this peer, or was released.
+        """
+
+
+class NullPort:
+    """Both ports of a value that is coded with no session: nothing can be exported or imported."""
+
+    def export(self, obj: Any, perspective: Any) -> int:
+        raise SerializationError(f"a {type(obj).__name__} needs a connection to cross")
+
+    def retract(self, luid: int) -> None:
+        raise AssertionError("nothing was exported")
+
+    def home_id(self, reference: Any) -> ObjectId:
+        raise SerializationError("a reference needs a connection to cross")
+
+    def import_reference(self, luid: int, perspective: Any) -> Any:
+        raise UnknownObject("a reference arrived, but there is no connection")
+
+    def local_object(self, luid: ObjectId) -> Any:
+        raise UnknownObject("an object id arrived, but there is no connection")
+
+
+class Receiver(Protocol):
+    """The operations a dialect decodes from the peer's bytes. Called by the dialect, in wire order.
+
+    ``arguments`` and ``payload`` are the dialect's own half-decoded values: only after the receiver has found
+    the object that is called does it know under which perspective they are to be decoded, and hands them back
+    to :meth:`Dialect.decode_arguments` or :meth:`Dialect.decode_value`.
+    """
+
+    def on_ready(self) -> None:
+        """The peer has shown that it speaks the dialect; calls may begin."""
+
+    def on_call(
+        self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any
+    ) -> None: ...
+
+    def on_answer(self, request: int, payload: Any) -> None: ...
+
+    def on_error(self, request: int, payload: Any) -> None: ...
+
+    def on_release(self, luid: ObjectId, count: int) -> None: ...
+
+    def on_complaint(self, text: str) -> None:
+        """The peer says that it did not understand something; it goes on."""
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes that the dialect has to say by itself (its greeting, a complaint)."""
+
+
+class Dialect(Protocol):
+    """How operations become bytes and back: one instance per connection, owned by its broker.
+
+    Decoding never raises anything but :class:`~perspective_broker.errors.ProtocolError`; encoding raises
+    :class:`~perspective_broker.errors.SerializationError` or whatever the application's own hooks raise, and
+    then has left nothing behind.
+    """
+
+    name: str
+
+    def open(self) -> None:
+        """Say what the dialect says first. Called once, before any data is received."""
+
+    def use_limits(self, limits: Limits) -> None:
+        """Judge what comes from now on by ``limits`` (before and after a login they differ)."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep bytes from the peer. Linear in their number, however they are chopped."""
+
+    def next_message(self) -> bool:
+        """Deliver one operation to the receiver; return False when more bytes are needed for the next.
+
+        Raises:
+            ProtocolError: the bytes are not this dialect; nothing more may be asked.
+        """
+
+    @property
+    def mid_message(self) -> int:
+        """Bytes received of a message that is not complete; 0 between messages."""
+
+    @property
+    def last_size(self) -> int:
+        """Encoded bytes of the message that :meth:`next_message` delivered last."""
+
+    def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return ``(args, kwargs)``; raises :class:`CallError`."""
+
+    def decode_value(self, payload: Any, perspective: Any) -> Any:
+        """Return the value of an answer; raises :class:`CallError`."""
+
+    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+        """Return (never raise) the exception that an error message stands for."""
+
+    def encode_call(
+        self,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> tuple[bytes, Sequence[int]]:
+        """Return the message, and the ids of the objects of ours that it counts."""
+
+    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes: ...
+
+    def encode_error(
+        self, request: int, error: BaseException, traceback: bool, perspective: Any
+    ) -> bytes: ...
+
+    def encode_release(self, luid: int, count: int) -> bytes: ...
+
+
+class Answerable(Protocol):
+    """Where the outcome of one call of ours goes. Exactly one of the two is called, once."""
+
+    def succeed(self, value: Any) -> None: ...
+
+    def fail(self, error: Exception) -> None: ...
+
+
+class Host(Protocol):
+    """What a broker asks of its driver: the half that knows an event loop. Never called after ``on_closed``."""
+
+    def invoke(self, call: Any, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Run a method of ours and report to ``broker.answer_call`` or ``broker.fail_call``, once.
+
+        Methods start in the order in which this is called. The call's ``handle`` is the driver's to use.
+        """
+
+    def cancel(self, call: Any) -> None:
+        """Stop a running method whose answer nobody waits for any more; nothing is reported for it."""
+
+    def make_reference(self, luid: ObjectId, perspective: Any) -> Any:
+        """Return a new reference (a :class:`~perspective_broker.flavors.Reference`) to the peer's object."""
+
+    def wake(self) -> None:
+        """There is something to send, or to do: ask for ``data_to_send`` soon. Called in the loop's thread."""
+
+    def wake_from_anywhere(self) -> None:
+        """The same, from whatever thread a finaliser runs in, in the middle of whatever it interrupted."""
+
+    def on_open(self) -> None:
+        """Calls may begin."""
+
+    def on_closed(self, cause: Any) -> None:
+        """The connection has ended; every call of ours has been told already."""
+
+
+#: A method ready to be called with the decoded arguments.
+Method = Callable[..., Any | Awaitable[Any]]
