@@ -1,0 +1,143 @@
+"""Referenceable: the object stays here, the peer gets a reference to it.
+
+:class:`Target` is what an export table keeps of an object: which methods a peer reaches, with which leading
+arguments, and under which perspective values cross. :class:`Reference` is the other end, the shape common to
+the references of all drivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..ports import ObjectId
+
+__all__ = ["AsReferenceable", "Exportable", "Reference", "Referenceable", "Root", "Target"]
+
+
+class Target:
+    """What calls to one exported object reach.
+
+    Attributes:
+        obj: what arrives at home when the peer sends its reference back.
+        holder: the object whose methods are called.
+        prefix: what the names of callable methods start with.
+        leading: arguments put before those of the caller (a view's perspective).
+        perspective: under which the arguments and the answer are coded; None outside of a perspective.
+    """
+
+    __slots__ = ("holder", "leading", "obj", "perspective", "prefix")
+
+    def __init__(
+        self, obj: Any, holder: Any, prefix: str, leading: tuple[Any, ...] = (), perspective: Any = None
+    ) -> None:
+        self.obj = obj
+        self.holder = holder
+        self.prefix = prefix
+        self.leading = leading
+        self.perspective = perspective
+
+
+class Exportable:
+    """Base of every flavor that crosses as a reference."""
+
+    def export_key(self, perspective: Any) -> Hashable:
+        """Return what makes two sendings of this object one object for the peer.
+
+        Unique among all objects alive; an integer is the object's own ``id``.
+        """
+        raise NotImplementedError
+
+    def export_target(self, perspective: Any) -> Target:
+        """Return what the peer's calls reach when this object is sent under ``perspective``."""
+        raise NotImplementedError
+
+
+class Referenceable(Exportable):
+    """An object whose ``remote_*`` methods can be called by whoever holds a reference to it.
+
+    Methods may be plain or ``async``. What they return, or raise, is the answer.
+    """
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return id(self)
+
+    def export_target(self, perspective: Any) -> Target:
+        return Target(self, self, "remote_")
+
+
+class Root(Referenceable):
+    """A referenceable to be served: what a peer reaches first, under the name ``root``."""
+
+    def root_object(self, connection: Any) -> Exportable:
+        """Return the root for one new connection; override to give every connection its own.
+
+        Args:
+            connection: the :class:`perspective_broker.Connection` that was just made.
+        """
+        return self
+
+
+class AsReferenceable(Exportable):
+    """A reference to any object, through methods that start with a prefix of one's own choice.
+
+    Args:
+        obj: the object that is called.
+        prefix: ``AsReferenceable(door, "knock")`` lets a peer call ``door.knock_loudly`` as ``loudly``.
+
+    Raises:
+        ValueError: the prefix is empty or no identifier, so it would open more than it names.
+    """
+
+    def __init__(self, obj: Any, prefix: str = "remote") -> None:
+        if not prefix.isidentifier() or prefix.startswith("_"):
+            raise ValueError(f"prefix must be a public identifier, not {prefix!r}")
+        self.obj = obj
+        self.prefix = prefix
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return (id(self.obj), self.prefix)
+
+    def export_target(self, perspective: Any) -> Target:
+        return Target(self, self.obj, self.prefix + "_")
+
+
+class Reference:
+    """An object that lives at the peer. Drivers subclass it with what calling means to them.
+
+    Two references are equal when they mean the same object of the same connection.
+
+    Attributes:
+        _session: the broker whose peer owns the object.
+        _luid: the owner's id of it.
+        _perspective: under which values sent through this reference are coded.
+        _receipts: how often the peer sent it; owed back as releases when the reference is dropped.
+    """
+
+    __slots__ = ("__weakref__", "_luid", "_perspective", "_receipts", "_session")
+
+    _session: Any
+    _luid: ObjectId
+    _perspective: Any
+    _receipts: int
+
+    def __init__(self, session: Any, luid: ObjectId, perspective: Any) -> None:
+        self._session = session
+        self._luid = luid
+        self._perspective = perspective
+        self._receipts = 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reference):
+            return NotImplemented
+        return self._session is other._session and self._luid == other._luid
+
+    def __hash__(self) -> int:
+        return hash((id(self._session), self._luid))
+
+    def __del__(self) -> None:
+        # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
+        session = getattr(self, "_session", None)
+        if session is not None and self._receipts:
+            session.enqueue_release(self._luid, self._perspective, self._receipts)

@@ -1,0 +1,142 @@
+"""Registry: which class a type tag that arrives is built from. A value handed to ``serve`` and ``connect``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ..errors import (
+    BadArguments,
+    DecodeError,
+    InsecureJelly,
+    LimitExceeded,
+    NoSuchMethod,
+    SerializationError,
+    UnknownObject,
+    qualified_name,
+)
+from .copyable import RemoteCopy
+
+__all__ = ["Registry", "copier_for", "default_registry"]
+
+_Class = TypeVar("_Class", bound=type)
+
+#: Conditions of the library that a peer may report: they arrive as themselves.
+_OWN_ERRORS: tuple[type[Exception], ...] = (
+    BadArguments,
+    DecodeError,
+    InsecureJelly,
+    LimitExceeded,
+    NoSuchMethod,
+    SerializationError,
+    UnknownObject,
+)
+
+
+class Registry:
+    """Type tags and what arrives under them. Registering is done before connections are made.
+
+    Args:
+        parent: a registry that answers for the tags that this one lacks.
+    """
+
+    def __init__(self, parent: Registry | None = None) -> None:
+        self._parent = parent
+        self._classes: dict[str, type] = {}
+        self._factories: dict[str, Callable[[Any], Any]] = {}
+        self._errors: dict[str, type[Exception]] = {}
+        if parent is None:
+            for error in _OWN_ERRORS:
+                self._errors[qualified_name(error)] = error
+
+    def set_unjellyable_for_class(self, tag: str | type, cls: type) -> None:
+        """Build ``cls`` from states that arrive under ``tag``.
+
+        Args:
+            tag: a type tag, or the sending class whose qualified name is the tag.
+            cls: a class with ``set_copyable_state``, made without calling ``__init__``.
+
+        Raises:
+            TypeError: ``cls`` cannot take a state.
+        """
+        if not callable(getattr(cls, "set_copyable_state", None)):
+            raise TypeError(f"{cls!r} has no set_copyable_state; derive it from pb.RemoteCopy")
+        self._classes[_tag(tag)] = cls
+
+    def set_unjellyable_factory_for_class(self, tag: str | type, factory: Callable[[Any], Any]) -> None:
+        """Build what arrives under ``tag`` by calling ``factory(state)``."""
+        if not callable(factory):
+            raise TypeError(f"a factory is called with the state; {factory!r} is not callable")
+        self._factories[_tag(tag)] = factory
+
+    def set_unjellyable_for_class_tree(
+        self, module: ModuleType, base: type, prefix: str | None = None
+    ) -> None:
+        """Register every subclass of ``base`` that ``module`` defines.
+
+        Args:
+            module: where to look.
+            base: a class such as :class:`RemoteCopy`; itself not registered.
+            prefix: put before the class's name to make the tag, with a dot between; the module's name when
+                None, nothing when empty.
+        """
+        before = f"{module.__name__}." if prefix is None else f"{prefix}." if prefix else ""
+        for name, cls in vars(module).items():
+            if isinstance(cls, type) and issubclass(cls, base) and cls is not base:
+                self.set_unjellyable_for_class(before + name, cls)
+
+    def set_error_class(self, cls: type[Exception], tag: str | None = None) -> None:
+        """Let an exception that arrives with the type name ``tag`` arrive as ``cls(text)``.
+
+        Args:
+            cls: an exception class that takes one text.
+            tag: the qualified name at the peer; that of ``cls`` itself when None.
+        """
+        if not issubclass(cls, Exception):
+            raise TypeError(f"{cls!r} is not an exception class")
+        self._errors[tag or qualified_name(cls)] = cls
+
+    def find_class(self, tag: str) -> type | None:
+        """Return the class registered for ``tag``, or None."""
+        found = self._classes.get(tag)
+        return self._parent.find_class(tag) if found is None and self._parent is not None else found
+
+    def find_factory(self, tag: str) -> Callable[[Any], Any] | None:
+        """Return the factory registered for ``tag``, or None."""
+        found = self._factories.get(tag)
+        return self._parent.find_factory(tag) if found is None and self._parent is not None else found
+
+    def find_error(self, name: str) -> type[Exception] | None:
+        """Return the exception class registered for a peer's type name, or None."""
+        found = self._errors.get(name)
+        return self._parent.find_error(name) if found is None and self._parent is not None else found
+
+
+def _tag(tag: str | type) -> str:
+    return qualified_name(tag) if isinstance(tag, type) else tag
+
+
+#: Where :func:`copier_for` registers, and what connections use when they are given nothing else.
+default_registry = Registry()
+
+
+def copier_for(tag: str | type, *, registry: Registry = default_registry) -> Callable[[_Class], _Class]:
+    """Class decorator: what arrives under ``tag`` is built as the decorated class.
+
+    Args:
+        tag: the type tag, or the sending class.
+        registry: where to register; the default one serves connections that are given no other.
+
+    Raises:
+        TypeError: the class cannot take a state.
+    """
+
+    def register(cls: _Class) -> _Class:
+        if issubclass(cls, Exception) and not issubclass(cls, RemoteCopy):
+            registry.set_error_class(cls, _tag(tag))
+        else:
+            registry.set_unjellyable_for_class(tag, cls)
+        return cls
+
+    return register
