@@ -1,0 +1,315 @@
+"""Banana: nested lists of bytes, integers and floats as a stream of tokens. Sans-I/O, one decoder per connection.
+
+A token is base-128 digits (bytes below 0x80, least significant first), then a type byte. The digits are a
+length, a count or a number; a float has none and is followed by its eight bytes.
+
+The decoder is linear in its input however that is chopped: a string that is not complete is kept as the
+chunks that came, and at most 64 digits are ever looked at twice per chunk.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final
+
+from ...errors import ProtocolError, SerializationError
+from ...limits import Limits
+from .vocabulary import BY_NUMBER, NONE, Spelling, base128
+
+__all__ = [
+    "NEED_MORE",
+    "Decoder",
+    "Value",
+    "encode",
+    "encode_float",
+    "encode_integer",
+    "encode_list_head",
+]
+
+#: What banana carries. (Recursive; lists hold Values.)
+Value = bytes | int | float | list["Value"]
+
+LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = range(0x80, 0x88)
+
+#: Digits before a type byte: 64 hold 448 bits; no classic peer reads a 65th.
+MAX_DIGITS: Final = 64
+
+
+class _NeedMore:
+    def __repr__(self) -> str:
+        return "NEED_MORE"
+
+
+#: Returned by :meth:`Decoder.next` while the next value is not complete.
+NEED_MORE: Final = _NeedMore()
+
+_unpack_float = struct.Struct("!d").unpack_from
+_pack_float = struct.Struct("!d").pack
+
+
+class Decoder:
+    """Bytes in, one complete value after the other out.
+
+    Args:
+        limits: bounds on depth, items, strings and the whole of a message.
+        has_words: whether vocabulary tokens are legal (dialect ``pb``).
+    """
+
+    __slots__ = (
+        "_before",
+        "_chunks",
+        "_data",
+        "_error",
+        "_list",
+        "_missing",
+        "_nodes",
+        "_partial",
+        "_pos",
+        "_stack",
+        "_wanted",
+        "has_words",
+        "last_size",
+        "limits",
+    )
+
+    def __init__(self, limits: Limits, has_words: bool) -> None:
+        self.limits = limits
+        self.has_words = has_words
+        self._data = b""  # the chunk being read,
+        self._pos = 0  # and how far
+        self._chunks: deque[bytes] = deque()  # received, not yet looked at
+        self._partial: list[bytes] = []  # the beginning of a string whose end has not come,
+        self._wanted = 0  # and the bytes it still lacks
+        self._list: list[Value] | None = None  # the innermost open list,
+        self._missing = 0  # the items it still lacks,
+        self._stack: list[tuple[list[Value], int]] = []  # and the open lists around it
+        self._nodes = 0  # items announced in this message
+        self._before = 0  # bytes of this message that were read in earlier chunks
+        self._error: ProtocolError | None = None
+        self.last_size = 0  #: encoded bytes of the value returned last
+
+    @property
+    def mid_message(self) -> int:
+        """Bytes received of a value that is not complete; 0 between values."""
+        return self._before + len(self._data) - self._pos + sum(map(len, self._chunks))
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep ``data`` to be read by :meth:`next`."""
+        if data:
+            self._chunks.append(bytes(data))
+
+    def take_rest(self) -> bytes:
+        """Return, and forget, the bytes behind the last value: they belong to the next dialect."""
+        rest = self._data[self._pos :] + b"".join(self._chunks)
+        self._data, self._pos = b"", 0
+        self._chunks.clear()
+        return rest
+
+    def next(self) -> Value | _NeedMore:
+        """Return the next complete value, or :data:`NEED_MORE`.
+
+        Raises:
+            ProtocolError: the bytes are no banana, or go beyond a limit. Raised again by every later call.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            while True:
+                value = self._read()
+                if value is not NEED_MORE or not self._chunks:
+                    return value
+                # What is left of a chunk is less than one token, so this copies little.
+                self._data = self._data[self._pos :] + self._chunks.popleft()
+                self._pos = 0
+        except ProtocolError as error:
+            self._error = error
+            raise
+
+    def _read(self) -> Value | _NeedMore:
+        """Read tokens of the current chunk until a value is complete or the chunk is used up."""
+        data = self._data
+        start = pos = self._pos
+        end = len(data)
+        into, missing = self._list, self._missing
+        value: Value
+        while True:
+            if self._wanted:  # the rest of a string that began in an earlier chunk
+                piece = data[pos : pos + self._wanted]
+                pos += len(piece)
+                self._partial.append(piece)
+                self._wanted -= len(piece)
+                if self._wanted:
+                    break
+                value = b"".join(self._partial)
+                self._partial = []
+            else:
+                # One digit and the type byte is what nearly every token has; the rest is read by _prefix.
+                after = pos + 2
+                if after <= end and (number := data[pos]) < 0x80 and (kind := data[pos + 1]) >= 0x80:
+                    pass
+                else:
+                    number, after = self._prefix(data, pos, end)
+                    if after < 0:
+                        break
+                    kind = data[after - 1]
+                if kind == STRING:
+                    if number > self.limits.string_bytes:
+                        raise ProtocolError(
+                            "limit-size",
+                            f"a string may have {self.limits.string_bytes} bytes, not {number:.3e}",
+                        )
+                    pos = after + number
+                    if pos > end:
+                        self._check_size(self._before + pos - start)
+                        self._partial.append(data[after:])
+                        self._wanted = pos - end
+                        pos = end
+                        break
+                    value = data[after:pos]
+                elif kind == VOCAB:
+                    if not self.has_words or number not in BY_NUMBER:
+                        raise ProtocolError("bad-token", "a vocabulary word that does not exist")
+                    value = BY_NUMBER[number]
+                    pos = after
+                elif kind == LIST:
+                    pos = after
+                    if number:
+                        self._charge(number, len(self._stack) + (into is not None))
+                        if into is not None:
+                            self._stack.append((into, missing))
+                        into, missing = [], number
+                        continue
+                    value = []
+                elif kind in (INT, LONGINT):
+                    value = number
+                    pos = after
+                elif kind in (NEG, LONGNEG):
+                    value = -number
+                    pos = after
+                elif kind == FLOAT:
+                    if after != pos + 1:
+                        raise ProtocolError("bad-token", "digits in front of a float")
+                    if after + 8 > end:
+                        break
+                    value = _unpack_float(data, after)[0]
+                    pos = after + 8
+                else:
+                    raise ProtocolError("bad-token", f"type byte 0x{kind:02x}")
+            # One value is read: into its list, and every list that this completes into the one around it.
+            while into is not None:
+                into.append(value)
+                missing -= 1
+                if missing:
+                    break
+                value = into
+                if self._stack:
+                    into, missing = self._stack.pop()
+                else:
+                    into = None
+            if into is None:
+                self.last_size = self._before + pos - start
+                self._check_size(self.last_size)
+                self._pos, self._list, self._missing = pos, None, 0
+                self._before = self._nodes = 0
+                return value
+        self._pos, self._list, self._missing = pos, into, missing
+        self._before += pos - start
+        self._check_size(self._before)
+        return NEED_MORE
+
+    def _prefix(self, data: bytes, pos: int, end: int) -> tuple[int, int]:
+        """Read any number of digits and find the type byte.
+
+        Returns:
+            The number and the position behind the type byte; that is -1 when it has not come yet.
+        """
+        stop = min(end, pos + MAX_DIGITS + 1)
+        at = pos
+        while at < stop and data[at] < 0x80:
+            at += 1
+        if at - pos > MAX_DIGITS:
+            raise ProtocolError("limit-prefix", f"more than {MAX_DIGITS} digits")
+        if at == end:
+            return 0, -1
+        number = 0
+        for digit in data[pos:at][::-1]:
+            number = number << 7 | digit
+        return number, at + 1
+
+    def _charge(self, items: int, depth: int) -> None:
+        """Charge for a list before it is made: nested too deep, too long, or one item too many in all."""
+        limits = self.limits
+        if depth >= limits.depth:
+            raise ProtocolError("limit-depth", f"lists may be nested {limits.depth} deep")
+        if items > limits.list_items:
+            raise ProtocolError("limit-items", f"a list may have {limits.list_items} items")
+        self._nodes += items
+        if self._nodes > limits.nodes:
+            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.message_bytes:
+            raise ProtocolError("limit-message", f"a message may have {self.limits.message_bytes} bytes")
+
+
+def encode(value: object, spelling: Spelling = NONE, limits: Limits = Limits()) -> bytes:  # noqa: B008 (frozen)
+    """Return ``value``, made of bytes, ints, floats, lists and tuples, as banana.
+
+    Raises:
+        SerializationError: it holds something else, or something larger than a peer may read.
+    """
+    out: list[bytes] = []
+    _encode(value, spelling, limits, out, 0)
+    return b"".join(out)
+
+
+def _encode(value: object, spelling: Spelling, limits: Limits, out: list[bytes], depth: int) -> None:
+    if isinstance(value, bytes):
+        if len(value) > limits.string_bytes:
+            raise SerializationError(f"a string may have {limits.string_bytes} bytes, not {len(value)}")
+        out.append(spelling.string(value))
+    elif isinstance(value, int):
+        out.append(encode_integer(value, limits.int_bits))
+    elif isinstance(value, float):
+        out.append(encode_float(value))
+    elif isinstance(value, (list, tuple)):
+        if depth >= limits.depth:
+            raise SerializationError(f"lists may be nested {limits.depth} deep")
+        out.append(encode_list_head(len(value)))
+        for item in value:
+            _encode(item, spelling, limits, out, depth + 1)
+    else:
+        raise SerializationError(f"banana has no form for {type(value).__name__}")
+
+
+def encode_integer(number: int, bits: int = 448) -> bytes:
+    """Return one integer; ``bits`` is the most that it may have.
+
+    Raises:
+        SerializationError: it has more.
+    """
+    if -0x80 < number < 0x80:
+        return _SMALL[number]
+    if number.bit_length() > bits:
+        raise SerializationError(
+            f"an integer may have {bits} bits, not {number.bit_length()}", culprit=number
+        )
+    # Peers tell 32-bit numbers from longer ones, and count -2**31 among the short.
+    if number >= 0:
+        return base128(number) + (b"\x81" if number < 2**31 else b"\x85")
+    return base128(-number) + (b"\x83" if number >= -(2**31) else b"\x86")
+
+
+def encode_float(number: float) -> bytes:
+    """Return one float: eight bytes, big-endian IEEE 754."""
+    return b"\x84" + _pack_float(number)
+
+
+def encode_list_head(items: int) -> bytes:
+    """Return the token that opens a list of ``items``."""
+    return _LIST_HEADS[items] if items < 0x80 else base128(items) + b"\x80"
+
+
+_SMALL: Final = {n: base128(abs(n)) + (b"\x81" if n >= 0 else b"\x83") for n in range(-0x7F, 0x80)}
+_LIST_HEADS: Final = [base128(n) + b"\x80" for n in range(0x80)]

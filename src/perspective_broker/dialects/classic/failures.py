@@ -1,0 +1,81 @@
+"""How exceptions cross between classic peers: a copyable with a tag and a state of Twisted's making."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ... import errors
+from ...errors import qualified_name
+from ...flavors import Failure
+
+__all__ = ["FAILURE_TAG", "failure_from_payload", "failure_from_state", "failure_state"]
+
+FAILURE_TAG: Final = b"twisted.spread.pb.CopyableFailure"
+
+#: The names that classic peers compare stay Twisted's own on the wire.
+_WIRE_NAMES: Final[dict[str, str]] = {
+    qualified_name(errors.Error): "twisted.spread.pb.Error",
+    qualified_name(errors.NoSuchMethod): "twisted.spread.flavors.NoSuchMethod",
+    qualified_name(errors.InsecureJelly): "twisted.spread.jelly.InsecureJelly",
+    qualified_name(errors.ProtocolError): "twisted.spread.pb.ProtocolError",
+    qualified_name(errors.DeadReferenceError): "twisted.spread.pb.DeadReferenceError",
+    qualified_name(errors.ConnectionLost): "twisted.spread.pb.PBConnectionLost",
+    qualified_name(errors.LoginFailed): "twisted.cred.error.UnauthorizedLogin",
+}
+_OUR_NAMES: Final = {wire: ours for ours, wire in _WIRE_NAMES.items()}
+
+_UNAVAILABLE: Final = "Traceback unavailable\n"
+_MALFORMED: Final = Failure("malformed", "the peer reported an error in a form that cannot be read")
+
+
+def failure_state(failure: Failure) -> dict[str, Any]:
+    """Return the state under which a classic peer expects a failure.
+
+    It holds no booleans, which a peer of 2002 does not know.
+    """
+    return {
+        "type": _WIRE_NAMES.get(failure.type, failure.type).encode(),
+        "value": failure.value,
+        "parents": [_WIRE_NAMES.get(name, name) for name in failure.parents],
+        "traceback": failure.traceback or _UNAVAILABLE,
+        "frames": [],
+        "stack": [],
+        "tb": None,
+        "count": 1,
+        "captureVars": 0,
+        "unsafeTracebacks": int(bool(failure.traceback)),
+    }
+
+
+def failure_from_state(state: Any) -> Failure:
+    """Return the failure that a state describes. Accepts keys and texts as text or bytes, and never raises."""
+    if type(state) is not dict:
+        return _MALFORMED
+    fields = {_text(key): value for key, value in state.items()}
+    kind = _text(fields.get("type"))
+    if not kind:
+        return _MALFORMED
+    parents = fields.get("parents")
+    names = [_text(name) for name in parents] if isinstance(parents, (list, tuple)) else []
+    if kind not in names:  # a peer of 2002 names the class itself last, and some peers send no parents
+        names.insert(0, kind)
+    # Ours first; the peer's own spelling stays, for programs that compare names.
+    ours = [_OUR_NAMES[name] for name in names if name in _OUR_NAMES]
+    names = [*ours, *filter(None, names)][:64]
+    kind = _OUR_NAMES.get(kind, kind)
+    traceback = _text(fields.get("traceback"))
+    return Failure(
+        kind, _text(fields.get("value")), "" if traceback == _UNAVAILABLE else traceback, tuple(names)
+    )
+
+
+def failure_from_payload(value: Any) -> Failure:
+    """Return the failure that something else than a failure stands for when it comes as an error."""
+    text = _text(value)
+    return Failure("twisted.spread.pb.Error", text) if text else _MALFORMED
+
+
+def _text(value: Any) -> str:
+    if type(value) is bytes:
+        return value.decode("utf-8", "replace")
+    return value if type(value) is str else ""

@@ -1,0 +1,310 @@
+"""The classic dialects, ``pb`` and ``none``: protocol version 6 of Perspective Broker, as spoken since 2002."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ...errors import BadArguments, CallError, ProtocolError, SerializationError
+from ...flavors import Copyable, Failure, Policy, Registry
+from ...limits import Limits
+from ...ports import Exporter, Importer, ObjectId, Receiver
+from ..paths import with_path
+from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
+from .failures import failure_from_payload
+from .jelly import Jellier, Unjellier, readers_for
+from .vocabulary import Spelling
+
+__all__ = ["ClassicDialect"]
+
+VERSION: Final = 6
+
+
+class ClassicDialect:
+    """One connection's classic dialect; see :class:`perspective_broker.ports.Dialect` for the contract.
+
+    Args:
+        spelling: which of the two dialects.
+        receiver: gets the operations.
+        exporter: turns our objects into ids.
+        importer: turns the peer's ids into objects.
+        limits: what the peer may send.
+        registry: what type tags mean.
+        policy: what may be received.
+    """
+
+    def __init__(
+        self,
+        spelling: Spelling,
+        receiver: Receiver,
+        exporter: Exporter,
+        importer: Importer,
+        limits: Limits,
+        registry: Registry,
+        policy: Policy,
+    ) -> None:
+        self.name = spelling.name
+        self._spelling = spelling
+        self._receiver = receiver
+        self._exporter = exporter
+        self._importer = importer
+        self._registry = registry
+        self._policy = policy
+        self._readers = readers_for(policy)
+        self._decoder = Decoder(limits, spelling.has_words)
+        self._ready = False
+        self._message_head = spelling.list_of(7, b"message")
+        self._answer_head = spelling.list_of(3, b"answer")
+        self._error_head = spelling.list_of(3, b"error")
+        self._no_arguments = encode_list_head(1) + spelling.string(b"tuple")
+        self._no_keywords = encode_list_head(1) + spelling.string(b"dictionary")
+        self._decref_head = spelling.list_of(2, b"decref")
+
+    # -- receiving
+
+    def open(self) -> None:
+        self._receiver.send(encode([b"version", VERSION], self._spelling))
+
+    def use_limits(self, limits: Limits) -> None:
+        self._decoder.limits = limits
+
+    def receive_data(self, data: bytes) -> None:
+        self._decoder.receive_data(data)
+
+    @property
+    def mid_message(self) -> int:
+        return self._decoder.mid_message
+
+    @property
+    def last_size(self) -> int:
+        return self._decoder.last_size
+
+    def next_message(self) -> bool:
+        message = self._decoder.next()
+        if message is NEED_MORE:
+            return False
+        if type(message) is not list or not message or type(message[0]) is not bytes:
+            raise ProtocolError("bad-message", "a message is a list that starts with a command")
+        command = _COMMANDS.get(message[0])
+        if command is None:
+            self._not_understood(message[0])
+            return True
+        fields, run = command
+        if len(message) != fields:
+            raise ProtocolError("bad-message", f"{message[0].decode()} has {fields - 1} fields")
+        if not self._ready and message[0] != b"version":
+            raise ProtocolError("bad-version", "a peer says its version first")
+        run(self, message)
+        return True
+
+    def _not_understood(self, command: bytes) -> None:
+        try:
+            name = command.decode()
+        except UnicodeDecodeError:
+            raise ProtocolError("bad-message", "a command is text") from None
+        shown = name[:32].encode("ascii", "replace")
+        self._receiver.send(encode([b"didNotUnderstand", shown], self._spelling))
+
+    def _version(self, message: list[Any]) -> None:
+        if self._ready:
+            raise ProtocolError("bad-version", "a peer says its version once")
+        if type(message[1]) is not int or message[1] != VERSION:
+            raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
+        self._ready = True
+        self._receiver.on_ready()
+
+    def _did_not_understand(self, message: list[Any]) -> None:
+        self._receiver.on_complaint("the peer does not know a command of ours")
+
+    def _message(self, message: list[Any]) -> None:
+        _, request, target, name, wants_answer, args, kwargs = message
+        if type(request) is not int or request < 0:
+            raise ProtocolError("bad-id", "a request id is a positive integer")
+        if type(wants_answer) is not int or wants_answer not in (0, 1):
+            raise ProtocolError("bad-message", "the wish for an answer is 0 or 1")
+        self._receiver.on_call(
+            request, _object_id(target), self._method_name(name), wants_answer == 1, (args, kwargs)
+        )
+
+    def _method_name(self, name: Any) -> str:
+        if type(name) is not bytes:
+            raise ProtocolError("bad-message", "a method's name is a string")
+        limit = self._decoder.limits.method_name_bytes
+        if len(name) > limit:
+            raise ProtocolError("limit-name", f"a method's name may have {limit} bytes")
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            raise ProtocolError("bad-message", "a method's name is text") from None
+
+    def _answer(self, message: list[Any]) -> None:
+        self._receiver.on_answer(_request_id(message[1]), message[2])
+
+    def _error(self, message: list[Any]) -> None:
+        self._receiver.on_error(_request_id(message[1]), message[2])
+
+    def _decref(self, message: list[Any]) -> None:
+        self._receiver.on_release(_object_id(message[1]), 1)
+
+    def _unjellier(self, perspective: Any) -> Unjellier:
+        return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy)
+
+    def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        net_args, net_kwargs = arguments
+        # The two are values of their own on the wire: what is shared between them does not stay shared.
+        args = self._unjellier(perspective).unjelly(net_args)
+        if type(args) is not tuple:
+            raise BadArguments("positional arguments come as a tuple")
+        if type(net_kwargs) is list and len(net_kwargs) == 1 and net_kwargs[0] == b"dictionary":
+            return args, {}
+        kwargs = self._unjellier(perspective).unjelly(net_kwargs)
+        if type(kwargs) is not dict:
+            raise BadArguments("keyword arguments come as a dictionary")
+        return args, {_keyword(key): value for key, value in kwargs.items()}
+
+    def decode_value(self, payload: Any, perspective: Any) -> Any:
+        return self._unjellier(perspective).unjelly(payload)
+
+    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+        try:
+            error = self._unjellier(perspective).unjelly(payload)
+        except CallError:
+            error = None
+        if isinstance(error, Exception):
+            return error
+        return failure_from_payload(error).as_exception(self._registry)
+
+    # -- sending
+
+    def encode_call(
+        self,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> tuple[bytes, Sequence[int]]:
+        spelling = self._spelling
+        where = (
+            encode_integer(target)
+            if isinstance(target, int)
+            else spelling.string(_text(target, "object name"))
+        )
+        head = b"".join(
+            (
+                self._message_head,
+                encode_integer(request),
+                where,
+                spelling.string(_text(name, "method name")),
+                b"\x01\x81" if wants_answer else b"\x00\x81",
+            )
+        )
+        values: list[Jellier] = []
+        coded = [head]
+        try:
+            for value, empty in ((args, self._no_arguments), (kwargs, self._no_keywords)):
+                if value:
+                    jellier = Jellier(spelling, self._exporter, perspective, self._decoder.limits)
+                    coded.append(jellier.jelly(value))
+                    values.append(jellier)
+                else:
+                    coded.append(empty)
+            message = self._checked(b"".join(coded), values)
+        except BaseException as error:
+            for jellier in values:
+                jellier.rollback()
+            if isinstance(error, SerializationError):
+                raise with_path(error, args=args, kwargs=kwargs) from None
+            raise
+        exported: Sequence[int] = ()
+        for jellier in values:
+            if jellier.exported:
+                exported = [*exported, *jellier.exported]
+        return message, exported
+
+    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
+        jellier = Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
+        try:
+            return self._checked(
+                self._answer_head + encode_integer(request) + jellier.jelly(value), [jellier]
+            )
+        except SerializationError as error:
+            jellier.rollback()
+            raise with_path(error, answer=value) from None
+
+    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+        jellier = Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
+        if isinstance(error, Copyable):
+            value = jellier.jelly(error)
+        else:
+            value = jellier.jelly_failure(Failure.of(error, with_traceback=traceback))
+        return self._checked(self._error_head + encode_integer(request) + value, [jellier])
+
+    def encode_release(self, luid: int, count: int) -> bytes:
+        return (self._decref_head + encode_integer(luid)) * count
+
+    def _checked(self, message: bytes, values: list[Jellier]) -> bytes:
+        """Return ``message`` when a peer with our limits will take it: an honest value must not cost the connection.
+
+        Raises:
+            SerializationError: it will not.
+        """
+        limits = self._decoder.limits
+        if len(message) > limits.message_bytes:
+            raise SerializationError(f"a message of {len(message)} bytes; peers read {limits.message_bytes}")
+        if values and (
+            sum(jellier.nodes_at_most for jellier in values) > limits.nodes
+            or max(jellier.depth_at_most for jellier in values) >= limits.depth
+        ):
+            # In doubt, ask the judge itself.
+            judge = Decoder(limits, self._spelling.has_words)
+            judge.receive_data(message)
+            try:
+                judge.next()
+            except ProtocolError as refusal:
+                raise SerializationError(refusal.reason) from None
+        return message
+
+
+_COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Any]], None]]]] = {
+    b"version": (2, ClassicDialect._version),
+    b"didNotUnderstand": (2, ClassicDialect._did_not_understand),
+    b"message": (7, ClassicDialect._message),
+    b"answer": (3, ClassicDialect._answer),
+    b"error": (3, ClassicDialect._error),
+    b"decref": (2, ClassicDialect._decref),
+}
+
+
+def _object_id(value: Any) -> ObjectId:
+    if type(value) is int and value >= 0:
+        return value
+    if type(value) is bytes and len(value) <= 256:
+        return value.decode("utf-8", "replace")
+    raise ProtocolError("bad-id", "an object id is a positive integer or a name")
+
+
+def _request_id(value: Any) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    raise ProtocolError("bad-id", "a request id is a positive integer")
+
+
+def _keyword(key: Any) -> str:
+    if type(key) is bytes:  # what a Python 2 peer calls text
+        try:
+            return key.decode()
+        except UnicodeDecodeError:
+            pass
+    if type(key) is not str:
+        raise BadArguments("keywords are text")
+    return key
+
+
+def _text(name: str, what: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise SerializationError(f"a {what} with a lone surrogate cannot cross") from None

@@ -1,0 +1,63 @@
+"""The words that dialect ``pb`` writes as two bytes, and how every word is spelled in either classic dialect."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["BY_NUMBER", "NONE", "PB", "Spelling"]
+
+#: Word number n is ``WORDS[n - 1]``; the numbers are a fact of the wire (protocol version 6).
+_WORDS: Final = (
+    b"None class dereference reference dictionary function instance list module persistent tuple unpersistable "
+    b"copy cache cached remote local lcache "
+    b"version login password challenge logged_in not_logged_in "
+    b"cachemessage message answer error decref decache uncache"
+).split()
+
+BY_NUMBER: Final[dict[int, bytes]] = dict(enumerate(_WORDS, 1))
+
+_LIST, _STRING, _VOCAB = 0x80, 0x82, 0x87
+
+
+class Spelling:
+    """How one classic dialect writes strings.
+
+    Attributes:
+        name: the dialect's name in the greeting.
+        has_words: whether words of the vocabulary are written, and may be read, as their numbers.
+    """
+
+    __slots__ = ("_short", "has_words", "name", "unicode")
+
+    def __init__(self, name: str, has_words: bool) -> None:
+        self.name = name
+        self.has_words = has_words
+        self._short = {word: bytes((n, _VOCAB)) for n, word in BY_NUMBER.items()} if has_words else {}
+        #: What every text starts with: a list of two, and the word.
+        self.unicode = bytes((2, _LIST)) + self.string(b"unicode")
+
+    def string(self, data: bytes) -> bytes:
+        """Return ``data`` as one banana string, or as its word's number."""
+        short = self._short.get(data)
+        return short if short is not None else base128(len(data)) + b"\x82" + data
+
+    def list_of(self, items: int, word: bytes) -> bytes:
+        """Return the start of a list of ``items`` whose first is ``word``."""
+        return base128(items) + b"\x80" + self.string(word)
+
+
+def base128(number: int) -> bytes:
+    """Return a non-negative integer as base-128 digits, least significant first; one digit at least."""
+    if number < 0x80:
+        return _DIGIT[number]
+    digits = bytearray()
+    while number:
+        digits.append(number & 0x7F)
+        number >>= 7
+    return bytes(digits)
+
+
+_DIGIT: Final = [bytes((n,)) for n in range(0x80)]
+
+PB: Final = Spelling("pb", has_words=True)
+NONE: Final = Spelling("none", has_words=False)

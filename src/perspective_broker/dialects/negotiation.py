@@ -1,0 +1,129 @@
+"""The greeting: the server offers dialects, the client picks one. The same for every dialect, in plain banana.
+
+A negotiation stands where a dialect will stand, and hands the connection over to the one that was agreed on,
+with the bytes that were already behind the greeting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from ..errors import ProtocolError
+from ..limits import Limits
+from ..ports import Dialect
+from .classic.banana import NEED_MORE, Decoder, encode
+from .classic.vocabulary import NONE
+
+__all__ = ["Negotiation", "NegotiationHost"]
+
+#: A greeting is a list of a few short words. Nothing more is read before a dialect is agreed on.
+_MAX_GREETING_BYTES = 1024
+_MAX_OFFERED = 16
+_MAX_NAME_BYTES = 32
+
+
+class NegotiationHost(Protocol):
+    """Who the negotiation is made for."""
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the peer."""
+
+    def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
+        """Use ``dialect`` from now on; it is not opened yet, and ``rest`` is the beginning of its input."""
+
+
+class Negotiation:
+    """Agrees on a dialect, as server or as client.
+
+    Args:
+        server: whether this side offers (the one that accepted the connection).
+        dialects: name to maker, best first.
+        host: told of the outcome.
+        limits: of the connection; a greeting gets a fraction of them.
+    """
+
+    name = "negotiation"
+
+    def __init__(
+        self,
+        *,
+        server: bool,
+        dialects: Mapping[str, Callable[[], Dialect]],
+        host: NegotiationHost,
+        limits: Limits,
+    ) -> None:
+        if not dialects:
+            raise ValueError("at least one dialect is needed")
+        self._server = server
+        self._dialects = dict(dialects)
+        self._host = host
+        self._first = True
+        self._decoder = Decoder(
+            replace(
+                limits,
+                message_bytes=min(limits.message_bytes, _MAX_GREETING_BYTES),
+                string_bytes=_MAX_NAME_BYTES,
+                list_items=_MAX_OFFERED,
+                nodes=_MAX_OFFERED,
+                depth=1,
+            ),
+            has_words=False,
+        )
+
+    def open(self) -> None:
+        """Say what a server says first; a client waits for it."""
+        if self._server:
+            self._host.send(encode([name.encode() for name in self._dialects], NONE))
+
+    @property
+    def mid_message(self) -> int:
+        return self._decoder.mid_message
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep bytes from the peer.
+
+        Raises:
+            ProtocolError: the very first one shows that the peer speaks something else (HTTP, TLS, ...).
+        """
+        if self._first and data:
+            self._first = False
+            # A client answers with a short string, a server offers a list: a length below 33 comes first.
+            # HTTP begins with a letter; TLS with 0x16, which is a length of 22 and found out by its next byte.
+            if data[0] > _MAX_NAME_BYTES and not (data[0] == 0x80 and not self._server):
+                raise ProtocolError("bad-handshake", "the peer does not speak Perspective Broker")
+        self._decoder.receive_data(data)
+
+    def next_message(self) -> bool:
+        """Read the greeting if it is complete; False when more bytes are needed."""
+        try:
+            greeting = self._decoder.next()
+        except ProtocolError:
+            raise ProtocolError("bad-handshake", "the peer does not speak Perspective Broker") from None
+        if greeting is NEED_MORE:
+            return False
+        chosen = self._choose_offered(greeting) if self._server else self._pick(greeting)
+        self._host.on_dialect(self._dialects[chosen](), self._decoder.take_rest())
+        return True
+
+    def _choose_offered(self, choice: object) -> str:
+        """Return the dialect that the client picked from our offer."""
+        name = choice.decode("ascii", "replace") if isinstance(choice, bytes) else ""
+        if name not in self._dialects:
+            raise ProtocolError("bad-handshake", "the peer picked a dialect that was not offered")
+        return name
+
+    def _pick(self, offer: object) -> str:
+        """Pick, and say, the first of our dialects that the server offers too."""
+        if not isinstance(offer, list) or not all(isinstance(name, bytes) for name in offer):
+            raise ProtocolError("bad-handshake", "a server offers a list of dialects")
+        for name in self._dialects:
+            if name.encode() in offer:
+                self._host.send(encode(name.encode(), NONE))
+                return name
+        raise ProtocolError("no-dialect", f"the peer speaks none of {_listed(list(self._dialects))}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

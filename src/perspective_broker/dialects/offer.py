@@ -1,0 +1,66 @@
+"""Which dialects there are, and how one is made for a session. Drivers start here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+from ..flavors import Policy, Registry
+from ..limits import Limits
+from ..ports import Dialect
+from .classic import NONE, PB, ClassicDialect
+from .negotiation import Negotiation
+
+__all__ = ["DIALECTS", "negotiate"]
+
+_MAKERS: Final[dict[str, Callable[..., Dialect]]] = {
+    "pb": partial(ClassicDialect, PB),
+    "none": partial(ClassicDialect, NONE),
+}
+
+#: Every dialect by name, best first.
+DIALECTS: Final = tuple(_MAKERS)
+
+
+def negotiate(
+    session: Any,
+    *,
+    server: bool,
+    limits: Limits,
+    registry: Registry,
+    policy: Policy,
+    dialects: Iterable[str] | None = None,
+) -> Negotiation:
+    """Return the greeting of one connection.
+
+    Args:
+        session: the broker: receiver, exporter, importer, and host of the negotiation.
+        server: whether this side accepted the connection.
+        limits: what the peer may send.
+        registry: what type tags mean.
+        policy: what may be received.
+        dialects: names to allow, best first; None for all of :data:`DIALECTS`.
+
+    Raises:
+        ValueError: a name is none of :data:`DIALECTS`, or there is none.
+    """
+    names = DIALECTS if dialects is None else tuple(dialects)
+    unknown = [name for name in names if name not in _MAKERS]
+    if unknown or not names:
+        raise ValueError(
+            f"dialects are {', '.join(DIALECTS)}, not {', '.join(map(repr, unknown)) or 'nothing'}"
+        )
+    makers = {
+        name: partial(
+            _MAKERS[name],
+            receiver=session,
+            exporter=session,
+            importer=session,
+            limits=limits,
+            registry=registry,
+            policy=policy,
+        )
+        for name in names
+    }
+    return Negotiation(server=server, dialects=makers, host=session, limits=limits)
