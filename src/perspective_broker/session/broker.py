@@ -1,0 +1,520 @@
+"""The broker: the protocol machine of one connection. Sans-I/O: bytes and times come in as arguments.
+
+A driver feeds it (:meth:`Broker.receive_data`, :meth:`Broker.receive_eof`, :meth:`Broker.handle_deadline`) and
+carries away what it has to say (:meth:`Broker.data_to_send`). Dialects call its ``on_*`` methods with the
+peer's operations; applications call through references, which end in :meth:`Broker.call` and
+:meth:`Broker.tell`.
+
+The broker itself only joins what its rooms own: the lifecycle, the tables of references, the questions (our
+calls), the serving (the peer's calls).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from ..errors import (
+    CallError,
+    ConnectionLost,
+    DeadReferenceError,
+    Error,
+    LimitExceeded,
+    ProtocolError,
+    RemoteError,
+    SerializationError,
+)
+from ..flavors import Exportable, Reference
+from ..flavors.dispatch import find_method
+from ..limits import Limits
+from ..ports import Answerable, Dialect, Host, ObjectId
+from .lifecycle import CloseCause, Lifecycle, Phase
+from .questions import Questions
+from .serving import IncomingCall, Serving
+from .statistics import Statistics
+from .tables import Exports, Imports, import_key
+
+__all__ = ["Broker"]
+
+log = logging.getLogger("perspective_broker")
+
+#: Bytes per second that a peer must manage while a message is under way (ROBUSTNESS, row 76).
+_SLOWEST_BYTES_PER_SECOND = 16 * 1024
+
+
+class Broker:
+    """One connection's protocol machine.
+
+    Args:
+        host: the driver.
+        limits: what the peer may ask of us.
+        now: the driver's clock, in seconds; only differences matter.
+        unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
+    """
+
+    def __init__(self, host: Host, limits: Limits, now: float, *, unsafe_tracebacks: bool = False) -> None:
+        self.limits = limits
+        self.lifecycle = Lifecycle()
+        self.exports = Exports(limits)
+        self.imports = Imports(limits, host.make_reference)
+        self.questions = Questions(limits, self.send)
+        self.serving = Serving(limits)
+        self.ignored = 0
+        self._host = host
+        self._unsafe_tracebacks = unsafe_tracebacks
+        self._dialect: Any = None  # the negotiation first, a Dialect then
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._blocked = False  # whether the transport has all it can take,
+        self._blocked_since: float | None = None  # and since when
+        self._releases: deque[tuple[ObjectId, Hashable, int]] = deque()  # filled by finalisers, in any thread
+        self._releases_announced = False
+        self._handshake_deadline: float | None = now + limits.handshake_seconds
+        self._message_began: float | None = None
+        self._bytes_received = 0
+        self._bytes_sent = 0
+        self._messages_received = 0
+
+    # -- beginning and end
+
+    def start(self, negotiation: Any) -> None:
+        """Begin with the greeting. Called once, before anything else."""
+        self._dialect = negotiation
+        negotiation.open()
+
+    @property
+    def dialect_name(self) -> str:
+        """The agreed dialect's name; ``""`` before there is one."""
+        return "" if self.lifecycle.phase is Phase.NEGOTIATING else self._dialect.name
+
+    def use_limits(self, limits: Limits) -> None:
+        """Judge the peer by other limits from now on (it has logged in)."""
+        self.limits = self.exports.limits = self.imports.limits = self.serving.limits = limits
+        self.questions.limits = limits
+        self._dialect.use_limits(limits)
+
+    def drain(self) -> None:
+        """Refuse new calls of the peer from now on; what runs may end."""
+        if self.lifecycle.phase is Phase.OPEN:
+            self.lifecycle.enter(Phase.DRAINING)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way in either direction and nothing waits to be sent."""
+        serving = self.serving
+        return not (serving.running or serving.waiting or len(self.questions) or self._out)
+
+    def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
+        """End the connection in order, as far as we are concerned at once."""
+        self._end(CloseCause(code, reason, clean=True))
+
+    def receive_eof(self) -> None:
+        """The peer will send nothing more, or the transport is gone."""
+        if self.lifecycle.phase is Phase.NEGOTIATING:
+            self._end(
+                CloseCause("bad-handshake", "the peer hung up before the greeting was over", clean=False)
+            )
+        elif self.lifecycle.phase is Phase.GREETING and self._dialect.mid_message:
+            self._end(
+                CloseCause("bad-handshake", "the peer hung up in the middle of its greeting", clean=False)
+            )
+        else:
+            self._end(CloseCause("lost", "the peer closed the connection", clean=True))
+
+    def connection_lost(self, reason: str) -> None:
+        """The transport broke."""
+        self._end(CloseCause("lost", reason, clean=False))
+
+    def _fail(self, error: ProtocolError) -> None:
+        """End the connection because the peer broke the protocol."""
+        log.warning("closing the connection: %s", error)
+        self._end(CloseCause(error.code, error.reason, clean=False))
+
+    def _end(self, cause: CloseCause) -> None:
+        if not self.lifecycle.close(cause):
+            return
+        self._handshake_deadline = self._message_began = self._blocked_since = None
+        for call in self.serving.abandon():
+            self._host.cancel(call)
+        for answerable in self.questions.abandon():
+            answerable.fail(ConnectionLost(cause.code, cause.reason))
+        self.exports.clear()
+        self._releases.clear()
+        self._host.on_closed(cause)
+
+    # -- bytes and time
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Keep bytes from the peer; :meth:`process` acts on them."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        self._bytes_received += len(data)
+        try:
+            self._dialect.receive_data(data)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        if self._message_began is None:
+            self._message_began = now
+
+    def process(self, messages: int, now: float) -> bool:
+        """Act on at most ``messages`` of the peer's operations.
+
+        Returns:
+            Whether there may be more that can be acted on at once.
+        """
+        phase = self.lifecycle
+        for _ in range(messages):
+            if phase.phase is Phase.CLOSED:
+                return False
+            if self.serving.is_full:
+                self._message_began = None  # we stopped reading: the time it takes now is ours
+                return False
+            try:
+                if not self._dialect.next_message():
+                    # Between messages no time runs; within one it began with these bytes at the latest.
+                    if not self._dialect.mid_message:
+                        self._message_began = None
+                    elif self._message_began is None:
+                        self._message_began = now
+                    return False
+            except ProtocolError as error:
+                self._fail(error)
+                return False
+            self._messages_received += 1
+            self._message_began = None
+        return True
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the driver should go on reading."""
+        return not self.serving.is_full
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the peer (called by the dialect and by the questions as well)."""
+        if not self._out:
+            self._host.wake()
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def data_to_send(self) -> list[bytes]:
+        """Return, and forget, the messages to be written now, in order."""
+        if self._releases:
+            self._send_releases()
+        out, self._out = self._out, []
+        self._bytes_sent += self._out_bytes
+        self._out_bytes = 0
+        return out
+
+    @property
+    def bytes_buffered(self) -> int:
+        """Bytes made and not yet taken by :meth:`data_to_send`."""
+        return self._out_bytes
+
+    def set_blocked(self, blocked: bool, now: float) -> None:
+        """The transport can take no more, or can again: while it cannot, no further method is started."""
+        self._blocked = blocked
+        self._blocked_since = now if blocked else None
+        if not blocked:
+            self._start_waiting()
+
+    def _deadlines(self) -> Iterator[tuple[float, str, str]]:
+        """Yield every time at which this connection ends if nothing changes, with code and reason."""
+        limits = self.limits
+        if self._handshake_deadline is not None:
+            yield (
+                self._handshake_deadline,
+                "handshake-timeout",
+                f"no greeting in {limits.handshake_seconds:g} s",
+            )
+        if self._message_began is not None:
+            allowed = limits.message_seconds + self._dialect.mid_message / _SLOWEST_BYTES_PER_SECOND
+            yield self._message_began + allowed, "message-timeout", "a message was not finished in time"
+        if self._blocked_since is not None:
+            allowed = limits.slow_consumer_seconds
+            yield self._blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"
+
+    def next_deadline(self) -> float | None:
+        """Return when :meth:`handle_deadline` wants to be called next, or None."""
+        if self._handshake_deadline is None and self._message_began is None and self._blocked_since is None:
+            return None
+        return min(when for when, _, _ in self._deadlines())
+
+    def handle_deadline(self, now: float) -> None:
+        """Act on the time being ``now``."""
+        for when, code, reason in self._deadlines():
+            if now >= when:
+                self._fail(ProtocolError(code, reason))
+                return
+
+    # -- our calls
+
+    def call(
+        self,
+        target: ObjectId,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> None:
+        """Call a method of the peer's object; ``answerable`` is told how it ended, whatever happens.
+
+        Raises:
+            DeadReferenceError: the connection has ended, or there is none yet.
+        """
+        self._check_usable()
+        try:
+            request = self.questions.next_request()
+            message, exported = self._dialect.encode_call(
+                request, target, name, True, args, kwargs, perspective
+            )
+        except Exception as error:
+            answerable.fail(error)
+            return
+        if exported:
+            self.exports.pin(exported)
+        self.questions.ask(request, message, answerable, perspective, exported)
+
+    def tell(
+        self, target: ObjectId, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], perspective: Any
+    ) -> None:
+        """Call a method of the peer's object and ask for no answer.
+
+        Raises:
+            SerializationError: the arguments cannot cross; nothing was sent.
+            DeadReferenceError: the connection has ended.
+        """
+        self._check_usable()
+        request = self.questions.next_request()
+        message, _ = self._dialect.encode_call(request, target, name, False, args, kwargs, perspective)
+        self.questions.tell(message)
+
+    def _check_usable(self) -> None:
+        phase = self.lifecycle.phase
+        if phase is Phase.CLOSED:
+            cause = self.lifecycle.cause
+            raise DeadReferenceError(
+                f"the connection has ended ({cause.code}: {cause.reason})" if cause else ""
+            )
+        if phase is Phase.NEGOTIATING:
+            raise DeadReferenceError("the connection is not established yet")
+
+    # -- references
+
+    def enqueue_release(self, luid: ObjectId, perspective: Any, receipts: int) -> None:
+        """Note that a reference is gone. Called by finalisers: in any thread, in the middle of anything."""
+        self._releases.append((luid, import_key(luid, perspective), receipts))
+        if not self._releases_announced:
+            self._releases_announced = True
+            self._host.wake_from_anywhere()
+
+    def _send_releases(self) -> None:
+        self._releases_announced = False
+        owed: dict[ObjectId, int] = {}
+        while self._releases:
+            luid, key, receipts = self._releases.popleft()
+            self.imports.forget(key)
+            owed[luid] = owed.get(luid, 0) + receipts
+        if self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING, Phase.GREETING):
+            for luid, count in owed.items():
+                self.send(self._dialect.encode_release(luid, count))
+
+    def release(self, reference: Reference) -> None:
+        """Give a reference back to its owner now; it is dead from here on."""
+        key = import_key(reference._luid, reference._perspective)
+        self.imports.discard(key, reference)
+        receipts, reference._receipts = reference._receipts, 0
+        if receipts:
+            self.enqueue_release(reference._luid, reference._perspective, receipts)
+
+    def root(self) -> Reference:
+        """Return the reference to the peer's root object."""
+        return self.imports.named("root")
+
+    # -- ports of the codec (Exporter, Importer)
+
+    def export(self, obj: Exportable, perspective: Any) -> int:
+        return self.exports.add(obj, perspective)
+
+    def retract(self, luid: int) -> None:
+        self.exports.retract(luid)
+
+    def home_id(self, reference: Reference) -> ObjectId:
+        if reference._session is not self:
+            raise SerializationError(
+                "a reference to an object of a third program cannot cross; wrap it in an object of your own",
+                culprit=reference,
+            )
+        return reference._luid
+
+    def import_reference(self, luid: int, perspective: Any) -> Reference:
+        return self.imports.receive(luid, perspective)
+
+    def local_object(self, luid: ObjectId) -> Any:
+        return self.exports.come_home(luid)
+
+    # -- the peer's operations (Receiver), in wire order
+
+    def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
+        self._dialect = dialect
+        self.lifecycle.enter(Phase.GREETING)
+        dialect.open()
+        if rest:
+            dialect.receive_data(rest)
+
+    def on_ready(self) -> None:
+        self.lifecycle.enter(Phase.OPEN)
+        self._handshake_deadline = None
+        self._host.on_open()
+
+    def on_call(self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any) -> None:
+        call = IncomingCall(request, target, name, wants_answer, arguments, self._dialect.last_size)
+        serving = self.serving
+        serving.arrive(call)
+        if serving.waiting or self._blocked or not serving.has_slot:
+            serving.wait(call)
+        else:
+            self._start_call(call)
+
+    def _start_waiting(self) -> None:
+        serving = self.serving
+        had = len(serving.waiting)
+        try:
+            while serving.waiting and serving.has_slot and not self._blocked:
+                self._start_call(serving.next_waiting())
+        except ProtocolError as error:
+            self._fail(error)
+        if had and not serving.is_full:
+            self._host.wake()  # reading may go on
+
+    def _start_call(self, call: IncomingCall) -> None:
+        self.serving.start(call)
+        arguments, call.arguments = call.arguments, None
+        try:
+            if self.lifecycle.phase is Phase.DRAINING:
+                raise LimitExceeded("this program is shutting down and takes no new calls")
+            export = self.exports.find(call.target)
+            perspective = call.perspective = export.perspective
+            args, kwargs = self._dialect.decode_arguments(arguments, perspective)
+            method = find_method(export.holder, export.prefix, call.name)
+        except (CallError, LimitExceeded) as error:
+            self._refuse_call(call, error)
+            return
+        except ProtocolError:
+            raise
+        except (
+            Exception
+        ) as error:  # an application's hook: an attribute that raises, a class that will not be made
+            self.fail_call(call, error)
+            return
+        self._host.invoke(call, method, (*export.leading, *args) if export.leading else args, kwargs)
+
+    def answer_call(self, call: IncomingCall, value: Any) -> None:
+        """The method of ``call`` returned ``value``."""
+        if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
+            return
+        if call.wants_answer:
+            try:
+                self.send(self._dialect.encode_answer(call.request, value, call.perspective))
+            except Exception as error:
+                self._send_error(call, error)
+        if self.serving.waiting:
+            self._start_waiting()
+
+    def fail_call(self, call: IncomingCall, error: BaseException) -> None:
+        """The method of ``call`` raised ``error``."""
+        if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
+            return
+        self._send_error(call, error)
+        if self.serving.waiting:
+            self._start_waiting()
+
+    def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded) -> None:
+        """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
+        log.info("refused a call: %s", error)
+        self.serving.end(call)
+        if call.wants_answer:
+            self.send(self._dialect.encode_error(call.request, error, False, None))
+
+    def _send_error(self, call: IncomingCall, error: BaseException) -> None:
+        if isinstance(error, Error):
+            log.debug("method %.64a reported %s", call.name, type(error).__name__)
+        else:
+            log.error("method %.64a raised an exception", call.name, exc_info=error)
+        if not call.wants_answer:
+            return
+        try:
+            message = self._dialect.encode_error(
+                call.request, error, self._unsafe_tracebacks, call.perspective
+            )
+        except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
+            log.error("the report of an exception could not be sent", exc_info=unsent)
+            plain = RemoteError(type(error).__name__, "an exception that could not be sent")
+            message = self._dialect.encode_error(call.request, plain, False, None)
+        self.send(message)
+
+    def on_answer(self, request: int, payload: Any) -> None:
+        self._settle(request, payload, self._dialect.decode_value)
+
+    def on_error(self, request: int, payload: Any) -> None:
+        self._settle(request, payload, self._dialect.decode_error)
+
+    def _settle(self, request: int, payload: Any, decode: Callable[[Any, Any], Any]) -> None:
+        """One of our calls has ended: decode how, and tell."""
+        question = self.questions.settle(request)
+        # A late answer is decoded too: the references in it are counted, and released with the value.
+        answerable = self if question is None else question.answerable
+        try:
+            value = decode(payload, None if question is None else question.perspective)
+        except ProtocolError as error:
+            answerable.fail(ConnectionLost(error.code, error.reason))
+            raise
+        except CallError as error:
+            answerable.fail(error)
+        else:
+            if isinstance(value, Exception):
+                answerable.fail(value)
+            else:
+                answerable.succeed(value)
+        finally:
+            if question is not None and question.exported:
+                self.exports.unpin(question.exported)
+
+    # The broker itself is told the outcome of calls that were settled before: nobody else wants it.
+
+    def succeed(self, value: Any) -> None:
+        """A late answer."""
+        self.ignored += 1
+
+    def fail(self, error: Exception) -> None:
+        """A late error."""
+        self.ignored += 1
+
+    def on_release(self, luid: ObjectId, count: int) -> None:
+        if not self.exports.release(luid, count):
+            self.ignored += 1
+
+    def on_complaint(self, text: str) -> None:
+        self.ignored += 1
+        log.info("%s", text)
+
+    def statistics(self) -> Statistics:
+        """Return the state of the connection now."""
+        return Statistics(
+            phase=self.lifecycle.phase.value,
+            dialect=self.dialect_name,
+            exported=len(self.exports),
+            imported=len(self.imports),
+            calls_out=len(self.questions),
+            calls_held=self.questions.held,
+            calls_in=len(self.serving.running),
+            calls_waiting=len(self.serving.waiting),
+            bytes_received=self._bytes_received,
+            bytes_sent=self._bytes_sent,
+            bytes_buffered=self._out_bytes,
+            messages_received=self._messages_received,
+            ignored=self.ignored,
+        )

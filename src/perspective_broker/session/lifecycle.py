@@ -1,0 +1,75 @@
+"""The life of one connection, as a table: which phase follows which, and why it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+__all__ = ["CloseCause", "Lifecycle", "Phase"]
+
+
+class Phase(Enum):
+    """Where a connection stands.
+
+    ::
+
+        NEGOTIATING ──▶ GREETING ──▶ OPEN ──▶ DRAINING
+             │              │          │          │
+             └──────────────┴──────────┴──────────┴──▶ CLOSED
+    """
+
+    NEGOTIATING = "negotiating"  #: no dialect is agreed on
+    GREETING = "greeting"  #: the dialect's own hello has not come yet; we may send already
+    OPEN = "open"  #: calls go both ways
+    DRAINING = "draining"  #: what runs may end; nothing new is started
+    CLOSED = "closed"  #: nothing is sent or delivered any more
+
+
+_NEXT: Final[dict[Phase, frozenset[Phase]]] = {
+    Phase.NEGOTIATING: frozenset({Phase.GREETING, Phase.CLOSED}),
+    Phase.GREETING: frozenset({Phase.OPEN, Phase.CLOSED}),
+    Phase.OPEN: frozenset({Phase.DRAINING, Phase.CLOSED}),
+    Phase.DRAINING: frozenset({Phase.CLOSED}),
+    Phase.CLOSED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCause:
+    """Why a connection ended.
+
+    Attributes:
+        code: a short word: ``"closed"`` (by us), ``"lost"`` (by the peer or the network), ``"drained"``, or
+            the code of the :class:`~perspective_broker.ProtocolError` that ended it.
+        reason: one line for a human.
+        clean: whether it ended in order, not by an error.
+    """
+
+    code: str
+    reason: str
+    clean: bool
+
+
+class Lifecycle:
+    """The phase of one connection; refuses steps that the table does not have."""
+
+    __slots__ = ("cause", "phase")
+
+    def __init__(self) -> None:
+        self.phase = Phase.NEGOTIATING
+        self.cause: CloseCause | None = None
+
+    def enter(self, phase: Phase) -> None:
+        """Go on to ``phase``."""
+        if phase not in _NEXT[self.phase]:
+            raise AssertionError(f"a connection does not go from {self.phase.value} to {phase.value}")
+        self.phase = phase
+
+    def close(self, cause: CloseCause) -> bool:
+        """Enter CLOSED because of ``cause``; False when it was closed before, for another cause."""
+        if self.phase is Phase.CLOSED:
+            return False
+        self.enter(Phase.CLOSED)
+        self.cause = cause
+        return True

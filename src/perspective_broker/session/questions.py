@@ -1,0 +1,127 @@
+"""Our own calls: which are on their way, which wait for room, and who is told how each one ended.
+
+A peer can only take so much at once. Calls beyond the window wait here, already encoded (so that they say
+what was meant when they were made), in order. Answers and releases never queue behind them: two sides that
+call each other at full tilt cannot block each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ..errors import ProtocolError
+from ..limits import Limits
+from ..ports import Answerable
+
+__all__ = ["Question", "Questions"]
+
+
+class Question(NamedTuple):
+    """One call of ours.
+
+    Attributes:
+        answerable: who is told how it ended.
+        size: encoded bytes.
+        perspective: under which the answer is decoded.
+        exported: ids of our objects in its arguments. They stay ours to find until the answer has been read:
+            a classic peer may release an object before it sends it home in its answer.
+    """
+
+    answerable: Answerable
+    size: int
+    perspective: Any
+    exported: Sequence[int]
+
+
+class Questions:
+    """The calls of one connection that have no answer yet, and the messages waiting for the window.
+
+    Args:
+        limits: ``calls_in_flight`` and ``window_bytes`` bound what is on its way.
+        send: hands a message to the connection.
+    """
+
+    def __init__(self, limits: Limits, send: Callable[[bytes], None]) -> None:
+        self.limits = limits
+        self._send = send
+        self._next = 1
+        self._asked: dict[int, Question] = {}
+        self._on_their_way = 0
+        self._bytes = 0
+        self._held: deque[tuple[bytes, bool]] = deque()  # message, and whether it will be answered
+
+    def __len__(self) -> int:
+        """Calls without an answer, held ones included."""
+        return len(self._asked)
+
+    @property
+    def held(self) -> int:
+        """Messages that wait for room in the window."""
+        return len(self._held)
+
+    def next_request(self) -> int:
+        """Return a request id that was never used on this connection."""
+        request = self._next
+        self._next += 1
+        return request
+
+    def ask(
+        self, request: int, message: bytes, answerable: Answerable, perspective: Any, exported: Sequence[int]
+    ) -> None:
+        """Send a call, now or when there is room; tell ``answerable`` how it ended."""
+        size = len(message)
+        self._asked[request] = Question(answerable, size, perspective, exported)
+        if self._held or not self._has_room():
+            self._held.append((message, True))
+        else:
+            self._on_their_way += 1
+            self._bytes += size
+            self._send(message)
+
+    def tell(self, message: bytes) -> None:
+        """Send a call that has no answer, in order with the others."""
+        if self._held:
+            self._held.append((message, False))
+        else:
+            self._send(message)
+
+    def settle(self, request: int) -> Question | None:
+        """Take a call off the table: its answer has come.
+
+        Returns:
+            The call; None when it was settled before.
+
+        Raises:
+            ProtocolError: no such call was ever made.
+        """
+        asked = self._asked.pop(request, None)
+        if asked is None:
+            if 0 < request < self._next:
+                return None
+            raise ProtocolError("bad-id", "an answer to a call that was never made")
+        self._on_their_way -= 1
+        self._bytes -= asked.size
+        if self._held:
+            self._release_held()
+        return asked
+
+    def _has_room(self) -> bool:
+        return self._on_their_way < self.limits.calls_in_flight and self._bytes < self.limits.window_bytes
+
+    def _release_held(self) -> None:
+        while self._held and (not self._held[0][1] or self._has_room()):
+            message, answered = self._held.popleft()
+            if answered:
+                self._on_their_way += 1
+                self._bytes += len(message)
+            self._send(message)
+
+    def abandon(self) -> list[Answerable]:
+        """Forget every call and return whom to tell: the connection has ended."""
+        told = [question.answerable for question in self._asked.values()]
+        self._asked.clear()
+        self._held.clear()
+        self._on_their_way = self._bytes = 0
+        return told

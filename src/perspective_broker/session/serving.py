@@ -1,0 +1,133 @@
+"""The peer's calls: which run here, which wait for a free slot.
+
+A slot is held until the method has ended, whatever the peer does meanwhile. Calls that find no slot, or whose
+answers nobody reads, are kept as they came until there is room; when the kept ones themselves grow too many,
+the connection reads no further.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from ..errors import ProtocolError
+from ..limits import Limits
+from ..ports import ObjectId
+
+__all__ = ["IncomingCall", "Serving"]
+
+
+class IncomingCall:
+    """One call of the peer, from its arrival to its answer.
+
+    Attributes:
+        request: the peer's id of it.
+        target: the object called, by id; ``name`` the method.
+        wants_answer: whether the peer waits.
+        arguments: in the dialect's half-decoded form; None once the method has been called.
+        size: encoded bytes, roughly.
+        perspective: under which the answer is coded.
+        handle: the driver's own, such as the task that runs the method.
+    """
+
+    __slots__ = (
+        "arguments",
+        "done",
+        "handle",
+        "name",
+        "perspective",
+        "request",
+        "size",
+        "target",
+        "wants_answer",
+    )
+
+    def __init__(
+        self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any, size: int
+    ) -> None:
+        self.request = request
+        self.target = target
+        self.name = name
+        self.wants_answer = wants_answer
+        self.arguments = arguments
+        self.size = size
+        self.perspective: Any = None
+        self.handle: Any = None
+        self.done = False
+
+
+class Serving:
+    """The calls of one peer that have begun and not ended, and those that wait to begin."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.running: set[IncomingCall] = set()
+        self.waiting: deque[IncomingCall] = deque()
+        self._requests: set[int] = set()  # ids the peer waits on
+        self._waiting_bytes = 0
+
+    def arrive(self, call: IncomingCall) -> None:
+        """Take note of a call that has come.
+
+        Raises:
+            ProtocolError: its id is that of a call which has not been answered yet.
+        """
+        if call.wants_answer:
+            if call.request in self._requests:
+                raise ProtocolError("duplicate-id", "a request id was used again before its answer")
+            self._requests.add(call.request)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether one more method may run."""
+        return len(self.running) < self.limits.calls_in_flight
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that reading must stop.
+
+        The last arrival does not count: one large call is let in whole, the next one waits outside.
+        """
+        waiting = self.waiting
+        if len(waiting) < 2:
+            return False
+        return (
+            len(waiting) > 2 * self.limits.calls_in_flight
+            or self._waiting_bytes - waiting[-1].size >= 2 * self.limits.window_bytes
+        )
+
+    def wait(self, call: IncomingCall) -> None:
+        """Keep a call until there is a slot."""
+        self.waiting.append(call)
+        self._waiting_bytes += call.size
+
+    def next_waiting(self) -> IncomingCall:
+        """Return the call that waited longest."""
+        call = self.waiting.popleft()
+        self._waiting_bytes -= call.size
+        return call
+
+    def start(self, call: IncomingCall) -> None:
+        """The call's method is about to run."""
+        self.running.add(call)
+
+    def end(self, call: IncomingCall) -> bool:
+        """The call is over; False when it had ended before."""
+        if call.done:
+            return False
+        call.done = True
+        self.running.discard(call)
+        if call.wants_answer:
+            self._requests.discard(call.request)
+        return True
+
+    def abandon(self) -> list[IncomingCall]:
+        """Forget every call and return those whose methods run: the connection has ended."""
+        running = list(self.running)
+        for call in running:
+            call.done = True
+        self.running.clear()
+        self.waiting.clear()
+        self._requests.clear()
+        self._waiting_bytes = 0
+        return running

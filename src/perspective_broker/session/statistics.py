@@ -1,0 +1,42 @@
+"""What a connection can say of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The state of one connection at one moment. Counts, unless it says otherwise.
+
+    Attributes:
+        phase: ``"negotiating"``, ``"greeting"``, ``"open"``, ``"draining"`` or ``"closed"``.
+        dialect: the agreed dialect's name, ``""`` before there is one.
+        exported: objects of ours that the peer holds.
+        imported: references to the peer's objects that live here.
+        calls_out: our calls without an answer.
+        calls_held: messages of ours that wait because enough calls are on their way.
+        calls_in: the peer's calls whose methods run.
+        calls_waiting: the peer's calls that wait for a slot.
+        bytes_received: bytes from the peer so far.
+        bytes_sent: bytes handed to the transport so far.
+        bytes_buffered: bytes made and not yet handed to the transport.
+        messages_received: operations decoded so far.
+        ignored: operations of the peer that meant nothing any more (late answers, late releases).
+    """
+
+    phase: str
+    dialect: str
+    exported: int
+    imported: int
+    calls_out: int
+    calls_held: int
+    calls_in: int
+    calls_waiting: int
+    bytes_received: int
+    bytes_sent: int
+    bytes_buffered: int
+    messages_received: int
+    ignored: int

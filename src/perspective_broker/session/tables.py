@@ -1,0 +1,225 @@
+"""What a connection holds: the objects we gave to the peer, and the references it gave to us.
+
+Both tables count. The one who owns an object keeps it while the other side owes releases; the one who holds a
+reference owes a release for every time the object was sent. So a release that crosses a re-send is safe.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from ..errors import ProtocolError, SerializationError, UnknownObject
+from ..flavors import Exportable, Reference, Target
+from ..limits import Limits
+from ..ports import ObjectId
+
+__all__ = ["Export", "Exports", "Imports", "import_key"]
+
+
+class Export(Target):
+    """One object of ours that the peer can call, and the counts it holds on it.
+
+    Attributes:
+        luid: its id; 0 for a named object.
+        key: what makes two sendings one object.
+        count: releases that the peer owes.
+        pins: calls of ours that mention it and have no answer yet. With no count left it cannot be called any
+            more, but it can still come home.
+    """
+
+    __slots__ = ("count", "key", "luid", "pins")
+
+    def __init__(self, luid: int, key: Hashable, target: Target, count: int) -> None:
+        super().__init__(target.obj, target.holder, target.prefix, target.leading, target.perspective)
+        self.luid = luid
+        self.key = key
+        self.count = count
+        self.pins = 0
+
+
+class Exports:
+    """Our objects that the peer holds references to, by LUID; and the named ones, which it cannot free.
+
+    LUIDs count up from 1 and are never used twice, so a late message cannot reach another object.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._by_luid: dict[int, Export] = {}
+        self._by_key: dict[Hashable, Export] = {}
+        self._named: dict[str, Export] = {}
+        self._next = 1
+
+    def __len__(self) -> int:
+        """The objects that the peer holds, without the named ones."""
+        return len(self._by_luid)
+
+    def name(self, name: str, obj: Exportable) -> None:
+        """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
+        self._named[name] = Export(0, name, obj.export_target(None), 1)
+
+    def add(self, obj: Exportable, perspective: Any) -> int:
+        """Count one more sending of ``obj`` and return its LUID.
+
+        Raises:
+            SerializationError: the peer holds as many objects as it may.
+        """
+        key = obj.export_key(perspective)
+        export = self._by_key.get(key)
+        if export is not None:
+            export.count += 1
+            return export.luid
+        if len(self._by_luid) >= self.limits.references_exported:
+            raise SerializationError(
+                f"the peer holds {len(self._by_luid)} objects, as many as Limits.references_exported allows"
+            )
+        luid = self._next
+        self._next += 1
+        export = Export(luid, key, obj.export_target(perspective), 1)
+        self._by_luid[luid] = self._by_key[key] = export
+        return luid
+
+    def find(self, where: ObjectId) -> Export:
+        """Return what the peer may call under an id.
+
+        Raises:
+            UnknownObject: nothing. Digits are no number and numbers are no names.
+        """
+        export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
+        if export is None or not export.count:
+            raise UnknownObject("no object lives under that id")
+        return export
+
+    def come_home(self, where: ObjectId) -> Any:
+        """Return our own object that the peer sends back.
+
+        Raises:
+            UnknownObject: it was never given to this peer, or is long released.
+        """
+        export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
+        if export is None:
+            raise UnknownObject("no object lives under that id")
+        return export.obj
+
+    def pin(self, luids: Sequence[int]) -> None:
+        """Keep objects findable while a call that mentions them has no answer."""
+        for luid in luids:
+            self._by_luid[luid].pins += 1
+
+    def unpin(self, luids: Sequence[int]) -> None:
+        """Undo one :meth:`pin`."""
+        for luid in luids:
+            export = self._by_luid[luid]
+            export.pins -= 1
+            self._drop(export, 0)
+
+    def retract(self, luid: int) -> None:
+        """Undo one :meth:`add` whose message was never sent."""
+        self._drop(self._by_luid[luid], 1)
+
+    def release(self, where: ObjectId, count: int) -> bool:
+        """Take ``count`` of the peer's counts off; False when the object was free already.
+
+        Raises:
+            ProtocolError: the peer releases what it never had.
+        """
+        if type(where) is not int or count < 1:
+            raise ProtocolError("refcount", "a named object cannot be released")
+        export = self._by_luid.get(where)
+        if export is None or not export.count:
+            if 0 < where < self._next:
+                return False
+            raise ProtocolError("refcount", "an id was released that was never given")
+        if count > export.count:
+            raise ProtocolError("refcount", "an object was released more often than it was sent")
+        self._drop(export, count)
+        return True
+
+    def _drop(self, export: Export, count: int) -> None:
+        export.count -= count
+        if not export.count and not export.pins:
+            del self._by_luid[export.luid]
+            del self._by_key[export.key]
+
+    def clear(self) -> None:
+        """Forget everything: the connection has ended."""
+        self._by_luid.clear()
+        self._by_key.clear()
+        self._named.clear()
+
+
+class Imports:
+    """References to the peer's objects, as long as somebody here holds them.
+
+    The reference object itself carries the count of receipts. When it is collected it enqueues what it owes;
+    a re-send that comes in between makes a new one with a count of its own.
+    """
+
+    def __init__(self, limits: Limits, make: Callable[[ObjectId, Any], Reference]) -> None:
+        self.limits = limits
+        self._make = make
+        self._received: dict[Hashable, weakref.ref[Reference]] = {}
+        self._named: dict[str, weakref.ref[Reference]] = {}
+
+    def __len__(self) -> int:
+        """The references alive, or not yet known to be dead; without the named ones."""
+        return len(self._received)
+
+    def receive(self, luid: int, perspective: Any) -> Reference:
+        """Return the reference to the peer's object ``luid``, counting one receipt.
+
+        Under one perspective the same object is always the same reference.
+
+        Raises:
+            ProtocolError: the peer makes us hold more than ``Limits.references_received``.
+        """
+        key = import_key(luid, perspective)
+        found = self._received.get(key)
+        reference = found() if found is not None else None
+        if reference is None:
+            if len(self._received) >= self.limits.references_received:
+                raise ProtocolError(
+                    "limit-references", f"a peer may give {self.limits.references_received} references"
+                )
+            reference = self._make(luid, perspective)
+            self._received[key] = weakref.ref(reference)
+        reference._receipts += 1
+        return reference
+
+    def named(self, name: str) -> Reference:
+        """Return the reference to the peer's object that is always there under ``name``."""
+        found = self._named.get(name)
+        reference = found() if found is not None else None
+        if reference is None:
+            reference = self._make(name, None)
+            self._named[name] = weakref.ref(reference)
+        return reference
+
+    def forget(self, key: Hashable) -> None:
+        """Drop an entry whose reference is gone (another may have taken its place already)."""
+        found = self._received.get(key)
+        if found is not None and found() is None:
+            del self._received[key]
+
+    def discard(self, key: Hashable, reference: Reference) -> None:
+        """Drop the entry of a reference that is given back while it is still held."""
+        found = self._received.get(key)
+        if found is not None and found() is reference:
+            del self._received[key]
+
+    def clear(self) -> list[Reference]:
+        """Forget everything and return the references that are still alive: the connection has ended."""
+        found = [ref() for ref in (*self._named.values(), *self._received.values())]
+        self._received.clear()
+        self._named.clear()
+        return [reference for reference in found if reference is not None]
+
+
+def import_key(luid: ObjectId, perspective: Any) -> Hashable:
+    """Return the key of a reference in the table.
+
+    Perspectives are told apart by identity; a reference keeps its own alive, so the id stays its own.
+    """
+    return luid if perspective is None else (luid, id(perspective))
