@@ -1,0 +1,9 @@
+"""The room that awaits: the broker on an asyncio event loop."""
+
+from .calls import Promise
+from .client import connect
+from .connection import Connection
+from .references import RemoteMethod, RemoteReference
+from .server import Server, serve
+
+__all__ = ["Connection", "Promise", "RemoteMethod", "RemoteReference", "Server", "connect", "serve"]

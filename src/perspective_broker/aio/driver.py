@@ -1,0 +1,398 @@
+"""The driver: joins one sans-I/O broker to one transport of an asyncio event loop.
+
+It reads only as much as the broker takes, lets the broker act on a slice of it per turn of the loop (so that
+one busy peer does not starve another), writes once per turn, keeps one timer, and runs the methods: plain ones
+at once, asynchronous ones as tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..dialects.offer import negotiate
+from ..errors import DeadReferenceError, LimitExceeded
+from ..flavors import Exportable
+from ..ports import Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics
+from .connection import Connection
+from .references import RemoteReference, Room
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .server import Server
+
+__all__ = ["Driver"]
+
+log = logging.getLogger("perspective_broker")
+
+#: Operations per turn of the loop (ROBUSTNESS, fault 6): at 30 µs each about 2 ms, then others have their turn.
+MESSAGES_PER_TURN: Final = 64
+
+
+class Driver(asyncio.Protocol):
+    """One connection. The transport calls it as a protocol, the broker as its host.
+
+    Args:
+        settings: what ``serve`` or ``connect`` were told.
+        peer: what to call the other side until the transport knows better.
+        server: who accepted the connection; None on the side that connected.
+        root: makes what the peer reaches as ``root``, given the connection.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        peer: str,
+        *,
+        server: Server | None = None,
+        root: Callable[[Connection], Exportable] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.connection = Connection(self, peer)
+        self.broker = Broker(
+            self, settings.limits, self.loop.time(), unsafe_tracebacks=settings.unsafe_tracebacks
+        )
+        self.room = Room(self)
+        self.opened: asyncio.Future[None] = self.loop.create_future()
+        self.gone: asyncio.Future[None] = self.loop.create_future()
+        self._server = server
+        self._root = root
+        self._transport: asyncio.Transport | None = None
+        self._thread = threading.get_ident()
+        self._turn_scheduled = False
+        self._in_turn = False
+        self._more = False  # whether messages were left for the next turn
+        self._reading = True
+        self._blocked = False
+        self._waiters: list[asyncio.Future[None]] = []  # for room in the write buffer
+        self._idle_waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._starting = False  # whether a task was made that has not begun
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._callbacks: list[tuple[RemoteReference, Callable[[RemoteReference], object]]] = []
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio's by behaviour, not by class.
+        transport = self._transport = cast(asyncio.Transport, transport)
+        limits = self.settings.limits
+        transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.connection.peer = f"{peer[0]}:{peer[1]}"
+        elif peer:
+            self.connection.peer = str(peer)
+        if self._server is not None:
+            self._server.attach(self)
+        if self._root is not None:
+            try:
+                self.broker.exports.name("root", self._root(self.connection))
+            except Exception:
+                log.exception("no root object could be made for %s", self.connection.peer)
+                self.broker.close("no-root", "this side could not make its root object")
+                return
+        self.broker.start(
+            negotiate(
+                self.broker,
+                server=self._server is not None,
+                limits=limits,
+                registry=self.settings.registry,
+                policy=self.settings.policy,
+                dialects=self.settings.dialects,
+            )
+        )
+        self._turn()
+
+    def data_received(self, data: bytes) -> None:
+        self.broker.receive_data(data, self.loop.time())
+        if not self._more:
+            self._turn()
+
+    def eof_received(self) -> bool:
+        self.broker.receive_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None:
+            self.broker.receive_eof()
+        else:
+            self.broker.connection_lost(str(exc) or type(exc).__name__)
+        self._transport = None
+        self._set_timer()
+        self._wake_waiters()
+        self._maybe_gone()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self.broker.set_blocked(True, self.loop.time())
+        self._set_timer()
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self.broker.set_blocked(False, self.loop.time())
+        self.wake()
+
+    # -- one turn
+
+    def _turn(self) -> None:
+        """Let the broker act on what has come, then write what it has to say."""
+        broker = self.broker
+        self._turn_scheduled = False
+        if broker.lifecycle.phase is not Phase.CLOSED:
+            self._in_turn = True
+            try:
+                self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
+            finally:
+                self._in_turn = False
+            if self._more:
+                self._turn_scheduled = True
+                self.loop.call_soon(self._turn)
+            reading = not self._more and broker.wants_data
+            if reading is not self._reading and self._transport is not None:
+                self._reading = reading
+                if reading:
+                    self._transport.resume_reading()
+                else:
+                    self._transport.pause_reading()
+            if self._timer is None:
+                self._set_timer()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._transport is None or self._blocked:
+            return
+        out = self.broker.data_to_send()
+        if len(out) == 1:
+            self._transport.write(out[0])
+        elif out:
+            self._transport.write(b"".join(out))
+        if self._waiters and not self.is_full:
+            self._wake_waiters()
+        if self._idle_waiter is not None and not self._idle_waiter.done():
+            self._idle_waiter.set_result(None)  # it looks again
+
+    def _set_timer(self) -> None:
+        """Arrange to be called at the broker's next deadline; an early call only looks again."""
+        deadline = self.broker.next_deadline()
+        if self._timer is not None and (deadline is None or self._timer.when() > deadline):
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None and self._timer is None:
+            self._timer = self.loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.broker.handle_deadline(self.loop.time())
+        self._set_timer()
+        self._turn()
+
+    # -- ports.Host
+
+    def wake(self) -> None:
+        if not self._turn_scheduled and not self._in_turn:
+            self._turn_scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def wake_from_anywhere(self) -> None:
+        if threading.get_ident() == self._thread:
+            self.wake()
+            return
+        try:
+            self.loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:  # the loop is closed, and the connection with it
+            pass
+
+    def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
+        return RemoteReference(self, self.broker, luid, perspective)
+
+    def invoke(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        if self._starting:
+            # A task begins in a later turn of the loop; what comes after it must not overtake it.
+            self.loop.call_soon(self._run, call, method, args, kwargs)
+        else:
+            self._run(call, method, args, kwargs)
+
+    def _run(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        if call.done:
+            return
+        try:
+            result = method(*args, **kwargs)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            self.broker.fail_call(call, error)
+            return
+        if type(result) is CoroutineType:
+            self._spawn(call, result)
+        elif hasattr(type(result), "__await__"):
+            self._spawn(call, _awaited(result))
+        else:
+            self.broker.answer_call(call, result)
+
+    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+        running = _Running(coroutine)
+        task = running.task = self.loop.create_task(self._finish(call, running))
+        call.handle = running
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        if not self._starting:
+            self._starting = True
+            self.loop.call_soon(self._started)
+
+    def _started(self) -> None:
+        self._starting = False
+
+    async def _finish(self, call: IncomingCall, running: _Running) -> None:
+        running.begun = True
+        try:
+            value = await running.coroutine
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            self.broker.fail_call(call, error)
+        else:
+            self.broker.answer_call(call, value)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._maybe_gone()
+
+    def cancel(self, call: IncomingCall) -> None:
+        running = call.handle
+        if running is not None:
+            if not running.begun:
+                running.coroutine.close()
+            running.task.cancel()
+
+    def on_open(self) -> None:
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def on_closed(self, cause: CloseCause) -> None:
+        log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
+        if not self.opened.done():
+            self.opened.set_result(None)  # whoever waits looks at the cause
+        callbacks, self._callbacks = self._callbacks, []
+        for reference, callback in callbacks:
+            try:
+                callback(reference)
+            except Exception:
+                log.exception("a callback for the end of a connection raised")
+        if self._server is not None:
+            self._server.detach(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake_waiters()
+        transport = self._transport
+        if transport is not None:
+            self._flush()
+            transport.close()
+            # A peer that does not read what is still buffered is not waited for.
+            self._timer = self.loop.call_later(self.settings.limits.close_seconds, transport.abort)
+
+    def _maybe_gone(self) -> None:
+        if self._transport is None and not self._tasks:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if not self.gone.done():
+                self.gone.set_result(None)
+
+    # -- for references
+
+    def notify_on_disconnect(
+        self, reference: RemoteReference, callback: Callable[[RemoteReference], object]
+    ) -> None:
+        if self.broker.lifecycle.phase is Phase.CLOSED:
+            raise DeadReferenceError("the connection has ended")
+        self._callbacks.append((reference, callback))
+
+    def dont_notify_on_disconnect(
+        self, reference: RemoteReference, callback: Callable[[RemoteReference], object]
+    ) -> None:
+        try:
+            self._callbacks.remove((reference, callback))
+        except ValueError:
+            raise ValueError("that callback was not registered for this reference") from None
+
+    # -- room in the write buffer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were sent by the application and not yet taken by the system."""
+        transport = self._transport
+        return self.broker.bytes_buffered + (
+            transport.get_write_buffer_size() if transport is not None else 0
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether producers should wait."""
+        return self._transport is not None and (
+            self._blocked or self.buffered >= self.settings.limits.write_buffer_high
+        )
+
+    def check_room(self) -> None:
+        """Refuse a message without an answer when the buffer is full and nobody waits for room.
+
+        Those that wait show that they mind; but even they may not fill more than four buffers.
+
+        Raises:
+            LimitExceeded: there is no room.
+        """
+        high = self.settings.limits.write_buffer_high
+        if self.broker.bytes_buffered < high and not self._blocked:
+            return
+        buffered = self.buffered
+        if buffered >= high and (not self._waiters or buffered >= 4 * high):
+            raise LimitExceeded(
+                f"{buffered} bytes are waiting for a slow peer; await what tell() returns before telling more"
+            )
+
+    async def wait_for_room(self) -> None:
+        """Wait until the write buffer is below its low mark, or the connection has ended."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is under way and everything said was taken by the system, or the end."""
+        while self._transport is not None and not (self.broker.idle and not self.buffered):
+            self._idle_waiter = self.loop.create_future()
+            await self._idle_waiter
+
+    def _wake_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def statistics(self) -> Statistics:
+        return self.broker.statistics()
+
+
+class _Running:
+    """An asynchronous method that runs, or will."""
+
+    __slots__ = ("begun", "coroutine", "task")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+        self.begun = False
+        self.task: Any = None
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

@@ -1,0 +1,161 @@
+"""RemoteReference: what a program holds of an object that lives at the peer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeadReferenceError, UsageError
+from ..flavors import Reference
+from .calls import Promise
+
+if TYPE_CHECKING:
+    from ..ports import ObjectId
+    from ..session import Broker
+    from .connection import Connection
+    from .driver import Driver
+
+__all__ = ["RemoteMethod", "RemoteReference", "Room"]
+
+
+class RemoteReference(Reference):
+    """A reference to an object of the peer. Sent back to it, it arrives as the object itself.
+
+    Made by the library when a peer sends an object; the same object is always the same reference. When the
+    last use of it is gone, the peer is told that it may forget the object.
+    """
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: Driver, broker: Broker, luid: ObjectId, perspective: Any) -> None:
+        super().__init__(broker, luid, perspective)
+        self._driver: Driver | None = driver
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        """Call the object's method ``name``. The call is sent now; await the promise for the answer.
+
+        Raises:
+            DeadReferenceError: the connection has ended or the reference was released. (At once.)
+            UsageError: from another thread or event loop than the connection's. (At once.)
+        """
+        driver = self._usable()
+        promise = Promise(loop=driver.loop)
+        self._session.call(self._luid, name, args, kwargs, self._perspective, promise)
+        return promise
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Room:
+        """Call the object's method ``name`` and ask for no answer.
+
+        Returns:
+            What may be awaited until the connection can take more.
+
+        Raises:
+            DeadReferenceError: the connection has ended or the reference was released.
+            SerializationError: the arguments cannot cross; nothing was sent.
+            LimitExceeded: the write buffer is full and nobody waits for room.
+            UsageError: from another thread or event loop than the connection's.
+        """
+        driver = self._usable()
+        driver.check_room()
+        self._session.tell(self._luid, name, args, kwargs, self._perspective)
+        return driver.room
+
+    def method(self, name: str) -> RemoteMethod:
+        """Return the method ``name`` of the object, to be called like a function."""
+        return RemoteMethod(self, name)
+
+    def on_disconnect(self, callback: Callable[[RemoteReference], object]) -> None:
+        """Call ``callback(reference)`` once when the connection ends; before that raise when it has.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        self._usable().notify_on_disconnect(self, callback)
+
+    def dont_notify_on_disconnect(self, callback: Callable[[RemoteReference], object]) -> None:
+        """Undo one :meth:`on_disconnect`.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
+        if self._driver is not None:
+            self._driver.dont_notify_on_disconnect(self, callback)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection through which the object is reached.
+
+        Raises:
+            DeadReferenceError: the reference was released.
+        """
+        if self._driver is None:
+            raise DeadReferenceError("the reference was released")
+        return self._driver.connection
+
+    def release(self) -> None:
+        """Tell the peer now that it may forget the object; the reference is dead from here on."""
+        if self._driver is not None:
+            self._usable(even_closed=True)
+            self._driver = None
+            self._session.release(self)
+
+    def _usable(self, even_closed: bool = False) -> Driver:
+        driver = self._driver
+        if driver is None:
+            raise DeadReferenceError("the reference was released")
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not driver.loop:
+            raise UsageError(
+                "a reference is used in the event loop (and the thread and process) of its connection; from "
+                "another thread use asyncio.run_coroutine_threadsafe"
+            )
+        return driver
+
+    def __repr__(self) -> str:
+        if self._driver is None:
+            return "<RemoteReference released>"
+        return f"<RemoteReference {self._luid!r} at {self._driver.connection.peer}>"
+
+
+class RemoteMethod:
+    """A method of a remote object: ``reference.method("say")("hello")``.
+
+    Two are equal when they mean the same method of the same object.
+    """
+
+    __slots__ = ("name", "reference")
+
+    def __init__(self, reference: RemoteReference, name: str) -> None:
+        self.reference = reference
+        self.name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Promise:
+        return self.reference.call(self.name, *args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RemoteMethod):
+            return NotImplemented
+        return self.reference == other.reference and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((self.reference, self.name))
+
+    def __repr__(self) -> str:
+        return f"<RemoteMethod {self.name} of {self.reference!r}>"
+
+
+class Room:
+    """Awaited, it waits until a connection can take more. One per connection, used again and again."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._driver.is_full:
+            yield from self._driver.wait_for_room().__await__()

@@ -1,0 +1,167 @@
+"""serve: an object, offered at one or several urls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Generator, Sequence
+from types import TracebackType
+from typing import Any
+
+from .. import transports
+from ..flavors import Exportable, Policy, Registry
+from ..limits import Limits
+from .connection import Connection
+from .driver import Driver
+from .settings import Settings
+
+__all__ = ["Server", "serve"]
+
+log = logging.getLogger("perspective_broker")
+
+
+def serve(
+    root: Any,
+    *urls: str,
+    limits: Limits | None = None,
+    policy: Policy | None = None,
+    registry: Registry | None = None,
+    dialects: Sequence[str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    unsafe_tracebacks: bool = False,
+) -> Server:
+    """Offer an object to whoever connects.
+
+    ``async with serve(root, "tcp://127.0.0.1:8787") as server:`` listens within the block;
+    ``server = await serve(...)`` listens until ``await server.close()``.
+
+    Args:
+        root: what a peer reaches first: a Referenceable. When it has ``root_object(connection)``, that is
+            asked for each connection's own.
+        urls: where to listen; at least one. Port 0 lets the system choose, see ``server.urls``.
+        limits: what each peer may ask of us.
+        policy: what may be received.
+        registry: what type tags mean.
+        dialects: names of dialects to offer, best first.
+        tls: a server-side context with its certificate, for ``tls://``.
+        unsafe_tracebacks: send peers the tracebacks of our exceptions; they show source and paths.
+
+    Raises:
+        ValueError: a url, or a dialect's name, is none.
+        TypeError: ``root`` is nothing that can be served.
+        OSError: an address cannot be bound (when entered or awaited).
+    """
+    if not urls:
+        raise ValueError("serve needs at least one url to listen on, such as tcp://127.0.0.1:8787")
+    addresses = [transports.parse_url(url) for url in urls]
+    make_root = getattr(root, "root_object", None)
+    if make_root is None:
+        if not isinstance(root, Exportable):
+            raise TypeError(f"a {type(root).__name__} cannot be served; derive it from pb.Root")
+
+        def make_root(connection: Connection) -> Exportable:
+            return root
+
+    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks)
+    return Server(make_root, addresses, settings, tls)
+
+
+class Server:
+    """Listens and keeps its connections; made by :func:`serve`."""
+
+    def __init__(
+        self,
+        make_root: Callable[[Connection], Exportable],
+        addresses: Sequence[transports.Address],
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._make_root = make_root
+        self._addresses = addresses
+        self._settings = settings
+        self._tls = tls
+        self._listeners: list[transports.Listener] = []
+        self._drivers: dict[Driver, None] = {}  # in the order in which they came
+        self._closed: asyncio.Event | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        """The urls that are listened on, with the ports that were bound."""
+        return [url for listener in self._listeners for url in listener.urls]
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that live now, oldest first."""
+        return [driver.connection for driver in self._drivers]
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        return await self._start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _start(self) -> Server:
+        if self._closed is not None:
+            raise RuntimeError("a server is started once")
+        self._closed = asyncio.Event()
+        try:
+            for address in self._addresses:
+                self._listeners.append(await transports.listen(address, self._accept, self._tls))
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    def _accept(self) -> Driver:
+        return Driver(self._settings, "somebody", server=self, root=self._make_root)
+
+    def attach(self, driver: Driver) -> None:
+        """A connection was made (called by its driver)."""
+        self._drivers[driver] = None
+
+    def detach(self, driver: Driver) -> None:
+        """A connection has ended (called by its driver)."""
+        self._drivers.pop(driver, None)
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed."""
+        assert self._closed is not None, "start the server first: async with, or await"
+        await self._closed.wait()
+
+    async def close(self, drain: float = 0) -> None:
+        """Stop listening and end every connection. May be called twice.
+
+        Args:
+            drain: seconds to let calls that run come to their end first; new ones are refused meanwhile.
+        """
+        for listener in self._listeners:
+            listener.close()
+        drivers = list(self._drivers)
+        if drain > 0 and drivers:
+            await self._drain(drivers, drain)
+        for driver in drivers:
+            driver.broker.close("closed", "the server was closed")
+        for driver in drivers:
+            await driver.connection.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
+        if self._closed is not None:
+            self._closed.set()
+
+    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> None:
+        """Wait until nothing runs, or the time is over."""
+        for driver in drivers:
+            driver.broker.drain()
+        try:
+            async with asyncio.timeout(seconds):
+                for driver in drivers:
+                    await driver.wait_idle()
+        except TimeoutError:
+            busy = sum(driver.statistics().calls_in for driver in drivers)
+            log.warning("closing after %g s of draining with %d calls still running", seconds, busy)

@@ -1,0 +1,50 @@
+"""What ``serve`` and ``connect`` were told, for all connections they make. A value; nothing is ambient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..flavors import Policy, Registry, default_registry
+from ..limits import Limits
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a connection.
+
+    Attributes:
+        limits: what the peer may ask of us.
+        policy: what may be received.
+        registry: what type tags mean.
+        dialects: names to allow, best first; None for all.
+        unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
+    """
+
+    limits: Limits
+    policy: Policy
+    registry: Registry
+    dialects: tuple[str, ...] | None
+    unsafe_tracebacks: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        limits: Limits | None,
+        policy: Policy | None,
+        registry: Registry | None,
+        dialects: Sequence[str] | None,
+        unsafe_tracebacks: bool = False,
+    ) -> Settings:
+        """Return settings with the defaults where None was given."""
+        if isinstance(dialects, str):
+            raise TypeError(f'dialects is a sequence of names, such as ("{dialects}",)')
+        return cls(
+            limits or Limits(),
+            policy or Policy(),
+            registry or default_registry,
+            None if dialects is None else tuple(dialects),
+            unsafe_tracebacks,
+        )
