@@ -86,15 +86,19 @@ def main(arguments: list[str] | None = None) -> int:
 
     started = time.monotonic()
 
+    started_with = (0, "")
+
     def progress(number: int, row: Row, column: Column) -> None:
+        nonlocal started_with
         if options.quiet:
             return
         text = f"round {number}/{options.rounds}  {column.title}: {row.label}"
         spent = time.monotonic() - started
         if sys.stderr.isatty():
             print(f"\r\x1b[K[{spent:4.0f} s] {text}", end="", file=sys.stderr, flush=True)
-        elif row is rows[0]:
+        elif started_with != (number, column.name):
             # In a log, a line per column is enough.
+            started_with = (number, column.name)
             print(
                 f"[{spent:4.0f} s] round {number}/{options.rounds}  {column.title}",
                 file=sys.stderr,
@@ -104,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     bench = Bench(rows, columns, options.seconds, options.cut)
     with bench.processes():
         try:
+            bench.start()
             for number in range(1, options.rounds + 1):
                 bench.round(partial(progress, number))
         except KeyboardInterrupt:

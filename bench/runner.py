@@ -142,6 +142,11 @@ class Bench:
                 pair.end()
             self._pairs.clear()
 
+    def start(self) -> None:
+        """Start all processes, so that none is measured while it or another is still waking up."""
+        for row in self.rows:
+            self._pair(row)
+
     def round(self, progress: Callable[[Row, Column], None]) -> None:
         """Measure every cell once: column by column, the rows of a column one right after the other, because
         only figures taken close together can be compared on a machine that others use, too."""
@@ -153,11 +158,8 @@ class Bench:
                     self._measure(row, column, cell)
 
     def _measure(self, row: Row, column: Column, cell: Cell) -> None:
-        try:
-            pair = self._pair(row)
-        except ChildFailed as error:
-            for each in self.table[row.name].values():
-                each.reason = str(error)
+        pair = self._pair(row)
+        if pair is None:
             return
         cell.note = pair.notes.get(column.name)
         try:
@@ -166,19 +168,29 @@ class Bench:
             # The next column gets fresh processes.
             self._pairs.pop(row.name).end()
             cell.reason = str(error)
+            cells = self.table[row.name].values()
+            if not any(each.samples for each in cells):
+                # Nor is it likely to answer in the other columns; waiting for each of them takes minutes.
+                for each in cells:
+                    each.reason = each.reason or str(error)
             return
         cell.reason = answer.get("not_offered") or answer.get("failed")
         if "reading" in answer:
             cell.samples.append(answer["reading"]["rate"])
             cell.amounts.append(answer["reading"]["amount"])
 
-    def _pair(self, row: Row) -> _Pair:
+    def _pair(self, row: Row) -> _Pair | None:
+        """The processes of a row, started when they are not there; None, and a reason, if they cannot be."""
         if row.name not in self._pairs:
             missing = row.missing()
-            if missing:
-                raise ChildFailed(f"not available: {', '.join(missing)} not installed")
-            self._pairs[row.name] = _Pair(row)
-        return self._pairs[row.name]
+            try:
+                if missing:
+                    raise ChildFailed(f"not available: {', '.join(missing)} not installed")
+                self._pairs[row.name] = _Pair(row)
+            except ChildFailed as error:
+                for cell in self.table[row.name].values():
+                    cell.reason = str(error)
+        return self._pairs.get(row.name)
 
 
 def pick_rows(names: list[str]) -> list[Row]:

@@ -147,7 +147,7 @@ class Caller(peer.Caller):
     async def close(self) -> None:
         if self.daemon is not None:
             self.proxy.unwatch()
-            self.daemon.close()
+            self.daemon.shutdown()
         for proxy in self.proxies:
             proxy._pyroRelease()
 
