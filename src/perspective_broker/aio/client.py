@@ -65,7 +65,8 @@ class Connecting:
         self._reference: RemoteReference | None = None
 
     def __await__(self) -> Generator[Any, None, RemoteReference]:
-        return self._establish.__await__()
+        # A generator of our own, for it keeps this object, whose end closes the coroutine, until it is done.
+        return (yield from self._establish.__await__())
 
     async def __aenter__(self) -> RemoteReference:
         self._reference = await self._establish

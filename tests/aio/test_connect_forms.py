@@ -1,0 +1,46 @@
+"""`connect` in its three forms: awaited, entered, and never used."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import perspective_broker as pb
+
+
+class Echo(pb.Root):
+    def remote_echo(self, value: int) -> int:
+        return value
+
+
+def test_awaited_it_stays_open_until_it_is_closed() -> None:
+    async def main() -> int:
+        async with pb.serve(Echo(), "memory:connect-awaited") as server:
+            root = await pb.connect(server.urls[0])
+            try:
+                answer: int = await root.call("echo", 7)
+                return answer
+            finally:
+                await root.connection.close()
+
+    assert asyncio.run(main()) == 7
+
+
+def test_entered_it_is_closed_at_the_end_of_the_block() -> None:
+    async def main() -> pb.CloseCause | None:
+        async with pb.serve(Echo(), "memory:connect-entered") as server:
+            async with pb.connect(server.urls[0]) as root:
+                assert await root.call("echo", 7) == 7
+            return root.connection.close_cause
+
+    cause = asyncio.run(main())
+    assert cause is not None
+    assert cause.code == "closed"
+
+
+def test_never_used_it_begins_nothing() -> None:
+    async def main() -> None:
+        pb.connect("memory:connect-unused")
+        gc.collect()  # a coroutine never awaited is a warning, and warnings are errors here
+
+    asyncio.run(main())
