@@ -201,11 +201,11 @@ class Driver(asyncio.Protocol):
             self.loop.call_soon(self._turn)
 
     def wake_from_anywhere(self) -> None:
-        if threading.get_ident() == self._thread:
-            self.wake()
-            return
         try:
-            self.loop.call_soon_threadsafe(self.wake)
+            if threading.get_ident() == self._thread:
+                self.wake()
+            else:
+                self.loop.call_soon_threadsafe(self.wake)
         except RuntimeError:  # the loop is closed, and the connection with it
             pass
 
