@@ -4,7 +4,7 @@
 :func:`connect`, decide by flavors what crosses and how.
 """
 
-from .aio import Connection, Promise, RemoteMethod, RemoteReference, Server, connect, serve
+from .aio import Connection, Promise, RemoteMethod, RemoteReference, Server, connect, run, serve
 from .errors import (
     BadArguments,
     BrokerError,
@@ -72,5 +72,6 @@ __all__ = [
     "connect",
     "copier_for",
     "default_registry",
+    "run",
     "serve",
 ]

@@ -20,6 +20,7 @@ EXPECTED = {
     "RemoteReference",
     "Server",
     "connect",
+    "run",
     "serve",
     # flavors
     "AsReferenceable",

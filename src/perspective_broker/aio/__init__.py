@@ -4,6 +4,7 @@ from .calls import Promise
 from .client import connect
 from .connection import Connection
 from .references import RemoteMethod, RemoteReference
+from .runner import run
 from .server import Server, serve
 
-__all__ = ["Connection", "Promise", "RemoteMethod", "RemoteReference", "Server", "connect", "serve"]
+__all__ = ["Connection", "Promise", "RemoteMethod", "RemoteReference", "Server", "connect", "run", "serve"]
