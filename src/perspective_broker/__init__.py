@@ -4,7 +4,17 @@
 :func:`connect`, decide by flavors what crosses and how.
 """
 
-from .aio import Connection, Promise, RemoteMethod, RemoteReference, Server, connect, run, serve
+from .aio import (
+    Connection,
+    Promise,
+    RemoteCacheObserver,
+    RemoteMethod,
+    RemoteReference,
+    Server,
+    connect,
+    run,
+    serve,
+)
 from .errors import (
     BadArguments,
     BrokerError,
@@ -25,12 +35,16 @@ from .errors import (
 )
 from .flavors import (
     AsReferenceable,
+    Cacheable,
     Copyable,
     Policy,
     Referenceable,
     Registry,
+    RemoteCache,
     RemoteCopy,
     Root,
+    Viewable,
+    ViewPoint,
     copier_for,
     default_registry,
 )
@@ -41,6 +55,7 @@ __all__ = [
     "AsReferenceable",
     "BadArguments",
     "BrokerError",
+    "Cacheable",
     "CallError",
     "CloseCause",
     "Connection",
@@ -59,6 +74,8 @@ __all__ = [
     "ProtocolError",
     "Referenceable",
     "Registry",
+    "RemoteCache",
+    "RemoteCacheObserver",
     "RemoteCopy",
     "RemoteError",
     "RemoteMethod",
@@ -69,6 +86,8 @@ __all__ = [
     "Statistics",
     "UnknownObject",
     "UsageError",
+    "ViewPoint",
+    "Viewable",
     "connect",
     "copier_for",
     "default_registry",

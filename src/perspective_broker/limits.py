@@ -50,6 +50,8 @@ class Limits:
             their caller's memory. 1 MiB fills any local network; a receiver holds twice as much.
         references_received: live references a peer may make us hold.
         references_exported: live objects a peer may make us keep for it.
+        observer_backlog_bytes: unsent bytes at which a peer that keeps replicas is given up: it lags so far behind
+            that they are not true any more. Four write buffers, so a burst of updates alone does not end it.
         write_buffer_high: unsent bytes at which producers are asked to wait.
         write_buffer_low: unsent bytes at which they may go on.
         handshake_seconds: from connection to the end of the greeting.
@@ -73,6 +75,7 @@ class Limits:
     window_bytes: int = 1 * MIB
     references_received: int = 10_000
     references_exported: int = 100_000
+    observer_backlog_bytes: int = 4 * MIB
     write_buffer_high: int = 1 * MIB
     write_buffer_low: int = 256 * KIB
     handshake_seconds: float = 10.0

@@ -7,12 +7,13 @@ stand on these interfaces, once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .errors import SerializationError, UnknownObject
 from .limits import Limits
 
 __all__ = [
+    "SENT_BEFORE",
     "Answerable",
     "Dialect",
     "Exporter",
@@ -24,6 +25,10 @@ __all__ = [
 
 #: An object id on the wire: a number from the owner's table, or the name of an object that is always there.
 ObjectId = int | str
+
+
+#: In the place of a cacheable's state: the peer has the replica already.
+SENT_BEFORE: Final = object()
 
 
 class Exporter(Protocol):
@@ -51,6 +56,21 @@ class Exporter(Protocol):
             SerializationError: the reference belongs to another connection, or is dead.
         """
 
+    def export_cache(self, obj: Any, perspective: Any) -> tuple[int, Any]:
+        """Give the peer a count on its replica of ``obj`` and return the replica's id and first state.
+
+        The state is :data:`SENT_BEFORE` when the peer has the replica already.
+
+        Raises:
+            SerializationError: too many replicas are kept.
+        """
+
+    def retract_cache(self, luid: int) -> None:
+        """Take back one count that ``export_cache`` gave in a message that was never sent."""
+
+    def home_cache_id(self, replica: Any) -> int | None:
+        """Return the peer's own id of a replica that is sent back to it; None when it is not the peer's."""
+
 
 class Importer(Protocol):
     """What a decoder may ask of the session, to turn ids into objects."""
@@ -69,6 +89,27 @@ class Importer(Protocol):
             UnknownObject: it was never given to this peer, or was released.
         """
 
+    def introduce_cache(self, luid: int, cls: type) -> Any:
+        """Return a new replica without state, an instance of ``cls``, counting one receipt.
+
+        Raises:
+            ProtocolError: the id is taken, or the peer made us keep more than the limits allow.
+        """
+
+    def import_cache(self, luid: int) -> Any:
+        """Return the replica that was introduced under ``luid``, counting one receipt.
+
+        Raises:
+            UnknownObject: it was never sent, or was given up.
+        """
+
+    def local_cache(self, luid: int) -> Any:
+        """Return our own object whose replica the peer sends back.
+
+        Raises:
+            UnknownObject: the peer keeps no such replica.
+        """
+
 
 class NullPort:
     """Both ports of a value that is coded with no session: nothing can be exported or imported."""
@@ -82,11 +123,29 @@ class NullPort:
     def home_id(self, reference: Any) -> ObjectId:
         raise SerializationError("a reference needs a connection to cross")
 
+    def export_cache(self, obj: Any, perspective: Any) -> tuple[int, Any]:
+        raise SerializationError(f"a {type(obj).__name__} needs a connection to cross")
+
+    def retract_cache(self, luid: int) -> None:
+        raise AssertionError("nothing was exported")
+
+    def home_cache_id(self, replica: Any) -> int | None:
+        return None
+
     def import_reference(self, luid: int, perspective: Any) -> Any:
         raise UnknownObject("a reference arrived, but there is no connection")
 
     def local_object(self, luid: ObjectId) -> Any:
         raise UnknownObject("an object id arrived, but there is no connection")
+
+    def introduce_cache(self, luid: int, cls: type) -> Any:
+        raise UnknownObject("a replica arrived, but there is no connection")
+
+    def import_cache(self, luid: int) -> Any:
+        raise UnknownObject("a replica arrived, but there is no connection")
+
+    def local_cache(self, luid: int) -> Any:
+        raise UnknownObject("a replica's id arrived, but there is no connection")
 
 
 class Receiver(Protocol):
@@ -104,11 +163,20 @@ class Receiver(Protocol):
         self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any
     ) -> None: ...
 
+    def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
+        """A call of an ``observe_`` method of our replica ``luid``."""
+
     def on_answer(self, request: int, payload: Any) -> None: ...
 
     def on_error(self, request: int, payload: Any) -> None: ...
 
     def on_release(self, luid: ObjectId, count: int) -> None: ...
+
+    def on_decache(self, luid: int, count: int) -> None:
+        """The peer dropped its replica of our object."""
+
+    def on_uncache(self, luid: int) -> None:
+        """The owner of a replica of ours will send nothing more for it."""
 
     def on_complaint(self, text: str) -> None:
         """The peer says that it did not understand something; it goes on."""
@@ -180,6 +248,22 @@ class Dialect(Protocol):
 
     def encode_release(self, luid: int, count: int) -> bytes: ...
 
+    def encode_update(
+        self,
+        request: int,
+        luid: int,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> tuple[bytes, Sequence[int]]:
+        """The same as :meth:`encode_call`, to the peer's replica ``luid``."""
+
+    def encode_decache(self, luid: int, count: int) -> bytes: ...
+
+    def encode_uncache(self, luid: int) -> bytes: ...
+
 
 class Answerable(Protocol):
     """Where the outcome of one call of ours goes. Exactly one of the two is called, once."""
@@ -200,6 +284,9 @@ class Host(Protocol):
 
     def cancel(self, call: Any) -> None:
         """Stop a running method whose answer nobody waits for any more; nothing is reported for it."""
+
+    def make_observer(self, luid: int, perspective: Any) -> Any:
+        """Return a new :class:`~perspective_broker.flavors.Observer` for the peer's replica ``luid``."""
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> Any:
         """Return a new reference (a :class:`~perspective_broker.flavors.Reference`) to the peer's object."""

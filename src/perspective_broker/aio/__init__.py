@@ -3,8 +3,18 @@
 from .calls import Promise
 from .client import connect
 from .connection import Connection
-from .references import RemoteMethod, RemoteReference
+from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, serve
 
-__all__ = ["Connection", "Promise", "RemoteMethod", "RemoteReference", "Server", "connect", "run", "serve"]
+__all__ = [
+    "Connection",
+    "Promise",
+    "RemoteCacheObserver",
+    "RemoteMethod",
+    "RemoteReference",
+    "Server",
+    "connect",
+    "run",
+    "serve",
+]

@@ -20,7 +20,7 @@ from ..flavors import Exportable
 from ..ports import Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics
 from .connection import Connection
-from .references import RemoteReference, Room
+from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -208,6 +208,9 @@ class Driver(asyncio.Protocol):
                 self.loop.call_soon_threadsafe(self.wake)
         except RuntimeError:  # the loop is closed, and the connection with it
             pass
+
+    def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
+        return RemoteCacheObserver(self, self.broker, luid, perspective)
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
         return RemoteReference(self, self.broker, luid, perspective)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DeadReferenceError, UsageError
-from ..flavors import Reference
+from ..flavors import Observer, Reference
 from .calls import Promise
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .driver import Driver
 
-__all__ = ["RemoteMethod", "RemoteReference", "Room"]
+__all__ = ["RemoteCacheObserver", "RemoteMethod", "RemoteReference", "Room"]
 
 
 class RemoteReference(Reference):
@@ -146,6 +146,44 @@ class RemoteMethod:
 
     def __repr__(self) -> str:
         return f"<RemoteMethod {self.name} of {self.reference!r}>"
+
+
+class RemoteCacheObserver(Observer):
+    """The far end of one replica: what a cacheable object tells of its changes.
+
+    Handed to ``get_state_to_cache_and_observe_for``. The same one is handed to ``stopped_observing``.
+    """
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: Driver, broker: Broker, luid: int, perspective: Any) -> None:
+        super().__init__(broker, luid, perspective)
+        self._driver = driver
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+        """Call ``observe_<name>`` of the replica, and promise its answer.
+
+        Raises:
+            DeadReferenceError: the replica is gone.
+        """
+        promise = Promise(loop=self._driver.loop)
+        self._session.update(self, name, args, kwargs, promise)
+        return promise
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """Call ``observe_<name>`` of the replica and ask for no answer.
+
+        A peer that leaves too many updates unread (``Limits.observer_backlog_bytes``) loses its connection: a
+        replica is either true or gone.
+
+        Raises:
+            DeadReferenceError: the replica is gone.
+            SerializationError: the arguments cannot cross; nothing was sent.
+        """
+        self._session.update(self, name, args, kwargs, None)
+
+    def __repr__(self) -> str:
+        return f"<RemoteCacheObserver {self._luid} at {self._driver.connection.peer}>"
 
 
 class Room:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..dialects.offer import check_names
 from ..flavors import Policy, Registry, default_registry
 from ..limits import Limits
 
@@ -41,6 +42,7 @@ class Settings:
         """Return settings with the defaults where None was given."""
         if isinstance(dialects, str):
             raise TypeError(f'dialects is a sequence of names, such as ("{dialects}",)')
+        check_names(dialects)
         return cls(
             limits or Limits(),
             policy or Policy(),

@@ -12,7 +12,7 @@ from ..ports import Dialect
 from .classic import NONE, PB, ClassicDialect
 from .negotiation import Negotiation
 
-__all__ = ["DIALECTS", "negotiate"]
+__all__ = ["DIALECTS", "check_names", "negotiate"]
 
 _MAKERS: Final[dict[str, Callable[..., Dialect]]] = {
     "pb": partial(ClassicDialect, PB),
@@ -21,6 +21,21 @@ _MAKERS: Final[dict[str, Callable[..., Dialect]]] = {
 
 #: Every dialect by name, best first.
 DIALECTS: Final = tuple(_MAKERS)
+
+
+def check_names(dialects: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names to offer; None stands for all of :data:`DIALECTS`.
+
+    Raises:
+        ValueError: a name is none of :data:`DIALECTS`, or there is none.
+    """
+    names = DIALECTS if dialects is None else tuple(dialects)
+    unknown = [name for name in names if name not in _MAKERS]
+    if unknown or not names:
+        raise ValueError(
+            f"dialects are {', '.join(DIALECTS)}, not {', '.join(map(repr, unknown)) or 'nothing'}"
+        )
+    return names
 
 
 def negotiate(
@@ -43,14 +58,8 @@ def negotiate(
         dialects: names to allow, best first; None for all of :data:`DIALECTS`.
 
     Raises:
-        ValueError: a name is none of :data:`DIALECTS`, or there is none.
+        ValueError: see :func:`check_names`.
     """
-    names = DIALECTS if dialects is None else tuple(dialects)
-    unknown = [name for name in names if name not in _MAKERS]
-    if unknown or not names:
-        raise ValueError(
-            f"dialects are {', '.join(DIALECTS)}, not {', '.join(map(repr, unknown)) or 'nothing'}"
-        )
     makers = {
         name: partial(
             _MAKERS[name],
@@ -61,6 +70,6 @@ def negotiate(
             registry=registry,
             policy=policy,
         )
-        for name in names
+        for name in check_names(dialects)
     }
     return Negotiation(server=server, dialects=makers, host=session, limits=limits)

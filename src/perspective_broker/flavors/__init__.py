@@ -1,23 +1,30 @@
 """What may cross a connection, and how: the flavors, the registry of classes, the policy, the dispatch of names."""
 
+from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy
 from .failure import Failure
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root, Target
 from .registry import Registry, copier_for, default_registry
+from .viewable import Viewable, ViewPoint
 
 __all__ = [
     "AsReferenceable",
+    "Cacheable",
     "Copyable",
     "Exportable",
     "Failure",
+    "Observer",
     "Policy",
     "Reference",
     "Referenceable",
     "Registry",
+    "RemoteCache",
     "RemoteCopy",
     "Root",
     "Target",
+    "ViewPoint",
+    "Viewable",
     "copier_for",
     "default_registry",
 ]

@@ -43,6 +43,8 @@ class RemoteCopy:
     nothing of the class.
     """
 
+    __slots__ = ()
+
     def set_copyable_state(self, state: Any) -> None:
         """Take the state that arrived. Called on an instance made without ``__init__``.
 

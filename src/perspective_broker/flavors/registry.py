@@ -121,11 +121,13 @@ def _tag(tag: str | type) -> str:
 default_registry = Registry()
 
 
-def copier_for(tag: str | type, *, registry: Registry = default_registry) -> Callable[[_Class], _Class]:
+def copier_for(
+    tag: str | type | None = None, *, registry: Registry = default_registry
+) -> Callable[[_Class], _Class]:
     """Class decorator: what arrives under ``tag`` is built as the decorated class.
 
     Args:
-        tag: the type tag, or the sending class.
+        tag: the type tag, or the sending class; None when the decorated class is sent under its own name.
         registry: where to register; the default one serves connections that are given no other.
 
     Raises:
@@ -134,9 +136,9 @@ def copier_for(tag: str | type, *, registry: Registry = default_registry) -> Cal
 
     def register(cls: _Class) -> _Class:
         if issubclass(cls, Exception) and not issubclass(cls, RemoteCopy):
-            registry.set_error_class(cls, _tag(tag))
+            registry.set_error_class(cls, _tag(tag or cls))
         else:
-            registry.set_unjellyable_for_class(tag, cls)
+            registry.set_unjellyable_for_class(tag or cls, cls)
         return cls
 
     return register

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from ..errors import (
@@ -26,10 +26,11 @@ from ..errors import (
     RemoteError,
     SerializationError,
 )
-from ..flavors import Exportable, Reference
+from ..flavors import Cacheable, Exportable, Observer, Reference, RemoteCache
 from ..flavors.dispatch import find_method
 from ..limits import Limits
-from ..ports import Answerable, Dialect, Host, ObjectId
+from ..ports import SENT_BEFORE, Answerable, Dialect, Host, ObjectId
+from .caches import Observed, Observers, Replicas
 from .lifecycle import CloseCause, Lifecycle, Phase
 from .questions import Questions
 from .serving import IncomingCall, Serving
@@ -59,6 +60,8 @@ class Broker:
         self.lifecycle = Lifecycle()
         self.exports = Exports(limits)
         self.imports = Imports(limits, host.make_reference)
+        self.observers = Observers(limits, host.make_observer)
+        self.replicas = Replicas(limits, self)
         self.questions = Questions(limits, self.send)
         self.serving = Serving(limits)
         self.ignored = 0
@@ -69,8 +72,11 @@ class Broker:
         self._out_bytes = 0
         self._blocked = False  # whether the transport has all it can take,
         self._blocked_since: float | None = None  # and since when
-        self._releases: deque[tuple[ObjectId, Hashable, int]] = deque()  # filled by finalisers, in any thread
+        # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
+        self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
         self._releases_announced = False
+        self._encoding = 0  # messages being encoded: more than one when a hook of the application calls
+        self._nested: deque[tuple[list[Observed], Callable[..., None], tuple[Any, ...]]] = deque()
         self._handshake_deadline: float | None = now + limits.handshake_seconds
         self._message_began: float | None = None
         self._bytes_received = 0
@@ -91,8 +97,8 @@ class Broker:
 
     def use_limits(self, limits: Limits) -> None:
         """Judge the peer by other limits from now on (it has logged in)."""
-        self.limits = self.exports.limits = self.imports.limits = self.serving.limits = limits
-        self.questions.limits = limits
+        self.limits = self.exports.limits = self.imports.limits = limits
+        self.observers.limits = self.replicas.limits = self.serving.limits = self.questions.limits = limits
         self._dialect.use_limits(limits)
 
     def drain(self) -> None:
@@ -143,6 +149,13 @@ class Broker:
         self.exports.clear()
         self._releases.clear()
         self._host.on_closed(cause)
+        for observed in self.observers.abandon():
+            observed.stopped()
+        for replica in self.replicas.abandon():
+            try:
+                replica.updates_ended()
+            except Exception:
+                log.exception("updates_ended of a %s raised", type(replica).__name__)
 
     # -- bytes and time
 
@@ -266,17 +279,59 @@ class Broker:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
         self._check_usable()
+        self._ask(self._dialect.encode_call, target, name, args, kwargs, perspective, answerable)
+
+    def _ask(
+        self,
+        encode: Callable[..., tuple[bytes, Sequence[int]]],
+        target: ObjectId,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> None:
+        """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
+        request = self.questions.next_request()
         try:
-            request = self.questions.next_request()
-            message, exported = self._dialect.encode_call(
-                request, target, name, True, args, kwargs, perspective
+            (message, exported), new = self._encode(
+                encode, request, target, name, True, args, kwargs, perspective
             )
         except Exception as error:
             answerable.fail(error)
             return
         if exported:
             self.exports.pin(exported)
-        self.questions.ask(request, message, answerable, perspective, exported)
+        self._deliver(new, self.questions.ask, request, message, answerable, perspective, exported)
+
+    def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[Any, list[Observed]]:
+        """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces."""
+        outer = self.observers.begin()
+        self._encoding += 1
+        try:
+            encoded = encode(*args)
+        finally:
+            self._encoding -= 1
+            new = self.observers.end(outer)
+        return encoded, new
+
+    def _deliver(self, new: list[Observed], queue: Callable[..., None], *args: Any) -> None:
+        """Queue a message that was encoded.
+
+        One that an application's hook made while another was being encoded follows that other, which may
+        introduce what it mentions.
+        """
+        if self._encoding:
+            self._nested.append((new, queue, args))
+            return
+        queue(*args)
+        if new:
+            self._introduced(new)
+        while self._nested:
+            new, queue, args = self._nested.popleft()
+            queue(*args)
+            if new:
+                self._introduced(new)
 
     def tell(
         self, target: ObjectId, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], perspective: Any
@@ -289,8 +344,66 @@ class Broker:
         """
         self._check_usable()
         request = self.questions.next_request()
-        message, _ = self._dialect.encode_call(request, target, name, False, args, kwargs, perspective)
-        self.questions.tell(message)
+        (message, _), new = self._encode(
+            self._dialect.encode_call, request, target, name, False, args, kwargs, perspective
+        )
+        self._deliver(new, self.questions.tell, message)
+
+    def update(
+        self,
+        observer: Observer,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable | None,
+    ) -> None:
+        """Call an ``observe_`` method of the peer's replica; without ``answerable`` no answer is asked for.
+
+        Updates told before the state itself is on its way wait for it. A peer that leaves more updates than
+        ``Limits.write_buffer_high`` bytes unread can keep no true replica any more; its connection is ended.
+
+        Raises:
+            DeadReferenceError: the peer keeps the replica no more, or the connection has ended.
+        """
+        self._check_usable()
+        observed = self.observers.find(observer._luid)
+        if observed is None:
+            raise DeadReferenceError("the peer has dropped its replica")
+        if not observed.introduced:
+            observed.early.append(lambda: self._update(observer, name, args, kwargs, answerable))
+        else:
+            self._update(observer, name, args, kwargs, answerable)
+
+    def _update(
+        self,
+        observer: Observer,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable | None,
+    ) -> None:
+        encode, luid, perspective = self._dialect.encode_update, observer._luid, observer._perspective
+        if answerable is not None:
+            self._ask(encode, luid, name, args, kwargs, perspective, answerable)
+        else:
+            request = self.questions.next_request()
+            (message, _), new = self._encode(encode, request, luid, name, False, args, kwargs, perspective)
+            self._deliver(new, self.questions.tell, message)
+        if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
+            self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+
+    def _introduced(self, new: list[Observed]) -> None:
+        """The message just queued is the first about some cacheable objects: what they told early follows."""
+        if self.questions.held:
+            self.questions.in_order = True
+        for observed in new:
+            observed.introduced = True
+            early, observed.early = observed.early, []
+            for update in early:
+                try:
+                    update()
+                except Exception:
+                    log.exception("an update of a %s could not be sent", type(observed.obj).__name__)
 
     def _check_usable(self) -> None:
         phase = self.lifecycle.phase
@@ -307,20 +420,34 @@ class Broker:
     def enqueue_release(self, luid: ObjectId, perspective: Any, receipts: int) -> None:
         """Note that a reference is gone. Called by finalisers: in any thread, in the middle of anything."""
         self._releases.append((luid, import_key(luid, perspective), receipts))
+        self._announce_releases()
+
+    def enqueue_decache(self, luid: int) -> None:
+        """Note that a replica is gone. Called by finalisers: in any thread, in the middle of anything."""
+        self._releases.append((luid, None, 0))
+        self._announce_releases()
+
+    def _announce_releases(self) -> None:
         if not self._releases_announced:
             self._releases_announced = True
             self._host.wake_from_anywhere()
 
     def _send_releases(self) -> None:
         self._releases_announced = False
+        if self.lifecycle.phase is Phase.CLOSED:
+            self._releases.clear()
+            return
         owed: dict[ObjectId, int] = {}
+        # In order with the calls: one that waits for room may be to the very object that is released.
         while self._releases:
             luid, key, receipts = self._releases.popleft()
-            self.imports.forget(key)
-            owed[luid] = owed.get(luid, 0) + receipts
-        if self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING, Phase.GREETING):
-            for luid, count in owed.items():
-                self.send(self._dialect.encode_release(luid, count))
+            if key is not None:
+                self.imports.forget(key)
+                owed[luid] = owed.get(luid, 0) + receipts
+            elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
+                self.questions.tell(self._dialect.encode_decache(luid, receipts))
+        for luid, count in owed.items():
+            self.questions.tell(self._dialect.encode_release(luid, count))
 
     def release(self, reference: Reference) -> None:
         """Give a reference back to its owner now; it is dead from here on."""
@@ -350,6 +477,33 @@ class Broker:
             )
         return reference._luid
 
+    def export_cache(self, obj: Cacheable, perspective: Any) -> tuple[int, Any]:
+        observed = self.observers.add(obj, perspective)
+        if observed.count > 1:
+            return observed.luid, SENT_BEFORE
+        try:
+            state = obj.get_state_to_cache_and_observe_for(perspective, observed.observer)
+        except BaseException:
+            self.observers.retract(observed.luid)
+            raise
+        observed.asked = True
+        return observed.luid, state
+
+    def retract_cache(self, luid: int) -> None:
+        self.observers.retract(luid)
+
+    def home_cache_id(self, replica: RemoteCache) -> int | None:
+        return replica._pb_luid if getattr(replica, "_pb_session", None) is self else None
+
+    def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
+        return self.replicas.introduce(luid, cls)
+
+    def import_cache(self, luid: int) -> RemoteCache:
+        return self.replicas.receive(luid)
+
+    def local_cache(self, luid: int) -> Cacheable:
+        return self.observers.come_home(luid)
+
     def import_reference(self, luid: int, perspective: Any) -> Reference:
         return self.imports.receive(luid, perspective)
 
@@ -371,35 +525,42 @@ class Broker:
         self._host.on_open()
 
     def on_call(self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any) -> None:
-        call = IncomingCall(request, target, name, wants_answer, arguments, self._dialect.last_size)
-        serving = self.serving
-        serving.arrive(call)
-        if serving.waiting or self._blocked or not serving.has_slot:
-            serving.wait(call)
-        else:
-            self._start_call(call)
-
-    def _start_waiting(self) -> None:
-        serving = self.serving
-        had = len(serving.waiting)
+        call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
+        self.serving.arrive(call)
         try:
-            while serving.waiting and serving.has_slot and not self._blocked:
-                self._start_call(serving.next_waiting())
-        except ProtocolError as error:
-            self._fail(error)
-        if had and not serving.is_full:
-            self._host.wake()  # reading may go on
+            export = self.exports.find(target)
+        except CallError as error:
+            self._forget_arguments(arguments)
+            self._refuse_call(call, error)
+            return
+        self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
 
-    def _start_call(self, call: IncomingCall) -> None:
-        self.serving.start(call)
-        arguments, call.arguments = call.arguments, None
+    def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
+        call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
+        self.serving.arrive(call)
         try:
+            replica = self.replicas.find(luid)
+        except CallError as error:
+            self._forget_arguments(arguments)
+            self._refuse_call(call, error)
+            return
+        self._arrived(call, replica, "observe_", (), None, arguments)
+
+    def _arrived(
+        self,
+        call: IncomingCall,
+        holder: Any,
+        prefix: str,
+        leading: tuple[Any, ...],
+        perspective: Any,
+        arguments: Any,
+    ) -> None:
+        """Decode a call whose target is known, and start it or let it wait."""
+        try:
+            args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
             if self.lifecycle.phase is Phase.DRAINING:
                 raise LimitExceeded("this program is shutting down and takes no new calls")
-            export = self.exports.find(call.target)
-            perspective = call.perspective = export.perspective
-            args, kwargs = self._dialect.decode_arguments(arguments, perspective)
-            method = find_method(export.holder, export.prefix, call.name)
+            call.method = find_method(holder, prefix, call.name)
         except (CallError, LimitExceeded) as error:
             self._refuse_call(call, error)
             return
@@ -410,7 +571,31 @@ class Broker:
         ) as error:  # an application's hook: an attribute that raises, a class that will not be made
             self.fail_call(call, error)
             return
-        self._host.invoke(call, method, (*export.leading, *args) if export.leading else args, kwargs)
+        call.args = (*leading, *args) if leading else args
+        call.perspective = perspective
+        serving = self.serving
+        if serving.waiting or self._blocked or not serving.has_slot:
+            serving.wait(call)
+        else:
+            serving.start(call)
+            self._host.invoke(call, call.method, call.args, call.kwargs)
+
+    def _forget_arguments(self, arguments: Any) -> None:
+        """Decode arguments that nobody gets: the references in them are counted, and so released."""
+        try:
+            self._dialect.decode_arguments(arguments, None)
+        except CallError:
+            pass
+
+    def _start_waiting(self) -> None:
+        serving = self.serving
+        had = len(serving.waiting)
+        while serving.waiting and serving.has_slot and not self._blocked:
+            call = serving.next_waiting()
+            serving.start(call)
+            self._host.invoke(call, call.method, call.args, call.kwargs)
+        if had and not serving.is_full:
+            self._host.wake()  # reading may go on
 
     def answer_call(self, call: IncomingCall, value: Any) -> None:
         """The method of ``call`` returned ``value``."""
@@ -418,11 +603,22 @@ class Broker:
             return
         if call.wants_answer:
             try:
-                self.send(self._dialect.encode_answer(call.request, value, call.perspective))
+                message, new = self._encode(
+                    self._dialect.encode_answer, call.request, value, call.perspective
+                )
             except Exception as error:
                 self._send_error(call, error)
+            else:
+                self._deliver(new, self._send_answer, message)
         if self.serving.waiting:
             self._start_waiting()
+
+    def _send_answer(self, message: bytes) -> None:
+        """Send an answer, past our own calls that wait for room unless they say what it builds on."""
+        if self.questions.in_order:
+            self.questions.tell(message)
+        else:
+            self.send(message)
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
@@ -447,14 +643,14 @@ class Broker:
         if not call.wants_answer:
             return
         try:
-            message = self._dialect.encode_error(
-                call.request, error, self._unsafe_tracebacks, call.perspective
+            message, new = self._encode(
+                self._dialect.encode_error, call.request, error, self._unsafe_tracebacks, call.perspective
             )
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             log.error("the report of an exception could not be sent", exc_info=unsent)
             plain = RemoteError(type(error).__name__, "an exception that could not be sent")
-            message = self._dialect.encode_error(call.request, plain, False, None)
-        self.send(message)
+            message, new = self._dialect.encode_error(call.request, plain, False, None), []
+        self._deliver(new, self._send_answer, message)
 
     def on_answer(self, request: int, payload: Any) -> None:
         self._settle(request, payload, self._dialect.decode_value)
@@ -497,6 +693,17 @@ class Broker:
         if not self.exports.release(luid, count):
             self.ignored += 1
 
+    def on_decache(self, luid: int, count: int) -> None:
+        gone = self.observers.release(luid, count)
+        if gone:
+            self.questions.tell(self._dialect.encode_uncache(luid))
+        elif gone is None:
+            self.ignored += 1
+
+    def on_uncache(self, luid: int) -> None:
+        if not self.replicas.uncache(luid):
+            self.ignored += 1
+
     def on_complaint(self, text: str) -> None:
         self.ignored += 1
         log.info("%s", text)
@@ -508,6 +715,8 @@ class Broker:
             dialect=self.dialect_name,
             exported=len(self.exports),
             imported=len(self.imports),
+            observed=len(self.observers),
+            replicas=len(self.replicas),
             calls_out=len(self.questions),
             calls_held=self.questions.held,
             calls_in=len(self.serving.running),

@@ -51,6 +51,9 @@ class Questions:
         self._on_their_way = 0
         self._bytes = 0
         self._held: deque[tuple[bytes, bool]] = deque()  # message, and whether it will be answered
+        self._held_bytes = 0
+        #: Whether even answers must queue behind the held messages (one of them introduces a replica).
+        self.in_order = False
 
     def __len__(self) -> int:
         """Calls without an answer, held ones included."""
@@ -60,6 +63,11 @@ class Questions:
     def held(self) -> int:
         """Messages that wait for room in the window."""
         return len(self._held)
+
+    @property
+    def held_bytes(self) -> int:
+        """Encoded size of these messages."""
+        return self._held_bytes
 
     def next_request(self) -> int:
         """Return a request id that was never used on this connection."""
@@ -74,18 +82,22 @@ class Questions:
         size = len(message)
         self._asked[request] = Question(answerable, size, perspective, exported)
         if self._held or not self._has_room():
-            self._held.append((message, True))
+            self._hold(message, True)
         else:
             self._on_their_way += 1
             self._bytes += size
             self._send(message)
 
     def tell(self, message: bytes) -> None:
-        """Send a call that has no answer, in order with the others."""
+        """Send something that has no answer, in order with the calls."""
         if self._held:
-            self._held.append((message, False))
+            self._hold(message, False)
         else:
             self._send(message)
+
+    def _hold(self, message: bytes, answered: bool) -> None:
+        self._held.append((message, answered))
+        self._held_bytes += len(message)
 
     def settle(self, request: int) -> Question | None:
         """Take a call off the table: its answer has come.
@@ -113,15 +125,18 @@ class Questions:
     def _release_held(self) -> None:
         while self._held and (not self._held[0][1] or self._has_room()):
             message, answered = self._held.popleft()
+            self._held_bytes -= len(message)
             if answered:
                 self._on_their_way += 1
                 self._bytes += len(message)
             self._send(message)
+        if not self._held:
+            self.in_order = False
 
     def abandon(self) -> list[Answerable]:
         """Forget every call and return whom to tell: the connection has ended."""
         told = [question.answerable for question in self._asked.values()]
         self._asked.clear()
         self._held.clear()
-        self._on_their_way = self._bytes = 0
+        self._on_their_way = self._bytes = self._held_bytes = 0
         return told

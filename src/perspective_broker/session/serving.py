@@ -1,18 +1,19 @@
 """The peer's calls: which run here, which wait for a free slot.
 
 A slot is held until the method has ended, whatever the peer does meanwhile. Calls that find no slot, or whose
-answers nobody reads, are kept as they came until there is room; when the kept ones themselves grow too many,
+answers nobody reads, are kept until there is room; when the kept ones themselves grow too many,
 the connection reads no further.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import ObjectId
+from ..ports import Method
 
 __all__ = ["IncomingCall", "Serving"]
 
@@ -22,34 +23,37 @@ class IncomingCall:
 
     Attributes:
         request: the peer's id of it.
-        target: the object called, by id; ``name`` the method.
+        name: the method's name.
         wants_answer: whether the peer waits.
-        arguments: in the dialect's half-decoded form; None once the method has been called.
-        size: encoded bytes, roughly.
+        size: encoded bytes.
+        method: what to run, with ``args`` and ``kwargs``; decoded when the call arrives, even if it has to wait,
+            for what comes behind it may release what it mentions.
         perspective: under which the answer is coded.
         handle: the driver's own, such as the task that runs the method.
+        done: whether it has ended.
     """
 
     __slots__ = (
-        "arguments",
+        "args",
         "done",
         "handle",
+        "kwargs",
+        "method",
         "name",
         "perspective",
         "request",
         "size",
-        "target",
         "wants_answer",
     )
 
-    def __init__(
-        self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any, size: int
-    ) -> None:
+    method: Method
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def __init__(self, request: int, name: str, wants_answer: bool, size: int) -> None:
         self.request = request
-        self.target = target
         self.name = name
         self.wants_answer = wants_answer
-        self.arguments = arguments
         self.size = size
         self.perspective: Any = None
         self.handle: Any = None

@@ -16,6 +16,8 @@ class Statistics:
         dialect: the agreed dialect's name, ``""`` before there is one.
         exported: objects of ours that the peer holds.
         imported: references to the peer's objects that live here.
+        observed: objects of ours that the peer keeps replicas of.
+        replicas: replicas of the peer's objects that live here.
         calls_out: our calls without an answer.
         calls_held: messages of ours that wait because enough calls are on their way.
         calls_in: the peer's calls whose methods run.
@@ -31,6 +33,8 @@ class Statistics:
     dialect: str
     exported: int
     imported: int
+    observed: int
+    replicas: int
     calls_out: int
     calls_held: int
     calls_in: int

@@ -15,9 +15,9 @@ from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ...errors import DecodeError, InsecureJelly, SerializationError
-from ...flavors import Copyable, Exportable, Failure, Policy, Reference, Registry
+from ...flavors import Cacheable, Copyable, Exportable, Failure, Policy, Reference, Registry, RemoteCache
 from ...limits import Limits
-from ...ports import Exporter, Importer
+from ...ports import SENT_BEFORE, Exporter, Importer
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_from_state, failure_state
 from .vocabulary import Spelling, base128
@@ -43,6 +43,7 @@ class Jellier:
     """
 
     __slots__ = (
+        "_cached",
         "_deepest",
         "_depth",
         "_exporter",
@@ -64,6 +65,7 @@ class Jellier:
         #: id of a container -> its place in _out, and the container, so that the id stays its own.
         self._seen: dict[int, tuple[int, Any]] = {}
         self._numbers: dict[int, int] = {}  # id of a container that was met again -> its reference number
+        self._cached: list[int] = []  # the same of replicas
         self.exported: list[int] = []  #: ids that the value counts, one entry for every count
         self._depth = 1  # the message around the value
         self._deepest = 1
@@ -100,6 +102,9 @@ class Jellier:
         for luid in reversed(self.exported):
             self._exporter.retract(luid)
         self.exported.clear()
+        for luid in reversed(self._cached):
+            self._exporter.retract_cache(luid)
+        self._cached.clear()
 
     def _jelly(self, value: Any) -> None:
         kind = type(value)
@@ -247,6 +252,10 @@ class Jellier:
             home = self._exporter.home_id(value)
             self._out.append(self._words.local)
             self._jelly(home if isinstance(home, int) else home.encode())
+        elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
+            self._out.append(self._words.lcache + encode_integer(kept))
+        elif isinstance(value, Cacheable):
+            self._cacheable(value)
         elif isinstance(value, Copyable):
             self._copyable(value)
         elif isinstance(value, Exportable):
@@ -261,6 +270,20 @@ class Jellier:
                 f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, "
                 "pb.Referenceable) or send plain values",
             )
+
+    def _cacheable(self, value: Cacheable) -> None:
+        luid, state = self._exporter.export_cache(value, self._perspective)
+        self._cached.append(luid)
+        if state is SENT_BEFORE:
+            self._out.append(self._words.cached + encode_integer(luid))
+            return
+        self._enter(value)
+        tag = value.get_type_to_copy_for(self._perspective)
+        self._out.append(
+            encode_list_head(3) + self._words.spelling.string(tag.encode()) + encode_integer(luid)
+        )
+        self._jelly(state)
+        self._depth -= 1
 
     def _copyable(self, value: Copyable) -> None:
         if self._again(value):
@@ -287,11 +310,13 @@ class _Heads:
     """The constant beginnings of a spelling's lists."""
 
     __slots__ = (
+        "cached",
         "decimal",
         "dereference",
         "dictionary",
         "false",
         "frozenset",
+        "lcache",
         "list",
         "local",
         "none",
@@ -318,6 +343,8 @@ class _Heads:
         self.dereference = spelling.list_of(2, b"dereference")
         self.remote = spelling.list_of(2, b"remote")
         self.local = spelling.list_of(2, b"local")
+        self.cached = spelling.list_of(2, b"cached")
+        self.lcache = spelling.list_of(2, b"lcache")
 
 
 _HEADS: Final[dict[str, _Heads]] = {}
@@ -604,7 +631,7 @@ class Unjellier:
             container, fill_it = fill
             self._known[number] = value = container()
             fill_it(self, value, inner)
-        elif read is None and (cls := self._class(inner)) is not None:
+        elif read is None and len(inner) == 2 and (cls := self._class(inner)) is not None:
             self._known[number] = value = _instance(cls)
             self._set_state(value, inner)
         else:
@@ -640,6 +667,12 @@ class Unjellier:
             raise DecodeError("an object id is an integer or a name")
         return self._importer.local_object(luid)
 
+    def _cached(self, jelly: list[Any]) -> Any:
+        return self._importer.import_cache(_cache_id(jelly, 1))
+
+    def _lcache(self, jelly: list[Any]) -> Any:
+        return self._importer.local_cache(_cache_id(jelly, 1))
+
     def _failure(self, jelly: list[Any]) -> Exception:
         _fields(jelly, 2)
         return failure_from_state(self._value(jelly[1])).as_exception(self._registry)
@@ -660,6 +693,8 @@ class Unjellier:
 
     def _copy(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
+        if len(jelly) == 3:
+            return self._introduce(cls, jelly)
         if cls is not None:
             value = _instance(cls)
             self._set_state(value, jelly)
@@ -672,9 +707,20 @@ class Unjellier:
             raise DecodeError("a state that contains its own object in a way that cannot be built")
         return _guarded(factory, state)
 
-    def _set_state(self, value: Any, jelly: list[Any]) -> None:
-        _fields(jelly, 2)
-        state = self._value(jelly[1])
+    def _introduce(self, cls: type | None, jelly: list[Any]) -> Any:
+        """Read a cacheable that is sent for the first time: tag, id, state."""
+        luid = _cache_id(jelly, 1)
+        if cls is None or not issubclass(cls, RemoteCache):
+            # It is ours to give back all the same: a replica made and dropped does that.
+            self._importer.introduce_cache(luid, RemoteCache)
+            raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
+        value = self._importer.introduce_cache(luid, cls)
+        self._set_state(value, jelly, 3)
+        return value
+
+    def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
+        _fields(jelly, fields)
+        state = self._value(jelly[-1])
         if type(state) is _Pending:
             raise DecodeError("a state that contains its own object in a way that cannot be built")
         if self._unresolved:
@@ -703,6 +749,8 @@ _READERS: Final[Readers] = {
     b"dereference": Unjellier._dereference,
     b"remote": Unjellier._remote,
     b"local": Unjellier._local,
+    b"cached": Unjellier._cached,
+    b"lcache": Unjellier._lcache,
     FAILURE_TAG: Unjellier._failure,
 }
 
@@ -745,6 +793,14 @@ def _fields(jelly: list[Any], count: int) -> None:
         raise DecodeError(
             f"{jelly[0].decode('ascii', 'replace')[:32]} takes {count - 1} fields, not {len(jelly) - 1}"
         )
+
+
+def _cache_id(jelly: list[Any], index: int) -> int:
+    """Return the id of a replica."""
+    luid = jelly[index]
+    if type(luid) is not int or luid < 0:
+        raise DecodeError("a replica's id is a positive integer")
+    return luid
 
 
 def _check_key(key: Any) -> None:

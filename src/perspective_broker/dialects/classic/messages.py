@@ -54,11 +54,14 @@ class ClassicDialect:
         self._decoder = Decoder(limits, spelling.has_words)
         self._ready = False
         self._message_head = spelling.list_of(7, b"message")
+        self._cachemessage_head = spelling.list_of(7, b"cachemessage")
         self._answer_head = spelling.list_of(3, b"answer")
         self._error_head = spelling.list_of(3, b"error")
         self._no_arguments = encode_list_head(1) + spelling.string(b"tuple")
         self._no_keywords = encode_list_head(1) + spelling.string(b"dictionary")
         self._decref_head = spelling.list_of(2, b"decref")
+        self._decache_head = spelling.list_of(2, b"decache")
+        self._uncache_head = spelling.list_of(2, b"uncache")
 
     # -- receiving
 
@@ -118,12 +121,22 @@ class ClassicDialect:
 
     def _message(self, message: list[Any]) -> None:
         _, request, target, name, wants_answer, args, kwargs = message
-        if type(request) is not int or request < 0:
-            raise ProtocolError("bad-id", "a request id is a positive integer")
-        if type(wants_answer) is not int or wants_answer not in (0, 1):
-            raise ProtocolError("bad-message", "the wish for an answer is 0 or 1")
         self._receiver.on_call(
-            request, _object_id(target), self._method_name(name), wants_answer == 1, (args, kwargs)
+            _request_id(request),
+            _object_id(target),
+            self._method_name(name),
+            _wants_answer(wants_answer),
+            (args, kwargs),
+        )
+
+    def _cachemessage(self, message: list[Any]) -> None:
+        _, request, luid, name, wants_answer, args, kwargs = message
+        self._receiver.on_update(
+            _request_id(request),
+            _cache_id(luid),
+            self._method_name(name),
+            _wants_answer(wants_answer),
+            (args, kwargs),
         )
 
     def _method_name(self, name: Any) -> str:
@@ -145,6 +158,12 @@ class ClassicDialect:
 
     def _decref(self, message: list[Any]) -> None:
         self._receiver.on_release(_object_id(message[1]), 1)
+
+    def _decache(self, message: list[Any]) -> None:
+        self._receiver.on_decache(_cache_id(message[1]), 1)
+
+    def _uncache(self, message: list[Any]) -> None:
+        self._receiver.on_uncache(_cache_id(message[1]))
 
     def _unjellier(self, perspective: Any) -> Unjellier:
         return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy)
@@ -186,23 +205,46 @@ class ClassicDialect:
         kwargs: dict[str, Any],
         perspective: Any,
     ) -> tuple[bytes, Sequence[int]]:
+        return self._encode_message(
+            self._message_head, request, target, name, wants_answer, args, kwargs, perspective
+        )
+
+    def encode_update(
+        self,
+        request: int,
+        luid: int,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> tuple[bytes, Sequence[int]]:
+        return self._encode_message(
+            self._cachemessage_head, request, luid, name, wants_answer, args, kwargs, perspective
+        )
+
+    def _encode_message(
+        self,
+        head: bytes,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> tuple[bytes, Sequence[int]]:
         spelling = self._spelling
-        where = (
+        coded = [
+            head,
+            encode_integer(request),
             encode_integer(target)
             if isinstance(target, int)
-            else spelling.string(_text(target, "object name"))
-        )
-        head = b"".join(
-            (
-                self._message_head,
-                encode_integer(request),
-                where,
-                spelling.string(_text(name, "method name")),
-                b"\x01\x81" if wants_answer else b"\x00\x81",
-            )
-        )
+            else spelling.string(_text(target, "object name")),
+            spelling.string(_text(name, "method name")),
+            b"\x01\x81" if wants_answer else b"\x00\x81",
+        ]
         values: list[Jellier] = []
-        coded = [head]
         try:
             for value, empty in ((args, self._no_arguments), (kwargs, self._no_keywords)):
                 if value:
@@ -245,6 +287,12 @@ class ClassicDialect:
     def encode_release(self, luid: int, count: int) -> bytes:
         return (self._decref_head + encode_integer(luid)) * count
 
+    def encode_decache(self, luid: int, count: int) -> bytes:
+        return (self._decache_head + encode_integer(luid)) * count
+
+    def encode_uncache(self, luid: int) -> bytes:
+        return self._uncache_head + encode_integer(luid)
+
     def _checked(self, message: bytes, values: list[Jellier]) -> bytes:
         """Return ``message`` when a peer with our limits will take it: an honest value must not cost the connection.
 
@@ -272,9 +320,12 @@ _COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Any]], No
     b"version": (2, ClassicDialect._version),
     b"didNotUnderstand": (2, ClassicDialect._did_not_understand),
     b"message": (7, ClassicDialect._message),
+    b"cachemessage": (7, ClassicDialect._cachemessage),
     b"answer": (3, ClassicDialect._answer),
     b"error": (3, ClassicDialect._error),
     b"decref": (2, ClassicDialect._decref),
+    b"decache": (2, ClassicDialect._decache),
+    b"uncache": (2, ClassicDialect._uncache),
 }
 
 
@@ -284,6 +335,18 @@ def _object_id(value: Any) -> ObjectId:
     if type(value) is bytes and len(value) <= 256:
         return value.decode("utf-8", "replace")
     raise ProtocolError("bad-id", "an object id is a positive integer or a name")
+
+
+def _cache_id(value: Any) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    raise ProtocolError("bad-id", "a replica's id is a positive integer")
+
+
+def _wants_answer(value: Any) -> bool:
+    if type(value) is int and value in (0, 1):
+        return value == 1
+    raise ProtocolError("bad-message", "the wish for an answer is 0 or 1")
 
 
 def _request_id(value: Any) -> int:

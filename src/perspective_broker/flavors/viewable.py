@@ -1,0 +1,54 @@
+"""Viewable: one object, seen by everybody from his own perspective.
+
+The peer that holds a view calls ``x``; ``view_x(perspective, ...)`` runs here. The perspective is put in by this
+side from what it keeps of the view, so nobody can pretend to be somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from ..errors import SerializationError
+from .referenceable import Exportable, Target
+
+__all__ = ["ViewPoint", "Viewable"]
+
+
+class Viewable(Exportable):
+    """An object whose ``view_*`` methods are told who calls: ``def view_say(self, perspective, text)``.
+
+    Sent by a perspective's (or another view's) method, or through a reference that was received in one, it
+    crosses as the view from that perspective. Outside of any perspective it cannot be sent.
+    """
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return (id(self), id(perspective))
+
+    def export_target(self, perspective: Any) -> Target:
+        if perspective is None:
+            raise SerializationError(
+                f"a {type(self).__name__} is viewable: it crosses only where a perspective is known, in answers "
+                "of its methods and through references that they received; pb.ViewPoint(perspective, obj) names one",
+                culprit=self,
+            )
+        return Target(self, self, "view_", (perspective,), perspective)
+
+
+class ViewPoint(Exportable):
+    """A viewable as seen from one perspective, whoever it is sent to.
+
+    Args:
+        perspective: who every caller through this view is taken for.
+        obj: the viewable.
+    """
+
+    def __init__(self, perspective: Any, obj: Viewable) -> None:
+        self.perspective = perspective
+        self.obj = obj
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return self.obj.export_key(self.perspective)
+
+    def export_target(self, perspective: Any) -> Target:
+        return self.obj.export_target(self.perspective)

@@ -1,0 +1,262 @@
+"""Who keeps replicas of our objects, and which replicas of the peer's objects live here.
+
+An owner counts how often an object was sent; the holder of the replica owes a ``decache`` for each. At zero the
+owner forgets the observer and says ``uncache``; only then may the holder forget the state, because until then the
+object may be sent again, as nothing but its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..errors import ProtocolError, SerializationError, UnknownObject
+from ..flavors import Cacheable, Observer, RemoteCache
+from ..limits import Limits
+
+__all__ = ["Observed", "Observers", "Replicas"]
+
+log = logging.getLogger("perspective_broker")
+
+
+class Observed:
+    """One of our objects that the peer keeps a replica of.
+
+    Attributes:
+        obj: the object; ``perspective`` whose state it was sent as; ``observer`` what tells the peer.
+        luid: the replica's id.
+        count: decaches that the peer owes.
+        asked: whether the object has handed out its state, and so knows the observer.
+        early: updates told before the message with the state was on its way; they follow it.
+        introduced: whether that message is on its way.
+    """
+
+    __slots__ = ("asked", "count", "early", "introduced", "key", "luid", "obj", "observer", "perspective")
+
+    def __init__(
+        self, luid: int, key: Hashable, obj: Cacheable, perspective: Any, observer: Observer
+    ) -> None:
+        self.luid = luid
+        self.key = key
+        self.obj = obj
+        self.perspective = perspective
+        self.observer = observer
+        self.count = 0
+        self.asked = False
+        self.introduced = False
+        self.early: list[Callable[[], None]] = []
+
+    def stopped(self) -> None:
+        """Tell the object, once, that nobody observes it through this observer any more."""
+        if not self.asked:
+            return
+        self.asked = False
+        try:
+            self.obj.stopped_observing(self.perspective, self.observer)
+        except Exception:
+            log.exception("stopped_observing of a %s raised", type(self.obj).__name__)
+
+
+class Observers:
+    """Our cacheable objects that the peer keeps replicas of."""
+
+    def __init__(self, limits: Limits, make_observer: Callable[[int, Any], Observer]) -> None:
+        self.limits = limits
+        self._make_observer = make_observer
+        self._by_luid: dict[int, Observed] = {}
+        self._by_key: dict[Hashable, Observed] = {}
+        self._new: list[Observed] = []  # in the message that is being encoded
+        self._next = 1
+
+    def __len__(self) -> int:
+        return len(self._by_luid)
+
+    def add(self, obj: Cacheable, perspective: Any) -> Observed:
+        """Count one more sending of ``obj`` to ``perspective``.
+
+        Raises:
+            SerializationError: the peer keeps as many objects as it may.
+        """
+        key = (id(obj), id(perspective))
+        observed = self._by_key.get(key)
+        if observed is None:
+            if len(self._by_luid) >= self.limits.references_exported:
+                raise SerializationError(
+                    "the peer keeps as many replicas as Limits.references_exported allows"
+                )
+            luid = self._next
+            self._next += 1
+            observed = Observed(luid, key, obj, perspective, self._make_observer(luid, perspective))
+            self._by_luid[luid] = self._by_key[key] = observed
+            self._new.append(observed)
+        observed.count += 1
+        return observed
+
+    def begin(self) -> list[Observed]:
+        """A message is about to be encoded. Returns what :meth:`end` has to be given back."""
+        outer, self._new = self._new, []
+        return outer
+
+    def end(self, outer: list[Observed]) -> list[Observed]:
+        """The message is encoded, or given up: return the objects that it introduces to the peer."""
+        new, self._new = self._new, outer
+        return new
+
+    def find(self, luid: int) -> Observed | None:
+        """Return what the peer's replica ``luid`` is a replica of, or None when it is not any more."""
+        return self._by_luid.get(luid)
+
+    def come_home(self, luid: int) -> Cacheable:
+        """Return the object of ours whose replica the peer sends back.
+
+        Raises:
+            UnknownObject: the peer keeps no such replica.
+        """
+        observed = self._by_luid.get(luid)
+        if observed is None:
+            raise UnknownObject("no replica is kept under that id")
+        return observed.obj
+
+    def retract(self, luid: int) -> None:
+        """Undo one :meth:`add` whose message was never sent."""
+        observed = self._by_luid[luid]
+        if observed in self._new:
+            self._new.remove(observed)
+        self._drop(observed, 1)
+
+    def release(self, luid: int, count: int) -> bool | None:
+        """Take ``count`` of what the peer owes off.
+
+        Returns:
+            True when the replica is gone, so that ``uncache`` is due; False when it lives on; None when it was
+            gone before.
+
+        Raises:
+            ProtocolError: the peer gives back what it never had.
+        """
+        observed = self._by_luid.get(luid)
+        if observed is None:
+            if 0 < luid < self._next:
+                return None
+            raise ProtocolError("refcount", "a replica was dropped that was never sent")
+        if not 1 <= count <= observed.count:
+            raise ProtocolError("refcount", "a replica was dropped more often than it was sent")
+        return self._drop(observed, count)
+
+    def _drop(self, observed: Observed, count: int) -> bool:
+        observed.count -= count
+        if observed.count:
+            return False
+        del self._by_luid[observed.luid]
+        del self._by_key[observed.key]
+        observed.early.clear()
+        observed.stopped()
+        return True
+
+    def abandon(self) -> list[Observed]:
+        """Forget everything and return it, to be told: the connection has ended."""
+        observed = list(self._by_luid.values())
+        self._by_luid.clear()
+        self._by_key.clear()
+        self._new.clear()
+        return observed
+
+
+class _Replica:
+    """One object of the peer's that is replicated here.
+
+    The state outlives the replica object: an instance made later shares its ``__dict__``.
+    """
+
+    __slots__ = ("cls", "current", "owed", "state")
+
+    def __init__(self, cls: type[RemoteCache]) -> None:
+        self.cls = cls
+        self.state: dict[str, Any] = {}
+        self.current: weakref.ref[RemoteCache] | None = None
+        self.owed = 0
+
+
+class Replicas:
+    """The replicas, here, of the peer's objects.
+
+    Args:
+        limits: ``references_received`` bounds them.
+        session: what a replica tells that it was dropped; ``enqueue_decache(luid)``.
+    """
+
+    def __init__(self, limits: Limits, session: Any) -> None:
+        self.limits = limits
+        self._session = session
+        self._by_luid: dict[int, _Replica] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_luid)
+
+    def introduce(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
+        """Return a replica, still without state, of an object that is sent for the first time.
+
+        Raises:
+            ProtocolError: the id is taken, or the peer makes us keep more than it may.
+        """
+        if luid in self._by_luid:
+            raise ProtocolError("bad-id", "a replica's id was used again before it was given up")
+        if len(self._by_luid) >= self.limits.references_received:
+            raise ProtocolError(
+                "limit-references", f"a peer may give {self.limits.references_received} replicas"
+            )
+        self._by_luid[luid] = _Replica(cls)
+        return self.receive(luid)
+
+    def receive(self, luid: int) -> RemoteCache:
+        """Return the replica of an object that is sent again, counting one receipt.
+
+        Raises:
+            UnknownObject: it was never sent, or was given up.
+        """
+        entry = self._by_luid.get(luid)
+        if entry is None:
+            raise UnknownObject("no replica lives under that id")
+        entry.owed += 1
+        return self._instance(luid, entry)
+
+    def find(self, luid: int) -> RemoteCache:
+        """Return the replica that an update is for.
+
+        Raises:
+            UnknownObject: there is none.
+        """
+        entry = self._by_luid.get(luid)
+        if entry is None:
+            raise UnknownObject("no replica lives under that id")
+        return self._instance(luid, entry)
+
+    def _instance(self, luid: int, entry: _Replica) -> RemoteCache:
+        replica = entry.current() if entry.current is not None else None
+        if replica is None:
+            replica = entry.cls.__new__(entry.cls)
+            replica._pb_session = self._session
+            replica._pb_luid = luid
+            object.__setattr__(replica, "__dict__", entry.state)
+            entry.current = weakref.ref(replica)
+        return replica
+
+    def dropped(self, luid: int) -> int:
+        """A replica was collected: return how many decaches are owed now (0 when another took its place)."""
+        entry = self._by_luid.get(luid)
+        if entry is None or (entry.current is not None and entry.current() is not None):
+            return 0
+        owed, entry.owed = entry.owed, 0
+        return owed
+
+    def uncache(self, luid: int) -> bool:
+        """The owner will send nothing more for this id; False when there was nothing."""
+        return self._by_luid.pop(luid, None) is not None
+
+    def abandon(self) -> list[RemoteCache]:
+        """Forget everything and return the replicas that are still held: the connection has ended."""
+        held = [entry.current() for entry in self._by_luid.values() if entry.current is not None]
+        self._by_luid.clear()
+        return [replica for replica in held if replica is not None]
