@@ -1,0 +1,112 @@
+"""Leak checks: what a connection, or a whole program, still holds when everything should be over.
+
+No registry of connections is kept for this; what lives is asked of the garbage collector and of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+
+from ..aio import Connection
+from ..aio.driver import Driver
+from ..session import Broker, Phase
+
+__all__ = ["assert_all_closed", "assert_no_leaks", "broker_leaks", "open_connections"]
+
+#: Turns of the loop that an orderly end may take: a release or an answer crosses in a handful.
+_TURNS = 50
+
+
+def broker_leaks(broker: Broker) -> list[str]:
+    """Return, one line each, what ``broker`` holds beyond its root object. Empty is good."""
+    statistics = broker.statistics()
+    expected_empty = {
+        "objects exported": statistics.exported,
+        "references imported": statistics.imported,
+        "cacheables observed": statistics.observed,
+        "replicas": statistics.replicas,
+        "calls without an answer": statistics.calls_out,
+        "calls held back": statistics.calls_held,
+        "methods running": statistics.calls_in,
+        "calls waiting": statistics.calls_waiting,
+        "bytes not sent": statistics.bytes_buffered,
+    }
+    return [f"{number} {what}" for what, number in expected_empty.items() if number]
+
+
+def open_connections() -> list[Connection]:
+    """Return every connection of the running event loop that has not ended, whoever made it."""
+    loop = asyncio.get_running_loop()
+
+    def find() -> list[Connection]:
+        return [
+            thing.connection
+            for thing in gc.get_objects()
+            if type(thing) is Driver
+            and thing.loop is loop
+            and thing.broker.lifecycle.phase is not Phase.CLOSED
+        ]
+
+    # Collecting costs more than looking; nearly always there is nothing to collect.
+    if find():
+        gc.collect()
+    return find()
+
+
+async def _eventually(leaks: Callable[[], list[str]]) -> None:
+    """Assert that ``leaks()`` is empty after some turns of the loop at most."""
+    found = leaks()
+    for _ in range(_TURNS):
+        if not found:
+            return
+        await asyncio.sleep(0)
+        found = leaks()
+    if found:
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        found = leaks()
+    assert not found, "; ".join(found)
+
+
+async def assert_no_leaks(*connections: Connection) -> None:
+    """Assert that connections, alive or ended, hold nothing but their root objects.
+
+    Call it when the references and promises of the test are dropped: no objects exported, none imported, no
+    calls, no methods running, no bytes waiting. What is already on its way gets its time, in turns of the loop.
+
+    Raises:
+        AssertionError: names what is left, and where.
+    """
+    gc.collect()
+
+    def leaks() -> list[str]:
+        return [
+            f"{connection!r}: {leak}"
+            for connection in connections
+            for leak in broker_leaks(connection._driver.broker)
+        ]
+
+    await _eventually(leaks)
+
+
+async def assert_all_closed() -> None:
+    """Assert that the running event loop has no connection left, and no task but the running one.
+
+    For the end of a test, when all it made is closed. What is closing gets its time, in turns of the loop.
+
+    Raises:
+        AssertionError: names the connections and tasks that are left.
+    """
+    current = asyncio.current_task()
+
+    def tasks() -> list[str]:
+        return [f"a task is left: {task!r}" for task in asyncio.all_tasks() if task is not current]
+
+    def connections() -> list[str]:
+        return [f"left open: {connection!r}" for connection in open_connections()]
+
+    await _eventually(tasks)
+    await _eventually(connections)

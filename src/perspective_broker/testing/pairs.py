@@ -1,0 +1,76 @@
+"""A server and a client in one event loop, connected."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from ..aio import Connection, RemoteReference, Server, connect, serve
+from ..flavors import Policy, Registry
+from ..limits import Limits
+
+__all__ = ["Pair", "memory_pair"]
+
+_serial = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two connected ends.
+
+    Attributes:
+        server: serves the root.
+        root: the client's reference to it.
+        client: the client's connection.
+        accepted: the server's connection to that client.
+    """
+
+    server: Server
+    root: RemoteReference
+    client: Connection
+    accepted: Connection
+
+
+@asynccontextmanager
+async def memory_pair(
+    root: Any,
+    *,
+    url: str | None = None,
+    limits: Limits | None = None,
+    client_limits: Limits | None = None,
+    policy: Policy | None = None,
+    registry: Registry | None = None,
+    dialects: Sequence[str] | None = None,
+    unsafe_tracebacks: bool = False,
+) -> AsyncIterator[Pair]:
+    """Serve ``root``, connect to it, and close both at the end of the block.
+
+    Args:
+        root: what ``serve`` takes.
+        url: where to listen; a memory url of its own when None. A test can run over sockets by naming one.
+        limits: of the server; ``client_limits`` of the client, the same when None.
+        policy: of both ends, like ``registry``, ``dialects`` and ``unsafe_tracebacks``.
+    """
+    where = url or f"memory:pair-{next(_serial)}"
+    async with (
+        serve(
+            root,
+            where,
+            limits=limits,
+            policy=policy,
+            registry=registry,
+            dialects=dialects,
+            unsafe_tracebacks=unsafe_tracebacks,
+        ) as server,
+        connect(
+            server.urls[0],
+            limits=client_limits or limits,
+            policy=policy,
+            registry=registry,
+            dialects=dialects,
+        ) as reference,
+    ):
+        yield Pair(server, reference, reference.connection, server.connections[-1])

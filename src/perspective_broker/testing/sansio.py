@@ -1,0 +1,439 @@
+"""Two brokers without an event loop, joined by a link that a test controls byte by byte.
+
+:class:`BrokerPair` is what a test makes. Nothing in it happens by itself: calls are made, then the link is told how
+much to carry, time passes when :meth:`BrokerPair.advance` says so, and methods that answer later do so when the
+test resolves their :class:`Later`. The same steps always give the same bytes.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from ..dialects.offer import negotiate
+from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
+from ..limits import Limits
+from ..ports import Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, Phase
+from .leaks import broker_leaks
+
+__all__ = ["BrokerPair", "Clock", "End", "Later", "Link", "Outcome", "SansIOObserver", "SansIOReference"]
+
+
+class Clock:
+    """The time of both ends, in seconds. It stands still until it is moved."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+
+class Outcome:
+    """How one call of ours ended, or that it has not. What :meth:`SansIOReference.call` returns.
+
+    Attributes:
+        done: whether it has ended.
+        value: the answer, when it has and went well.
+        error: the exception, when it has and did not.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def succeed(self, value: Any) -> None:
+        self._end()
+        self.value = value
+
+    def fail(self, error: Exception) -> None:
+        self._end()
+        self.error = error
+
+    def _end(self) -> None:
+        assert not self.done, "a call ends exactly once"
+        self.done = True
+
+    def result(self) -> Any:
+        """Return the answer, or raise what the call failed with; AssertionError when it has not ended."""
+        assert self.done, "the call has not ended"
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    def __repr__(self) -> str:
+        state = "pending" if not self.done else repr(self.error if self.error is not None else self.value)
+        return f"<Outcome {state}>"
+
+
+class Later:
+    """Returned by a method under test: the answer comes when the test says so.
+
+    Attributes:
+        cancelled: whether the broker stopped the method because nobody waits for it any more.
+    """
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._end: End | None = None
+        self._call: IncomingCall | None = None
+
+    def answer(self, value: Any = None) -> None:
+        """End the method by returning ``value``."""
+        end, call = self._take()
+        end.broker.answer_call(call, value)
+
+    def fail(self, error: BaseException) -> None:
+        """End the method by raising ``error``."""
+        end, call = self._take()
+        end.broker.fail_call(call, error)
+
+    def _begin(self, end: End, call: IncomingCall) -> None:
+        self._end, self._call = end, call
+        call.handle = self
+        end.running.append(self)
+
+    def _take(self) -> tuple[End, IncomingCall]:
+        end, call = self._end, self._call
+        assert end is not None, "the method was not called yet, or has ended"
+        assert call is not None
+        self._end = self._call = None
+        if self in end.running:
+            end.running.remove(self)
+        return end, call
+
+
+class SansIOReference(Reference):
+    """A reference of one :class:`End`: calls are encoded at once and carried when the link is told to."""
+
+    __slots__ = ()
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
+        """Call a method; the outcome is filled in when the answer has been carried back."""
+        outcome = Outcome()
+        self._session.call(self._luid, name, args, kwargs, self._perspective, outcome)
+        return outcome
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """Call a method that sends no answer."""
+        self._session.tell(self._luid, name, args, kwargs, self._perspective)
+
+    def release(self) -> None:
+        """Give the reference back now."""
+        self._session.release(self)
+
+
+class SansIOObserver(Observer):
+    """The far end of a replica, as a cacheable object of one :class:`End` sees it."""
+
+    __slots__ = ()
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
+        """Call ``observe_<name>`` of the replica."""
+        outcome = Outcome()
+        self._session.update(self, name, args, kwargs, outcome)
+        return outcome
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """Call ``observe_<name>`` of the replica and ask for no answer."""
+        self._session.update(self, name, args, kwargs, None)
+
+
+class End:
+    """One side of a :class:`BrokerPair`: a broker and its host, which runs methods where they are called.
+
+    A method that returns a :class:`Later` is answered when the test resolves it; any other is answered at once.
+
+    Attributes:
+        broker: the protocol machine.
+        running: the :class:`Later` answers not given yet, oldest first.
+        invoked: names of the methods that were started, in order.
+        cause: why the connection ended; None while it lives.
+        woken: whether the broker asked to be looked at.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        server: bool,
+        root: Exportable | None = None,
+        limits: Limits | None = None,
+        registry: Registry | None = None,
+        policy: Policy | None = None,
+        dialects: Iterable[str] | None = None,
+        unsafe_tracebacks: bool = False,
+    ) -> None:
+        limits = limits or Limits()
+        self.clock = clock
+        self.running: list[Later] = []
+        self.invoked: list[str] = []
+        self.cause: CloseCause | None = None
+        self.woken = False
+        self.opened = 0
+        self.blocked = False
+        self._negotiation: Any = None
+        self.broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
+        if root is not None:
+            self.broker.exports.name("root", root)
+        self.broker.start(
+            negotiate(
+                self.broker,
+                server=server,
+                limits=limits,
+                registry=registry or default_registry,
+                policy=policy or Policy(),
+                dialects=dialects,
+            )
+        )
+
+    @property
+    def root(self) -> SansIOReference:
+        """The reference to the peer's root object."""
+        reference = self.broker.root()
+        assert isinstance(reference, SansIOReference)
+        return reference
+
+    @property
+    def code(self) -> str:
+        """Why the connection ended, as a short word; ``""`` while it lives."""
+        return "" if self.cause is None else self.cause.code
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the peer and act on them."""
+        self.broker.receive_data(data, self.clock.now)
+        self.turn()
+
+    def turn(self) -> None:
+        """Act on everything that has come, as far as the broker will."""
+        self.woken = False
+        while self.broker.process(64, self.clock.now):
+            pass
+
+    def take(self) -> bytes:
+        """Return what the broker has to say now, as a driver would write it."""
+        return b"" if self.blocked else b"".join(self.broker.data_to_send())
+
+    def set_blocked(self, blocked: bool) -> None:
+        """Let the transport be full, or not any more."""
+        self.blocked = blocked
+        self.broker.set_blocked(blocked, self.clock.now)
+
+    # -- ports.Host
+
+    def invoke(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._alive()
+        self.invoked.append(call.name)
+        try:
+            result = method(*args, **kwargs)
+        except Exception as error:
+            self.broker.fail_call(call, error)
+            return
+        if isinstance(result, Later):
+            result._begin(self, call)
+        else:
+            self.broker.answer_call(call, result)
+
+    def cancel(self, call: IncomingCall) -> None:
+        self._alive()
+        later = call.handle
+        if later is not None:
+            later.cancelled = True
+
+    def make_reference(self, luid: ObjectId, perspective: Any) -> SansIOReference:
+        self._alive()
+        return SansIOReference(self.broker, luid, perspective)
+
+    def make_observer(self, luid: int, perspective: Any) -> SansIOObserver:
+        self._alive()
+        return SansIOObserver(self.broker, luid, perspective)
+
+    def wake(self) -> None:
+        self.woken = True
+
+    def wake_from_anywhere(self) -> None:
+        self.woken = True
+
+    def on_open(self) -> None:
+        self._alive()
+        self.opened += 1
+
+    def on_closed(self, cause: CloseCause) -> None:
+        self._alive()
+        self.cause = cause
+
+    def _alive(self) -> None:
+        assert self.cause is None, "a host is not called after on_closed"
+
+
+class Link:
+    """Carries bytes between two ends: as much as it is told, in pieces of any size, until it is cut.
+
+    Attributes:
+        transit: bytes under way to each end.
+    """
+
+    def __init__(self, one: End, two: End) -> None:
+        self._ends = (one, two)
+        self.transit: dict[End, bytearray] = {one: bytearray(), two: bytearray()}
+        self._eof: set[End] = set()  # ends to which nothing more will come
+        self._is_cut = False
+
+    def other(self, end: End) -> End:
+        """Return the end at the other side."""
+        return self._ends[end is self._ends[0]]
+
+    def pull(self) -> None:
+        """Put on its way what both ends have to say."""
+        for end in self._ends:
+            to = self.other(end)
+            if self._is_cut or to in self._eof:
+                end.take()
+                continue
+            self.transit[to] += end.take()
+            if end.cause is not None:
+                self.transit[to] += b"".join(end.broker.data_to_send())
+                self._eof.add(to)
+
+    def deliver(self, to: End, size: int | None = None) -> int:
+        """Hand at most ``size`` bytes over to one end (all when None), as one piece; return how many.
+
+        An end that does not want data, because too much waits in it, gets none.
+        """
+        self.pull()
+        transit = self.transit[to]
+        if to.woken:
+            to.turn()
+        if not to.broker.wants_data:
+            return 0
+        piece = bytes(transit[:size])
+        if piece:
+            del transit[:size]
+            to.receive(piece)
+        if to in self._eof and not transit and not self._is_cut and to.cause is None:
+            to.broker.receive_eof()
+        self.pull()
+        return len(piece)
+
+    def run(self, size: int | Callable[[], int] | None = None) -> None:
+        """Carry everything, both ways in turn, until nothing moves any more.
+
+        Args:
+            size: of the pieces: all there is when None, a number of bytes, or a function that says each one's.
+        """
+        for _ in count():
+            moved = 0
+            for end in self._ends:
+                moved += self.deliver(end, size() if callable(size) else size)
+            if not moved and not any(end.woken for end in self._ends):
+                return
+
+    def cut(self, reason: str = "the link was cut") -> None:
+        """Lose what is under way and break the connection at both ends."""
+        self._is_cut = True
+        for end in self._ends:
+            self.transit[end].clear()
+            end.broker.connection_lost(reason)
+
+
+class BrokerPair:
+    """A server's and a client's broker, a link between them, and one clock.
+
+    >>> from perspective_broker import Root
+    >>> class Echo(Root):
+    ...     def remote_echo(self, value):
+    ...         return value
+    >>> pair = BrokerPair(Echo())
+    >>> outcome = pair.root.call("echo", 7)
+    >>> pair.run()
+    >>> outcome.result()
+    7
+
+    Used as a context manager it ends with :meth:`assert_no_leaks` when its block went well.
+
+    Args:
+        root: what the client reaches.
+        limits: of the server; ``client_limits`` of the client, the same when None.
+        registry: of both ends, like ``policy``, ``dialects`` and ``unsafe_tracebacks``.
+        established: carry the greeting at once, so that calls can be made.
+    """
+
+    def __init__(
+        self,
+        root: Exportable | None = None,
+        *,
+        limits: Limits | None = None,
+        client_limits: Limits | None = None,
+        registry: Registry | None = None,
+        policy: Policy | None = None,
+        dialects: Iterable[str] | None = None,
+        unsafe_tracebacks: bool = False,
+        established: bool = True,
+    ) -> None:
+        self.clock = Clock()
+        allowed = None if dialects is None else tuple(dialects)
+
+        def end(server: bool, own: Limits | None) -> End:
+            return End(
+                self.clock,
+                server=server,
+                root=(root if root is not None else Root()) if server else None,
+                limits=own,
+                registry=registry,
+                policy=policy,
+                dialects=allowed,
+                unsafe_tracebacks=unsafe_tracebacks,
+            )
+
+        self.server = end(True, limits)
+        self.client = end(False, client_limits or limits)
+        self.link = Link(self.server, self.client)
+        if established:
+            self.run()
+
+    @property
+    def root(self) -> SansIOReference:
+        """The client's reference to the server's root."""
+        return self.client.root
+
+    def run(self, size: int | Callable[[], int] | None = None) -> None:
+        """Carry everything, see :meth:`Link.run`."""
+        self.link.run(size)
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the server's root, carry everything, and return the answer or raise the error."""
+        outcome = self.root.call(name, *args, **kwargs)
+        self.run()
+        return outcome.result()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; deadlines that it reaches are acted on."""
+        self.clock.now += seconds
+        for end in (self.server, self.client):
+            deadline = end.broker.next_deadline()
+            if deadline is not None and deadline <= self.clock.now:
+                end.broker.handle_deadline(self.clock.now)
+
+    def assert_no_leaks(self) -> None:
+        """Assert that nothing is left: tables back to the root alone, no calls, no bytes, also under way.
+
+        Drop references of your own first. Messages that are still under way are carried before judging.
+        """
+        gc.collect()
+        self.run()
+        found = []
+        for name, end in (("server", self.server), ("client", self.client)):
+            found += [f"{name}: {leak}" for leak in broker_leaks(end.broker)]
+            if self.link.transit[end] and end.broker.lifecycle.phase is not Phase.CLOSED:
+                found.append(f"{name}: {len(self.link.transit[end])} bytes under way to it")
+        assert not found, "; ".join(found)
+
+    def __enter__(self) -> BrokerPair:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.assert_no_leaks()

@@ -1,0 +1,78 @@
+"""How the project's tests run: ``async def`` tests on a fresh event loop each, and nothing may be left behind.
+
+``PB_TEST_LOOP=uvloop`` runs all of them on uvloop; a test or module marked with ``both_loops`` (from
+tests.loops) runs on either. A test has 30 seconds (``@pytest.mark.seconds(n)`` for more).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import functools
+import inspect
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import hypothesis
+import pytest
+
+from perspective_broker.testing import assert_all_closed
+from tests.loops import LOOPS
+
+AsyncTest = Callable[..., Coroutine[Any, Any, None]]
+
+#: Seconds for one asynchronous test, and a little later for one that blocks its loop.
+SECONDS = 30
+
+hypothesis.settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("PB_TEST_HYPOTHESIS", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "seconds(n): the time an asynchronous test may take instead of 30 s")
+
+
+@pytest.fixture(autouse=True)
+def loop_name(request: pytest.FixtureRequest) -> str:
+    """The event loop under an ``async def`` test: "asyncio" or "uvloop"."""
+    return str(getattr(request, "param", os.environ.get("PB_TEST_LOOP", "asyncio")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Make plain functions of ``async def`` tests; pytest then calls them as any other."""
+    mark = pyfuncitem.get_closest_marker("seconds")
+    seconds = mark.args[0] if mark is not None else SECONDS
+    loop_name = str(pyfuncitem.funcargs["loop_name"])
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+        pyfuncitem.obj = _on_a_loop(test, loop_name, seconds)
+    elif (given := getattr(test, "hypothesis", None)) and inspect.iscoroutinefunction(given.inner_test):
+        given.inner_test = _on_a_loop(given.inner_test, loop_name, seconds)
+    return None
+
+
+def _on_a_loop(test: AsyncTest, loop_name: str, seconds: float) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def timed() -> None:
+            async with asyncio.timeout(seconds):
+                await test(*args, **kwargs)
+            await assert_all_closed()
+
+        faulthandler.dump_traceback_later(seconds + 10, exit=True)  # a blocked loop cannot time itself out
+        try:
+            with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
+                runner.run(timed())
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    return run
