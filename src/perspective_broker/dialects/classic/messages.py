@@ -12,7 +12,8 @@ from ...ports import Exporter, Importer, ObjectId, Receiver
 from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
-from .jelly import Jellier, Unjellier, readers_for
+from .jelly import Jellier
+from .unjelly import Unjellier, readers_for
 from .vocabulary import Spelling
 
 __all__ = ["ClassicDialect"]

@@ -1,0 +1,544 @@
+"""Unjelly: banana's lists as Python values again. What a peer sent is judged here, and costs no more than its size.
+
+Nothing here imports, or looks up as an attribute, a name that a peer sent: types have readers in a table, and
+classes are found in the connection's registry. Whatever is wrong with a value is a
+:class:`~perspective_broker.errors.CallError`; it costs the call that the value belongs to.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, NoReturn, TypeAlias
+
+from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
+from ...flavors import Policy, Registry, RemoteCache
+from ...ports import Importer
+from .failures import FAILURE_TAG, failure_from_state
+from .jelly import MAX_EXPONENT
+
+__all__ = ["Readers", "Unjellier", "readers_for"]
+
+#: Integers that may be keys (of dictionaries and sets, but also object ids and reference numbers): Python's hash
+#: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
+MAX_KEY_BITS: Final = 64
+
+#: Keys of one dictionary or set that may have the same hash. Numbers and tuples of numbers can be chosen to
+#: collide, and n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because
+#: -1 and -2 have one hash.
+MAX_SAME_HASH: Final = 64
+
+#: Parts of one key, tuples in it counted as often as they are mentioned: that often they are hashed.
+MAX_KEY_PARTS: Final = 1024
+
+
+class _Pending:
+    """A value that is still being built and that something inside of it already mentions.
+
+    Only what cannot be made before its parts needs one: tuples, frozensets, products of factories.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[Any], None]] = []
+
+    def when_known(self, callback: Callable[[Any], None]) -> None:
+        self._waiting.append(callback)
+
+    def resolve(self, value: Any) -> None:
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            if type(value) is _Pending:
+                value.when_known(callback)
+            else:
+                callback(value)
+
+
+class Unjellier:
+    """One value from banana's lists. Made anew for every value.
+
+    Args:
+        importer: turns ids into objects.
+        perspective: which the references in the value will remember.
+        readers: what may be read, see :func:`readers_for`.
+        registry: what type tags mean.
+        policy: which of them may be used.
+    """
+
+    __slots__ = (
+        "_importer",
+        "_known",
+        "_late",
+        "_mentions",
+        "_perspective",
+        "_policy",
+        "_readers",
+        "_registry",
+        "_unresolved",
+    )
+
+    def __init__(
+        self,
+        importer: Importer,
+        perspective: Any,
+        readers: Readers,
+        registry: Registry,
+        policy: Policy,
+    ) -> None:
+        self._importer = importer
+        self._perspective = perspective
+        self._readers = readers
+        self._registry = registry
+        self._policy = policy
+        self._known: dict[int, Any] = {}  # reference number -> value or _Pending
+        self._unresolved = 0  # _Pendings that are not resolved
+        self._mentions = 0  # times that one was put in the place of a value
+        self._late: list[Callable[[], None]] = []  # states that could not be set yet
+
+    def unjelly(self, jelly: Any) -> Any:
+        """Return the value that ``jelly`` stands for.
+
+        Raises:
+            DecodeError: it stands for none. (Or another :class:`CallError`: the id of an object of ours that
+                the peer does not hold.)
+            ProtocolError: the references in it are more than the peer may give.
+        """
+        if type(jelly) is not list:
+            return jelly
+        try:
+            value = self._value(jelly)
+            if self._unresolved or type(value) is _Pending:
+                raise DecodeError("a value that contains itself in a way that cannot be built")
+            for late in self._late:
+                late()
+        except (CallError, ProtocolError):
+            raise
+        except RecursionError:
+            raise DecodeError("nested too deep for this call stack") from None
+        except Exception as error:
+            # Readers take apart what they expect; anything else fails in them, in one way or another. So does
+            # a class of the application that cannot be made, or a key that will not be hashed.
+            raise DecodeError(f"malformed value ({type(error).__name__})") from error
+        return value
+
+    # A message may be nested 256 deep and Python's stack holds 1000 frames, some of which the application needs:
+    # no reader uses more than two frames for a level.
+
+    def _value(self, jelly: list[Any]) -> Any:
+        read = self._readers.get(jelly[0])
+        return self._copy(jelly) if read is None else read(self, jelly)
+
+    # -- values that hold no others
+
+    def _none(self, jelly: list[Any]) -> None:
+        _fields(jelly, 1)
+
+    def _boolean(self, jelly: list[Any]) -> bool:
+        _, word = jelly
+        if word == b"true":
+            return True
+        if word == b"false":
+            return False
+        raise DecodeError("a boolean is true or false")
+
+    def _unicode(self, jelly: list[Any]) -> str:
+        _, text = jelly
+        return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
+
+    def _decimal(self, jelly: list[Any]) -> Decimal:
+        _, number, exponent = jelly
+        if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
+            raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
+        digits = tuple(map(int, str(abs(number))))
+        return Decimal((int(number < 0), digits, exponent))
+
+    def _datetime(self, jelly: list[Any]) -> datetime.datetime:
+        year, month, day, hour, minute, second, microsecond = _numbers(jelly, _DATETIME)
+        return datetime.datetime(year, month, day, hour, minute, second, microsecond)
+
+    def _date(self, jelly: list[Any]) -> datetime.date:
+        year, month, day = _numbers(jelly, _DATE)
+        return datetime.date(year, month, day)
+
+    def _time(self, jelly: list[Any]) -> datetime.time:
+        hour, minute, second, microsecond = _numbers(jelly, _TIME)
+        return datetime.time(hour, minute, second, microsecond)
+
+    def _timedelta(self, jelly: list[Any]) -> datetime.timedelta:
+        days, seconds, microseconds = _numbers(jelly, _TIMEDELTA)
+        return datetime.timedelta(days, seconds, microseconds)
+
+    # -- containers: those that can change are made first and filled then, so that they may hold themselves
+
+    def _parts(self, jelly: list[Any]) -> list[Any]:
+        """Return the values behind the type's name; some may be pending."""
+        get = self._readers.get
+        parts: list[Any] = []
+        append = parts.append
+        for item in jelly[1:]:
+            if type(item) is list:
+                read = get(item[0])
+                append(self._copy(item) if read is None else read(self, item))
+            else:
+                append(item)
+        return parts
+
+    def _list(self, jelly: list[Any], into: list[Any] | None = None) -> list[Any]:
+        mentions = self._mentions
+        parts = self._parts(jelly)
+        if into is None:
+            into = parts
+        else:
+            into.extend(parts)
+        if self._mentions != mentions:
+            for index, item in enumerate(into):
+                if type(item) is _Pending:
+                    item.when_known(partial(into.__setitem__, index))
+        return into
+
+    def _dictionary(self, jelly: list[Any], into: dict[Any, Any] | None = None) -> dict[Any, Any]:
+        if into is None:
+            into = {}
+        check: _KeyCheck | None = None
+        value = self._value
+        pairs = iter(jelly)
+        next(pairs)
+        for pair in pairs:
+            if type(pair) is not list:
+                raise DecodeError("a dictionary is made of pairs")
+            key, item = pair
+            if type(key) is list:
+                key = value(key)
+            if type(item) is list:
+                item = value(item)
+            if type(key) is str and type(item) is not _Pending:
+                into[key] = item  # of duplicate keys the last wins, as with every classic peer
+                continue
+            if check is None:
+                check = _KeyCheck()
+            if type(key) is _Pending or type(item) is _Pending:
+                self._gather([key, item], tuple).when_known(partial(_put, into, check))
+            else:
+                _put(into, check, (key, item))
+        return into
+
+    def _set(self, jelly: list[Any], into: set[Any] | None = None) -> set[Any]:
+        items = set() if into is None else into
+        check = _KeyCheck()
+
+        def add(item: Any) -> None:
+            check(item)
+            items.add(item)
+
+        for item in self._parts(jelly):
+            if type(item) is _Pending:
+                item.when_known(add)
+            else:
+                add(item)
+        return items
+
+    def _tuple(self, jelly: list[Any]) -> Any:
+        return self._made(jelly, tuple)
+
+    def _frozenset(self, jelly: list[Any]) -> Any:
+        return self._made(jelly, _frozen)
+
+    def _made(self, jelly: list[Any], make: Callable[[list[Any]], Any]) -> Any:
+        """Return what ``make`` makes of the parts, or the promise of it."""
+        mentions = self._mentions
+        parts = self._parts(jelly)
+        if self._mentions != mentions and any(type(part) is _Pending for part in parts):
+            return self._gather(parts, make)
+        return make(parts)
+
+    def _gather(self, parts: list[Any], make: Callable[[list[Any]], Any]) -> _Pending:
+        """Return the promise of ``make(parts)``, kept when the last of the pending parts is known."""
+        places: dict[_Pending, list[int]] = {}
+        for index, part in enumerate(parts):
+            if type(part) is _Pending:
+                places.setdefault(part, []).append(index)
+        whole = _Pending()
+        missing = len(places)
+        self._unresolved += 1
+        self._mentions += 1
+
+        def put(indices: list[int], known: Any) -> None:
+            nonlocal missing
+            for index in indices:
+                parts[index] = known
+            missing -= 1
+            if not missing:
+                self._unresolved -= 1
+                whole.resolve(make(parts))
+
+        for part, indices in places.items():
+            part.when_known(partial(put, indices))
+        return whole
+
+    # -- sharing
+
+    def _reference(self, jelly: list[Any]) -> Any:
+        _, number, inner = jelly
+        known = self._known
+        if type(number) is not int or number.bit_length() > MAX_KEY_BITS or number in known:
+            raise DecodeError("a reference number is a small integer, used once")
+        if type(inner) is not list:
+            raise DecodeError("a reference stands before a list")
+        read = self._readers.get(inner[0])
+        container = _CONTAINERS.get(inner[0])
+        if read is None and len(inner) == 2 and (cls := self._class(inner)) is not None:
+            known[number] = value = _instance(cls)
+            self._set_state(value, inner)
+        elif read is not None and container is not None:
+            known[number] = value = container()
+            read(self, inner, value)
+        else:
+            pending = known[number] = _Pending()
+            self._unresolved += 1
+            known[number] = value = self._value(inner)
+            self._unresolved -= 1
+            if type(value) is _Pending:
+                value.when_known(partial(known.__setitem__, number))
+            pending.resolve(value)
+        return value
+
+    def _dereference(self, jelly: list[Any]) -> Any:
+        _, number = jelly
+        if type(number) is not int or number not in self._known:
+            raise DecodeError("a reference number that was never defined")
+        value = self._known[number]
+        if type(value) is _Pending:
+            self._mentions += 1
+        return value
+
+    # -- flavors
+
+    def _remote(self, jelly: list[Any]) -> Any:
+        _, luid = jelly
+        return self._importer.import_reference(_small_id(luid), self._perspective)
+
+    def _local(self, jelly: list[Any]) -> Any:
+        _, luid = jelly
+        if type(luid) is bytes:
+            luid = luid.decode()
+        if type(luid) is not int and type(luid) is not str:
+            raise DecodeError("an object id is an integer or a name")
+        return self._importer.local_object(luid)
+
+    def _cached(self, jelly: list[Any]) -> Any:
+        _, luid = jelly
+        return self._importer.import_cache(_small_id(luid))
+
+    def _lcache(self, jelly: list[Any]) -> Any:
+        _, luid = jelly
+        return self._importer.local_cache(_small_id(luid))
+
+    def _failure(self, jelly: list[Any]) -> Exception:
+        _fields(jelly, 2)
+        state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
+        return failure_from_state(state).as_exception(self._registry)
+
+    def _class(self, jelly: list[Any]) -> type | None:
+        """Return the class registered under the list's tag; None when a factory is.
+
+        Raises:
+            InsecureJelly: neither is, or this connection may not use it.
+        """
+        if type(jelly[0]) is not bytes:
+            raise DecodeError("a list must start with a type's name")
+        tag = jelly[0].decode()
+        if self._policy.allows_class(tag):
+            found = self._registry.find_class(tag)
+            if found is not None or self._registry.find_factory(tag) is not None:
+                return found
+        shown = tag if len(tag) <= 64 else tag[:61] + "..."
+        raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
+
+    def _copy(self, jelly: list[Any]) -> Any:
+        cls = self._class(jelly)
+        if len(jelly) == 3:
+            return self._introduce(cls, jelly)
+        if cls is not None:
+            value = _instance(cls)
+            self._set_state(value, jelly)
+            return value
+        factory = self._registry.find_factory(jelly[0].decode())
+        assert factory is not None
+        state, complete = self._state(jelly)
+        if not complete:
+            raise DecodeError("a state that contains its own object, which only a factory can make")
+        return _guarded(factory, state)
+
+    def _introduce(self, cls: type | None, jelly: list[Any]) -> Any:
+        """Read a cacheable that is sent for the first time: tag, id, state."""
+        luid = _small_id(jelly[1])
+        if cls is None or not issubclass(cls, RemoteCache):
+            # It is ours to give back all the same: a replica made and dropped does that.
+            self._importer.introduce_cache(luid, RemoteCache)
+            raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
+        value = self._importer.introduce_cache(luid, cls)
+        self._set_state(value, jelly, 3)
+        return value
+
+    def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
+        state, complete = self._state(jelly, fields)
+        if complete:
+            _guarded(value.set_copyable_state, state)
+        else:
+            self._late.append(partial(_guarded, value.set_copyable_state, state))
+
+    def _state(self, jelly: list[Any], fields: int = 2) -> tuple[Any, bool]:
+        """Return the state behind a type tag, and whether nothing in it is still being built."""
+        _fields(jelly, fields)
+        state = jelly[-1]
+        mentions = self._mentions
+        if type(state) is list:
+            state = self._value(state)
+        if type(state) is _Pending:
+            raise DecodeError("a state that contains its own object in a way that cannot be built")
+        return state, self._mentions == mentions
+
+
+#: The first word of a list -> what reads it. Called with the unjellier, the list, and for some the value to fill.
+Readers: TypeAlias = dict[bytes, Callable[..., Any]]
+
+_READERS: Final[Readers] = {
+    b"None": Unjellier._none,
+    b"boolean": Unjellier._boolean,
+    b"unicode": Unjellier._unicode,
+    b"decimal": Unjellier._decimal,
+    b"datetime": Unjellier._datetime,
+    b"date": Unjellier._date,
+    b"time": Unjellier._time,
+    b"timedelta": Unjellier._timedelta,
+    b"list": Unjellier._list,
+    b"dictionary": Unjellier._dictionary,
+    b"set": Unjellier._set,
+    b"tuple": Unjellier._tuple,
+    b"frozenset": Unjellier._frozenset,
+    b"reference": Unjellier._reference,
+    b"dereference": Unjellier._dereference,
+    b"remote": Unjellier._remote,
+    b"local": Unjellier._local,
+    b"cached": Unjellier._cached,
+    b"lcache": Unjellier._lcache,
+    FAILURE_TAG: Unjellier._failure,
+}
+
+#: Those whose readers can fill a value that exists already.
+_CONTAINERS: Final[dict[bytes, Callable[[], Any]]] = {b"list": list, b"dictionary": dict, b"set": set}
+
+
+def readers_for(policy: Policy) -> Readers:
+    """Return the readers of the types that ``policy`` allows; made once per connection."""
+
+    def refuse(unjellier: Unjellier, jelly: list[Any], into: Any = None) -> NoReturn:
+        raise InsecureJelly(f"values of type {jelly[0].decode()} are not allowed here")
+
+    return {
+        word: read if word == FAILURE_TAG or policy.allows_type(word.decode()) else refuse
+        for word, read in _READERS.items()
+    }
+
+
+def _instance(cls: Any) -> Any:
+    """Return an instance that has no state yet."""
+    return cls.__new__(cls)
+
+
+def _guarded(take: Callable[[Any], Any], state: Any) -> Any:
+    """Let an application's class take a state; whatever it raises, the state was not good for it."""
+    try:
+        return take(state)
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"a state was refused by its class ({type(error).__name__})") from error
+
+
+def _fields(jelly: list[Any], count: int) -> None:
+    if len(jelly) != count:
+        raise DecodeError(
+            f"{jelly[0].decode('ascii', 'replace')[:32]} takes {count - 1} fields, not {len(jelly) - 1}"
+        )
+
+
+def _small_id(luid: Any) -> int:
+    """Return the id of an object or a replica of the peer's; ids are keys of our tables."""
+    if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
+        raise DecodeError("an id is a small positive integer")
+    return luid
+
+
+class _KeyCheck:
+    """Judges the keys of one dictionary or set, each before it is put in, so that no choice of keys is slow.
+
+    Raises (when called):
+        DecodeError: the key cannot be found again, costs too much to hash, or has the hash of too many others.
+    """
+
+    __slots__ = ("_same_hash",)
+
+    def __init__(self) -> None:
+        self._same_hash: dict[int, int] = {}
+
+    def __call__(self, key: Any) -> None:
+        kind = type(key)
+        if kind is str or kind is bytes:  # their hashes are seeded: nobody can choose them
+            return
+        if kind is int:
+            if key.bit_length() > MAX_KEY_BITS:
+                raise DecodeError(f"an integer key may have {MAX_KEY_BITS} bits")
+            return
+        if kind is float and key != key:
+            raise DecodeError("not-a-number cannot be a key")
+        if kind is tuple or kind is frozenset:
+            _check_parts(key)
+        value = hash(key)
+        same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
+        if same > MAX_SAME_HASH:
+            raise DecodeError("too many keys with the same hash")
+
+
+def _check_parts(key: Any) -> None:
+    """Refuse a key with so many parts that it is slow to hash: a tuple hashes a part every time it meets it."""
+    count = 0
+    parts = [key]
+    while parts:
+        part = parts.pop()
+        if type(part) is tuple or type(part) is frozenset:
+            count += len(part)
+            if count > MAX_KEY_PARTS:
+                raise DecodeError(f"a key may have {MAX_KEY_PARTS} parts")
+            parts.extend(part)
+
+
+def _put(into: dict[Any, Any], check: _KeyCheck, pair: tuple[Any, Any]) -> None:
+    check(pair[0])
+    into[pair[0]] = pair[1]
+
+
+def _frozen(parts: list[Any]) -> frozenset[Any]:
+    check = _KeyCheck()
+    for part in parts:
+        check(part)
+    return frozenset(parts)
+
+
+# Digits only: int() would take underscores and signs as well.
+_DATETIME: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
+_DATE: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2})")
+_TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
+_TIMEDELTA: Final = re.compile(rb"(-?\d{1,9}) (\d{1,5}) (\d{1,6})")
+
+
+def _numbers(jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
+    _, text = jelly
+    match = form.fullmatch(text) if type(text) is bytes else None
+    if match is None:
+        raise DecodeError(f"not a {jelly[0].decode()}")
+    return tuple(map(int, match.groups()))
