@@ -21,7 +21,7 @@ _LOST_AND_DEAD: Outcomes = [
 #: Scenarios that a server may see in any number on one process.
 EXPECTED: dict[str, Outcomes] = {
     "echo_all": [(name, show(value)) for name, value in ECHO_VALUES]
-    + [("cycle", "True"), ("shared", "True"), ("blob", show(b"x" * 600_000))],
+    + [("cycle", "True"), ("shared", "True"), ("blob", show(b"x" * 600_000)), ("texts", "True")],
     "kwargs": [
         ("positional", "3"),
         ("keyword", "7"),
@@ -111,6 +111,19 @@ EXPECTED_DATES: dict[str, Outcomes] = {"dates": [(name, show(value)) for name, v
 
 #: Needs both.
 EXPECTED_ECHO_DATES: dict[str, Outcomes] = {"echo_dates": EXPECTED_DATES["dates"]}
+
+#: Needs a server that answers before it releases, which Twisted's does not.
+EXPECTED_ECHOED_HOME: dict[str, Outcomes] = {
+    "echoed_home": [
+        ("echo", "True"),
+        ("echo of two", show((True, False, True))),
+        ("met itself", show(("called", True))),
+        ("handed back", "True"),
+        ("handed back again", "True"),
+        ("tables of the server", _NO_TABLES),
+        ("tables of the client", _NO_TABLES),
+    ],
+}
 
 #: Needs a server with `--unsafe-tracebacks`.
 EXPECTED_TRACEBACK: dict[str, Outcomes] = {

@@ -1,6 +1,6 @@
-"""Starts and ends the Twisted peers: real processes, no sleeping, nothing left behind.
+"""Starts and ends the peers: real processes, no sleeping, nothing left behind.
 
-    with twisted_server(today(), unix=True) as server:
+    with twisted_server(today(), unix=True) as server:  # or our_server()
         run = run_client(of_2019(), server.tcp, "echo_all", "errors")
         assert run.outcomes == {...}
 
@@ -16,6 +16,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,12 +35,12 @@ class PeerError(AssertionError):
 
 
 @dataclass
-class TwistedServer:
-    """A running `peers/server.py`."""
+class ServerProcess:
+    """A running `peers/server.py`, or our own."""
 
     process: subprocess.Popen[bytes]
     urls: list[str]
-    twisted: str
+    twisted: str  #: its version, "" for our own
     log: Path
 
     @property
@@ -92,16 +93,33 @@ def twisted_server(
     unix: bool = False,
     portal: bool = False,
     unsafe_tracebacks: bool = False,
-) -> Iterator[TwistedServer]:
+) -> Iterator[ServerProcess]:
     """A Twisted server that listens when the block is entered and is gone when it is left."""
+    command = _command(env, "server")
+    command += ["--portal"] if portal else []
+    command += ["--unsafe-tracebacks"] if unsafe_tracebacks else []
+    with _server(command, _environment(), tcp=tcp, unix=unix) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def our_server(*, tcp: bool = True, unix: bool = False) -> Iterator[ServerProcess]:
+    """Our own server in a process of its own, with the same manners."""
+    command = [sys.executable, "-m", "tests.interop.ours"]
+    environment = _environment() | {"PYTHONPATH": str(CHECKOUT / "src"), "PYTHONWARNINGS": "error"}
+    with _server(command, environment, tcp=tcp, unix=unix) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _server(
+    command: list[str], environment: dict[str, str], *, tcp: bool, unix: bool
+) -> Iterator[ServerProcess]:
     # A directory of our own, for a test's own may be too deep for the 100 bytes of a Unix socket's path.
     with tempfile.TemporaryDirectory(prefix="pb-") as directory:
         log = Path(directory, "log")
-        command = _command(env, "server")
         command += ["--tcp", "0"] if tcp else []
         command += ["--unix", str(Path(directory, "socket"))] if unix else []
-        command += ["--portal"] if portal else []
-        command += ["--unsafe-tracebacks"] if unsafe_tracebacks else []
         with (
             open(log, "wb") as log_file,
             subprocess.Popen(
@@ -110,14 +128,14 @@ def twisted_server(
                 stdout=subprocess.PIPE,
                 stderr=log_file,
                 cwd=CHECKOUT,
-                env=_environment(),
+                env=environment,
             ) as process,
         ):
             try:
                 about = json.loads(_first_line(process, START) or "null")
                 if about is None:
-                    raise PeerError(f"the server of {env} did not start:\n{log.read_text(errors='replace')}")
-                yield TwistedServer(process, about["urls"], about["twisted"], log)
+                    raise PeerError(f"{' '.join(command)} did not start:\n{log.read_text(errors='replace')}")
+                yield ServerProcess(process, about["urls"], about.get("twisted", ""), log)
             finally:
                 assert process.stdin is not None
                 process.stdin.close()  # its signal to end

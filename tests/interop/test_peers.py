@@ -7,7 +7,6 @@ changes its mind, this is where it shows.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,29 +19,11 @@ from tests.interop.expectations import (
     EXPECTED_PORTAL,
     EXPECTED_TRACEBACK,
 )
-from tests.interop.rig import KILLED, PeerError, TwistedServer, run_client, twisted_server
-from tests.interop.twisted_env import TwistedEnv, of_2019, today
-
-ENVS: dict[str, Callable[[], TwistedEnv]] = {"today": today, "2019": of_2019}
+from tests.interop.rig import KILLED, PeerError, ServerProcess, run_client, twisted_server
+from tests.interop.twisted_env import TwistedEnv
 
 
-@pytest.fixture(params=ENVS, scope="module")
-def server_env(request: pytest.FixtureRequest) -> TwistedEnv:
-    return ENVS[request.param]()
-
-
-@pytest.fixture(params=ENVS)
-def client_env(request: pytest.FixtureRequest) -> TwistedEnv:
-    return ENVS[request.param]()
-
-
-@pytest.fixture(scope="module")
-def server(server_env: TwistedEnv) -> Iterator[TwistedServer]:
-    with twisted_server(server_env, tcp=True, unix=True) as running:
-        yield running
-
-
-def test_the_versions_are_what_they_say(server: TwistedServer, server_env: TwistedEnv) -> None:
+def test_the_versions_are_what_they_say(server: ServerProcess, server_env: TwistedEnv) -> None:
     assert server.twisted == server_env.twisted
     if server_env.name == "2019":
         assert server.twisted == "19.10.0"
@@ -50,11 +31,11 @@ def test_the_versions_are_what_they_say(server: TwistedServer, server_env: Twist
         assert int(server.twisted.split(".")[0]) >= 24
 
 
-def test_the_contract_over_tcp(server: TwistedServer, client_env: TwistedEnv) -> None:
+def test_the_contract_over_tcp(server: ServerProcess, client_env: TwistedEnv) -> None:
     assert run_client(client_env, server.tcp, *EXPECTED).outcomes == EXPECTED
 
 
-def test_dates(server: TwistedServer, server_env: TwistedEnv, client_env: TwistedEnv) -> None:
+def test_dates(server: ServerProcess, server_env: TwistedEnv, client_env: TwistedEnv) -> None:
     if server_env.sends_dates:
         assert run_client(client_env, server.tcp, *EXPECTED_DATES).outcomes == EXPECTED_DATES
         if client_env.sends_dates:
@@ -65,7 +46,7 @@ def test_dates(server: TwistedServer, server_env: TwistedEnv, client_env: Twiste
             run_client(client_env, server.tcp, *EXPECTED_DATES)
 
 
-def test_the_contract_over_a_unix_socket(server: TwistedServer, client_env: TwistedEnv) -> None:
+def test_the_contract_over_a_unix_socket(server: ServerProcess, client_env: TwistedEnv) -> None:
     # Values, calls both ways, and an end that is not ours: nothing else knows what carries it.
     some = {name: EXPECTED[name] for name in ("echo_all", "callback", "thousand_in_flight", "hang_up")}
     assert run_client(client_env, server.unix, *some).outcomes == some
@@ -82,7 +63,7 @@ def test_a_server_killed_in_mid_call(server_env: TwistedEnv, client_env: Twisted
         assert running.wait() == -signal.SIGKILL
 
 
-def test_a_client_killed_in_mid_call(server: TwistedServer, client_env: TwistedEnv) -> None:
+def test_a_client_killed_in_mid_call(server: ServerProcess, client_env: TwistedEnv) -> None:
     run = run_client(client_env, server.tcp, *EXPECTED_DEATH, status=KILLED)
     assert run.outcomes == EXPECTED_DEATH
     after = {"one_way": EXPECTED["one_way"]}

@@ -217,6 +217,8 @@ def echo_all(s: Session) -> Steps:
     yield s.step("cycle", s.call("echo", cycle), lambda value: value[0] is value)
     yield s.step("shared", s.call("echo", [cycle, cycle]), lambda value: value[0] is value[1])
     yield s.step("blob", s.call("blob", 600_000))
+    texts = yield defer.gatherResults([s.call("text", value) for _, value in ECHO_VALUES])
+    s.show("texts", texts == [show(value) for _, value in ECHO_VALUES])
 
 
 @scenario
@@ -296,6 +298,24 @@ def references_home(s: Session) -> Steps:
     yield s.step("is not own", s.call("is_own", other))
     yield s.step("own again", s.call("own"), lambda value: value == own)
     yield s.step("same in one message", s.call("same", own, own))
+
+
+@scenario
+def echoed_home(s: Session) -> Steps:
+    """References that the server lets go of when it answers with them."""
+    mine = Callback(s)
+    yield s.step("echo", s.call("echo", mine), lambda value: value is mine)
+    both = s.call("echo", [mine, Callback(s)])
+    yield s.step(
+        "echo of two", both, lambda value: (value[0] is mine, value[1] is mine, value[1].session is s)
+    )
+    met = s.call("callback", mine, mine)
+    yield s.step("met itself", met, lambda value: (value[0], value[1] is mine))
+    yield s.call("hold", mine)
+    yield s.step("handed back", s.call("hand_back"), lambda value: value is mine)
+    s.call("hold", mine, pbanswer=False)
+    yield s.step("handed back again", s.call("hand_back"), lambda value: value is mine)
+    yield s.both_tables()
 
 
 @scenario

@@ -11,6 +11,7 @@ method                            answer
 ================================  ============================================================================
 echo(value)                       the value: any type of the wire, a `Note` too. (A reference as well, but
                                   Twisted's server releases it before it answers: a Twisted client gets None.)
+text(value)                       the value as the server sees it: the canonical text of `show`
 add(a, b=0)                       a + b
 arguments(*args, **kw)            ``[list(args), kw]``, keyword names as text
 same(a, b)                        ``a is b``: is identity kept within one message?
@@ -31,6 +32,8 @@ give_back(value)                  the value, whose references arrive at the call
 hold(ref)                         None; keeps the reference
 call_held(value)                  what ``call(value)`` answers on the held reference
 release_held()                    None; drops the held reference
+hand_back()                       the held reference, which the server keeps no longer. (As with `echo`: a Twisted
+                                  client gets None from Twisted's server.)
 pb_error(text)                    raises ``interop.ContractError(text)``, a subclass of ``pb.Error``
 value_error(text)                 raises ``ValueError(text)``
 pb_error_later(text)              the same error, after a turn of the event loop

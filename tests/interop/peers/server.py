@@ -25,7 +25,7 @@ from twisted.python import log
 from twisted.spread import pb
 from zope.interface import implementer
 
-from tests.interop.peers.contract import ECHO_DATES, USERS
+from tests.interop.peers.contract import ECHO_DATES, USERS, show
 from tests.interop.peers.flavors import (
     CarriedError,
     ContractError,
@@ -71,6 +71,9 @@ class Desk(pb.Referenceable):
 
     def remote_echo(self, value: Any) -> Any:
         return value
+
+    def remote_text(self, value: Any) -> str:
+        return show(value)
 
     def remote_add(self, a: Any, b: Any = 0) -> Any:
         return a + b
@@ -138,6 +141,10 @@ class Desk(pb.Referenceable):
 
     def remote_release_held(self) -> None:
         self.held = None
+
+    def remote_hand_back(self) -> Any:
+        held, self.held = self.held, None
+        return held
 
     # -- errors
 
