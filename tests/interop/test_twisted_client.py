@@ -1,0 +1,125 @@
+"""A Twisted client, in a process of its own, asks our server: it must see what Twisted's server would show it.
+
+Ours runs in the test's own event loop, so that what it keeps, and what it logs, can be looked at. Not here until
+the library has logins: the scenarios of the portal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import perspective_broker as pb
+from tests.interop.expectations import (
+    EXPECTED,
+    EXPECTED_DATES,
+    EXPECTED_DEATH,
+    EXPECTED_ECHO_DATES,
+    EXPECTED_ECHOED_HOME,
+    EXPECTED_KILL,
+    EXPECTED_TRACEBACK,
+    Outcomes,
+)
+from tests.interop.ours import REGISTRY, ContractRoot, Desk
+from tests.interop.rig import KILLED, our_server, run_client
+from tests.interop.twisted_env import TwistedEnv
+
+#: What any client can ask of our server.
+ALL = EXPECTED | EXPECTED_ECHOED_HOME | EXPECTED_DATES
+
+#: Errors that our scenarios provoke in the client itself, which it logs; any other is a surprise of our making.
+LOGGED_BY_THE_CLIENT = {"callback": 2}
+
+
+@contextlib.asynccontextmanager
+async def serving(url: str, *, unsafe_tracebacks: bool = False) -> AsyncIterator[tuple[str, ContractRoot]]:
+    """Our server at a url, and its root; when it is left, everything that a client began here has ended."""
+    root = ContractRoot()
+    async with pb.serve(root, url, registry=REGISTRY, unsafe_tracebacks=unsafe_tracebacks) as server:
+        yield server.urls[0], root
+    for desk in root.desks:
+        _is_empty(desk)
+
+
+def _is_empty(desk: Desk) -> None:
+    statistics = desk.connection.statistics()
+    assert statistics.phase == "closed"
+    assert (statistics.calls_in, statistics.calls_waiting, statistics.calls_out) == (0, 0, 0)
+    assert statistics.exported == 0
+    assert desk.hanging == 0, "a method outlived its caller"
+
+
+async def ask(env: TwistedEnv, url: str, expected: dict[str, Outcomes], status: int = 0) -> None:
+    """Run the scenarios of a Twisted client and compare what it saw."""
+    run = await asyncio.to_thread(run_client, env, url, *expected, status=status)
+    assert run.outcomes == expected
+    assert run.log.count("Unhandled") == sum(LOGGED_BY_THE_CLIENT.get(name, 0) for name in expected), run.log
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where to serve."""
+    return "tcp://127.0.0.1:0" if request.param == "tcp" else f"unix://{tmp_path}/pb"
+
+
+async def test_the_contract(client_env: TwistedEnv, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(url) as (where, root):
+        await ask(client_env, where, ALL)
+    assert {desk.connection.dialect for desk in root.desks} == {"pb"}
+    assert len(root.desks) == len(ALL)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_dates_both_ways(client_env: TwistedEnv, url: str) -> None:
+    if client_env.sends_dates:
+        async with serving(url) as (where, _):
+            await ask(client_env, where, EXPECTED_ECHO_DATES)
+
+
+async def test_only_defects_are_logged(client_env: TwistedEnv, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "perspective_broker"):
+        async with serving("tcp://127.0.0.1:0") as (where, _):
+            await ask(client_env, where, {"errors": EXPECTED["errors"]})
+    logged = [
+        (record.levelno, record.exc_info[0] if record.exc_info else None)
+        for record in caplog.records
+        if record.levelno >= logging.WARNING
+    ]
+    # In the order of the scenario; nothing of ContractError, CarriedError and the method that does not exist.
+    assert logged == [(logging.ERROR, kind) for kind in (*[ValueError] * 3, TypeError, *[ValueError] * 2)]
+
+
+async def test_tracebacks_cross_where_allowed(client_env: TwistedEnv) -> None:
+    async with serving("tcp://127.0.0.1:0", unsafe_tracebacks=True) as (where, _):
+        await ask(client_env, where, EXPECTED_TRACEBACK)
+
+
+async def test_references_of_a_client_are_released(client_env: TwistedEnv) -> None:
+    # The scenario ends with a look at what both have given away; this is what we were given, at that moment.
+    async with serving("tcp://127.0.0.1:0") as (where, root):
+        await ask(client_env, where, {"release": EXPECTED["release"]})
+        assert root.desks[0].statistics is not None
+        assert root.desks[0].statistics.imported == 0
+
+
+async def test_a_client_killed_in_mid_call(client_env: TwistedEnv, url: str) -> None:
+    async with serving(url) as (where, root):
+        await ask(client_env, where, EXPECTED_DEATH, status=KILLED)
+        (killed,) = root.desks
+        await killed.connection.wait_closed()
+        _is_empty(killed)
+        with pytest.raises(pb.DeadReferenceError):
+            killed.held.call("call", 1)
+        await ask(client_env, where, {"one_way": EXPECTED["one_way"]})
+
+
+def test_our_server_killed_in_mid_call(client_env: TwistedEnv) -> None:
+    with our_server() as running:
+        assert run_client(client_env, running.tcp, *EXPECTED_KILL).outcomes == EXPECTED_KILL
+        assert running.wait() == -signal.SIGKILL
