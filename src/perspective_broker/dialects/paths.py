@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import SerializationError
+from ..flavors import Copyable
 
 __all__ = ["with_path"]
 
@@ -45,8 +46,8 @@ def _find(culprit: Any, parts: dict[str, Any]) -> str:
             queue.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
         elif isinstance(value, (set, frozenset)):
             queue.extend((f"{path}{{...}}", item) for item in value)
-        elif hasattr(value, "__dict__") and not isinstance(value, type):
-            queue.extend((f"{path}.{name}", item) for name, item in vars(value).items())
+        elif isinstance(value, Copyable):
+            queue.extend((f"{path}.{name}", item) for name, item in getattr(value, "__dict__", {}).items())
     return ""
 
 

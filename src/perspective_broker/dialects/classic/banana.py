@@ -31,9 +31,15 @@ __all__ = [
 Value = bytes | int | float | list["Value"]
 
 LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = range(0x80, 0x88)
+_POSITIVE: Final = (INT, LONGINT)
+_INTEGERS: Final = (INT, LONGINT, NEG, LONGNEG)
 
 #: Digits before a type byte: 64 hold 448 bits; no classic peer reads a 65th.
 MAX_DIGITS: Final = 64
+MAX_BITS: Final = 7 * MAX_DIGITS
+
+#: What a text's list goes on with: the word.
+_UNICODE: Final = b"\x07\x82unicode"
 
 
 class _NeedMore:
@@ -68,14 +74,14 @@ class Decoder:
         "_pos",
         "_stack",
         "_wanted",
-        "has_words",
+        "_words",
         "last_size",
         "limits",
     )
 
     def __init__(self, limits: Limits, has_words: bool) -> None:
         self.limits = limits
-        self.has_words = has_words
+        self._words = BY_NUMBER if has_words else {}
         self._data = b""  # the chunk being read,
         self._pos = 0  # and how far
         self._chunks: deque[bytes] = deque()  # received, not yet looked at
@@ -131,10 +137,15 @@ class Decoder:
         data = self._data
         start = pos = self._pos
         end = len(data)
+        limits = self.limits
+        words = self._words
+        stack = self._stack
         into, missing = self._list, self._missing
+        depth = len(stack) + (into is not None)
         value: Value
+        in_string = self._wanted > 0
         while True:
-            if self._wanted:  # the rest of a string that began in an earlier chunk
+            if in_string:  # the rest of a string that began in an earlier chunk
                 piece = data[pos : pos + self._wanted]
                 pos += len(piece)
                 self._partial.append(piece)
@@ -143,6 +154,7 @@ class Decoder:
                     break
                 value = b"".join(self._partial)
                 self._partial = []
+                in_string = False
             else:
                 # One digit and the type byte is what nearly every token has; the rest is read by _prefix.
                 after = pos + 2
@@ -154,10 +166,9 @@ class Decoder:
                         break
                     kind = data[after - 1]
                 if kind == STRING:
-                    if number > self.limits.string_bytes:
+                    if number > limits.string_bytes:
                         raise ProtocolError(
-                            "limit-size",
-                            f"a string may have {self.limits.string_bytes} bytes, not {number:.3e}",
+                            "limit-size", f"a string may have {limits.string_bytes} bytes, not {number:.3e}"
                         )
                     pos = after + number
                     if pos > end:
@@ -167,25 +178,42 @@ class Decoder:
                         pos = end
                         break
                     value = data[after:pos]
-                elif kind == VOCAB:
-                    if not self.has_words or number not in BY_NUMBER:
-                        raise ProtocolError("bad-token", "a vocabulary word that does not exist")
-                    value = BY_NUMBER[number]
-                    pos = after
                 elif kind == LIST:
-                    pos = after
                     if number:
-                        self._charge(number, len(self._stack) + (into is not None))
-                        if into is not None:
-                            self._stack.append((into, missing))
-                        into, missing = [], number
-                        continue
-                    value = []
-                elif kind in (INT, LONGINT):
-                    value = number
+                        self._nodes += number
+                        if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
+                            raise self._too_much(depth, number)
+                        # Half of all tokens are the three of a short text: its list, the word, and the text itself.
+                        if (
+                            number == 2
+                            and data.startswith(_UNICODE, after)
+                            and after + 11 <= end
+                            and data[after + 10] == STRING
+                            and (size := data[after + 9]) < 0x80
+                            and size <= limits.string_bytes
+                            and (pos := after + 11 + size) <= end
+                        ):
+                            value = [b"unicode", data[after + 11 : pos]]
+                        else:
+                            pos = after
+                            if into is not None:
+                                stack.append((into, missing))
+                            depth += 1
+                            into, missing = [], number
+                            continue
+                    else:
+                        pos = after
+                        value = []
+                elif kind == VOCAB:
+                    word = words.get(number)
+                    if word is None:
+                        raise ProtocolError("bad-token", "a vocabulary word that does not exist")
+                    value = word
                     pos = after
-                elif kind in (NEG, LONGNEG):
-                    value = -number
+                elif kind in _INTEGERS:
+                    if number.bit_length() > limits.int_bits:
+                        raise ProtocolError("limit-int", f"an integer may have {limits.int_bits} bits")
+                    value = number if kind in _POSITIVE else -number
                     pos = after
                 elif kind == FLOAT:
                     if after != pos + 1:
@@ -203,8 +231,9 @@ class Decoder:
                 if missing:
                     break
                 value = into
-                if self._stack:
-                    into, missing = self._stack.pop()
+                depth -= 1
+                if stack:
+                    into, missing = stack.pop()
                 else:
                     into = None
             if into is None:
@@ -237,16 +266,14 @@ class Decoder:
             number = number << 7 | digit
         return number, at + 1
 
-    def _charge(self, items: int, depth: int) -> None:
-        """Charge for a list before it is made: nested too deep, too long, or one item too many in all."""
+    def _too_much(self, depth: int, items: int) -> ProtocolError:
+        """Return why a list is refused, before it is made."""
         limits = self.limits
         if depth >= limits.depth:
-            raise ProtocolError("limit-depth", f"lists may be nested {limits.depth} deep")
+            return ProtocolError("limit-depth", f"lists may be nested {limits.depth} deep")
         if items > limits.list_items:
-            raise ProtocolError("limit-items", f"a list may have {limits.list_items} items")
-        self._nodes += items
-        if self._nodes > limits.nodes:
-            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+            return ProtocolError("limit-items", f"a list may have {limits.list_items} items")
+        return ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.message_bytes:
@@ -283,14 +310,15 @@ def _encode(value: object, spelling: Spelling, limits: Limits, out: list[bytes],
         raise SerializationError(f"banana has no form for {type(value).__name__}")
 
 
-def encode_integer(number: int, bits: int = 448) -> bytes:
-    """Return one integer; ``bits`` is the most that it may have.
+def encode_integer(number: int, bits: int = MAX_BITS) -> bytes:
+    """Return one integer; ``bits`` is the most that it may have, and never more than a peer can read.
 
     Raises:
         SerializationError: it has more.
     """
     if -0x80 < number < 0x80:
         return _SMALL[number]
+    bits = min(bits, MAX_BITS)
     if number.bit_length() > bits:
         raise SerializationError(
             f"an integer may have {bits} bits, not {number.bit_length()}", culprit=number

@@ -19,13 +19,17 @@ from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
-from .vocabulary import Spelling, base128
+from .vocabulary import NONE, PB, Spelling
 
 __all__ = ["Jellier"]
 
 #: Exponents of decimals: the range of IEEE 754-2008 decimal128. An honest 135-digit value fits; a forged
 #: exponent of a billion would make the first ``int(value)`` eat the machine.
 MAX_EXPONENT: Final = 6176
+
+#: Keys of dictionaries whose bytes are kept: how long they may be, and how many. At most 100 kB in all.
+MAX_KEPT_KEY: Final = 32
+MAX_KEPT_KEYS: Final = 1024
 
 
 class Jellier:
@@ -53,7 +57,7 @@ class Jellier:
     )
 
     def __init__(self, spelling: Spelling, exporter: Exporter, perspective: Any, limits: Limits) -> None:
-        self._words = _heads(spelling)
+        self._words = _WORDS[spelling.name]
         self._exporter = exporter
         self._perspective = perspective
         self._limits = limits
@@ -68,8 +72,12 @@ class Jellier:
 
     @property
     def nodes_at_most(self) -> int:
-        """No fewer than the items that a decoder will charge for: every piece announces three at most."""
-        return 3 * len(self._out) + 8
+        """No fewer than the items that a decoder will charge for.
+
+        Every piece is an item of the list around it, and announces three of its own at most (text as a key); to
+        be wrapped as a reference costs three more.
+        """
+        return 4 * len(self._out) + 3 * len(self._numbers) + 8
 
     @property
     def depth_at_most(self) -> int:
@@ -103,38 +111,34 @@ class Jellier:
         self._cached.clear()
 
     def _jelly(self, value: Any) -> None:
-        kind = type(value)
-        if kind is str:
-            self._str(value)
-        elif kind is int:
-            self._out.append(encode_integer(value, self._limits.int_bits))
-        elif kind is bytes:
-            self._bytes(value)
-        else:
-            write = _WRITERS.get(kind)
-            if write is not None:
-                write(self, value)
-            else:
-                self._object(value)
+        _WRITERS.get(type(value), _OBJECT)(self, value)
 
     def _str(self, value: str) -> None:
+        self._out.append(self._text(value))
+
+    def _text(self, value: str) -> bytes:
         try:
             data = value.encode()
         except UnicodeEncodeError:
             raise _cannot(value, "text with a lone surrogate has no UTF-8 form") from None
-        self._out.append(self._words.spelling.unicode)
-        self._bytes(data)
+        if len(data) > self._limits.string_bytes:
+            raise self._too_long(value, len(data))
+        spelling = self._words.spelling
+        return spelling.unicode + spelling.string(data)
 
     def _bytes(self, value: bytes) -> None:
-        size = len(value)
-        if size > self._limits.string_bytes:
-            raise _cannot(
-                value,
-                f"{size} bytes in one string; classic peers read at most {self._limits.string_bytes}, "
-                "send it in pieces",
-            )
-        # A word costs more to look up than to write when it is long; the longest has 13 letters.
-        self._out.append(self._words.spelling.string(value) if size < 16 else base128(size) + b"\x82" + value)
+        if len(value) > self._limits.string_bytes:
+            raise self._too_long(value, len(value))
+        self._out.append(self._words.spelling.string(value))
+
+    def _too_long(self, value: str | bytes, size: int) -> SerializationError:
+        limit = self._limits.string_bytes
+        return _cannot(
+            value, f"{size} bytes in one string; classic peers read at most {limit}, send it in pieces"
+        )
+
+    def _int(self, value: int) -> None:
+        self._out.append(encode_integer(value, self._limits.int_bits))
 
     def _float(self, value: float) -> None:
         self._out.append(encode_float(value))
@@ -168,31 +172,25 @@ class Jellier:
         if self._depth >= self._limits.depth:
             raise _cannot(value, f"nested too deep; a message may have {self._limits.depth} levels")
 
-    def _items(self, value: Any, word: bytes) -> None:
-        if len(value) >= self._limits.list_items:
-            raise _cannot(value, f"{len(value)} items; a list may have {self._limits.list_items}")
+    def _items(self, value: Any) -> None:
+        """Write a list, a set or a frozenset."""
+        size = len(value)
+        if size >= self._limits.list_items:
+            raise _cannot(value, f"{size} items; a list may have {self._limits.list_items}")
         if self._again(value):
             return
         self._enter(value)
-        self._out.append(encode_list_head(len(value) + 1) + word)
+        self._out.append(encode_list_head(size + 1) + self._words.containers[type(value)])
+        writers = _WRITERS
         for item in value:
-            self._jelly(item)
+            writers.get(type(item), _OBJECT)(self, item)
         self._depth -= 1
-
-    def _list(self, value: list[Any]) -> None:
-        self._items(value, self._words.list)
 
     def _tuple(self, value: tuple[Any, ...]) -> None:
         if value:
-            self._items(value, self._words.tuple)
+            self._items(value)
         else:  # there is but one, which is not sharing
-            self._out.append(encode_list_head(1) + self._words.tuple)
-
-    def _set(self, value: set[Any]) -> None:
-        self._items(value, self._words.set)
-
-    def _frozenset(self, value: frozenset[Any]) -> None:
-        self._items(value, self._words.frozenset)
+            self._out.append(self._words.empty_tuple)
 
     def _dict(self, value: dict[Any, Any]) -> None:
         if len(value) >= self._limits.list_items:
@@ -201,20 +199,38 @@ class Jellier:
             return
         self._enter(value, 2)
         out = self._out
-        out.append(encode_list_head(len(value) + 1) + self._words.dictionary)
+        out.append(encode_list_head(len(value) + 1) + self._words.containers[dict])
+        keys = self._words.keys
+        writers = _WRITERS
         for key, item in value.items():
-            out.append(_PAIR)
-            self._jelly(key)
-            self._jelly(item)
+            if type(key) is str:
+                out.append(keys.get(key) or self._key(key))
+            else:
+                out.append(_PAIR)
+                writers.get(type(key), _OBJECT)(self, key)
+            writers.get(type(item), _OBJECT)(self, item)
         self._depth -= 2
+
+    def _key(self, key: str) -> bytes:
+        """Return the start of a pair whose key is text. The same keys come again and again."""
+        piece = _PAIR + self._text(key)
+        if len(key) <= MAX_KEPT_KEY:
+            keys = self._words.keys
+            if len(keys) >= MAX_KEPT_KEYS:
+                keys.clear()
+            keys[key] = piece
+        return piece
 
     def _decimal(self, value: Decimal) -> None:
         sign, digits, exponent = value.as_tuple()
         if not isinstance(exponent, int) or abs(exponent) > MAX_EXPONENT:
             raise _cannot(value, "a decimal that is infinite, not a number, or out of decimal128's range")
-        number = int("".join(map(str, digits)) or "0")
+        bits = self._limits.int_bits
+        # A digit is more than a bit; and very many digits are slow to convert.
+        if len(digits) > bits or (number := int("".join(map(str, digits)))).bit_length() > bits:
+            raise _cannot(value, f"a decimal of {len(digits)} digits; an integer may have {bits} bits")
         self._out.append(self._words.decimal)
-        self._out.append(encode_integer(-number if sign else number, self._limits.int_bits))
+        self._out.append(encode_integer(-number if sign else number, bits))
         self._out.append(encode_integer(exponent))
 
     def _datetime(self, value: datetime.datetime) -> None:
@@ -297,43 +313,46 @@ class Jellier:
         return b"".join(self._out)
 
     def _failure(self, failure: Failure) -> None:
-        """Write an exception in the form that classic peers know."""
+        self._enter(failure)
         self._out.append(encode_list_head(2) + self._words.spelling.string(FAILURE_TAG))
-        self._jelly(failure_state(failure))
+        self._dict(failure_state(failure))
+        self._depth -= 1
 
 
-class _Heads:
-    """The constant beginnings of a spelling's lists."""
+class _Words:
+    """What a spelling's lists begin with."""
 
     __slots__ = (
         "cached",
+        "containers",
         "decimal",
         "dereference",
-        "dictionary",
+        "empty_tuple",
         "false",
-        "frozenset",
+        "keys",
         "lcache",
-        "list",
         "local",
         "none",
         "reference",
         "remote",
-        "set",
         "spelling",
         "true",
-        "tuple",
     )
 
     def __init__(self, spelling: Spelling) -> None:
         self.spelling = spelling
+        self.keys: dict[str, bytes] = {}  # see Jellier._key
+        self.containers: dict[type, bytes] = {
+            list: spelling.string(b"list"),
+            tuple: spelling.string(b"tuple"),
+            set: spelling.string(b"set"),
+            frozenset: spelling.string(b"frozenset"),
+            dict: spelling.string(b"dictionary"),
+        }
+        self.empty_tuple = spelling.list_of(1, b"tuple")
         self.none = spelling.list_of(1, b"None")
         self.true = spelling.list_of(2, b"boolean") + spelling.string(b"true")
         self.false = spelling.list_of(2, b"boolean") + spelling.string(b"false")
-        self.list = spelling.string(b"list")
-        self.tuple = spelling.string(b"tuple")
-        self.set = spelling.string(b"set")
-        self.frozenset = spelling.string(b"frozenset")
-        self.dictionary = spelling.string(b"dictionary")
         self.decimal = spelling.list_of(3, b"decimal")
         self.reference = spelling.list_of(3, b"reference")
         self.dereference = spelling.list_of(2, b"dereference")
@@ -343,28 +362,21 @@ class _Heads:
         self.lcache = spelling.list_of(2, b"lcache")
 
 
-_HEADS: Final[dict[str, _Heads]] = {}
-
-
-def _heads(spelling: Spelling) -> _Heads:
-    heads = _HEADS.get(spelling.name)
-    if heads is None:
-        heads = _HEADS[spelling.name] = _Heads(spelling)
-    return heads
-
+_WORDS: Final[dict[str, _Words]] = {spelling.name: _Words(spelling) for spelling in (PB, NONE)}
 
 _PAIR: Final = encode_list_head(2)
 
 _WRITERS: Final[dict[type, Callable[[Jellier, Any], None]]] = {
     str: Jellier._str,
+    int: Jellier._int,
     bytes: Jellier._bytes,
     float: Jellier._float,
     type(None): Jellier._none,
     bool: Jellier._bool,
-    list: Jellier._list,
+    list: Jellier._items,
     tuple: Jellier._tuple,
-    set: Jellier._set,
-    frozenset: Jellier._frozenset,
+    set: Jellier._items,
+    frozenset: Jellier._items,
     dict: Jellier._dict,
     Decimal: Jellier._decimal,
     datetime.datetime: Jellier._datetime,
@@ -372,6 +384,9 @@ _WRITERS: Final[dict[type, Callable[[Jellier, Any], None]]] = {
     datetime.time: Jellier._time,
     datetime.timedelta: Jellier._timedelta,
 }
+
+#: What writes values of no plain type.
+_OBJECT: Final = Jellier._object
 
 
 def _cannot(culprit: Any, why: str) -> SerializationError:

@@ -13,12 +13,15 @@ from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
 from .jelly import Jellier
-from .unjelly import Unjellier, readers_for
+from .unjelly import MAX_KEY_BITS, Unjellier, readers_for
 from .vocabulary import Spelling
 
 __all__ = ["ClassicDialect"]
 
 VERSION: Final = 6
+
+#: Unknown commands that are answered, in a connection's life: an honest peer has a few, and each reply is memory.
+MAX_COMPLAINTS: Final = 256
 
 
 class ClassicDialect:
@@ -54,6 +57,7 @@ class ClassicDialect:
         self._readers = readers_for(policy)
         self._decoder = Decoder(limits, spelling.has_words)
         self._ready = False
+        self._complaints = 0
         self._message_head = spelling.list_of(7, b"message")
         self._cachemessage_head = spelling.list_of(7, b"cachemessage")
         self._answer_head = spelling.list_of(3, b"answer")
@@ -106,6 +110,9 @@ class ClassicDialect:
             name = command.decode()
         except UnicodeDecodeError:
             raise ProtocolError("bad-message", "a command is text") from None
+        self._complaints += 1
+        if self._complaints > MAX_COMPLAINTS:
+            raise ProtocolError("bad-message", "too many commands that are not known")
         shown = name[:32].encode("ascii", "replace")
         self._receiver.send(encode([b"didNotUnderstand", shown], self._spelling))
 
@@ -150,6 +157,13 @@ class ClassicDialect:
             return name.decode()
         except UnicodeDecodeError:
             raise ProtocolError("bad-message", "a method's name is text") from None
+
+    def _method_bytes(self, name: str) -> bytes:
+        data = _text(name, "method name")
+        limit = self._decoder.limits.method_name_bytes
+        if len(data) > limit:
+            raise SerializationError(f"a method's name may have {limit} bytes, not {len(data)}")
+        return data
 
     def _answer(self, message: list[Any]) -> None:
         self._receiver.on_answer(_request_id(message[1]), message[2])
@@ -242,7 +256,7 @@ class ClassicDialect:
             encode_integer(target)
             if isinstance(target, int)
             else spelling.string(_text(target, "object name")),
-            spelling.string(_text(name, "method name")),
+            spelling.string(self._method_bytes(name)),
             b"\x01\x81" if wants_answer else b"\x00\x81",
         ]
         values: list[Jellier] = []
@@ -256,7 +270,7 @@ class ClassicDialect:
                     coded.append(empty)
             message = self._checked(b"".join(coded), values)
         except BaseException as error:
-            for jellier in values:
+            for jellier in reversed(values):
                 jellier.rollback()
             if isinstance(error, SerializationError):
                 raise with_path(error, args=args, kwargs=kwargs) from None
@@ -283,7 +297,11 @@ class ClassicDialect:
             value = jellier.jelly(error)
         else:
             value = jellier.jelly_failure(Failure.of(error, with_traceback=traceback))
-        return self._checked(self._error_head + encode_integer(request) + value, [jellier])
+        try:
+            return self._checked(self._error_head + encode_integer(request) + value, [jellier])
+        except SerializationError:
+            jellier.rollback()
+            raise
 
     def encode_release(self, luid: int, count: int) -> bytes:
         return (self._decref_head + encode_integer(luid)) * count
@@ -303,10 +321,11 @@ class ClassicDialect:
         limits = self._decoder.limits
         if len(message) > limits.message_bytes:
             raise SerializationError(f"a message of {len(message)} bytes; peers read {limits.message_bytes}")
-        if values and (
-            sum(jellier.nodes_at_most for jellier in values) > limits.nodes
-            or max(jellier.depth_at_most for jellier in values) >= limits.depth
-        ):
+        nodes = depth = 0
+        for jellier in values:
+            nodes += jellier.nodes_at_most
+            depth = max(depth, jellier.depth_at_most)
+        if nodes > limits.nodes or depth >= limits.depth:
             # In doubt, ask the judge itself.
             judge = Decoder(limits, self._spelling.has_words)
             judge.receive_data(message)
@@ -351,7 +370,8 @@ def _wants_answer(value: Any) -> bool:
 
 
 def _request_id(value: Any) -> int:
-    if type(value) is int and value >= 0:
+    # They are keys of a table, and larger integers can be chosen to collide there.
+    if type(value) is int and 0 <= value < 2**MAX_KEY_BITS:
         return value
     raise ProtocolError("bad-id", "a request id is a positive integer")
 
@@ -364,6 +384,8 @@ def _keyword(key: Any) -> str:
             pass
     if type(key) is not str:
         raise BadArguments("keywords are text")
+    if key == "self":  # a method has it already
+        raise BadArguments("no keyword is called self")
     return key
 
 

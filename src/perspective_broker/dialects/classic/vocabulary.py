@@ -38,8 +38,10 @@ class Spelling:
 
     def string(self, data: bytes) -> bytes:
         """Return ``data`` as one banana string, or as its word's number."""
-        short = self._short.get(data)
-        return short if short is not None else base128(len(data)) + b"\x82" + data
+        size = len(data)
+        if size < 0x80:
+            return self._short.get(data) or _SHORT_STRING[size] + data
+        return base128(size) + b"\x82" + data
 
     def list_of(self, items: int, word: bytes) -> bytes:
         """Return the start of a list of ``items`` whose first is ``word``."""
@@ -58,6 +60,7 @@ def base128(number: int) -> bytes:
 
 
 _DIGIT: Final = [bytes((n,)) for n in range(0x80)]
+_SHORT_STRING: Final = [bytes((n, _STRING)) for n in range(0x80)]
 
 PB: Final = Spelling("pb", has_words=True)
 NONE: Final = Spelling("none", has_words=False)
