@@ -5,7 +5,9 @@
 """
 
 from .aio import (
+    Change,
     Connection,
+    Live,
     Promise,
     RemoteCacheObserver,
     RemoteMethod,
@@ -57,6 +59,7 @@ __all__ = [
     "BrokerError",
     "Cacheable",
     "CallError",
+    "Change",
     "CloseCause",
     "Connection",
     "ConnectionLost",
@@ -67,6 +70,7 @@ __all__ = [
     "InsecureJelly",
     "LimitExceeded",
     "Limits",
+    "Live",
     "LoginFailed",
     "NoSuchMethod",
     "Policy",

@@ -3,12 +3,15 @@
 from .calls import Promise
 from .client import connect
 from .connection import Connection
+from .live import Change, Live
 from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, serve
 
 __all__ = [
+    "Change",
     "Connection",
+    "Live",
     "Promise",
     "RemoteCacheObserver",
     "RemoteMethod",

@@ -1,0 +1,263 @@
+"""Live: an object with fields, whose assignments reach every replica.
+
+The convenience on top of :class:`Cacheable` that users reach for first. One class serves both ends: where it was
+made it is the original, where it arrived it is a replica that follows.
+
+A slow peer costs no memory: while it has not confirmed one update, what changes meanwhile is merged, field by
+field, into the next one. So it may miss values that were overtaken, never the last one, nor the order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, dataclass_transform, get_origin
+from weakref import WeakKeyDictionary, WeakSet
+
+from ..errors import DeadReferenceError, DecodeError
+from ..flavors import Cacheable, RemoteCache
+from ..flavors.copyable import field_name
+from .references import RemoteCacheObserver
+
+__all__ = ["Change", "Changes", "Live"]
+
+log = logging.getLogger("perspective_broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed in a replica since the change before.
+
+    Attributes:
+        fields: the new values by field name.
+    """
+
+    fields: Mapping[str, Any]
+
+
+@dataclass_transform(kw_only_default=True)
+class Live(Cacheable, RemoteCache):
+    """A cacheable object with annotated fields.
+
+    ::
+
+        @pb.copier_for("game.Score")
+        class Score(pb.Live, tag="game.Score"):
+            points: int = 0
+
+        score.points += 1                         # where it was made: every replica follows
+        async for change in replica.changes():    # where it arrived
+            print(change.fields)
+
+    A change *inside* a field's value is not seen; assign the field anew. Names with a leading underscore are
+    no fields and stay at home.
+
+    Args:
+        fields: values by name; the others keep their class's default, or stay unset.
+    """
+
+    _tag: ClassVar[str | None] = None
+    _feeds: dict[RemoteCacheObserver, _Feed]
+    _watchers: WeakSet[Changes]
+
+    def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
+        """Take the type tag under which the class crosses; its qualified name when there is none."""
+        super().__init_subclass__(**kwargs)
+        if tag is not None:
+            cls._tag = tag
+
+    def __init__(self, **fields: Any) -> None:
+        names = live_fields(type(self))
+        unknown = set(fields) - names
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__} has no field {sorted(unknown)[0]!r}; it has {sorted(names)}"
+            )
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether this object follows a peer's."""
+        return getattr(self, "_pb_session", None) is not None
+
+    # -- the original
+
+    def fields_for(self, perspective: Any) -> Collection[str]:
+        """Return the names of the fields that one perspective may see; all of them unless overridden."""
+        return live_fields(type(self))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in live_fields(type(self)):
+            object.__setattr__(self, name, value)
+            return
+        if self.is_replica:
+            raise AttributeError(f"a replica follows its original; {name!r} is changed there")
+        object.__setattr__(self, name, value)
+        for feed in list(self.__dict__.get("_feeds", {}).values()):
+            feed.change(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in live_fields(type(self)):
+            raise AttributeError(f"the field {name!r} of a live object cannot be deleted; assign None")
+        object.__delattr__(self, name)
+
+    def get_type_to_copy(self) -> str:
+        return self._tag or super().get_type_to_copy()
+
+    def get_state_to_copy_for(self, perspective: Any) -> Any:
+        return {name: getattr(self, name) for name in self.fields_for(perspective) if hasattr(self, name)}
+
+    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+        feeds = self.__dict__.setdefault("_feeds", {})
+        feeds[observer] = _Feed(observer, frozenset(self.fields_for(perspective)))
+        return self.get_state_to_copy_for(perspective)
+
+    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+        self._feeds.pop(observer, None)
+
+    # -- the replica
+
+    def set_copyable_state(self, state: Any) -> None:
+        self._take(state)
+
+    def observe_changed(self, fields: Any) -> None:
+        """Follow the original (called by the peer)."""
+        taken = self._take(fields)
+        for changes in list(self.__dict__.get("_watchers", ())):
+            changes.put(taken)
+
+    def _take(self, state: Any) -> dict[str, Any]:
+        """Set the fields in ``state`` that this class declares, and return them."""
+        if type(state) is not dict:
+            raise DecodeError(f"the state of a {type(self).__name__} must be a dictionary")
+        declared = live_fields(type(self))
+        taken = {name: value for key, value in state.items() if (name := field_name(key)) in declared}
+        for name, value in taken.items():
+            object.__setattr__(self, name, value)
+        return taken
+
+    def changes(self) -> Changes:
+        """Return what changes from now on: ``async for change in replica.changes()``.
+
+        It ends when no change can come any more, because the connection has ended. Whoever reads slowly gets
+        several changes as one.
+        """
+        if not self.is_replica:
+            raise TypeError("only a replica has changes to wait for; the original is changed by you")
+        return Changes(self)
+
+    def updates_ended(self) -> None:
+        for changes in list(self.__dict__.get("_watchers", ())):
+            changes.end()
+
+
+class Changes:
+    """An asynchronous iterator over what changes in one replica, see :meth:`Live.changes`."""
+
+    def __init__(self, replica: Live) -> None:
+        self._replica = replica
+        self._fields: dict[str, Any] = {}
+        self._ended = replica._pb_session.lifecycle.cause is not None
+        self._waiter: asyncio.Future[None] | None = None
+        replica.__dict__.setdefault("_watchers", WeakSet()).add(self)
+
+    def put(self, fields: Mapping[str, Any]) -> None:
+        """Something changed (called by the replica)."""
+        for name in fields:  # a field that changes again moves to the end: order is that of the last change
+            self._fields.pop(name, None)
+        self._fields.update(fields)
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing will change any more (called by the replica)."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._replica._watchers.discard(self)
+        self.end()
+
+    def __aiter__(self) -> Changes:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._fields:
+            if self._ended:
+                self.close()
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        fields, self._fields = self._fields, {}
+        return Change(fields)
+
+
+class _Feed:
+    """What one observer of a live object has not been told yet. At most one update is on its way."""
+
+    __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
+
+    def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str]) -> None:
+        self._observer = observer
+        self._fields = fields
+        self._changed: dict[str, Any] = {}
+        self._on_its_way = False
+
+    def change(self, name: str, value: Any) -> None:
+        if name in self._fields:
+            self._changed.pop(name, None)
+            self._changed[name] = value
+            if not self._on_its_way:
+                self._send()
+
+    def _send(self) -> None:
+        fields, self._changed = self._changed, {}
+        self._on_its_way = True
+        try:
+            self._observer._session.update(self._observer, "changed", (fields,), {}, self)
+        except DeadReferenceError:
+            self._on_its_way = False  # stopped_observing is about to be called
+
+    # ports.Answerable: the peer has taken the update
+
+    def succeed(self, value: Any) -> None:
+        self._on_its_way = False
+        if self._changed:
+            self._send()
+
+    def fail(self, error: Exception) -> None:
+        if not isinstance(error, (ConnectionError, DeadReferenceError)):
+            log.error("an update of a live object did not reach its replica: %s", error)
+        self.succeed(None)
+
+
+_fields_of: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+
+
+def live_fields(cls: type) -> frozenset[str]:
+    """Return the names of the fields that ``cls`` and its bases annotate."""
+    found = _fields_of.get(cls)
+    if found is None:
+        own = set(Live.__mro__)
+        found = _fields_of[cls] = frozenset(
+            name
+            for base in cls.__mro__
+            if base not in own
+            for name, annotation in inspect.get_annotations(base).items()
+            if not name.startswith("_") and not _is_class_variable(annotation)
+        )
+    return found
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):  # as in a module with "from __future__ import annotations"
+        return annotation.startswith(("ClassVar", "typing.ClassVar", "t.ClassVar"))
+    return annotation is ClassVar or get_origin(annotation) is ClassVar
