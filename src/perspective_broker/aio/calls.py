@@ -71,8 +71,8 @@ def _call_when_kept(
         chained.cancel()
         return
     error = kept.exception()
-    if error is not None:
-        chained.set_exception(error)
+    if isinstance(error, Exception):
+        chained.fail(error)
         return
     target = kept.result()
     try:
@@ -102,7 +102,9 @@ def _follow(answer: asyncio.Future[Any], chained: Promise) -> None:
             return
         if answer.cancelled():
             chained.cancel()
-        elif (error := answer.exception()) is not None:
+        elif isinstance(error := answer.exception(), Exception):
+            chained.fail(error)
+        elif error is not None:
             chained.set_exception(error)
         else:
             chained.set_result(answer.result())

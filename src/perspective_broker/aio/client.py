@@ -92,14 +92,18 @@ async def _connect(
         driver = Driver(settings, str(address))
         return driver
 
+    deadline = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout):
+        async with deadline:
             await transports.connect(address, factory, tls)
             assert driver is not None
             await driver.opened
     except TimeoutError:
+        if not deadline.expired():
+            raise  # the system's own
         if driver is not None:
             driver.broker.close("timeout", "the connection was not established in time")
+            await driver.connection.wait_closed()
         raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
     except BaseException:
         if driver is not None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -70,10 +72,10 @@ class Driver(asyncio.Protocol):
         self._more = False  # whether messages were left for the next turn
         self._reading = True
         self._blocked = False
-        self._waiters: list[asyncio.Future[None]] = []  # for room in the write buffer
-        self._idle_waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
         self._timer: asyncio.TimerHandle | None = None
-        self._starting = False  # whether a task was made that has not begun
+        self._unbegun = 0  # tasks that were made and have not begun,
+        self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: set[asyncio.Task[None]] = set()
         self._callbacks: list[tuple[RemoteReference, Callable[[RemoteReference], object]]] = []
 
@@ -91,6 +93,8 @@ class Driver(asyncio.Protocol):
             self.connection.peer = str(peer)
         if self._server is not None:
             self._server.attach(self)
+            if self._is_closed:
+                return
         if self._root is not None:
             try:
                 self.broker.exports.name("root", self._root(self.connection))
@@ -120,24 +124,30 @@ class Driver(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
         if exc is None:
             self.broker.receive_eof()
         else:
             self.broker.connection_lost(str(exc) or type(exc).__name__)
-        self._transport = None
-        self._set_timer()
+        self._cancel_timer()
         self._wake_waiters()
         self._maybe_gone()
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self.broker.set_blocked(True, self.loop.time())
-        self._set_timer()
+        if not self._is_closed:
+            self.broker.set_blocked(True, self.loop.time())
+            self._set_timer()
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self.broker.set_blocked(False, self.loop.time())
-        self.wake()
+        if not self._is_closed:
+            self.broker.set_blocked(False, self.loop.time())
+            self.wake()
+
+    @property
+    def _is_closed(self) -> bool:
+        return self.broker.lifecycle.phase is Phase.CLOSED
 
     # -- one turn
 
@@ -145,24 +155,27 @@ class Driver(asyncio.Protocol):
         """Let the broker act on what has come, then write what it has to say."""
         broker = self.broker
         self._turn_scheduled = False
-        if broker.lifecycle.phase is not Phase.CLOSED:
-            self._in_turn = True
-            try:
-                self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
-            finally:
-                self._in_turn = False
-            if self._more:
-                self._turn_scheduled = True
-                self.loop.call_soon(self._turn)
-            reading = not self._more and broker.wants_data
-            if reading is not self._reading and self._transport is not None:
-                self._reading = reading
-                if reading:
-                    self._transport.resume_reading()
-                else:
-                    self._transport.pause_reading()
-            if self._timer is None:
-                self._set_timer()
+        if self._is_closed:
+            return
+        self._in_turn = True
+        try:
+            self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
+        finally:
+            self._in_turn = False
+        if self._is_closed:
+            return
+        if self._more:
+            self._turn_scheduled = True
+            self.loop.call_soon(self._turn)
+        reading = not self._more and broker.wants_data
+        if reading is not self._reading and self._transport is not None:
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        if self._timer is None:
+            self._set_timer()
         self._flush()
 
     def _flush(self) -> None:
@@ -173,10 +186,8 @@ class Driver(asyncio.Protocol):
             self._transport.write(out[0])
         elif out:
             self._transport.write(b"".join(out))
-        if self._waiters and not self.is_full:
+        if self._waiters:
             self._wake_waiters()
-        if self._idle_waiter is not None and not self._idle_waiter.done():
-            self._idle_waiter.set_result(None)  # it looks again
 
     def _set_timer(self) -> None:
         """Arrange to be called at the broker's next deadline; an early call only looks again."""
@@ -190,8 +201,14 @@ class Driver(asyncio.Protocol):
     def _on_timer(self) -> None:
         self._timer = None
         self.broker.handle_deadline(self.loop.time())
-        self._set_timer()
-        self._turn()
+        if not self._is_closed:  # then the timer is that of the close
+            self._set_timer()
+            self._turn()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- ports.Host
 
@@ -218,11 +235,19 @@ class Driver(asyncio.Protocol):
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        if self._starting:
-            # A task begins in a later turn of the loop; what comes after it must not overtake it.
-            self.loop.call_soon(self._run, call, method, args, kwargs)
+        # A task begins in a later turn of the loop; what was called after it must not overtake it. Tasks begin in
+        # the order in which they were made, so asynchronous methods need not wait for each other.
+        if self._queue or (self._unbegun and not _is_asynchronous(method)):
+            self._queue.append((call, method, args, kwargs))
         else:
             self._run(call, method, args, kwargs)
+
+    def _run_queue(self) -> None:
+        queue = self._queue
+        while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
+            self._run(*queue.popleft())
+        if self._waiters:
+            self.wake()  # they may wait for the end of a call that had no answer
 
     def _run(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -247,15 +272,13 @@ class Driver(asyncio.Protocol):
         call.handle = running
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
-        if not self._starting:
-            self._starting = True
-            self.loop.call_soon(self._started)
-
-    def _started(self) -> None:
-        self._starting = False
+        self._unbegun += 1
 
     async def _finish(self, call: IncomingCall, running: _Running) -> None:
         running.begun = True
+        self._unbegun -= 1
+        if self._queue and not self._unbegun:
+            self.loop.call_soon(self._run_queue)  # after the first step of this one
         try:
             value = await running.coroutine
         except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -265,6 +288,8 @@ class Driver(asyncio.Protocol):
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._waiters:
+            self.wake()
         self._maybe_gone()
 
     def cancel(self, call: IncomingCall) -> None:
@@ -290,24 +315,20 @@ class Driver(asyncio.Protocol):
                 log.exception("a callback for the end of a connection raised")
         if self._server is not None:
             self._server.detach(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
+        self._queue.clear()
         self._wake_waiters()
         transport = self._transport
         if transport is not None:
-            self._flush()
+            # These are the last words: they go out even when the buffer is full.
+            transport.write(b"".join(self.broker.data_to_send()))
             transport.close()
             # A peer that does not read what is still buffered is not waited for.
             self._timer = self.loop.call_later(self.settings.limits.close_seconds, transport.abort)
 
     def _maybe_gone(self) -> None:
-        if self._transport is None and not self._tasks:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if not self.gone.done():
-                self.gone.set_result(None)
+        if self._transport is None and not self._tasks and not self.gone.done():
+            self.gone.set_result(None)
 
     # -- for references
 
@@ -330,17 +351,19 @@ class Driver(asyncio.Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes that were sent by the application and not yet taken by the system."""
-        transport = self._transport
-        return self.broker.bytes_buffered + (
-            transport.get_write_buffer_size() if transport is not None else 0
+        """Bytes that were sent by the application and not yet taken by the system, without calls held back."""
+        transport, broker = self._transport, self.broker
+        return (
+            broker.bytes_buffered
+            + broker.questions.told_bytes
+            + (transport.get_write_buffer_size() if transport is not None else 0)
         )
 
     @property
     def is_full(self) -> bool:
         """Whether producers should wait."""
         return self._transport is not None and (
-            self._blocked or self.buffered >= self.settings.limits.write_buffer_high
+            self._blocked or self.buffered > self.settings.limits.write_buffer_high
         )
 
     def check_room(self) -> None:
@@ -352,29 +375,32 @@ class Driver(asyncio.Protocol):
             LimitExceeded: there is no room.
         """
         high = self.settings.limits.write_buffer_high
-        if self.broker.bytes_buffered < high and not self._blocked:
+        broker = self.broker
+        if not self._blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:
             return
         buffered = self.buffered
-        if buffered >= high and (not self._waiters or buffered >= 4 * high):
+        if buffered > high and (not self._waiters or buffered > 4 * high):
             raise LimitExceeded(
                 f"{buffered} bytes are waiting for a slow peer; await what tell() returns before telling more"
             )
 
     async def wait_for_room(self) -> None:
         """Wait until the write buffer is below its low mark, or the connection has ended."""
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+        await self._wait_while(lambda: self.is_full)
 
     async def wait_idle(self) -> None:
-        """Wait until no call is under way and everything said was taken by the system, or the end."""
-        while self._transport is not None and not (self.broker.idle and not self.buffered):
-            self._idle_waiter = self.loop.create_future()
-            await self._idle_waiter
+        """Wait until no call is under way and everything said was handed to the transport, or the end."""
+        await self._wait_while(lambda: not self.broker.idle)
+
+    async def _wait_while(self, condition: Callable[[], bool]) -> None:
+        while condition() and not self._is_closed:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
     def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -384,6 +410,15 @@ class Driver(asyncio.Protocol):
 
     def statistics(self) -> Statistics:
         return self.broker.statistics()
+
+
+_Call = tuple[IncomingCall, Method, Sequence[Any], Mapping[str, Any]]
+
+
+def _is_asynchronous(method: Method) -> bool:
+    """Whether calling ``method`` runs nothing of it yet (``async def``; not what a decorator made of one)."""
+    code = getattr(method, "__code__", None)
+    return code is not None and bool(code.co_flags & CO_COROUTINE)
 
 
 class _Running:

@@ -96,11 +96,11 @@ class RemoteReference(Reference):
     def release(self) -> None:
         """Tell the peer now that it may forget the object; the reference is dead from here on."""
         if self._driver is not None:
-            self._usable(even_closed=True)
+            self._usable()
             self._driver = None
             self._session.release(self)
 
-    def _usable(self, even_closed: bool = False) -> Driver:
+    def _usable(self) -> Driver:
         driver = self._driver
         if driver is None:
             raise DeadReferenceError("the reference was released")

@@ -83,6 +83,7 @@ class Server:
         self._tls = tls
         self._listeners: list[transports.Listener] = []
         self._drivers: dict[Driver, None] = {}  # in the order in which they came
+        self._closing = False
         self._closed: asyncio.Event | None = None
 
     @property
@@ -123,7 +124,10 @@ class Server:
 
     def attach(self, driver: Driver) -> None:
         """A connection was made (called by its driver)."""
-        self._drivers[driver] = None
+        if self._closing:  # it was on its way when the listeners were closed
+            driver.broker.close("closed", "the server was closed")
+        else:
+            self._drivers[driver] = None
 
     def detach(self, driver: Driver) -> None:
         """A connection has ended (called by its driver)."""
@@ -140,6 +144,7 @@ class Server:
         Args:
             drain: seconds to let calls that run come to their end first; new ones are refused meanwhile.
         """
+        self._closing = True
         for listener in self._listeners:
             listener.close()
         drivers = list(self._drivers)

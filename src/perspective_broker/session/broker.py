@@ -68,10 +68,12 @@ class Broker:
         self._host = host
         self._unsafe_tracebacks = unsafe_tracebacks
         self._dialect: Any = None  # the negotiation first, a Dialect then
+        self._agreed = ""
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._blocked = False  # whether the transport has all it can take,
         self._blocked_since: float | None = None  # and since when
+        self._starting = False  # whether calls that waited are being started
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
         self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
         self._releases_announced = False
@@ -93,7 +95,7 @@ class Broker:
     @property
     def dialect_name(self) -> str:
         """The agreed dialect's name; ``""`` before there is one."""
-        return "" if self.lifecycle.phase is Phase.NEGOTIATING else self._dialect.name
+        return self._agreed
 
     def use_limits(self, limits: Limits) -> None:
         """Judge the peer by other limits from now on (it has logged in)."""
@@ -147,6 +149,7 @@ class Broker:
         for answerable in self.questions.abandon():
             answerable.fail(ConnectionLost(cause.code, cause.reason))
         self.exports.clear()
+        self.imports.clear()
         self._releases.clear()
         self._host.on_closed(cause)
         for observed in self.observers.abandon():
@@ -514,6 +517,7 @@ class Broker:
 
     def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
         self._dialect = dialect
+        self._agreed = dialect.name
         self.lifecycle.enter(Phase.GREETING)
         dialect.open()
         if rest:
@@ -588,12 +592,18 @@ class Broker:
             pass
 
     def _start_waiting(self) -> None:
+        if self._starting:
+            return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
         serving = self.serving
         had = len(serving.waiting)
-        while serving.waiting and serving.has_slot and not self._blocked:
-            call = serving.next_waiting()
-            serving.start(call)
-            self._host.invoke(call, call.method, call.args, call.kwargs)
+        self._starting = True
+        try:
+            while serving.waiting and serving.has_slot and not self._blocked:
+                call = serving.next_waiting()
+                serving.start(call)
+                self._host.invoke(call, call.method, call.args, call.kwargs)
+        finally:
+            self._starting = False
         if had and not serving.is_full:
             self._host.wake()  # reading may go on
 

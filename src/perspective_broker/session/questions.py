@@ -52,6 +52,7 @@ class Questions:
         self._bytes = 0
         self._held: deque[tuple[bytes, bool]] = deque()  # message, and whether it will be answered
         self._held_bytes = 0
+        self._told_bytes = 0
         #: Whether even answers must queue behind the held messages (one of them introduces a replica).
         self.in_order = False
 
@@ -68,6 +69,11 @@ class Questions:
     def held_bytes(self) -> int:
         """Encoded size of these messages."""
         return self._held_bytes
+
+    @property
+    def told_bytes(self) -> int:
+        """Encoded size of those of them that have no answer."""
+        return self._told_bytes
 
     def next_request(self) -> int:
         """Return a request id that was never used on this connection."""
@@ -98,6 +104,8 @@ class Questions:
     def _hold(self, message: bytes, answered: bool) -> None:
         self._held.append((message, answered))
         self._held_bytes += len(message)
+        if not answered:
+            self._told_bytes += len(message)
 
     def settle(self, request: int) -> Question | None:
         """Take a call off the table: its answer has come.
@@ -129,6 +137,8 @@ class Questions:
             if answered:
                 self._on_their_way += 1
                 self._bytes += len(message)
+            else:
+                self._told_bytes -= len(message)
             self._send(message)
         if not self._held:
             self.in_order = False
@@ -138,5 +148,5 @@ class Questions:
         told = [question.answerable for question in self._asked.values()]
         self._asked.clear()
         self._held.clear()
-        self._on_their_way = self._bytes = self._held_bytes = 0
+        self._on_their_way = self._bytes = self._held_bytes = self._told_bytes = 0
         return told

@@ -1,0 +1,345 @@
+"""The driver: order, one busy peer beside others, room in the buffers, the ends of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import perspective_broker as pb
+from perspective_broker.testing import ScriptedPeer, memory_pair
+from tests.aio.desk import Desk, turns, until
+from tests.loops import both_loops
+
+KIB = 1024
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(("plain", "async", "async_slow", "awaitable", "wrapped")),  # what the method is
+        st.booleans(),  # whether it is called on the other object
+        st.booleans(),  # whether an answer is asked for
+    ),
+    max_size=30,
+)
+
+
+# -- order
+
+
+@both_loops
+@given(calls=CALLS)
+@example(calls=[("async", False, True), ("async", False, True), ("plain", False, True)])
+@example(calls=[("wrapped", False, True), ("wrapped", False, True), ("async", False, True)])
+async def test_calls_start_in_the_order_in_which_they_were_made(calls: list[tuple[str, bool, bool]]) -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        other = await pair.root.call("new")
+        promises = []
+        for number, (kind, on_other, wants_answer) in enumerate(calls):
+            reference = other if on_other else pair.root
+            if wants_answer:
+                promises.append(reference.call(kind, number))
+            else:
+                reference.tell(kind, number)
+        await asyncio.gather(*promises, pair.root.call("plain", "last"))
+        assert desk.log == [*range(len(calls)), "last"]
+
+
+async def test_calls_on_a_promise_keep_their_order() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        other = pair.root.call("new")
+        calls = [other.call(kind, n) for n, kind in enumerate(["async", "async", "plain", "wrapped", "plain"])]
+        await asyncio.gather(*calls)
+        assert desk.log == [0, 1, 2, 3, 4]
+
+
+# -- many calls
+
+
+@both_loops
+@pytest.mark.parametrize("url", [None, "tcp://127.0.0.1:0"])
+async def test_calls_far_beyond_the_window_are_all_answered_in_order(url: str | None) -> None:
+    limits = pb.Limits(calls_in_flight=8, window_bytes=4 * KIB)
+    async with memory_pair(Desk(), limits=limits, url=url) as pair:
+        answered: list[int] = []
+        promises = [pair.root.call("echo", n) for n in range(1000)]
+        for promise in promises:
+            promise.add_done_callback(lambda done: answered.append(done.result()))
+        assert pair.client.statistics().calls_held == 1000 - 8
+        await asyncio.gather(*promises)
+        assert answered == list(range(1000))
+
+
+async def test_reading_pauses_when_as_many_methods_run_as_may_and_nothing_is_lost() -> None:
+    desk = Desk()
+    limits = pb.Limits(calls_in_flight=16)
+    async with pb.serve(desk, "memory:pause", limits=limits) as server:
+        async with ScriptedPeer.connect("memory:pause", dialect="pb") as peer:
+            (accepted,) = server.connections
+            requests = [peer.call("root", "wait", n) for n in range(1000)]
+            await turns()
+            statistics = accepted.statistics()
+            assert statistics.calls_in == 16
+            assert statistics.calls_waiting == 2 * 16 + 1
+            assert statistics.messages_received < 100  # the rest was not even looked at
+            desk.gate.set()
+            answers = [await peer.read() for _ in requests]
+            assert answers == [[b"answer", request, n] for n, request in enumerate(requests)]
+
+
+async def test_a_thousand_plain_calls_that_waited_for_one_slot_run_in_order() -> None:
+    desk = Desk()
+    limits = pb.Limits(calls_in_flight=2)
+    async with memory_pair(desk, limits=limits, client_limits=pb.Limits()) as pair:
+        waits = [pair.root.call("wait") for _ in range(2)]
+        await until(lambda: desk.waiting == 2)
+        marks = [pair.root.call("plain", n) for n in range(1000)]
+        await turns()
+        assert desk.log == []
+        desk.gate.set()
+        await asyncio.gather(*waits, *marks)
+        assert desk.log == list(range(1000))
+
+
+async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack() -> None:
+    desk = Desk()
+    async with memory_pair(desk, client_limits=pb.Limits(calls_in_flight=4096)) as pair:
+        waits = [pair.root.call("wait") for _ in range(1024)]
+        await until(lambda: desk.waiting == 1024)
+        marks = [pair.root.call("plain", n) for n in range(1000)]
+        await until(lambda: pair.accepted.statistics().calls_waiting == 1000)
+        desk.gate.set()
+        await asyncio.gather(*waits, *marks)
+        assert desk.log == list(range(1000))
+
+
+async def test_a_peer_that_pipelines_many_calls_does_not_hold_up_another() -> None:
+    served: list[str] = []
+
+    class Door(pb.Root):
+        def remote_knock(self, who: str) -> None:
+            served.append(who)
+
+    async with pb.serve(Door(), "memory:fair"):
+        async with pb.connect("memory:fair") as polite, ScriptedPeer.connect("memory:fair", dialect="pb") as busy:
+            message = busy.encode(["message", 0, "root", "knock", 0, ["tuple", b"busy"], ["dictionary"]])
+            busy.send_bytes(message * 20_000)
+            await turns(2)
+            for _ in range(5):
+                before = len(served)
+                await polite.call("knock", "polite")
+                # A round trip takes a handful of turns, in each of which the busy peer may have 64.
+                assert len(served) - before <= 8 * 64
+            assert len(served) < 20_000
+            await until(lambda: served.count(b"busy") == 20_000)  # type: ignore[arg-type]
+
+
+@both_loops
+@pytest.mark.parametrize("url", [None, "tcp://127.0.0.1:0"])
+async def test_two_sides_that_flood_each_other_with_large_calls_do_not_block_each_other(
+    url: str | None,
+) -> None:
+    limits = pb.Limits(
+        calls_in_flight=4, window_bytes=64 * KIB, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB
+    )
+    desk, mind = Desk(), Desk()
+    payload = bytes(60 * KIB)
+    async with memory_pair(desk, limits=limits, url=url) as pair:
+        await pair.root.call("keep", mind)
+        towards_client = desk.kept.pop()
+        calls = [side.call("echo", payload) for _ in range(50) for side in (pair.root, towards_client)]
+        for answer in await asyncio.gather(*calls):
+            assert answer == payload
+        del towards_client
+
+
+# -- room
+
+
+async def test_tell_is_refused_when_the_buffer_is_full_and_nobody_waits() -> None:
+    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    async with ScriptedPeer.listen("memory:slow") as listener:
+        connecting = asyncio.ensure_future(pb.connect("memory:slow", limits=limits))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        peer.transport.pause_reading()
+        told = 0
+        with pytest.raises(pb.LimitExceeded, match="await what tell"):
+            for _ in range(1000):
+                root.tell("take", bytes(4 * KIB))
+                told += 1
+        assert 64 // 4 <= told <= 64 // 4 + 2
+        peer.transport.resume_reading()
+        await until(lambda: len(peer.received) > told * 4 * KIB)
+        root.tell("take", b"there is room again")
+        await root.connection.close()
+
+
+@both_loops
+@pytest.mark.parametrize("url", ["memory:slow", "tcp://127.0.0.1:0"])
+async def test_a_producer_that_awaits_tell_is_held_to_the_pace_of_a_slow_reader(url: str) -> None:
+    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    async with ScriptedPeer.listen(url) as listener:
+        connecting = asyncio.ensure_future(pb.connect(listener.url, limits=limits))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        driver = root._driver
+        assert driver is not None
+        peer.transport.pause_reading()
+        most = done = 0
+
+        async def produce() -> None:
+            nonlocal most, done
+            for _ in range(2000):
+                await root.tell("take", bytes(8 * KIB))
+                most = max(most, driver.buffered)
+                done += 1
+
+        producer = asyncio.ensure_future(produce())
+        await turns(200)
+        held_at = done
+        peer.transport.resume_reading()
+        while not producer.done():
+            peer.received.clear()
+            await asyncio.sleep(0)
+        await producer
+        assert done == 2000
+        assert held_at < 2000
+        assert most <= 64 * KIB + 9 * KIB
+        await root.connection.close()
+
+
+async def test_tells_behind_calls_that_are_held_back_count_as_buffered() -> None:
+    desk = Desk()
+    limits = pb.Limits(calls_in_flight=1, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    async with memory_pair(desk, limits=limits) as pair:
+        waits = [pair.root.call("wait") for _ in range(2)]  # the second is held back
+        with pytest.raises(pb.LimitExceeded):
+            for _ in range(1000):
+                pair.root.tell("plain", bytes(4 * KIB))
+        waiting = asyncio.ensure_future(_room(pair.root))
+        await turns()
+        assert not waiting.done()
+        desk.gate.set()
+        await asyncio.gather(*waits)
+        await waiting
+        pair.root.tell("plain", b"")
+        await pair.root.call("echo")
+
+
+async def _room(reference: pb.RemoteReference) -> None:
+    driver = reference._driver
+    assert driver is not None
+    await driver.room
+
+
+async def test_waiting_for_room_ends_with_the_connection() -> None:
+    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    async with ScriptedPeer.listen("memory:slow") as listener:
+        connecting = asyncio.ensure_future(pb.connect("memory:slow", limits=limits))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        peer.transport.pause_reading()
+        room = root.tell("take", bytes(100 * KIB))
+
+        async def wait() -> None:
+            await room
+
+        waiting = asyncio.ensure_future(wait())
+        await turns()
+        assert not waiting.done()
+        peer.abort()
+        await waiting
+        with pytest.raises(pb.DeadReferenceError):
+            root.tell("take")
+
+
+# -- the end
+
+
+async def test_a_peer_that_reads_nothing_is_cut_off_and_not_waited_for() -> None:
+    limits = pb.Limits(
+        write_buffer_high=4 * KIB, write_buffer_low=1 * KIB, slow_consumer_seconds=0.01, close_seconds=0.01
+    )
+    async with ScriptedPeer.listen("memory:slow") as listener:
+        connecting = asyncio.ensure_future(pb.connect("memory:slow", limits=limits))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        peer.transport.pause_reading()
+        lost = root.call("take", bytes(100 * KIB))
+        with pytest.raises(pb.ConnectionLost) as raised:
+            await lost
+        assert raised.value.code == "slow-consumer"
+        await root.connection.wait_closed()
+
+
+async def test_a_silent_client_is_cut_off_at_the_handshake_timeout() -> None:
+    limits = pb.Limits(handshake_seconds=0.01)
+    async with pb.serve(Desk(), "memory:silent", limits=limits), ScriptedPeer.connect("memory:silent") as peer:
+        await peer.read_to_end()
+
+
+@both_loops
+async def test_a_reset_fails_every_pending_call_and_cancels_what_runs() -> None:
+    desk = Desk()
+    async with pb.serve(desk, "tcp://127.0.0.1:0") as server:
+        async with ScriptedPeer.connect(server.urls[0], dialect="pb") as peer:
+            for _ in range(3):
+                peer.call("root", "wait")
+            await until(lambda: desk.waiting == 3)
+            peer.abort()
+            await until(lambda: not server.connections)
+            await until(lambda: not desk.waiting)
+            assert desk.cancelled == 3
+
+
+@both_loops
+async def test_the_peers_death_fails_every_pending_call() -> None:
+    async with ScriptedPeer.listen("tcp://127.0.0.1:0") as listener:
+        connecting = asyncio.ensure_future(pb.connect(listener.url))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        calls = [root.call("anything") for _ in range(10)]
+        peer.abort()
+        outcomes: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [pb.ConnectionLost] * 10
+        with pytest.raises(pb.DeadReferenceError):
+            root.call("anything")
+        await root.connection.wait_closed()
+
+
+async def test_what_was_queued_still_leaves_when_the_connection_is_closed() -> None:
+    desk = Desk()
+    async with pb.serve(desk, "memory:queued") as server:
+        root = await pb.connect("memory:queued")
+        for n in range(200):
+            root.tell("plain", n)
+        await root.connection.close()
+        await until(lambda: not server.connections)
+        assert desk.log == list(range(200))
+
+
+async def test_a_failed_handshake_has_no_dialect() -> None:
+    class Broken(pb.Root):
+        def root_object(self, connection: pb.Connection) -> pb.Referenceable:
+            seen.append(connection)
+            raise RuntimeError("no root today")
+
+    seen: list[pb.Connection] = []
+    async with pb.serve(Broken(), "memory:broken"):
+        with pytest.raises((pb.ConnectionLost, pb.ProtocolError)):
+            await pb.connect("memory:broken")
+        assert seen[0].dialect == ""
+        assert seen[0].statistics().phase == "closed"
+        cause = seen[0].close_cause
+        assert cause is not None
+        assert cause.code == "no-root"
