@@ -237,8 +237,8 @@ class Dialect(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> tuple[bytes, Sequence[int]]:
-        """Return the message, and the ids of the objects of ours that it counts."""
+    ) -> bytes:
+        """Return the message; the objects of ours in it are counted."""
 
     def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes: ...
 
@@ -257,7 +257,7 @@ class Dialect(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> tuple[bytes, Sequence[int]]:
+    ) -> bytes:
         """The same as :meth:`encode_call`, to the peer's replica ``luid``."""
 
     def encode_decache(self, luid: int, count: int) -> bytes: ...

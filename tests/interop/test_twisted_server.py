@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import signal
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.testing import assert_no_leaks
-from tests.interop.ours import REGISTRY, CarriedError, ContractError, Note, ScoreReplica, Stranger
+from tests.interop.ours import REGISTRY, CarriedError, ContractError, Note, Score, ScoreReplica, Stranger
 from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, show
 from tests.interop.rig import ServerProcess, twisted_server
 from tests.interop.twisted_env import TwistedEnv
@@ -283,6 +284,18 @@ async def test_our_objects_come_home(root: pb.RemoteReference) -> None:
 
 
 @leaving_nothing
+async def test_our_objects_come_home_from_an_earlier_call(root: pb.RemoteReference) -> None:
+    mine = Callback()
+    await root.call("hold", mine)
+    assert await root.call("call_held", 1) == ("called", 1)
+    assert await root.call("hand_back") is mine
+    root.tell("hold", mine)
+    assert await root.call("hand_back") is mine
+    root.tell("record", [mine, mine])
+    assert await root.call("recordings") == [[mine, mine]]
+
+
+@leaving_nothing
 async def test_references_are_released(root: pb.RemoteReference) -> None:
     mine = Callback()
     await root.call("hold", mine)
@@ -311,7 +324,31 @@ async def test_a_reference_may_be_dropped_while_its_calls_wait(root: pb.RemoteRe
     assert await asyncio.gather(*promises) == ["dropped"] * 1500
 
 
+@leaving_nothing
+async def test_what_was_released_is_not_kept_for_its_return(root: pb.RemoteReference) -> None:
+    waiting = root.call("wait")
+    mine = Callback()
+    alive = weakref.ref(mine)
+    await root.call("hold", mine)
+    del mine
+    assert alive() is not None
+    await root.call("release_held")
+    gc.collect()
+    assert alive() is None
+    await root.call("fire", None)
+    await waiting
+
+
 # -- cacheables
+
+
+@leaving_nothing
+async def test_our_cacheable_comes_home(root: pb.RemoteReference) -> None:
+    # Here as well Twisted drops its replica just before the answer in which it sends it home.
+    score = Score()
+    assert await root.call("echo", score) is score
+    assert await root.call("echo", [score, score]) == [score, score]
+    assert score.observers == []
 
 
 @leaving_nothing

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from ..errors import (
@@ -286,7 +286,7 @@ class Broker:
 
     def _ask(
         self,
-        encode: Callable[..., tuple[bytes, Sequence[int]]],
+        encode: Callable[..., bytes],
         target: ObjectId,
         name: str,
         args: tuple[Any, ...],
@@ -297,15 +297,11 @@ class Broker:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
         request = self.questions.next_request()
         try:
-            (message, exported), new = self._encode(
-                encode, request, target, name, True, args, kwargs, perspective
-            )
+            message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Exception as error:
             answerable.fail(error)
             return
-        if exported:
-            self.exports.pin(exported)
-        self._deliver(new, self.questions.ask, request, message, answerable, perspective, exported)
+        self._deliver(new, self.questions.ask, request, message, answerable, perspective)
 
     def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[Any, list[Observed]]:
         """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces."""
@@ -347,7 +343,7 @@ class Broker:
         """
         self._check_usable()
         request = self.questions.next_request()
-        (message, _), new = self._encode(
+        message, new = self._encode(
             self._dialect.encode_call, request, target, name, False, args, kwargs, perspective
         )
         self._deliver(new, self.questions.tell, message)
@@ -390,7 +386,7 @@ class Broker:
             self._ask(encode, luid, name, args, kwargs, perspective, answerable)
         else:
             request = self.questions.next_request()
-            (message, _), new = self._encode(encode, request, luid, name, False, args, kwargs, perspective)
+            message, new = self._encode(encode, request, luid, name, False, args, kwargs, perspective)
             self._deliver(new, self.questions.tell, message)
         if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
@@ -529,6 +525,7 @@ class Broker:
         self._host.on_open()
 
     def on_call(self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any) -> None:
+        self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
         try:
@@ -540,6 +537,7 @@ class Broker:
         self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
+        self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
         try:
@@ -686,8 +684,7 @@ class Broker:
             else:
                 answerable.succeed(value)
         finally:
-            if question is not None and question.exported:
-                self.exports.unpin(question.exported)
+            self._forget_freed()
 
     # The broker itself is told the outcome of calls that were settled before: nobody else wants it.
 
@@ -702,6 +699,8 @@ class Broker:
     def on_release(self, luid: ObjectId, count: int) -> None:
         if not self.exports.release(luid, count):
             self.ignored += 1
+        if not self.questions:
+            self._forget_freed()
 
     def on_decache(self, luid: int, count: int) -> None:
         gone = self.observers.release(luid, count)
@@ -709,6 +708,15 @@ class Broker:
             self.questions.tell(self._dialect.encode_uncache(luid))
         elif gone is None:
             self.ignored += 1
+        if not self.questions:
+            self._forget_freed()
+
+    def _forget_freed(self) -> None:
+        """Nothing that the peer has released can come home any more: it said something else since, or was not asked."""
+        if self.exports.freed:
+            self.exports.freed.clear()
+        if self.observers.freed:
+            self.observers.freed.clear()
 
     def on_uncache(self, luid: int) -> None:
         if not self.replicas.uncache(luid):

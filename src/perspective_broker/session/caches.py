@@ -60,7 +60,11 @@ class Observed:
 
 
 class Observers:
-    """Our cacheable objects that the peer keeps replicas of."""
+    """Our cacheable objects that the peer keeps replicas of.
+
+    Attributes:
+        freed: those whose last replica was just dropped, by its id, see :attr:`Exports.freed`.
+    """
 
     def __init__(self, limits: Limits, make_observer: Callable[[int, Any], Observer]) -> None:
         self.limits = limits
@@ -69,6 +73,7 @@ class Observers:
         self._by_key: dict[Hashable, Observed] = {}
         self._new: list[Observed] = []  # in the message that is being encoded
         self._next = 1
+        self.freed: dict[int, Cacheable] = {}
 
     def __len__(self) -> int:
         return len(self._by_luid)
@@ -115,9 +120,11 @@ class Observers:
             UnknownObject: the peer keeps no such replica.
         """
         observed = self._by_luid.get(luid)
-        if observed is None:
-            raise UnknownObject("no replica is kept under that id")
-        return observed.obj
+        if observed is not None:
+            return observed.obj
+        if luid in self.freed:
+            return self.freed[luid]
+        raise UnknownObject("no replica is kept under that id")
 
     def retract(self, luid: int) -> None:
         """Undo one :meth:`add` whose message was never sent."""
@@ -143,7 +150,10 @@ class Observers:
             raise ProtocolError("refcount", "a replica was dropped that was never sent")
         if not 1 <= count <= observed.count:
             raise ProtocolError("refcount", "a replica was dropped more often than it was sent")
-        return self._drop(observed, count)
+        gone = self._drop(observed, count)
+        if gone:
+            self.freed[luid] = observed.obj
+        return gone
 
     def _drop(self, observed: Observed, count: int) -> bool:
         observed.count -= count
@@ -161,6 +171,7 @@ class Observers:
         self._by_luid.clear()
         self._by_key.clear()
         self._new.clear()
+        self.freed.clear()
         return observed
 
 

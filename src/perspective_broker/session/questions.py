@@ -8,7 +8,7 @@ call each other at full tilt cannot block each other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import ProtocolError
@@ -25,14 +25,11 @@ class Question(NamedTuple):
         answerable: who is told how it ended.
         size: encoded bytes.
         perspective: under which the answer is decoded.
-        exported: ids of our objects in its arguments. They stay ours to find until the answer has been read:
-            a classic peer may release an object before it sends it home in its answer.
     """
 
     answerable: Answerable
     size: int
     perspective: Any
-    exported: Sequence[int]
 
 
 class Questions:
@@ -81,12 +78,10 @@ class Questions:
         self._next += 1
         return request
 
-    def ask(
-        self, request: int, message: bytes, answerable: Answerable, perspective: Any, exported: Sequence[int]
-    ) -> None:
+    def ask(self, request: int, message: bytes, answerable: Answerable, perspective: Any) -> None:
         """Send a call, now or when there is room; tell ``answerable`` how it ended."""
         size = len(message)
-        self._asked[request] = Question(answerable, size, perspective, exported)
+        self._asked[request] = Question(answerable, size, perspective)
         if self._held or not self._has_room():
             self._hold(message, True)
         else:

@@ -7,7 +7,7 @@ reference owes a release for every time the object was sent. So a release that c
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
@@ -25,24 +25,26 @@ class Export(Target):
         luid: its id; 0 for a named object.
         key: what makes two sendings one object.
         count: releases that the peer owes.
-        pins: calls of ours that mention it and have no answer yet. With no count left it cannot be called any
-            more, but it can still come home.
     """
 
-    __slots__ = ("count", "key", "luid", "pins")
+    __slots__ = ("count", "key", "luid")
 
     def __init__(self, luid: int, key: Hashable, target: Target, count: int) -> None:
         super().__init__(target.obj, target.holder, target.prefix, target.leading, target.perspective)
         self.luid = luid
         self.key = key
         self.count = count
-        self.pins = 0
 
 
 class Exports:
     """Our objects that the peer holds references to, by LUID; and the named ones, which it cannot free.
 
     LUIDs count up from 1 and are never used twice, so a late message cannot reach another object.
+
+    Attributes:
+        freed: what the last releases freed, by LUID. It cannot be called any more, but it can still come home: a
+            Twisted peer releases an object right before the answer in which it sends the object back. The broker
+            clears it when no such answer can follow.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -51,6 +53,7 @@ class Exports:
         self._by_key: dict[Hashable, Export] = {}
         self._named: dict[str, Export] = {}
         self._next = 1
+        self.freed: dict[int, Any] = {}
 
     def __len__(self) -> int:
         """The objects that the peer holds, without the named ones."""
@@ -88,7 +91,7 @@ class Exports:
             UnknownObject: nothing. Digits are no number and numbers are no names.
         """
         export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
-        if export is None or not export.count:
+        if export is None:
             raise UnknownObject("no object lives under that id")
         return export
 
@@ -99,21 +102,11 @@ class Exports:
             UnknownObject: it was never given to this peer, or is long released.
         """
         export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
-        if export is None:
-            raise UnknownObject("no object lives under that id")
-        return export.obj
-
-    def pin(self, luids: Sequence[int]) -> None:
-        """Keep objects findable while a call that mentions them has no answer."""
-        for luid in luids:
-            self._by_luid[luid].pins += 1
-
-    def unpin(self, luids: Sequence[int]) -> None:
-        """Undo one :meth:`pin`."""
-        for luid in luids:
-            export = self._by_luid[luid]
-            export.pins -= 1
-            self._drop(export, 0)
+        if export is not None:
+            return export.obj
+        if where in self.freed:
+            return self.freed[where]
+        raise UnknownObject("no object lives under that id")
 
     def retract(self, luid: int) -> None:
         """Undo one :meth:`add` whose message was never sent."""
@@ -128,26 +121,30 @@ class Exports:
         if type(where) is not int or count < 1:
             raise ProtocolError("refcount", "a named object cannot be released")
         export = self._by_luid.get(where)
-        if export is None or not export.count:
+        if export is None:
             if 0 < where < self._next:
                 return False
             raise ProtocolError("refcount", "an id was released that was never given")
         if count > export.count:
             raise ProtocolError("refcount", "an object was released more often than it was sent")
-        self._drop(export, count)
+        if self._drop(export, count):
+            self.freed[where] = export.obj
         return True
 
-    def _drop(self, export: Export, count: int) -> None:
+    def _drop(self, export: Export, count: int) -> bool:
         export.count -= count
-        if not export.count and not export.pins:
-            del self._by_luid[export.luid]
-            del self._by_key[export.key]
+        if export.count:
+            return False
+        del self._by_luid[export.luid]
+        del self._by_key[export.key]
+        return True
 
     def clear(self) -> None:
         """Forget everything: the connection has ended."""
         self._by_luid.clear()
         self._by_key.clear()
         self._named.clear()
+        self.freed.clear()
 
 
 class Imports:

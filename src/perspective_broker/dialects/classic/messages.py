@@ -219,7 +219,7 @@ class ClassicDialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> tuple[bytes, Sequence[int]]:
+    ) -> bytes:
         return self._encode_message(
             self._message_head, request, target, name, wants_answer, args, kwargs, perspective
         )
@@ -233,7 +233,7 @@ class ClassicDialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> tuple[bytes, Sequence[int]]:
+    ) -> bytes:
         return self._encode_message(
             self._cachemessage_head, request, luid, name, wants_answer, args, kwargs, perspective
         )
@@ -248,7 +248,7 @@ class ClassicDialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> tuple[bytes, Sequence[int]]:
+    ) -> bytes:
         spelling = self._spelling
         coded = [
             head,
@@ -268,18 +268,13 @@ class ClassicDialect:
                     values.append(jellier)
                 else:
                     coded.append(empty)
-            message = self._checked(b"".join(coded), values)
+            return self._checked(b"".join(coded), values)
         except BaseException as error:
             for jellier in reversed(values):
                 jellier.rollback()
             if isinstance(error, SerializationError):
                 raise with_path(error, args=args, kwargs=kwargs) from None
             raise
-        exported: Sequence[int] = ()
-        for jellier in values:
-            if jellier.exported:
-                exported = [*exported, *jellier.exported]
-        return message, exported
 
     def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
         jellier = Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
