@@ -17,22 +17,11 @@ from typing import Any, Final, NoReturn, TypeAlias
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
 from ...flavors import Policy, Registry, RemoteCache
 from ...ports import Importer
+from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
 from .jelly import MAX_EXPONENT
 
 __all__ = ["Readers", "Unjellier", "readers_for"]
-
-#: Integers that may be keys (of dictionaries and sets, but also object ids and reference numbers): Python's hash
-#: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
-MAX_KEY_BITS: Final = 64
-
-#: Keys of one dictionary or set that may have the same hash. Numbers and tuples of numbers can be chosen to
-#: collide, and n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because
-#: -1 and -2 have one hash.
-MAX_SAME_HASH: Final = 64
-
-#: Parts of one key, tuples in it counted as often as they are mentioned: that often they are hashed.
-MAX_KEY_PARTS: Final = 1024
 
 
 class _Pending:
@@ -203,7 +192,7 @@ class Unjellier:
     def _dictionary(self, jelly: list[Any], into: dict[Any, Any] | None = None) -> dict[Any, Any]:
         if into is None:
             into = {}
-        check: _KeyCheck | None = None
+        check: KeyCheck | None = None
         value = self._value
         pairs = iter(jelly)
         next(pairs)
@@ -219,7 +208,7 @@ class Unjellier:
                 into[key] = item  # of duplicate keys the last wins, as with every classic peer
                 continue
             if check is None:
-                check = _KeyCheck()
+                check = KeyCheck()
             if type(key) is _Pending or type(item) is _Pending:
                 self._gather([key, item], tuple).when_known(partial(_put, into, check))
             else:
@@ -228,7 +217,7 @@ class Unjellier:
 
     def _set(self, jelly: list[Any], into: set[Any] | None = None) -> set[Any]:
         items = set() if into is None else into
-        check = _KeyCheck()
+        check = KeyCheck()
 
         def add(item: Any) -> None:
             check(item)
@@ -291,7 +280,7 @@ class Unjellier:
         read = self._readers.get(inner[0])
         container = _CONTAINERS.get(inner[0])
         if read is None and len(inner) == 2 and (cls := self._class(inner)) is not None:
-            known[number] = value = _instance(cls)
+            known[number] = value = instance(cls)
             self._set_state(value, inner)
         elif read is not None and container is not None:
             known[number] = value = container()
@@ -350,20 +339,14 @@ class Unjellier:
         """
         if type(jelly[0]) is not bytes:
             raise DecodeError("a list must start with a type's name")
-        tag = jelly[0].decode()
-        if self._policy.allows_class(tag):
-            found = self._registry.find_class(tag)
-            if found is not None or self._registry.find_factory(tag) is not None:
-                return found
-        shown = tag if len(tag) <= 64 else tag[:61] + "..."
-        raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
+        return find_class(jelly[0].decode(), self._registry, self._policy)
 
     def _copy(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
         if len(jelly) == 3:
             return self._introduce(cls, jelly)
         if cls is not None:
-            value = _instance(cls)
+            value = instance(cls)
             self._set_state(value, jelly)
             return value
         factory = self._registry.find_factory(jelly[0].decode())
@@ -371,7 +354,7 @@ class Unjellier:
         state, complete = self._state(jelly)
         if not complete:
             raise DecodeError("a state that contains its own object, which only a factory can make")
-        return _guarded(factory, state)
+        return guarded(factory, state)
 
     def _introduce(self, cls: type | None, jelly: list[Any]) -> Any:
         """Read a cacheable that is sent for the first time: tag, id, state."""
@@ -387,9 +370,9 @@ class Unjellier:
     def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)
         if complete:
-            _guarded(value.set_copyable_state, state)
+            guarded(value.set_copyable_state, state)
         else:
-            self._late.append(partial(_guarded, value.set_copyable_state, state))
+            self._late.append(partial(guarded, value.set_copyable_state, state))
 
     def _state(self, jelly: list[Any], fields: int = 2) -> tuple[Any, bool]:
         """Return the state behind a type tag, and whether nothing in it is still being built."""
@@ -445,21 +428,6 @@ def readers_for(policy: Policy) -> Readers:
     }
 
 
-def _instance(cls: Any) -> Any:
-    """Return an instance that has no state yet."""
-    return cls.__new__(cls)
-
-
-def _guarded(take: Callable[[Any], Any], state: Any) -> Any:
-    """Let an application's class take a state; whatever it raises, the state was not good for it."""
-    try:
-        return take(state)
-    except DecodeError:
-        raise
-    except Exception as error:
-        raise DecodeError(f"a state was refused by its class ({type(error).__name__})") from error
-
-
 def _fields(jelly: list[Any], count: int) -> None:
     if len(jelly) != count:
         raise DecodeError(
@@ -474,56 +442,13 @@ def _small_id(luid: Any) -> int:
     return luid
 
 
-class _KeyCheck:
-    """Judges the keys of one dictionary or set, each before it is put in, so that no choice of keys is slow.
-
-    Raises (when called):
-        DecodeError: the key cannot be found again, costs too much to hash, or has the hash of too many others.
-    """
-
-    __slots__ = ("_same_hash",)
-
-    def __init__(self) -> None:
-        self._same_hash: dict[int, int] = {}
-
-    def __call__(self, key: Any) -> None:
-        kind = type(key)
-        if kind is str or kind is bytes:  # their hashes are seeded: nobody can choose them
-            return
-        if kind is int:
-            if key.bit_length() > MAX_KEY_BITS:
-                raise DecodeError(f"an integer key may have {MAX_KEY_BITS} bits")
-            return
-        if kind is float and key != key:
-            raise DecodeError("not-a-number cannot be a key")
-        if kind is tuple or kind is frozenset:
-            _check_parts(key)
-        value = hash(key)
-        same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
-        if same > MAX_SAME_HASH:
-            raise DecodeError("too many keys with the same hash")
-
-
-def _check_parts(key: Any) -> None:
-    """Refuse a key with so many parts that it is slow to hash: a tuple hashes a part every time it meets it."""
-    count = 0
-    parts = [key]
-    while parts:
-        part = parts.pop()
-        if type(part) is tuple or type(part) is frozenset:
-            count += len(part)
-            if count > MAX_KEY_PARTS:
-                raise DecodeError(f"a key may have {MAX_KEY_PARTS} parts")
-            parts.extend(part)
-
-
-def _put(into: dict[Any, Any], check: _KeyCheck, pair: tuple[Any, Any]) -> None:
+def _put(into: dict[Any, Any], check: KeyCheck, pair: tuple[Any, Any]) -> None:
     check(pair[0])
     into[pair[0]] = pair[1]
 
 
 def _frozen(parts: list[Any]) -> frozenset[Any]:
-    check = _KeyCheck()
+    check = KeyCheck()
     for part in parts:
         check(part)
     return frozenset(parts)

@@ -1,0 +1,98 @@
+"""Building what a peer described: which class it may become, and which keys a dictionary may get.
+
+The same for every dialect. Nothing here imports, or looks up as an attribute, a name that a peer sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..errors import DecodeError, InsecureJelly
+from ..flavors import Policy, Registry
+
+__all__ = ["MAX_KEY_BITS", "KeyCheck", "find_class", "guarded", "instance"]
+
+#: Integers that may be keys (of dictionaries and sets, but also object ids and reference numbers): Python's hash
+#: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
+MAX_KEY_BITS: Final = 64
+
+#: Keys of one dictionary or set that may have the same hash. Numbers and tuples of numbers can be chosen to
+#: collide, and n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because
+#: -1 and -2 have one hash.
+MAX_SAME_HASH: Final = 64
+
+#: Parts of one key, tuples in it counted as often as they are mentioned: that often they are hashed.
+MAX_KEY_PARTS: Final = 1024
+
+
+class KeyCheck:
+    """Judges the keys of one dictionary or set, each before it is put in, so that no choice of keys is slow.
+
+    Raises (when called):
+        DecodeError: the key cannot be found again, costs too much to hash, or has the hash of too many others.
+    """
+
+    __slots__ = ("_same_hash",)
+
+    def __init__(self) -> None:
+        self._same_hash: dict[int, int] = {}
+
+    def __call__(self, key: Any) -> None:
+        kind = type(key)
+        if kind is str or kind is bytes:  # their hashes are seeded: nobody can choose them
+            return
+        if kind is int:
+            if key.bit_length() > MAX_KEY_BITS:
+                raise DecodeError(f"an integer key may have {MAX_KEY_BITS} bits")
+            return
+        if kind is float and key != key:
+            raise DecodeError("not-a-number cannot be a key")
+        if kind is tuple or kind is frozenset:
+            _check_parts(key)
+        value = hash(key)
+        same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
+        if same > MAX_SAME_HASH:
+            raise DecodeError("too many keys with the same hash")
+
+
+def _check_parts(key: Any) -> None:
+    """Refuse a key with so many parts that it is slow to hash: a tuple hashes a part every time it meets it."""
+    count = 0
+    parts = [key]
+    while parts:
+        part = parts.pop()
+        if type(part) is tuple or type(part) is frozenset:
+            count += len(part)
+            if count > MAX_KEY_PARTS:
+                raise DecodeError(f"a key may have {MAX_KEY_PARTS} parts")
+            parts.extend(part)
+
+
+def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
+    """Return the class registered under a type tag; None when a factory is.
+
+    Raises:
+        InsecureJelly: neither is, or this connection may not use it.
+    """
+    if policy.allows_class(tag):
+        found = registry.find_class(tag)
+        if found is not None or registry.find_factory(tag) is not None:
+            return found
+    shown = tag if len(tag) <= 64 else tag[:61] + "..."
+    raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
+
+
+def instance(cls: Any) -> Any:
+    """Return an instance that has no state yet."""
+    return cls.__new__(cls)
+
+
+def guarded(take: Callable[[Any], Any], state: Any) -> Any:
+    """Let an application's class take a state; whatever it raises, the state was not good for it."""
+    try:
+        return take(state)
+    except DecodeError:
+        raise
+    except Exception as error:
+        raise DecodeError(f"a state was refused by its class ({type(error).__name__})") from error
