@@ -75,6 +75,16 @@ EXPECTED: dict[str, Outcomes] = {
         ("no traceback", "False"),
         ("one-way errors, then", "'still here'"),
     ],
+    "checks": [
+        ("pb.Error", "['interop.ContractError', 'twisted.spread.pb.Error', 'builtins.Exception']"),
+        ("ValueError", "['builtins.ValueError', 'builtins.Exception']"),
+        (
+            "no such method",
+            "['twisted.spread.flavors.NoSuchMethod', 'builtins.AttributeError', 'builtins.Exception']",
+        ),
+        ("wrong arguments", "['builtins.TypeError']"),
+        ("stranger", "['twisted.spread.jelly.InsecureJelly']"),
+    ],
     "thousand_in_flight": [
         ("echoes, in order", "True"),
         ("waiting", "1000"),

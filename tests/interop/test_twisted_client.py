@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -28,7 +28,7 @@ from tests.interop.expectations import (
 )
 from tests.interop.ours import REGISTRY, ContractRoot, Desk
 from tests.interop.rig import KILLED, our_server, run_client
-from tests.interop.twisted_env import TwistedEnv
+from tests.interop.twisted_env import TwistedEnv, today
 
 #: What any client can ask of our server.
 ALL = EXPECTED | EXPECTED_ECHOED_HOME | EXPECTED_DATES
@@ -63,29 +63,32 @@ async def ask(env: TwistedEnv, url: str, expected: dict[str, Outcomes], status: 
 
 
 @pytest.fixture(params=["tcp", "unix"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where to serve."""
-    return "tcp://127.0.0.1:0" if request.param == "tcp" else f"unix://{tmp_path}/pb"
+    if request.param == "tcp":
+        yield "tcp://127.0.0.1:0"
+    else:
+        # Not the test's own directory, which may be too deep for the 100 bytes of a Unix socket's path.
+        with tempfile.TemporaryDirectory(prefix="pb-") as directory:
+            yield f"unix://{directory}/socket"
 
 
 async def test_the_contract(client_env: TwistedEnv, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    scenarios = ALL | (EXPECTED_ECHO_DATES if client_env.sends_dates else {})
     async with serving(url) as (where, root):
-        await ask(client_env, where, ALL)
-    assert {desk.connection.dialect for desk in root.desks} == {"pb"}
-    assert len(root.desks) == len(ALL)
+        await ask(client_env, where, scenarios)
     assert [record for record in caplog.records if record.name == "asyncio"] == []
+    # Scenarios that ended with a look at what both had given away saw that this was nothing; here is what we were
+    # given, at that moment.
+    looked = [desk.statistics.imported for desk in root.desks if desk.statistics is not None]
+    assert len(looked) >= 3
+    assert set(looked) == {0}
 
 
-async def test_dates_both_ways(client_env: TwistedEnv, url: str) -> None:
-    if client_env.sends_dates:
-        async with serving(url) as (where, _):
-            await ask(client_env, where, EXPECTED_ECHO_DATES)
-
-
-async def test_only_defects_are_logged(client_env: TwistedEnv, caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_defects_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "perspective_broker"):
         async with serving("tcp://127.0.0.1:0") as (where, _):
-            await ask(client_env, where, {"errors": EXPECTED["errors"]})
+            await ask(today(), where, {"errors": EXPECTED["errors"]})
     logged = [
         (record.levelno, record.exc_info[0] if record.exc_info else None)
         for record in caplog.records
@@ -98,14 +101,6 @@ async def test_only_defects_are_logged(client_env: TwistedEnv, caplog: pytest.Lo
 async def test_tracebacks_cross_where_allowed(client_env: TwistedEnv) -> None:
     async with serving("tcp://127.0.0.1:0", unsafe_tracebacks=True) as (where, _):
         await ask(client_env, where, EXPECTED_TRACEBACK)
-
-
-async def test_references_of_a_client_are_released(client_env: TwistedEnv) -> None:
-    # The scenario ends with a look at what both have given away; this is what we were given, at that moment.
-    async with serving("tcp://127.0.0.1:0") as (where, root):
-        await ask(client_env, where, {"release": EXPECTED["release"]})
-        assert root.desks[0].statistics is not None
-        assert root.desks[0].statistics.imported == 0
 
 
 async def test_a_client_killed_in_mid_call(client_env: TwistedEnv, url: str) -> None:

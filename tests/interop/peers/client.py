@@ -23,10 +23,10 @@ from typing import Any
 from twisted.cred import credentials
 from twisted.internet import defer, reactor
 from twisted.python import failure, log, reflect
-from twisted.spread import pb
+from twisted.spread import jelly, pb
 
 from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, USERS, show
-from tests.interop.peers.flavors import CarriedError, ContractError, Note, table_sizes
+from tests.interop.peers.flavors import CarriedError, ContractError, Note, Stranger, table_sizes
 
 _reactor: Any = reactor  # Twisted's module-level reactor has no type of its own
 
@@ -350,6 +350,22 @@ def errors(s: Session) -> Steps:
     s.call("pb_error_later", "unheard", pbanswer=False)
     s.call("missing", pbanswer=False)
     yield s.step("one-way errors, then", s.call("echo", "still here"))
+
+
+@scenario
+def checks(s: Session) -> Steps:
+    """What programs compare failures with."""
+
+    def check(step: str, answer: Any, *kinds: type[Exception]) -> Any:
+        return s.step(
+            step, answer.addErrback(lambda f: [reflect.qual(kind) for kind in kinds if f.check(kind)])
+        )
+
+    yield check("pb.Error", s.call("pb_error", "boom"), ContractError, pb.Error, Exception, ValueError)
+    yield check("ValueError", s.call("value_error_later", "boom"), ValueError, Exception, pb.Error)
+    yield check("no such method", s.call("missing"), pb.NoSuchMethod, AttributeError, Exception, pb.Error)
+    yield check("wrong arguments", s.call("add"), TypeError, pb.Error)
+    yield check("stranger", s.call("echo", Stranger()), jelly.InsecureJelly, pb.Error)
 
 
 @scenario

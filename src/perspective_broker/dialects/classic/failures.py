@@ -22,6 +22,15 @@ _WIRE_NAMES: Final[dict[str, str]] = {
     qualified_name(errors.ConnectionLost): "twisted.spread.pb.PBConnectionLost",
     qualified_name(errors.LoginFailed): "twisted.cred.error.UnauthorizedLogin",
 }
+#: What those classes are besides at a Twisted peer, whose programs may catch them as that.
+_WIRE_BASES: Final[dict[str, tuple[str, ...]]] = {
+    "twisted.spread.flavors.NoSuchMethod": ("builtins.AttributeError",),
+    "twisted.spread.pb.DeadReferenceError": ("twisted.spread.pb.ProtocolError",),
+    "twisted.cred.error.UnauthorizedLogin": (
+        "twisted.cred.error.LoginFailed",
+        "twisted.cred.error.Unauthorized",
+    ),
+}
 _OUR_NAMES: Final = {wire: ours for ours, wire in _WIRE_NAMES.items()}
 
 _UNAVAILABLE: Final = "Traceback unavailable\n"
@@ -33,10 +42,14 @@ def failure_state(failure: Failure) -> dict[str, Any]:
 
     It holds no booleans, which a peer of 2002 does not know.
     """
+    parents: dict[str, None] = {}  # in order, each once
+    for name in failure.parents:
+        name = _WIRE_NAMES.get(name, name)
+        parents.update(dict.fromkeys((name, *_WIRE_BASES.get(name, ()))))
     return {
         "type": _WIRE_NAMES.get(failure.type, failure.type).encode(),
         "value": failure.value,
-        "parents": [_WIRE_NAMES.get(name, name) for name in failure.parents],
+        "parents": list(parents),
         "traceback": failure.traceback or _UNAVAILABLE,
         "frames": [],
         "stack": [],
