@@ -178,6 +178,19 @@ class Receiver(Protocol):
     def on_uncache(self, luid: int) -> None:
         """The owner of a replica of ours will send nothing more for it."""
 
+    def on_cancel(self, request: int) -> None:
+        """The peer does not wait for the answer any more; it gets one all the same."""
+
+    def on_ping(self, payload: bytes) -> None: ...
+
+    def on_pong(self, payload: bytes) -> None: ...
+
+    def on_farewell(self, code: str, reason: str) -> None:
+        """The peer ends the connection, and says why."""
+
+    def on_draining(self) -> None:
+        """The peer takes no new calls and will end the connection soon."""
+
     def on_complaint(self, text: str) -> None:
         """The peer says that it did not understand something; it goes on."""
 
@@ -194,6 +207,11 @@ class Dialect(Protocol):
     """
 
     name: str
+
+    #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
+    #: "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``, ``encode_pong(payload)``) and
+    #: "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return the message.
+    features: frozenset[str]
 
     def open(self) -> None:
         """Say what the dialect says first. Called once, before any data is received."""
@@ -283,7 +301,10 @@ class Host(Protocol):
         """
 
     def cancel(self, call: Any) -> None:
-        """Stop a running method whose answer nobody waits for any more; nothing is reported for it."""
+        """Stop a running method whose answer nobody waits for any more; its end is reported like any other."""
+
+    def on_draining(self) -> None:
+        """The peer takes no new calls any more."""
 
     def make_observer(self, luid: int, perspective: Any) -> Any:
         """Return a new :class:`~perspective_broker.flavors.Observer` for the peer's replica ``luid``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConnectionLost
@@ -24,6 +25,20 @@ class Promise(asyncio.Future[Any]):
         ConnectionLost: the connection ended first.
         SerializationError: the arguments could not cross; nothing was sent.
     """
+
+    #: Tells the broker that the answer is not wanted any more; None when it need not be told.
+    _withdraw: Callable[[], None] | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
+
+        Cancelling a task that awaits the promise does the same.
+        """
+        if not super().cancel(msg):
+            return False
+        if self._withdraw is not None:
+            self._withdraw()
+        return True
 
     def succeed(self, value: Any) -> None:
         """Keep the promise; called by the broker, once."""

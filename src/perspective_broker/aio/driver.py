@@ -174,7 +174,7 @@ class Driver(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-        if self._timer is None:
+        if self._timer is None or broker.mid_message:
             self._set_timer()
         self._flush()
 
@@ -295,9 +295,13 @@ class Driver(asyncio.Protocol):
     def cancel(self, call: IncomingCall) -> None:
         running = call.handle
         if running is not None:
-            if not running.begun:
-                running.coroutine.close()
             running.task.cancel()
+            if not running.begun:  # then it never will, and cannot report its end
+                running.coroutine.close()
+                self.broker.fail_call(call, asyncio.CancelledError())
+
+    def on_draining(self) -> None:
+        log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
 
     def on_open(self) -> None:
         if not self.opened.done():

@@ -41,7 +41,9 @@ class RemoteReference(Reference):
         """
         driver = self._usable()
         promise = Promise(loop=driver.loop)
-        self._session.call(self._luid, name, args, kwargs, self._perspective, promise)
+        broker = self._session
+        request = broker.call(self._luid, name, args, kwargs, self._perspective, promise)
+        promise._withdraw = lambda: broker.cancel_call(request)
         return promise
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Room:

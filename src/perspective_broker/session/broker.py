@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import (
@@ -31,6 +31,7 @@ from ..flavors.dispatch import find_method
 from ..limits import Limits
 from ..ports import SENT_BEFORE, Answerable, Dialect, Host, ObjectId
 from .caches import Observed, Observers, Replicas
+from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
 from .questions import Questions
 from .serving import IncomingCall, Serving
@@ -41,8 +42,11 @@ __all__ = ["Broker"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Bytes per second that a peer must manage while a message is under way (ROBUSTNESS, row 76).
-_SLOWEST_BYTES_PER_SECOND = 16 * 1024
+#: Features of a dialect, see :attr:`perspective_broker.ports.Dialect.features`.
+CANCEL, FAREWELL, PING = "cancel", "farewell", "ping"
+
+#: What a peer may say of the end: a word, and a line.
+_MAX_CODE, _MAX_REASON = 32, 200
 
 
 class Broker:
@@ -64,23 +68,22 @@ class Broker:
         self.replicas = Replicas(limits, self)
         self.questions = Questions(limits, self.send)
         self.serving = Serving(limits)
+        self.deadlines = Deadlines(limits, now)
         self.ignored = 0
+        self.peer_draining = False  #: whether the peer takes no new calls
         self._host = host
         self._unsafe_tracebacks = unsafe_tracebacks
         self._dialect: Any = None  # the negotiation first, a Dialect then
         self._agreed = ""
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._blocked = False  # whether the transport has all it can take,
-        self._blocked_since: float | None = None  # and since when
+        self._blocked = False  # whether the transport has all it can take
         self._starting = False  # whether calls that waited are being started
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
         self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
         self._releases_announced = False
         self._encoding = 0  # messages being encoded: more than one when a hook of the application calls
         self._nested: deque[tuple[list[Observed], Callable[..., None], tuple[Any, ...]]] = deque()
-        self._handshake_deadline: float | None = now + limits.handshake_seconds
-        self._message_began: float | None = None
         self._bytes_received = 0
         self._bytes_sent = 0
         self._messages_received = 0
@@ -100,13 +103,17 @@ class Broker:
     def use_limits(self, limits: Limits) -> None:
         """Judge the peer by other limits from now on (it has logged in)."""
         self.limits = self.exports.limits = self.imports.limits = limits
-        self.observers.limits = self.replicas.limits = self.serving.limits = self.questions.limits = limits
+        self.deadlines.limits = self.observers.limits = self.replicas.limits = self.serving.limits = (
+            self.questions.limits
+        ) = limits
         self._dialect.use_limits(limits)
 
     def drain(self) -> None:
         """Refuse new calls of the peer from now on; what runs may end."""
         if self.lifecycle.phase is Phase.OPEN:
             self.lifecycle.enter(Phase.DRAINING)
+            if FAREWELL in self._dialect.features:
+                self.send(self._dialect.encode_draining())
 
     @property
     def idle(self) -> bool:
@@ -116,7 +123,7 @@ class Broker:
 
     def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
         """End the connection in order, as far as we are concerned at once."""
-        self._end(CloseCause(code, reason, clean=True))
+        self._end(CloseCause(code, reason, clean=True), tell=True)
 
     def receive_eof(self) -> None:
         """The peer will send nothing more, or the transport is gone."""
@@ -138,12 +145,19 @@ class Broker:
     def _fail(self, error: ProtocolError) -> None:
         """End the connection because the peer broke the protocol."""
         log.warning("closing the connection: %s", error)
-        self._end(CloseCause(error.code, error.reason, clean=False))
+        self._end(CloseCause(error.code, error.reason, clean=False), tell=True)
 
-    def _end(self, cause: CloseCause) -> None:
+    def _end(self, cause: CloseCause, *, tell: bool = False) -> None:
+        """End the connection; with ``tell`` the peer is told why, where the dialect has a word for it."""
+        if (
+            self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING)
+            and tell
+            and FAREWELL in self._dialect.features
+        ):
+            self.send(self._dialect.encode_farewell(cause.code, cause.reason))
         if not self.lifecycle.close(cause):
             return
-        self._handshake_deadline = self._message_began = self._blocked_since = None
+        self.deadlines.stop()
         for call in self.serving.abandon():
             self._host.cancel(call)
         for answerable in self.questions.abandon():
@@ -167,13 +181,14 @@ class Broker:
         if self.lifecycle.phase is Phase.CLOSED:
             return
         self._bytes_received += len(data)
+        self.deadlines.heard = now
         try:
             self._dialect.receive_data(data)
         except ProtocolError as error:
             self._fail(error)
             return
-        if self._message_began is None:
-            self._message_began = now
+        if self.deadlines.message_began is None:
+            self.deadlines.message_began = now
 
     def process(self, messages: int, now: float) -> bool:
         """Act on at most ``messages`` of the peer's operations.
@@ -186,21 +201,21 @@ class Broker:
             if phase.phase is Phase.CLOSED:
                 return False
             if self.serving.is_full:
-                self._message_began = None  # we stopped reading: the time it takes now is ours
+                self.deadlines.message_began = None  # we stopped reading: the time it takes now is ours
                 return False
             try:
                 if not self._dialect.next_message():
                     # Between messages no time runs; within one it began with these bytes at the latest.
                     if not self._dialect.mid_message:
-                        self._message_began = None
-                    elif self._message_began is None:
-                        self._message_began = now
+                        self.deadlines.message_began = None
+                    elif self.deadlines.message_began is None:
+                        self.deadlines.message_began = now
                     return False
             except ProtocolError as error:
                 self._fail(error)
                 return False
             self._messages_received += 1
-            self._message_began = None
+            self.deadlines.message_began = None
         return True
 
     @property
@@ -232,38 +247,30 @@ class Broker:
     def set_blocked(self, blocked: bool, now: float) -> None:
         """The transport can take no more, or can again: while it cannot, no further method is started."""
         self._blocked = blocked
-        self._blocked_since = now if blocked else None
+        self.deadlines.blocked_since = now if blocked else None
         if not blocked:
             self._start_waiting()
 
-    def _deadlines(self) -> Iterator[tuple[float, str, str]]:
-        """Yield every time at which this connection ends if nothing changes, with code and reason."""
-        limits = self.limits
-        if self._handshake_deadline is not None:
-            yield (
-                self._handshake_deadline,
-                "handshake-timeout",
-                f"no greeting in {limits.handshake_seconds:g} s",
-            )
-        if self._message_began is not None:
-            allowed = limits.message_seconds + self._dialect.mid_message / _SLOWEST_BYTES_PER_SECOND
-            yield self._message_began + allowed, "message-timeout", "a message was not finished in time"
-        if self._blocked_since is not None:
-            allowed = limits.slow_consumer_seconds
-            yield self._blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message of the peer has begun and not ended."""
+        return self.deadlines.message_began is not None
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
-        if self._handshake_deadline is None and self._message_began is None and self._blocked_since is None:
+        if self.lifecycle.phase is Phase.CLOSED:
             return None
-        return min(when for when, _, _ in self._deadlines())
+        return self.deadlines.next(self._dialect.mid_message)
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
-        for when, code, reason in self._deadlines():
-            if now >= when:
-                self._fail(ProtocolError(code, reason))
-                return
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        overdue = self.deadlines.overdue(now, self._dialect.mid_message)
+        if overdue is not None:
+            self._fail(overdue)
+        elif self.deadlines.wants_ping(now):
+            self.send(self._dialect.encode_ping(b""))
 
     # -- our calls
 
@@ -275,14 +282,17 @@ class Broker:
         kwargs: dict[str, Any],
         perspective: Any,
         answerable: Answerable,
-    ) -> None:
+    ) -> int:
         """Call a method of the peer's object; ``answerable`` is told how it ended, whatever happens.
+
+        Returns:
+            The call's id, for :meth:`cancel_call`.
 
         Raises:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
         self._check_usable()
-        self._ask(self._dialect.encode_call, target, name, args, kwargs, perspective, answerable)
+        return self._ask(self._dialect.encode_call, target, name, args, kwargs, perspective, answerable)
 
     def _ask(
         self,
@@ -293,15 +303,24 @@ class Broker:
         kwargs: dict[str, Any],
         perspective: Any,
         answerable: Answerable,
-    ) -> None:
+    ) -> int:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
         request = self.questions.next_request()
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Exception as error:
             answerable.fail(error)
-            return
-        self._deliver(new, self.questions.ask, request, message, answerable, perspective)
+        else:
+            self._deliver(new, self.questions.ask, request, message, answerable, perspective)
+        return request
+
+    def cancel_call(self, request: int) -> None:
+        """Nobody waits for the answer of that call any more: let the peer stop its method, if it can be told.
+
+        The call stays open until the peer has answered it, for its method runs until then.
+        """
+        if request in self.questions and CANCEL in self._dialect.features:
+            self.questions.tell(self._dialect.encode_cancel(request))
 
     def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[Any, list[Observed]]:
         """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces."""
@@ -521,7 +540,7 @@ class Broker:
 
     def on_ready(self) -> None:
         self.lifecycle.enter(Phase.OPEN)
-        self._handshake_deadline = None
+        self.deadlines.established(keepalive=PING in self._dialect.features)
         self._host.on_open()
 
     def on_call(self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any) -> None:
@@ -644,7 +663,7 @@ class Broker:
             self.send(self._dialect.encode_error(call.request, error, False, None))
 
     def _send_error(self, call: IncomingCall, error: BaseException) -> None:
-        if isinstance(error, Error):
+        if call.cancelled or isinstance(error, Error):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
             log.error("method %.64a raised an exception", call.name, exc_info=error)
@@ -721,6 +740,32 @@ class Broker:
     def on_uncache(self, luid: int) -> None:
         if not self.replicas.uncache(luid):
             self.ignored += 1
+
+    def on_cancel(self, request: int) -> None:
+        call = self.serving.find(request)
+        if call is None:
+            self.ignored += 1
+            return
+        call.cancelled = True
+        if self.serving.withdraw(call):
+            self._refuse_call(call, LimitExceeded("the call was cancelled before it began"))
+        else:
+            self._host.cancel(call)
+
+    def on_ping(self, payload: bytes) -> None:
+        self.send(self._dialect.encode_pong(payload))
+
+    def on_pong(self, payload: bytes) -> None:
+        """That bytes came was the answer."""
+
+    def on_farewell(self, code: str, reason: str) -> None:
+        code = code[:_MAX_CODE] if code.replace("-", "").isalnum() and code.isascii() else "lost"
+        reason = reason[:_MAX_REASON].encode("unicode_escape").decode()
+        self._end(CloseCause(code, f"the peer says: {reason}", clean=True))
+
+    def on_draining(self) -> None:
+        self.peer_draining = True
+        self._host.on_draining()
 
     def on_complaint(self, text: str) -> None:
         self.ignored += 1

@@ -53,6 +53,9 @@ class Questions:
         #: Whether even answers must queue behind the held messages (one of them introduces a replica).
         self.in_order = False
 
+    def __contains__(self, request: int) -> bool:
+        return request in self._asked
+
     def __len__(self) -> int:
         """Calls without an answer, held ones included."""
         return len(self._asked)

@@ -31,10 +31,12 @@ class IncomingCall:
         perspective: under which the answer is coded.
         handle: the driver's own, such as the task that runs the method.
         done: whether it has ended.
+        cancelled: whether the peer has withdrawn it.
     """
 
     __slots__ = (
         "args",
+        "cancelled",
         "done",
         "handle",
         "kwargs",
@@ -58,6 +60,7 @@ class IncomingCall:
         self.perspective: Any = None
         self.handle: Any = None
         self.done = False
+        self.cancelled = False
 
 
 class Serving:
@@ -67,7 +70,7 @@ class Serving:
         self.limits = limits
         self.running: set[IncomingCall] = set()
         self.waiting: deque[IncomingCall] = deque()
-        self._requests: set[int] = set()  # ids the peer waits on
+        self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._waiting_bytes = 0
 
     def arrive(self, call: IncomingCall) -> None:
@@ -79,7 +82,19 @@ class Serving:
         if call.wants_answer:
             if call.request in self._requests:
                 raise ProtocolError("duplicate-id", "a request id was used again before its answer")
-            self._requests.add(call.request)
+            self._requests[call.request] = call
+
+    def find(self, request: int) -> IncomingCall | None:
+        """Return the call that the peer made under that id and waits for, or None."""
+        return self._requests.get(request)
+
+    def withdraw(self, call: IncomingCall) -> bool:
+        """Take a call back that has not begun; False when it has."""
+        if call not in self.waiting:
+            return False
+        self.waiting.remove(call)
+        self._waiting_bytes -= call.size
+        return True
 
     @property
     def has_slot(self) -> bool:
@@ -122,7 +137,7 @@ class Serving:
         call.done = True
         self.running.discard(call)
         if call.wants_answer:
-            self._requests.discard(call.request)
+            self._requests.pop(call.request, None)
         return True
 
     def abandon(self) -> list[IncomingCall]:

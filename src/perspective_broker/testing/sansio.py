@@ -151,6 +151,7 @@ class End:
         invoked: names of the methods that were started, in order.
         cause: why the connection ended; None while it lives.
         woken: whether the broker asked to be looked at.
+        opened: how often it said that calls may begin.
     """
 
     def __init__(
@@ -242,6 +243,9 @@ class End:
         later = call.handle
         if later is not None:
             later.cancelled = True
+
+    def on_draining(self) -> None:
+        self._alive()
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> SansIOReference:
         self._alive()

@@ -9,11 +9,12 @@ from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
 from ...ports import Exporter, Importer, ObjectId, Receiver
+from ..building import MAX_KEY_BITS
 from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
 from .jelly import Jellier
-from .unjelly import MAX_KEY_BITS, Unjellier, readers_for
+from .unjelly import Unjellier, readers_for
 from .vocabulary import Spelling
 
 __all__ = ["ClassicDialect"]
@@ -48,6 +49,7 @@ class ClassicDialect:
         policy: Policy,
     ) -> None:
         self.name = spelling.name
+        self.features: frozenset[str] = frozenset()
         self._spelling = spelling
         self._receiver = receiver
         self._exporter = exporter

@@ -1,0 +1,119 @@
+"""Time, as far as one connection minds it: what must have happened by when. The clock is the driver's.
+
+Everything is judged by bytes, never by a timer alone: a timer that comes late shows that *our* loop stood still,
+and then the peer's bytes may be waiting unread. So a late judgement is put off once, until they have been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ..errors import ProtocolError
+from ..limits import Limits
+
+__all__ = ["Deadlines"]
+
+#: Bytes per second that a peer must manage while a message is under way (ROBUSTNESS, row 76).
+SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
+
+#: A timer that is later than this was held up by our own loop ...
+LATE: Final = 0.1
+
+#: ... which then gets this long to read what came meanwhile. In seconds, like all here.
+GRACE: Final = 0.5
+
+
+class Deadlines:
+    """The deadlines of one connection.
+
+    Args:
+        limits: how long everything may take.
+        now: the driver's clock when the connection was made.
+
+    Attributes:
+        heard: when the peer's last bytes came.
+        message_began: when the first bytes of an incomplete message came; None between messages.
+        blocked_since: when the peer stopped reading what we send; None while it reads.
+    """
+
+    __slots__ = (
+        "_granted",
+        "_handshake",
+        "_keepalive",
+        "_pinged",
+        "blocked_since",
+        "heard",
+        "limits",
+        "message_began",
+    )
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.limits = limits
+        self.heard = now
+        self.message_began: float | None = None
+        self.blocked_since: float | None = None
+        self._handshake: float | None = now + limits.handshake_seconds
+        self._keepalive = False
+        self._pinged = now  # when we last asked whether the peer lives
+        self._granted = now  # nothing is judged before
+
+    def established(self, keepalive: bool) -> None:
+        """The greeting is over; with ``keepalive`` the peer answers pings."""
+        self._handshake = None
+        self._keepalive = keepalive
+
+    def stop(self) -> None:
+        """The connection has ended: nothing is due any more."""
+        self._handshake = self.message_began = self.blocked_since = None
+        self._keepalive = False
+
+    def next(self, mid_message: int) -> float | None:
+        """Return when :meth:`overdue` and :meth:`wants_ping` have to be asked next, or None.
+
+        Args:
+            mid_message: bytes received of an incomplete message.
+        """
+        times = [when for when, _, _ in self._ends(mid_message)]
+        if self._keepalive and not self._asked:
+            times.append(self.heard + self.limits.ping_seconds)
+        return max(min(times), self._granted) if times else None
+
+    def overdue(self, now: float, mid_message: int) -> ProtocolError | None:
+        """Return why the connection has to end at the time ``now``, if it has to."""
+        if now < self._granted:
+            return None
+        for when, code, reason in self._ends(mid_message):
+            if now >= when:
+                if now - when > LATE and self._granted <= when:
+                    self._granted = now + GRACE
+                    return None
+                return ProtocolError(code, reason)
+        return None
+
+    def wants_ping(self, now: float) -> bool:
+        """Return whether the peer has to be asked now whether it lives; it then counts as asked."""
+        if not self._keepalive or self._asked or now < self.heard + self.limits.ping_seconds:
+            return False
+        self._pinged = now
+        return True
+
+    @property
+    def _asked(self) -> bool:
+        """Whether we asked, and have heard nothing since."""
+        return self._pinged > self.heard
+
+    def _ends(self, mid_message: int) -> Iterator[tuple[float, str, str]]:
+        """Yield every time at which the connection ends if nothing changes, with code and reason."""
+        limits = self.limits
+        if self._handshake is not None:
+            yield self._handshake, "handshake-timeout", f"no greeting in {limits.handshake_seconds:g} s"
+        if self.message_began is not None:
+            allowed = limits.message_seconds + mid_message / SLOWEST_BYTES_PER_SECOND
+            yield self.message_began + allowed, "message-timeout", "a message was not finished in time"
+        if self.blocked_since is not None:
+            allowed = limits.slow_consumer_seconds
+            yield self.blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"
+        if self._keepalive and self._asked:
+            allowed = limits.pong_seconds
+            yield self._pinged + allowed, "ping-timeout", f"no sign of life for {allowed:g} s after a ping"
