@@ -231,15 +231,21 @@ class Unjellier:
         return items
 
     def _tuple(self, jelly: list[Any]) -> Any:
-        return self._made(jelly, tuple)
+        mentions = self._mentions
+        return self._made(self._parts(jelly), mentions, tuple)
 
     def _frozenset(self, jelly: list[Any]) -> Any:
-        return self._made(jelly, _frozen)
-
-    def _made(self, jelly: list[Any], make: Callable[[list[Any]], Any]) -> Any:
-        """Return what ``make`` makes of the parts, or the promise of it."""
         mentions = self._mentions
-        parts = self._parts(jelly)
+        return self._made(self._parts(jelly), mentions, _frozen)
+
+    def _made(self, parts: list[Any], mentions: int, make: Callable[[list[Any]], Any]) -> Any:
+        """Return what ``make`` makes of ``parts``, or the promise of it.
+
+        Args:
+            parts: read just now.
+            mentions: how many pending values had been met before that.
+            make: such as ``tuple``.
+        """
         if self._mentions != mentions and any(type(part) is _Pending for part in parts):
             return self._gather(parts, make)
         return make(parts)
@@ -290,6 +296,8 @@ class Unjellier:
             self._unresolved += 1
             known[number] = value = self._value(inner)
             self._unresolved -= 1
+            if value is pending:
+                raise DecodeError("a reference to nothing but itself")
             if type(value) is _Pending:
                 value.when_known(partial(known.__setitem__, number))
             pending.resolve(value)
