@@ -12,6 +12,7 @@ from .. import transports
 from ..errors import ConnectionLost, ProtocolError
 from ..flavors import Policy, Registry
 from ..limits import Limits
+from .connection import Connection
 from .driver import Driver
 from .references import RemoteReference
 from .settings import Settings
@@ -62,21 +63,22 @@ class Connecting:
 
     def __init__(self, establish: Coroutine[Any, Any, RemoteReference]) -> None:
         self._establish = establish
-        self._reference: RemoteReference | None = None
+        self._connection: Connection | None = None
 
     def __await__(self) -> Generator[Any, None, RemoteReference]:
         # A generator of our own, for it keeps this object, whose end closes the coroutine, until it is done.
         return (yield from self._establish.__await__())
 
     async def __aenter__(self) -> RemoteReference:
-        self._reference = await self._establish
-        return self._reference
+        reference = await self._establish
+        self._connection = reference.connection  # the reference may be released before the block ends
+        return reference
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._reference is not None
-        await self._reference.connection.close()
+        assert self._connection is not None
+        await self._connection.close()
 
     def __del__(self) -> None:
         self._establish.close()  # never awaited: nothing was begun, nothing to warn of

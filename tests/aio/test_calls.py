@@ -1,0 +1,301 @@
+"""Promises, and how a call may end: a value, a remote error, a local error, cancellation, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.testing import ScriptedPeer, assert_no_leaks, memory_pair
+from tests.aio.desk import Desk, turns, until
+from tests.loops import both_loops
+
+# -- values
+
+
+@both_loops
+@pytest.mark.parametrize("method", ["echo", "wait", "awaitable"])
+async def test_methods_of_every_kind_answer(method: str) -> None:
+    desk = Desk()
+    desk.gate.set()
+    async with memory_pair(desk) as pair:
+        assert await pair.root.call(method, "value") == "value"
+
+
+async def test_keywords_arrive() -> None:
+    async with memory_pair(Desk()) as pair:
+        assert await pair.root.call("keywords", name="n", kwargs="k") == {"name": "n", "kwargs": "k"}
+        with pytest.raises(pb.BadArguments):
+            await pair.root.call("keywords", self="not a keyword that crosses")
+
+
+async def test_a_call_is_sent_when_called_not_when_awaited() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        promise = pair.root.call("plain", "sent")
+        await until(lambda: desk.log == ["sent"])
+        await promise
+
+
+async def test_a_call_means_what_it_said_when_it_was_made() -> None:
+    async with memory_pair(Desk()) as pair:
+        value = [1]
+        promise = pair.root.call("echo", value)
+        value.append(2)
+        assert await promise == [1]
+
+
+async def test_a_promise_may_be_awaited_any_number_of_times() -> None:
+    async with memory_pair(Desk()) as pair:
+        promise = pair.root.call("echo", "again")
+        one, two = await asyncio.gather(promise, promise)
+        assert one == two == "again"
+        assert await promise == "again"
+
+
+# -- errors
+
+
+@pytest.mark.parametrize("method", ["raise", "raise_async"])
+@pytest.mark.parametrize(
+    ("error", "kind", "level"),
+    [
+        ("pb.Error", pb.Error, logging.DEBUG),
+        ("builtins.ValueError", ValueError, logging.ERROR),
+        ("builtins.SystemExit", SystemExit, logging.ERROR),
+        ("CancelledError", asyncio.CancelledError, logging.ERROR),
+    ],
+)
+async def test_whatever_a_method_raises_ends_the_call_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, method: str, error: str, kind: type[BaseException], level: int
+) -> None:
+    caplog.set_level(logging.DEBUG, "perspective_broker")
+    async with memory_pair(Desk()) as pair:
+        with pytest.raises(pb.RemoteError) as raised:
+            await pair.root.call(method, error)
+        assert raised.value.check(kind) is kind
+        assert "Traceback" not in raised.value.traceback or "unavailable" in raised.value.traceback
+        (record,) = [record for record in caplog.records if "method" in record.getMessage()]
+        assert record.levelno == level
+        assert bool(record.exc_info) == (level == logging.ERROR)
+        assert await pair.root.call("echo", "still here") == "still here"
+
+
+async def test_tracebacks_cross_where_they_were_asked_for() -> None:
+    async with memory_pair(Desk(), unsafe_tracebacks=True) as pair:
+        with pytest.raises(pb.RemoteError) as raised:
+            await pair.root.call("raise")
+        assert "remote_raise" in raised.value.traceback
+
+
+async def test_a_registered_exception_arrives_as_itself() -> None:
+    class OutOfCoffee(pb.Error):
+        pass
+
+    class Machine(pb.Root):
+        def remote_brew(self) -> None:
+            raise OutOfCoffee("since noon")
+
+    registry = pb.Registry()
+    registry.set_error_class(OutOfCoffee)
+    async with memory_pair(Machine(), registry=registry) as pair:
+        with pytest.raises(OutOfCoffee, match="since noon") as raised:
+            await pair.root.call("brew")
+        assert isinstance(raised.value.__cause__, pb.RemoteError)
+
+
+async def test_a_missing_method_is_its_own_error_and_not_logged_as_a_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with memory_pair(Desk()) as pair:
+        for name in ("nothing", "__class__", "", "log", "remote_echo"):
+            with pytest.raises(pb.NoSuchMethod):
+                await pair.root.call(name)
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+async def test_arguments_that_cannot_cross_fail_the_call_and_nothing_is_sent() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        sent = pair.client.statistics().bytes_sent
+        with pytest.raises(pb.SerializationError, match=r"args\[1\]"):
+            await pair.root.call("keep", pb.Referenceable(), object())
+        assert pair.client.statistics().bytes_sent == sent
+        await assert_no_leaks(pair.client, pair.accepted)
+        with pytest.raises(pb.SerializationError):
+            pair.root.tell("keep", object())
+
+
+async def test_an_answer_that_cannot_cross_fails_that_call() -> None:
+    class Odd(pb.Root):
+        def remote_odd(self) -> object:
+            return [pb.Referenceable(), object()]
+
+        def remote_even(self) -> int:
+            return 2
+
+    async with memory_pair(Odd()) as pair:
+        with pytest.raises(pb.SerializationError):
+            await pair.root.call("odd")
+        assert await pair.root.call("even") == 2
+        await assert_no_leaks(pair.client, pair.accepted)
+
+
+async def test_an_answer_that_cannot_be_decoded_fails_that_call_and_no_other() -> None:
+    async with ScriptedPeer.listen("memory:odd") as listener:
+        connecting = asyncio.ensure_future(pb.connect("memory:odd"))
+        peer = await listener.accept()
+        await peer.greet_as_server()
+        root = await connecting
+        one, two = root.call("one"), root.call("two")
+        await peer.read()
+        await peer.read()
+        peer.send(["answer", 1, ["no.such.Class", 1]], ["answer", 2, 2])
+        with pytest.raises(pb.InsecureJelly):
+            await one
+        assert await two == 2
+        await root.connection.close()
+
+
+async def test_a_call_without_an_answer_that_raises_is_logged_here_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with memory_pair(Desk()) as pair:
+        pair.root.tell("raise")
+        pair.root.tell("no_such_method")
+        assert await pair.root.call("echo", 1) == 1
+        assert pair.accepted.statistics().calls_in == 0
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+# -- cancellation
+
+
+async def test_a_cancelled_promise_ignores_its_answer() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        promise = pair.root.call("wait", pb.Referenceable())
+        await until(lambda: desk.waiting == 1)
+        promise.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await promise
+        desk.gate.set()
+        assert await pair.root.call("echo", "next") == "next"
+        await assert_no_leaks(pair.client, pair.accepted)
+
+
+async def test_an_await_that_times_out_leaves_the_connection_alone() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await pair.root.call("wait")
+        desk.gate.set()
+        assert await pair.root.call("echo", "next") == "next"
+
+
+async def test_a_reference_in_a_late_answer_is_given_back() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        promise = pair.root.call("new")
+        promise.cancel()
+        await pair.root.call("echo")
+        await assert_no_leaks(pair.client, pair.accepted)
+
+
+# -- calls on promises
+
+
+async def test_a_promise_can_be_called_before_it_is_kept() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        new = pair.root.call("new")
+        new.tell("plain", "told")
+        assert await new.call("me").call("echo", "chained") == "chained"
+        new.tell("plain", "told later")
+        await (await new).call("echo")
+        assert desk.log == ["told", "told later"]
+
+
+async def test_a_promise_of_our_own_object_calls_it_here() -> None:
+    desk, own = Desk(), Desk()
+    own.gate.set()
+    async with memory_pair(desk) as pair:
+        home = pair.root.call("echo", own)
+        home.tell("plain", "told")
+        assert await home.call("echo", "plain") == "plain"
+        assert await home.call("wait", "asynchronous") == "asynchronous"
+        with pytest.raises(pb.NoSuchMethod):
+            await home.call("nothing")
+        assert own.log == ["told"]
+
+
+async def test_a_promise_of_what_has_no_methods_fails_the_call() -> None:
+    async with memory_pair(Desk()) as pair:
+        with pytest.raises(TypeError, match="int"):
+            await pair.root.call("echo", 1).call("anything")
+
+
+async def test_a_broken_promise_breaks_what_hangs_on_it() -> None:
+    async with memory_pair(Desk()) as pair:
+        broken = pair.root.call("raise", "pb.Error")
+        chained = broken.call("one").call("two")
+        broken.tell("three")
+        with pytest.raises(pb.RemoteError, match="expected"):
+            await chained
+        with pytest.raises(pb.RemoteError, match="expected"):
+            await broken
+
+
+async def test_cancelling_a_promise_cancels_what_hangs_on_it_and_nothing_is_sent() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        new = pair.root.call("new")
+        chained, given_up = new.call("plain", "never"), new.call("plain", "nor this")
+        given_up.cancel()
+        new.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await chained
+        await pair.root.call("echo")
+        assert desk.log == []
+
+
+async def test_cancelling_a_chained_call_cancels_the_call_behind_it() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        chained = pair.root.call("me").call("wait")
+        await until(lambda: desk.waiting == 1)
+        chained.cancel()
+        await turns()
+        assert chained.cancelled()
+        desk.gate.set()
+        await pair.root.call("echo")
+
+
+# -- the end
+
+
+async def test_the_end_of_the_connection_ends_every_call_once() -> None:
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        promises = [pair.root.call("wait") for _ in range(5)]
+        chained = promises[0].call("anything")
+        await until(lambda: desk.waiting == 5)
+        await pair.client.close()
+        for promise in (*promises, chained):
+            with pytest.raises(pb.ConnectionLost) as raised:
+                await promise
+            assert raised.value.code == "closed"
+        await until(lambda: desk.cancelled == 5)
+
+
+async def test_nobody_need_look_at_calls_that_the_end_took() -> None:
+    """No "exception was never retrieved": what is raised at the end of a connection is nobody's defect."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    async with memory_pair(Desk()) as pair:
+        pair.root.call("wait").call("chained").call("again")
+    await assert_no_leaks()
+    assert complaints == []

@@ -1,0 +1,232 @@
+"""serve: its forms, several urls, a root for each connection, close and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.testing import ScriptedPeer
+from tests.aio.desk import Desk, turns, until
+from tests.loops import both_loops
+
+# -- forms
+
+
+@both_loops
+async def test_several_urls_at_once(tmp_path: Path) -> None:
+    socket = tmp_path / "socket"
+    async with pb.serve(Desk(), "memory:several", "tcp://127.0.0.1:0", f"unix://{socket}") as server:
+        assert [url.partition(":")[0] for url in server.urls] == ["memory", "tcp", "unix"]
+        assert not server.urls[1].endswith(":0")
+        for url in server.urls:
+            async with pb.connect(url) as root:
+                assert await root.call("echo", url) == url
+                assert len(server.connections) == 1
+            await until(lambda: not server.connections)
+    assert not socket.exists()
+
+
+async def test_awaited_it_listens_until_it_is_closed() -> None:
+    server = await pb.serve(Desk(), "memory:awaited")
+    root = await pb.connect("memory:awaited")
+    serving = asyncio.ensure_future(server.serve_forever())
+    await turns()
+    assert not serving.done()
+    await server.close()
+    await serving
+    await root.connection.wait_closed()
+    await server.close()
+    with pytest.raises(ConnectionRefusedError):
+        await pb.connect("memory:awaited")
+    with pytest.raises(RuntimeError):
+        await server
+
+
+def test_what_cannot_be_served_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="at least one url"):
+        pb.serve(Desk())
+    with pytest.raises(ValueError, match="urls are"):
+        pb.serve(Desk(), "ftp://x")
+    with pytest.raises(TypeError, match="dict"):
+        pb.serve({}, "memory:x")
+    with pytest.raises(ValueError, match="dialects are"):
+        pb.serve(Desk(), "memory:x", dialects=["latin"])
+
+
+async def test_an_address_that_is_taken_frees_the_others_again() -> None:
+    async with pb.serve(Desk(), "memory:taken"):
+        with pytest.raises(OSError, match="taken"):
+            await pb.serve(Desk(), "memory:free", "memory:taken")
+        async with pb.serve(Desk(), "memory:free"):
+            pass
+
+
+async def test_every_connection_may_have_its_own_root() -> None:
+    class Lobby(pb.Root):
+        def __init__(self) -> None:
+            self.roots: list[Desk] = []
+
+        def root_object(self, connection: pb.Connection) -> Desk:
+            self.roots.append(Desk())
+            return self.roots[-1]
+
+    lobby = Lobby()
+    async with (
+        pb.serve(lobby, "memory:lobby"),
+        pb.connect("memory:lobby") as one,
+        pb.connect("memory:lobby") as two,
+    ):
+        await one.call("plain", 1)
+        await two.call("plain", 2)
+        assert [desk.log for desk in lobby.roots] == [[1], [2]]
+
+
+async def test_connections_are_listed_oldest_first() -> None:
+    async with pb.serve(Desk(), "memory:list") as server, pb.connect("memory:list") as one:
+        (first,) = server.connections
+        async with pb.connect("memory:list"):
+            assert server.connections[0] is first
+            assert len(server.connections) == 2
+        await until(lambda: server.connections == [first])
+        assert one.connection.peer == "memory:list"
+
+
+# -- close
+
+
+@both_loops
+@pytest.mark.parametrize("url", ["memory:close", "tcp://127.0.0.1:0"])
+async def test_close_cancels_what_runs_and_ends_every_connection(url: str) -> None:
+    desk = Desk()
+    async with pb.serve(desk, url) as server:
+        root = await pb.connect(server.urls[0])
+        calls = [root.call("wait") for _ in range(3)]
+        await until(lambda: desk.waiting == 3)
+        await asyncio.gather(server.close(), server.close())
+        assert desk.cancelled == 3
+        assert server.connections == []
+        for call in calls:
+            with pytest.raises(pb.ConnectionLost):
+                await call
+        await root.connection.wait_closed()
+
+
+@both_loops
+@pytest.mark.parametrize("url", ["memory:drain", "tcp://127.0.0.1:0"])
+async def test_draining_lets_calls_end_and_refuses_new_ones(url: str) -> None:
+    desk = Desk()
+    async with pb.serve(desk, url) as server:
+        root = await pb.connect(server.urls[0])
+        calls = [root.call("wait", bytes(300_000)) for _ in range(3)]
+        await until(lambda: desk.waiting == 3)
+        closing = asyncio.ensure_future(server.close(drain=30))
+        await turns()
+        with pytest.raises(pb.LimitExceeded, match="shutting down"):
+            await root.call("echo", "too late")
+        with pytest.raises(OSError, match=r"listens|refused|[Cc]onnect"):
+            await pb.connect(server.urls[0])
+        desk.gate.set()
+        for answer in await asyncio.gather(*calls):
+            assert len(answer) == 300_000
+        await closing
+        await root.connection.wait_closed()
+        assert desk.cancelled == 0
+
+
+async def test_draining_waits_for_methods_that_answer_nothing() -> None:
+    desk = Desk()
+    async with pb.serve(desk, "memory:drain") as server, pb.connect("memory:drain") as root:
+        root.tell("wait")
+        await until(lambda: desk.waiting == 1)
+        closing = asyncio.ensure_future(server.close(drain=30))
+        await turns()
+        assert not closing.done()
+        desk.gate.set()
+        await closing
+        assert desk.cancelled == 0
+
+
+async def test_draining_ends_when_the_peer_leaves() -> None:
+    desk = Desk()
+    async with pb.serve(desk, "memory:drain") as server:
+        async with pb.connect("memory:drain") as root:
+            root.tell("wait")
+            await until(lambda: desk.waiting == 1)
+            closing = asyncio.ensure_future(server.close(drain=30))
+            await turns()
+        await closing
+
+
+async def test_what_is_overdue_when_draining_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "perspective_broker")
+    desk = Desk()
+    async with pb.serve(desk, "memory:drain") as server, pb.connect("memory:drain") as root:
+        call = root.call("wait")
+        await until(lambda: desk.waiting == 1)
+        await server.close(drain=0.01)
+        with pytest.raises(pb.ConnectionLost):
+            await call
+        assert desk.cancelled == 1
+    assert "1 calls still running" in caplog.text
+
+
+async def test_closing_may_be_asked_for_by_a_method_itself() -> None:
+    class Last(pb.Root):
+        async def remote_shut_down(self) -> None:
+            await server.close()
+
+    async with pb.serve(Last(), "memory:last") as server, pb.connect("memory:last") as root:
+        with pytest.raises(pb.ConnectionLost):
+            await root.call("shut_down")
+        await until(lambda: server.urls and not server.connections)
+
+
+async def test_a_root_that_cannot_be_made_costs_that_connection_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Moody(pb.Root):
+        tries = 0
+
+        def root_object(self, connection: pb.Connection) -> Desk:
+            self.tries += 1
+            if self.tries == 1:
+                raise RuntimeError("not now")
+            return Desk()
+
+    async with pb.serve(Moody(), "memory:moody"):
+        with pytest.raises(pb.ProtocolError):
+            await pb.connect("memory:moody")
+        async with pb.connect("memory:moody") as root:
+            assert await root.call("echo", "now") == "now"
+    assert "no root object could be made" in caplog.text
+
+
+async def test_a_peer_that_says_nonsense_is_closed_and_others_go_on() -> None:
+    async with pb.serve(Desk(), "memory:nonsense") as server, pb.connect("memory:nonsense") as root:
+        async with ScriptedPeer.connect("memory:nonsense", dialect="pb") as peer:
+            peer.send_bytes(b"\x88")
+            await peer.read_to_end()
+        assert len(server.connections) == 1
+        assert await root.call("echo", "fine") == "fine"
+
+
+async def test_close_waits_for_methods_that_clean_up() -> None:
+    cleaned: list[str] = []
+
+    class Careful(pb.Root):
+        async def remote_work(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                cleaned.append("up")
+
+    async with pb.serve(Careful(), "memory:careful") as server, pb.connect("memory:careful") as root:
+        root.tell("work")
+        await turns()
+        await server.close()
+        assert cleaned == ["up"]
