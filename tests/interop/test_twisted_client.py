@@ -11,7 +11,7 @@ import contextlib
 import logging
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 
@@ -38,10 +38,14 @@ LOGGED_BY_THE_CLIENT = {"callback": 2}
 
 
 @contextlib.asynccontextmanager
-async def serving(url: str, *, unsafe_tracebacks: bool = False) -> AsyncIterator[tuple[str, ContractRoot]]:
+async def serving(
+    url: str, *, unsafe_tracebacks: bool = False, dialects: Sequence[str] | None = None
+) -> AsyncIterator[tuple[str, ContractRoot]]:
     """Our server at a url, and its root; when it is left, everything that a client began here has ended."""
     root = ContractRoot()
-    async with pb.serve(root, url, registry=REGISTRY, unsafe_tracebacks=unsafe_tracebacks) as server:
+    async with pb.serve(
+        root, url, registry=REGISTRY, unsafe_tracebacks=unsafe_tracebacks, dialects=dialects
+    ) as server:
         yield server.urls[0], root
     for desk in root.desks:
         _is_empty(desk)
@@ -77,12 +81,20 @@ async def test_the_contract(client_env: TwistedEnv, url: str, caplog: pytest.Log
     scenarios = ALL | (EXPECTED_ECHO_DATES if client_env.sends_dates else {})
     async with serving(url) as (where, root):
         await ask(client_env, where, scenarios)
+    assert {desk.connection.dialect for desk in root.desks} == {"pb"}
     assert [record for record in caplog.records if record.name == "asyncio"] == []
     # Scenarios that ended with a look at what both had given away saw that this was nothing; here is what we were
     # given, at that moment.
     looked = [desk.statistics.imported for desk in root.desks if desk.statistics is not None]
     assert len(looked) >= 3
     assert set(looked) == {0}
+
+
+async def test_the_dialect_without_words(client_env: TwistedEnv) -> None:
+    some = {name: EXPECTED[name] for name in ("echo_all", "errors", "references_home")}
+    async with serving("tcp://127.0.0.1:0", dialects=["none"]) as (where, root):
+        await ask(client_env, where, some)
+    assert {desk.connection.dialect for desk in root.desks} == {"none"}
 
 
 async def test_only_defects_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ import functools
 import gc
 import signal
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -31,9 +31,11 @@ def url(request: pytest.FixtureRequest, server: ServerProcess) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, registry: pb.Registry = REGISTRY) -> AsyncIterator[pb.RemoteReference]:
+async def connected(
+    url: str, registry: pb.Registry = REGISTRY, dialects: Sequence[str] | None = None
+) -> AsyncIterator[pb.RemoteReference]:
     """The root at a url."""
-    async with pb.connect(url, registry=registry) as root:
+    async with pb.connect(url, registry=registry, dialects=dialects) as root:
         yield root
 
 
@@ -55,10 +57,10 @@ def leaving_nothing(
 async def _nothing_is_left(root: pb.RemoteReference) -> None:
     """Releases have their own time: ask until both tables are empty, each question being a round trip."""
     for _ in range(200):
-        gc.collect()
         theirs = await root.call("tables")
         if theirs == EMPTY_TABLES:
             break
+        gc.collect()
     assert theirs == EMPTY_TABLES
     await assert_no_leaks(root.connection)
 
@@ -102,9 +104,15 @@ class Mute(pb.Referenceable):
     """Has no `call` at all."""
 
 
-async def test_our_client_speaks_the_dialect_with_words(url: str) -> None:
+async def test_dialects(url: str) -> None:
     async with connected(url) as root:
         assert root.connection.dialect == "pb"
+    async with connected(url, dialects=["none"]) as root:
+        assert root.connection.dialect == "none"
+        everything = [value for _, value in ECHO_VALUES]
+        assert show(await root.call("echo", everything)) == show(everything)
+        with pytest.raises(pb.NoSuchMethod):
+            await root.call("missing")
 
 
 # -- values
@@ -221,6 +229,16 @@ async def test_a_thousand_calls_in_flight(root: pb.RemoteReference) -> None:
     assert root.connection.statistics().calls_out == 1000
     assert await root.call("fire", "fired") == 1000
     assert await asyncio.gather(*waiting) == ["fired"] * 1000
+
+
+@leaving_nothing
+async def test_an_answer_that_nobody_waits_for_any_more(root: pb.RemoteReference) -> None:
+    given_up = root.call("wait")
+    given_up.cancel()
+    # It comes nevertheless, and the reference in it is counted and released.
+    assert await root.call("fire", await root.call("own")) == 1
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
 
 
 @leaving_nothing
@@ -441,6 +459,16 @@ async def _lose(root: pb.RemoteReference, last_call: str) -> None:
     for reference in (root, thing):
         with pytest.raises(pb.DeadReferenceError):
             reference.call("echo", None)
+
+
+async def test_we_hang_up_in_mid_call(url: str) -> None:
+    async with connected(url) as root:
+        hanging = root.call("hang")
+        await root.call("hold", Callback())
+        await root.connection.close()
+        with pytest.raises(pb.ConnectionLost):
+            await hanging
+        assert root.connection.statistics().exported == 0
 
 
 async def test_a_server_that_hangs_up_in_mid_call(url: str) -> None:
