@@ -376,7 +376,7 @@ def _request_id(value: Any) -> int:
 def _keyword(key: Any) -> str:
     if type(key) is bytes:  # what a Python 2 peer calls text
         try:
-            return key.decode()
+            key = key.decode()
         except UnicodeDecodeError:
             pass
     if type(key) is not str:
