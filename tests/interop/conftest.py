@@ -22,6 +22,12 @@ def client_env(request: pytest.FixtureRequest) -> TwistedEnv:
     return ENVS[request.param]()
 
 
+@pytest.fixture
+def other_env(server_env: TwistedEnv) -> TwistedEnv:
+    """The version that the server is not, for what need not be shown with every pair."""
+    return of_2019() if server_env.name == "today" else today()
+
+
 @pytest.fixture(scope="module")
 def server(server_env: TwistedEnv) -> Iterator[ServerProcess]:
     """A Twisted server that a module's tests share: what one does to it, it does to a connection of its own."""

@@ -52,22 +52,22 @@ def test_the_contract_over_a_unix_socket(server: ServerProcess, client_env: Twis
     assert run_client(client_env, server.unix, *some).outcomes == some
 
 
-def test_tracebacks_cross_where_allowed(server_env: TwistedEnv, client_env: TwistedEnv) -> None:
+def test_tracebacks_cross_where_allowed(server_env: TwistedEnv, other_env: TwistedEnv) -> None:
     with twisted_server(server_env, unsafe_tracebacks=True) as running:
-        assert run_client(client_env, running.tcp, *EXPECTED_TRACEBACK).outcomes == EXPECTED_TRACEBACK
+        assert run_client(other_env, running.tcp, *EXPECTED_TRACEBACK).outcomes == EXPECTED_TRACEBACK
 
 
-def test_a_server_killed_in_mid_call(server_env: TwistedEnv, client_env: TwistedEnv) -> None:
+def test_a_server_killed_in_mid_call(server_env: TwistedEnv, other_env: TwistedEnv) -> None:
     with twisted_server(server_env) as running:
-        assert run_client(client_env, running.tcp, *EXPECTED_KILL).outcomes == EXPECTED_KILL
+        assert run_client(other_env, running.tcp, *EXPECTED_KILL).outcomes == EXPECTED_KILL
         assert running.wait() == -signal.SIGKILL
 
 
-def test_a_client_killed_in_mid_call(server: ServerProcess, client_env: TwistedEnv) -> None:
-    run = run_client(client_env, server.tcp, *EXPECTED_DEATH, status=KILLED)
+def test_a_client_killed_in_mid_call(server: ServerProcess, other_env: TwistedEnv) -> None:
+    run = run_client(other_env, server.tcp, *EXPECTED_DEATH, status=KILLED)
     assert run.outcomes == EXPECTED_DEATH
     after = {"one_way": EXPECTED["one_way"]}
-    assert run_client(client_env, server.tcp, *after).outcomes == after
+    assert run_client(other_env, server.tcp, *after).outcomes == after
 
 
 def test_the_portal(server_env: TwistedEnv, client_env: TwistedEnv) -> None:
