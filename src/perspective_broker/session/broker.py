@@ -82,8 +82,9 @@ class Broker:
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
         self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
         self._releases_announced = False
-        self._encoding = 0  # messages being encoded: more than one when a hook of the application calls
-        self._nested: deque[tuple[list[Observed], Callable[..., None], tuple[Any, ...]]] = deque()
+        self._saying = False  # whether a message is being made: hooks of the application run then,
+        self._said_meanwhile: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # and may say more
+        self._leans_on = 0  # the place of the last message that the one being made builds on
         self._bytes_received = 0
         self._bytes_sent = 0
         self._messages_received = 0
@@ -162,11 +163,12 @@ class Broker:
             self._host.cancel(call)
         for answerable in self.questions.abandon():
             answerable.fail(ConnectionLost(cause.code, cause.reason))
+        observed_at_the_end = self.observers.abandon()
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
         self._host.on_closed(cause)
-        for observed in self.observers.abandon():
+        for observed in observed_at_the_end:
             observed.stopped()
         for replica in self.replicas.abandon():
             try:
@@ -225,6 +227,8 @@ class Broker:
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the peer (called by the dialect and by the questions as well)."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
         if not self._out:
             self._host.wake()
         self._out.append(data)
@@ -246,6 +250,8 @@ class Broker:
 
     def set_blocked(self, blocked: bool, now: float) -> None:
         """The transport can take no more, or can again: while it cannot, no further method is started."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
         self._blocked = blocked
         self.deadlines.blocked_since = now if blocked else None
         if not blocked:
@@ -292,10 +298,40 @@ class Broker:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
         self._check_usable()
-        return self._ask(self._dialect.encode_call, target, name, args, kwargs, perspective, answerable)
+        request = self.questions.next_request()
+        self._say(
+            self._ask, request, self._dialect.encode_call, target, name, args, kwargs, perspective, answerable
+        )
+        return request
+
+    def _say(self, say: Callable[..., None], *args: Any) -> None:
+        """Make and queue a message, which ``say(*args)`` does, and then what was said meanwhile.
+
+        What an application's hook says while a message is made follows that message, which may introduce what
+        it mentions; it is made then, and so depends in nothing on how that message ends.
+        """
+        if self._saying:
+            self._said_meanwhile.append((say, args))
+            return
+        self._saying = True
+        try:
+            say(*args)
+        finally:
+            try:
+                while self._said_meanwhile:
+                    say, args = self._said_meanwhile.popleft()
+                    try:
+                        say(*args)
+                    except ConnectionLost:
+                        pass
+                    except Exception:
+                        log.exception("what was said while another message was made could not be sent")
+            finally:
+                self._saying = False
 
     def _ask(
         self,
+        request: int,
         encode: Callable[..., bytes],
         target: ObjectId,
         name: str,
@@ -303,16 +339,14 @@ class Broker:
         kwargs: dict[str, Any],
         perspective: Any,
         answerable: Answerable,
-    ) -> int:
+    ) -> None:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
-        request = self.questions.next_request()
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Exception as error:
             answerable.fail(error)
         else:
-            self._deliver(new, self.questions.ask, request, message, answerable, perspective)
-        return request
+            self._queue(new, self.questions.ask, request, message, answerable, perspective)
 
     def cancel_call(self, request: int) -> None:
         """Nobody waits for the answer of that call any more: let the peer stop its method, if it can be told.
@@ -322,34 +356,29 @@ class Broker:
         if request in self.questions and CANCEL in self._dialect.features:
             self.questions.tell(self._dialect.encode_cancel(request))
 
-    def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[Any, list[Observed]]:
-        """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces."""
-        outer = self.observers.begin()
-        self._encoding += 1
-        try:
-            encoded = encode(*args)
-        finally:
-            self._encoding -= 1
-            new = self.observers.end(outer)
-        return encoded, new
+    def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[bytes, list[Observed]]:
+        """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces.
 
-    def _deliver(self, new: list[Observed], queue: Callable[..., None], *args: Any) -> None:
-        """Queue a message that was encoded.
-
-        One that an application's hook made while another was being encoded follows that other, which may
-        introduce what it mentions.
+        Raises:
+            ConnectionLost: a hook of the application ended the connection.
         """
-        if self._encoding:
-            self._nested.append((new, queue, args))
-            return
+        self._check_open()
+        self.observers.begin()
+        self._leans_on = 0
+        message = encode(*args)
+        self._check_open()
+        return message, self.observers.introduced()
+
+    def _check_open(self) -> None:
+        cause = self.lifecycle.cause
+        if cause is not None:
+            raise ConnectionLost(cause.code, cause.reason)
+
+    def _queue(self, new: list[Observed], queue: Callable[..., None], *args: Any) -> None:
+        """Queue a message that was encoded."""
         queue(*args)
-        if new:
-            self._introduced(new)
-        while self._nested:
-            new, queue, args = self._nested.popleft()
-            queue(*args)
-            if new:
-                self._introduced(new)
+        for observed in new:
+            observed.place = self.questions.last_place
 
     def tell(
         self, target: ObjectId, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], perspective: Any
@@ -361,11 +390,20 @@ class Broker:
             DeadReferenceError: the connection has ended.
         """
         self._check_usable()
+        self._say(self._tell, self._dialect.encode_call, target, name, args, kwargs, perspective)
+
+    def _tell(
+        self,
+        encode: Callable[..., bytes],
+        target: ObjectId,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> None:
         request = self.questions.next_request()
-        message, new = self._encode(
-            self._dialect.encode_call, request, target, name, False, args, kwargs, perspective
-        )
-        self._deliver(new, self.questions.tell, message)
+        message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
+        self._queue(new, self.questions.tell, message)
 
     def update(
         self,
@@ -377,20 +415,17 @@ class Broker:
     ) -> None:
         """Call an ``observe_`` method of the peer's replica; without ``answerable`` no answer is asked for.
 
-        Updates told before the state itself is on its way wait for it. A peer that leaves more updates than
-        ``Limits.write_buffer_high`` bytes unread can keep no true replica any more; its connection is ended.
+        Told while the state is handed out, an update follows the message with the state. A peer that leaves more
+        updates than ``Limits.observer_backlog_bytes`` unread can keep no true replica any more; its connection is
+        ended.
 
         Raises:
             DeadReferenceError: the peer keeps the replica no more, or the connection has ended.
         """
         self._check_usable()
-        observed = self.observers.find(observer._luid)
-        if observed is None:
+        if self.observers.find(observer._luid) is None:
             raise DeadReferenceError("the peer has dropped its replica")
-        if not observed.introduced:
-            observed.early.append(lambda: self._update(observer, name, args, kwargs, answerable))
-        else:
-            self._update(observer, name, args, kwargs, answerable)
+        self._say(self._update, observer, name, args, kwargs, answerable)
 
     def _update(
         self,
@@ -401,27 +436,16 @@ class Broker:
         answerable: Answerable | None,
     ) -> None:
         encode, luid, perspective = self._dialect.encode_update, observer._luid, observer._perspective
-        if answerable is not None:
-            self._ask(encode, luid, name, args, kwargs, perspective, answerable)
-        else:
+        if self.observers.find(luid) is None:  # the message with its state was never sent
+            if answerable is not None:
+                answerable.fail(DeadReferenceError("the peer has no replica"))
+        elif answerable is not None:
             request = self.questions.next_request()
-            message, new = self._encode(encode, request, luid, name, False, args, kwargs, perspective)
-            self._deliver(new, self.questions.tell, message)
+            self._ask(request, encode, luid, name, args, kwargs, perspective, answerable)
+        else:
+            self._tell(encode, luid, name, args, kwargs, perspective)
         if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
-
-    def _introduced(self, new: list[Observed]) -> None:
-        """The message just queued is the first about some cacheable objects: what they told early follows."""
-        if self.questions.held:
-            self.questions.in_order = True
-        for observed in new:
-            observed.introduced = True
-            early, observed.early = observed.early, []
-            for update in early:
-                try:
-                    update()
-                except Exception:
-                    log.exception("an update of a %s could not be sent", type(observed.obj).__name__)
 
     def _check_usable(self) -> None:
         phase = self.lifecycle.phase
@@ -437,15 +461,16 @@ class Broker:
 
     def enqueue_release(self, luid: ObjectId, perspective: Any, receipts: int) -> None:
         """Note that a reference is gone. Called by finalisers: in any thread, in the middle of anything."""
-        self._releases.append((luid, import_key(luid, perspective), receipts))
-        self._announce_releases()
+        self._enqueue((luid, import_key(luid, perspective), receipts))
 
     def enqueue_decache(self, luid: int) -> None:
         """Note that a replica is gone. Called by finalisers: in any thread, in the middle of anything."""
-        self._releases.append((luid, None, 0))
-        self._announce_releases()
+        self._enqueue((luid, None, 0))
 
-    def _announce_releases(self) -> None:
+    def _enqueue(self, release: tuple[ObjectId, Hashable | None, int]) -> None:
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        self._releases.append(release)
         if not self._releases_announced:
             self._releases_announced = True
             self._host.wake_from_anywhere()
@@ -482,10 +507,12 @@ class Broker:
     # -- ports of the codec (Exporter, Importer)
 
     def export(self, obj: Exportable, perspective: Any) -> int:
+        self._check_open()
         return self.exports.add(obj, perspective)
 
     def retract(self, luid: int) -> None:
-        self.exports.retract(luid)
+        if self.lifecycle.phase is not Phase.CLOSED:  # a hook may have ended the connection
+            self.exports.retract(luid)
 
     def home_id(self, reference: Reference) -> ObjectId:
         if reference._session is not self:
@@ -493,22 +520,30 @@ class Broker:
                 "a reference to an object of a third program cannot cross; wrap it in an object of your own",
                 culprit=reference,
             )
+        if not reference._receipts and isinstance(reference._luid, int):
+            raise SerializationError("a reference that was given back cannot cross", culprit=reference)
         return reference._luid
 
     def export_cache(self, obj: Cacheable, perspective: Any) -> tuple[int, Any]:
+        self._check_open()
         observed = self.observers.add(obj, perspective)
         if observed.count > 1:
+            self._leans_on = max(self._leans_on, observed.place)
             return observed.luid, SENT_BEFORE
         try:
             state = obj.get_state_to_cache_and_observe_for(perspective, observed.observer)
         except BaseException:
-            self.observers.retract(observed.luid)
+            self.retract_cache(observed.luid)
             raise
         observed.asked = True
+        if self.lifecycle.phase is Phase.CLOSED:  # its hook ended the connection
+            observed.stopped()
+        self._check_open()
         return observed.luid, state
 
     def retract_cache(self, luid: int) -> None:
-        self.observers.retract(luid)
+        if self.lifecycle.phase is not Phase.CLOSED:
+            self.observers.retract(luid)
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
         return replica._pb_luid if getattr(replica, "_pb_session", None) is self else None
@@ -523,6 +558,8 @@ class Broker:
         return self.observers.come_home(luid)
 
     def import_reference(self, luid: int, perspective: Any) -> Reference:
+        if self._releases and len(self.imports) >= self.limits.references_received:
+            self._send_releases()  # those that are gone already do not count
         return self.imports.receive(luid, perspective)
 
     def local_object(self, luid: ObjectId) -> Any:
@@ -592,6 +629,8 @@ class Broker:
         ) as error:  # an application's hook: an attribute that raises, a class that will not be made
             self.fail_call(call, error)
             return
+        if self.lifecycle.phase is Phase.CLOSED:  # by an application's hook, too
+            return
         call.args = (*leading, *args) if leading else args
         call.perspective = perspective
         serving = self.serving
@@ -629,29 +668,31 @@ class Broker:
         if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
             return
         if call.wants_answer:
-            try:
-                message, new = self._encode(
-                    self._dialect.encode_answer, call.request, value, call.perspective
-                )
-            except Exception as error:
-                self._send_error(call, error)
-            else:
-                self._deliver(new, self._send_answer, message)
+            self._say(self._answer, call, value)
         if self.serving.waiting:
             self._start_waiting()
 
+    def _answer(self, call: IncomingCall, value: Any) -> None:
+        try:
+            message, new = self._encode(self._dialect.encode_answer, call.request, value, call.perspective)
+        except ConnectionLost:
+            pass
+        except Exception as error:
+            self._report(call, error)
+        else:
+            self._queue(new, self._send_answer, message)
+
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
-        if self.questions.in_order:
-            self.questions.tell(message)
-        else:
-            self.send(message)
+        if self._leans_on:
+            self.questions.send_until(self._leans_on)
+        self.send(message)
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
         if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
             return
-        self._send_error(call, error)
+        self._say(self._report, call, error)
         if self.serving.waiting:
             self._start_waiting()
 
@@ -662,7 +703,8 @@ class Broker:
         if call.wants_answer:
             self.send(self._dialect.encode_error(call.request, error, False, None))
 
-    def _send_error(self, call: IncomingCall, error: BaseException) -> None:
+    def _report(self, call: IncomingCall, error: BaseException) -> None:
+        """Tell the peer of an exception, if it wants to know, and the log."""
         if call.cancelled or isinstance(error, Error):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
@@ -673,11 +715,13 @@ class Broker:
             message, new = self._encode(
                 self._dialect.encode_error, call.request, error, self._unsafe_tracebacks, call.perspective
             )
+        except ConnectionLost:
+            return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             log.error("the report of an exception could not be sent", exc_info=unsent)
             plain = RemoteError(type(error).__name__, "an exception that could not be sent")
             message, new = self._dialect.encode_error(call.request, plain, False, None), []
-        self._deliver(new, self._send_answer, message)
+        self._queue(new, self._send_answer, message)
 
     def on_answer(self, request: int, payload: Any) -> None:
         self._settle(request, payload, self._dialect.decode_value)

@@ -29,11 +29,10 @@ class Observed:
         luid: the replica's id.
         count: decaches that the peer owes.
         asked: whether the object has handed out its state, and so knows the observer.
-        early: updates told before the message with the state was on its way; they follow it.
-        introduced: whether that message is on its way.
+        place: of the message with the state among those that wait for room, see :meth:`Questions.send_until`.
     """
 
-    __slots__ = ("asked", "count", "early", "introduced", "key", "luid", "obj", "observer", "perspective")
+    __slots__ = ("asked", "count", "key", "luid", "obj", "observer", "perspective", "place")
 
     def __init__(
         self, luid: int, key: Hashable, obj: Cacheable, perspective: Any, observer: Observer
@@ -45,8 +44,7 @@ class Observed:
         self.observer = observer
         self.count = 0
         self.asked = False
-        self.introduced = False
-        self.early: list[Callable[[], None]] = []
+        self.place = 0
 
     def stopped(self) -> None:
         """Tell the object, once, that nobody observes it through this observer any more."""
@@ -71,7 +69,7 @@ class Observers:
         self._make_observer = make_observer
         self._by_luid: dict[int, Observed] = {}
         self._by_key: dict[Hashable, Observed] = {}
-        self._new: list[Observed] = []  # in the message that is being encoded
+        self._new: dict[int, Observed] = {}  # in the message that is being encoded, by id
         self._next = 1
         self.freed: dict[int, Cacheable] = {}
 
@@ -95,19 +93,17 @@ class Observers:
             self._next += 1
             observed = Observed(luid, key, obj, perspective, self._make_observer(luid, perspective))
             self._by_luid[luid] = self._by_key[key] = observed
-            self._new.append(observed)
+            self._new[luid] = observed
         observed.count += 1
         return observed
 
-    def begin(self) -> list[Observed]:
-        """A message is about to be encoded. Returns what :meth:`end` has to be given back."""
-        outer, self._new = self._new, []
-        return outer
+    def begin(self) -> None:
+        """A message is about to be encoded."""
+        self._new = {}
 
-    def end(self, outer: list[Observed]) -> list[Observed]:
-        """The message is encoded, or given up: return the objects that it introduces to the peer."""
-        new, self._new = self._new, outer
-        return new
+    def introduced(self) -> list[Observed]:
+        """The message is encoded: return the objects that the peer first hears of in it."""
+        return list(self._new.values())
 
     def find(self, luid: int) -> Observed | None:
         """Return what the peer's replica ``luid`` is a replica of, or None when it is not any more."""
@@ -129,9 +125,8 @@ class Observers:
     def retract(self, luid: int) -> None:
         """Undo one :meth:`add` whose message was never sent."""
         observed = self._by_luid[luid]
-        if observed in self._new:
-            self._new.remove(observed)
-        self._drop(observed, 1)
+        if self._drop(observed, 1):
+            self._new.pop(luid, None)
 
     def release(self, luid: int, count: int) -> bool | None:
         """Take ``count`` of what the peer owes off.
@@ -161,7 +156,6 @@ class Observers:
             return False
         del self._by_luid[observed.luid]
         del self._by_key[observed.key]
-        observed.early.clear()
         observed.stopped()
         return True
 

@@ -1,8 +1,8 @@
 """Our own calls: which are on their way, which wait for room, and who is told how each one ended.
 
 A peer can only take so much at once. Calls beyond the window wait here, already encoded (so that they say
-what was meant when they were made), in order. Answers and releases never queue behind them: two sides that
-call each other at full tilt cannot block each other.
+what was meant when they were made), in order, and so does what has no answer and is said after them. Answers never
+queue behind them: two sides that call each other at full tilt cannot block each other.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class Questions:
         self._held: deque[tuple[bytes, bool]] = deque()  # message, and whether it will be answered
         self._held_bytes = 0
         self._told_bytes = 0
-        #: Whether even answers must queue behind the held messages (one of them introduces a replica).
-        self.in_order = False
+        self._last_place = 0
 
     def __contains__(self, request: int) -> bool:
         return request in self._asked
@@ -74,6 +73,16 @@ class Questions:
     def told_bytes(self) -> int:
         """Encoded size of those of them that have no answer."""
         return self._told_bytes
+
+    @property
+    def last_place(self) -> int:
+        """What :meth:`send_until` needs to be told to send the last message of all; 0 when none waits."""
+        return self._last_place if self._held else 0
+
+    def send_until(self, place: int) -> None:
+        """Send what waits up to a :attr:`last_place` of before, room or not: an answer builds on it."""
+        while self._held and self._last_place - len(self._held) < place:
+            self._send_first()
 
     def next_request(self) -> int:
         """Return a request id that was never used on this connection."""
@@ -101,6 +110,7 @@ class Questions:
 
     def _hold(self, message: bytes, answered: bool) -> None:
         self._held.append((message, answered))
+        self._last_place += 1
         self._held_bytes += len(message)
         if not answered:
             self._told_bytes += len(message)
@@ -130,16 +140,18 @@ class Questions:
 
     def _release_held(self) -> None:
         while self._held and (not self._held[0][1] or self._has_room()):
-            message, answered = self._held.popleft()
-            self._held_bytes -= len(message)
-            if answered:
-                self._on_their_way += 1
-                self._bytes += len(message)
-            else:
-                self._told_bytes -= len(message)
-            self._send(message)
-        if not self._held:
-            self.in_order = False
+            self._send_first()
+
+    def _send_first(self) -> None:
+        """Send the message that waited longest."""
+        message, answered = self._held.popleft()
+        self._held_bytes -= len(message)
+        if answered:
+            self._on_their_way += 1
+            self._bytes += len(message)
+        else:
+            self._told_bytes -= len(message)
+        self._send(message)
 
     def abandon(self) -> list[Answerable]:
         """Forget every call and return whom to tell: the connection has ended."""
