@@ -141,8 +141,12 @@ class ScriptedPeer(asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Hang up and wait until the connection is gone. May be called twice."""
-        if self._transport is not None:
-            self._transport.abort() if self._transport.is_closing() else self._transport.close()
+        if self._transport is not None and not self._gone.is_set():
+            # A close that is under way may wait for a reader who never comes.
+            if self._transport.is_closing():
+                self._transport.abort()
+            else:
+                self._transport.close()
             await self._gone.wait()
 
     # -- hearing

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import ssl
 import stat
 from collections.abc import Callable
@@ -18,7 +20,7 @@ class _UnixListener:
     def __init__(self, server: asyncio.AbstractServer, address: Address) -> None:
         self._server = server
         self._address = address
-        self._inode = os.stat(address.path).st_ino
+        self._identity = _identity(address.path)
         self._open = True
 
     @property
@@ -32,13 +34,31 @@ class _UnixListener:
         self._server.close()
         try:
             # Somebody else may listen under this name by now.
-            if os.stat(self._address.path).st_ino == self._inode:
+            if _identity(self._address.path) == self._identity:
                 os.unlink(self._address.path)
         except FileNotFoundError:
             pass
 
     async def wait_closed(self) -> None:
         await asyncio.sleep(0)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    """Return what tells a socket from one that took its place; inodes alone are used again soon."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _is_listened_on(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # its backlog is full
+            return True
+        return True
 
 
 async def connect(
@@ -54,13 +74,18 @@ async def listen(
     """Listen; a socket that a dead process left behind is replaced.
 
     Raises:
-        OSError: the path cannot be bound; FileExistsError when something else than a socket is there.
+        OSError: the path cannot be bound, or is listened on; FileExistsError when something else is there.
     """
     try:
-        if not stat.S_ISSOCK(os.stat(address.path).st_mode):
-            raise FileExistsError(f"{address.path} exists and is no socket")
+        mode = os.stat(address.path).st_mode
     except FileNotFoundError:
         pass
+    else:
+        if not stat.S_ISSOCK(mode):
+            raise FileExistsError(f"{address.path} exists and is no socket")
+        # Event loops remove whatever socket they find, also from under a server that lives.
+        if _is_listened_on(address.path):
+            raise OSError(errno.EADDRINUSE, f"{address} is listened on already")
     loop = asyncio.get_running_loop()
     server = await loop.create_unix_server(factory, address.path, backlog=1024)
     return _UnixListener(server, address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -41,11 +42,12 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether bytes to this address cannot leave the machine."""
-        return (
-            self.scheme in ("unix", "memory")
-            or self.host in ("localhost", "::1")
-            or self.host.startswith("127.")
-        )
+        if self.scheme in ("unix", "memory") or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name, whatever it begins with
+            return False
 
 
 def parse_url(url: str) -> Address:
@@ -57,14 +59,15 @@ def parse_url(url: str) -> Address:
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and rest and not rest.startswith("/"):
         return Address("memory", path=rest)
-    if scheme == "unix" and rest.startswith("///"):
+    if scheme == "unix" and rest.startswith("///") and "\0" not in rest:
         return Address("unix", path=rest[2:])
-    if scheme in ("tcp", "tls") and rest.startswith("//"):
+    # urlsplit passes over line ends and tabs, wherever they are.
+    if scheme in ("tcp", "tls") and rest.startswith("//") and rest.isprintable() and " " not in rest:
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
             raise ValueError(f"{url!r}: {error}; urls are {_FORMS}") from None
-        if not parts.path.strip("/") and not parts.query and parts.username is None:
+        if parts.path in ("", "/") and not (parts.query or parts.fragment) and parts.username is None:
             return Address(scheme, parts.hostname or "", DEFAULT_PORT if port is None else port)
     raise ValueError(f"{url!r} is not a url of a perspective broker; urls are {_FORMS}")
