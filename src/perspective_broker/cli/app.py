@@ -1,0 +1,76 @@
+"""The ``pb`` command line: its subcommands, and how each ends."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from . import call, ping, serve, shell
+from .output import complain, one_line
+from .status import Status, explain
+
+__all__ = ["app", "run_command"]
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("perspective-broker")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+app = App(
+    name="pb",
+    help="""Perspective Broker: programs that hold each other's objects.
+
+    Serve an object, call one, look around in one. Every command explains itself: pb call --help.
+    """,
+    help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 130 interrupted.",
+    version=_version,
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
+)
+app.command(serve.serve, help_epilogue=serve.EXAMPLES)
+app.command(call.call, help_epilogue=call.EXAMPLES)
+app.command(ping.ping, help_epilogue=ping.EXAMPLES)
+app.command(shell.shell, help_epilogue=shell.EXAMPLES)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what went wrong is told on standard error, in one line.
+
+    A defect of this program itself is raised.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A peer's text may not fit the terminal's encoding; showing it anyhow beats failing.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a text file here
+    try:
+        result = app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else Status.OK
+    except CycloptsError as error:
+        command = " ".join(("pb", *(error.command_chain or ())))
+        complain("pb", f"{one_line(str(error))} (see: {command} --help)")
+        return Status.USAGE
+    except KeyboardInterrupt:
+        return Status.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone. What is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.OK
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        status, text = explained
+        complain("pb", text)
+        return status

@@ -1,0 +1,46 @@
+"""The arguments of a remote call, as they are written on a command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .status import Status, Trouble
+
+__all__ = ["parse_arguments", "parse_value"]
+
+_KEYWORD: Final = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
+
+
+def parse_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the positional and the keyword arguments that ``texts`` mean.
+
+    ``name=value`` is a keyword argument; to send such a text itself, quote it as Python does: ``'"a=b"'``.
+
+    Raises:
+        Trouble: a keyword is given twice.
+    """
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for text in texts:
+        keyword = _KEYWORD.fullmatch(text)
+        if keyword is None:
+            args.append(parse_value(text))
+        elif keyword[1] in kwargs:
+            raise Trouble(Status.USAGE, f"the keyword argument {keyword[1]!r} is given twice")
+        else:
+            kwargs[keyword[1]] = parse_value(keyword[2])
+    return args, kwargs
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of a Python literal (``1``, ``None``, ``[1, "two"]``, ``b"raw"``), or the text itself."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in a literal is the user's affair
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text

@@ -1,0 +1,75 @@
+"""``pb call``: one call from the shell."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from ..aio import run
+from .arguments import parse_arguments
+from .client import ClientOptions, Url, connected
+from .output import show, show_json
+from .status import Status, Trouble
+
+__all__ = ["EXAMPLES", "call"]
+
+
+#: Shown at the end of its help.
+EXAMPLES: Final = r"""
+Examples:
+
+```console
+pb call tcp://127.0.0.1:8787 greet world
+pb call tcp://127.0.0.1:8787 add 1 2.5
+pb call unix:///run/jobs.sock submit "['build', 'test']" priority=3
+pb call tcp://127.0.0.1:8787 say '"1"'      # the text, not the number
+pb call tcp://127.0.0.1:8787 say -- --loud  # after -- nothing is an option
+pb call tcp://127.0.0.1:8787 status --json | jq .load
+```
+
+Exit codes: 0 answered, 1 the peer reports an error, 2 wrong usage, 3 no connection or no answer.
+"""
+
+
+def call(
+    url: Annotated[Url, Parameter(help="Where the peer listens, such as tcp://127.0.0.1:8787.")],
+    method: Annotated[str, Parameter(help="The name of a method of the peer's root object.")],
+    /,
+    *args: Annotated[
+        str, Parameter(help="An argument: a Python literal, or else text; name=value is a keyword.")
+    ],
+    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
+    json: Annotated[
+        bool, Parameter(help="Print the answer as one line of JSON.", negative="", show_default=False)
+    ] = False,
+) -> None:
+    """Call a method of a peer's root object and print what it returns.
+
+    Text is printed as it is, None prints nothing, other values print as Python writes them.
+    """
+    options.prepare()
+    positional, keywords = parse_arguments(args)
+    value = run(_call(url, options, method, positional, keywords))
+    if not json:
+        show(value)
+        return
+    try:
+        show_json(value)
+    except ValueError as error:
+        raise Trouble(Status.REMOTE, f"the answer cannot be shown: {error}") from None
+
+
+async def _call(
+    url: str, options: ClientOptions, method: str, args: list[Any], kwargs: dict[str, Any]
+) -> Any:
+    async with connected(url, options) as root:
+        try:
+            async with asyncio.timeout(options.seconds) as limit:
+                return await root.call(method, *args, **kwargs)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            text = f"{url} did not answer {method!r} within {options.timeout:g} s"
+            raise Trouble(Status.CONNECTION, text) from None

@@ -1,0 +1,31 @@
+"""``--verbose``: what the commands log, to standard error."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+from cyclopts import Parameter
+
+__all__ = ["Verbose", "configure_logging"]
+
+Verbose = Annotated[
+    int,
+    Parameter(
+        alias="-v",
+        count=True,
+        help="Log more to standard error: connections and refused calls; twice (-vv) everything.",
+        show_default=False,
+    ),
+]
+
+
+def configure_logging(verbose: int, least: int = logging.WARNING) -> None:
+    """Set logging up for this process.
+
+    Args:
+        verbose: 0 logs what is of level ``least`` or worse, 1 what happens as well, 2 and more everything.
+        least: a command that tells its user itself why it failed need not log that too.
+    """
+    level = (least, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", force=True)

@@ -1,0 +1,97 @@
+"""What a command prints: values for people, for other programs, and as JSON.
+
+What a peer sent is never trusted with the terminal: characters that would move its cursor or worse are shown
+as escapes there.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+import sys
+from typing import Any, Final
+
+from rich.console import Console
+from rich.pretty import Pretty
+
+from ..flavors import Reference
+
+__all__ = ["complain", "one_line", "printable", "show", "show_json"]
+
+#: Characters of an error's line; what a peer sends may be long.
+_LINE: Final = 2000
+
+
+def show(value: Any) -> None:
+    """Print a value: text as it is, nothing for None, anything else as Python writes it.
+
+    On a terminal it is coloured and laid out; elsewhere it is one line, to be read by another program.
+    """
+    if value is None:
+        return
+    if not sys.stdout.isatty():
+        print(value if type(value) is str else repr(value))
+    elif type(value) is str:
+        print(printable(value, keep="\n\t"))
+    else:
+        Console().print(Pretty(value))
+
+
+def show_json(value: Any) -> None:
+    """Print a value as one line of JSON, null for None.
+
+    Raises:
+        ValueError: the value contains itself.
+    """
+    print(json.dumps(_as_json(value, ()), allow_nan=False))
+
+
+def complain(who: str, text: str) -> None:
+    """Say on standard error, in one line, why ``who`` cannot go on."""
+    print(f"{who}: {text}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that is safe to print anywhere, cut when it is very long."""
+    shown = printable(text.strip())
+    return shown if len(shown) <= _LINE else shown[: _LINE - 3] + "..."
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return ``text`` with escapes for what does not print, except the characters in ``keep``."""
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def _as_json(value: Any, inside: tuple[int, ...]) -> Any:
+    """Return the nearest thing that JSON has; docs/reference/cli.md tells which."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, Reference):
+        return {"reference": repr(value)}
+    if id(value) in inside:
+        raise ValueError("a value that contains itself has no JSON form")
+    inside = (*inside, id(value))
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: _as_json(item, inside) for key, item in value.items()}
+        return [[_as_json(key, inside), _as_json(item, inside)] for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item, inside) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_as_json(item, inside) for item in value), key=json.dumps)
+    if hasattr(value, "__dict__"):  # a copy of the peer's object
+        return {str(name): _as_json(item, inside) for name, item in vars(value).items()}
+    return str(value)

@@ -1,0 +1,106 @@
+"""``pb ping``: does somebody answer there, in which dialect, and how fast?
+
+A round trip is a call to an object that the peer does not have, answered by an error. Every dialect since 2002
+has that answer, it needs no login and no method, and it runs none of the peer's own code: what is measured is
+the network and the two brokers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..aio import RemoteReference, run
+from ..errors import CallError, ConnectionLost, DeadReferenceError, RemoteError
+from .client import ClientOptions, Url, connected
+from .status import Status, Trouble
+
+__all__ = ["EXAMPLES", "ping"]
+
+#: The name under which no peer keeps an object.
+_NOBODY: Final = "pb-ping"
+
+
+#: Shown at the end of its help.
+EXAMPLES: Final = r"""
+Examples:
+
+```console
+pb ping tcp://127.0.0.1:8787
+pb ping unix:///run/jobs.sock --count 1000 --interval 0
+pb ping tcp://127.0.0.1:8787 --dialect pb --count 0  # does it speak the classic dialect?
+```
+
+Exit codes: 0 it answered, 2 wrong usage, 3 no connection or no answer.
+"""
+
+
+def ping(
+    url: Annotated[Url, Parameter(help="Where the peer listens, such as tcp://127.0.0.1:8787.")],
+    /,
+    *,
+    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
+    count: Annotated[
+        int, Parameter(alias="-c", help="How many round trips to make.", validator=Number(gte=0))
+    ] = 4,
+    interval: Annotated[
+        float, Parameter(alias="-i", help="Seconds from one to the next.", validator=Number(gte=0))
+    ] = 0.5,
+) -> None:
+    """Connect to a peer, say which dialect it speaks, and measure round trips.
+
+    The first line tells how long it took until calls could be made: connecting and the greetings of both sides.
+    Then come calls to an object that the peer does not have. Their answer is an error of the protocol, so no
+    method is needed and no code of the application runs; a peer made of this library logs them at level info.
+    """
+    options.prepare()
+    run(_ping(url, options, count, interval))
+
+
+async def _ping(url: str, options: ClientOptions, count: int, interval: float) -> None:
+    began = time.perf_counter()
+    async with connected(url, options) as root:
+        established = time.perf_counter() - began
+        print(f"{url} speaks {root.connection.dialect}: established in {_shown(established)}", flush=True)
+        times = []
+        for number in range(1, count + 1):
+            if number > 1:
+                await asyncio.sleep(interval)
+            times.append(await _round_trip(root, url, options))
+            print(f"{number}: {_shown(times[-1])}", flush=True)
+    if times:
+        print(
+            f"{count} round trips: minimum {_shown(min(times))}, median {_shown(statistics.median(times))}, "
+            f"maximum {_shown(max(times))}"
+        )
+
+
+async def _round_trip(root: RemoteReference, url: str, options: ClientOptions) -> float:
+    """Return the seconds of one call to nobody and its answer.
+
+    Raises:
+        Trouble: no answer came.
+    """
+    broker: Any = root.connection._driver.broker  # a public face knows only objects that exist
+    nobody: RemoteReference = broker.imports.named(_NOBODY)
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(options.seconds) as limit:
+            await nobody.call("ping")
+    except (ConnectionLost, DeadReferenceError):
+        raise
+    except TimeoutError:
+        if limit.expired():
+            raise Trouble(Status.CONNECTION, f"{url} did not answer within {options.timeout:g} s") from None
+    except (CallError, RemoteError):
+        pass  # as it should be
+    return time.perf_counter() - began
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms"

@@ -1,0 +1,181 @@
+"""``pb serve``: a module's object, offered to whoever connects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import signal
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..aio import Server, run
+from ..aio import serve as serve_object
+from ..flavors import Exportable
+from ..transports import DEFAULT_PORT
+from .client import Url
+from .importing import import_object, user_trouble
+from .logs import Verbose, configure_logging
+from .status import Status, Trouble, system_text
+
+__all__ = ["EXAMPLES", "serve"]
+
+log = logging.getLogger("perspective_broker")
+
+
+#: Shown at the end of its help.
+EXAMPLES: Final = r"""
+Examples:
+
+```console
+pb serve greeter:Greeter
+pb serve greeter:Greeter --listen tcp://127.0.0.1:0 unix:///run/greeter.sock
+pb serve jobs.board:make_board --listen tls://:8787 --tls-cert board.pem -v
+```
+
+Exit codes: 0 stopped, 2 wrong usage or an object that cannot be served, 3 an address cannot be bound.
+"""
+
+
+def serve(
+    target: Annotated[
+        str, Parameter(help="MODULE:OBJECT, found from the current directory.", name="MODULE:OBJECT")
+    ],
+    /,
+    *,
+    listen: Annotated[
+        tuple[Url, ...],
+        Parameter(
+            help="Where to listen, one or several urls; port 0 lets the system choose.",
+            consume_multiple=True,
+            negative=(),
+            show_default=" ".join,
+        ),
+    ] = (f"tcp://127.0.0.1:{DEFAULT_PORT}",),
+    drain: Annotated[
+        float,
+        Parameter(
+            help="Seconds that running calls get to end in when it is stopped.", validator=Number(gte=0)
+        ),
+    ] = 5.0,
+    dialect: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Offer only this dialect; may be given several times, best first.",
+            negative=(),
+            show_default=False,
+        ),
+    ] = (),
+    tls_cert: Annotated[
+        Path | None, Parameter(help="For tls://, the server's certificate chain (PEM).")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, Parameter(help="Its private key (PEM), where the certificate's file does not hold it.")
+    ] = None,
+    unsafe_tracebacks: Annotated[
+        bool,
+        Parameter(
+            help="Send callers the tracebacks of exceptions; they show your source.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Serve an object until interrupted (SIGINT, SIGTERM).
+
+    OBJECT is an object to serve (a pb.Root or another pb.Referenceable), its class, or a function without
+    arguments that makes it; the function may be async. Every url that is listened on is printed, one per line.
+
+    When stopped, it takes no new connections and calls, lets running ones end for --drain seconds, and
+    exits with 0; stopped a second time, it does not wait.
+    """
+    configure_logging(verbose)
+    found = import_object(target)
+    if tls_cert is None and any(url.startswith("tls:") for url in listen):
+        raise Trouble(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
+    tls = _server_tls(tls_cert, tls_key)
+
+    async def main() -> None:
+        root = await _made(target, found)
+        try:
+            server = await serve_object(
+                root, *listen, dialects=dialect or None, tls=tls, unsafe_tracebacks=unsafe_tracebacks
+            )
+        except (TypeError, ValueError) as error:
+            raise Trouble(Status.USAGE, f"{target}: {error}") from None
+        except OSError as error:
+            raise Trouble(
+                Status.CONNECTION, f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
+            ) from None
+        await _serve_until_stopped(server, drain)
+
+    run(main())
+
+
+async def _made(target: str, found: Any) -> Any:
+    """Return the object to serve: ``found``, or what it makes."""
+    ready = isinstance(found, Exportable) or hasattr(found, "root_object")
+    if not isinstance(found, type) and (ready or not callable(found)):
+        return found
+    try:
+        made = found()
+        return await made if inspect.isawaitable(made) else made
+    except Exception as error:
+        raise user_trouble(f"{target}() raised", error) from None
+
+
+async def _serve_until_stopped(server: Server, drain: float) -> None:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    try:
+        with _on_signals(loop, stopped.set):
+            for url in server.urls:
+                print(f"listening on {url}", flush=True)
+            await stopped.wait()
+        log.info("stopping")
+        closing = asyncio.ensure_future(server.close(drain))
+        with _on_signals(loop, closing.cancel):
+            await asyncio.wait([closing])
+    finally:
+        await server.close()
+
+
+@contextlib.contextmanager
+def _on_signals(loop: asyncio.AbstractEventLoop, callback: Any) -> Any:
+    """Call ``callback`` at SIGINT and SIGTERM within the block, where the platform lets a loop have them."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in signals:
+            loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # Windows: Ctrl-C cancels the program's main task instead
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _server_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise Trouble(Status.USAGE, "--tls-key needs --tls-cert as well")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise Trouble(Status.USAGE, f"--tls-cert {certificate}: {system_text(error)}") from None
+    return context
+
+
+def _bind_text(error: OSError) -> str:
+    # asyncio's own text names the address; uvloop's does not, but is no worse than the system's.
+    return error.strerror or system_text(error)

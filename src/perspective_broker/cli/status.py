@@ -1,0 +1,78 @@
+"""How a command ends: exit codes, and the one line that says why."""
+
+from __future__ import annotations
+
+import enum
+import os
+import socket
+import ssl
+
+from ..errors import (
+    BrokerError,
+    CallError,
+    ConnectionLost,
+    DeadReferenceError,
+    LimitExceeded,
+    LoginFailed,
+    ProtocolError,
+    RemoteError,
+    SerializationError,
+    UsageError,
+    qualified_name,
+)
+from .output import one_line
+
+__all__ = ["Status", "Trouble", "explain", "system_text"]
+
+
+class Status(enum.IntEnum):
+    """The exit codes of every ``pb`` command."""
+
+    OK = 0
+    REMOTE = 1  #: the peer answered with an error
+    USAGE = 2  #: what was asked cannot be done: a wrong argument, a module that cannot be imported
+    CONNECTION = 3  #: no connection, none that speaks the protocol, or it ended too early
+    INTERRUPTED = 130  #: Ctrl-C, by the shells' convention
+
+
+class Trouble(Exception):
+    """A command cannot go on, for a reason that its user can do something about.
+
+    Args:
+        status: the exit code.
+        text: one line that says what is wrong and, where that is not plain, what to do.
+    """
+
+    def __init__(self, status: Status, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def explain(error: BaseException) -> tuple[Status, str] | None:
+    """Return the exit code and the line for an error that is to be expected, None for any other."""
+    if isinstance(error, Trouble):
+        return error.status, one_line(error.text)
+    remote = error if isinstance(error, RemoteError) else error.__cause__
+    if isinstance(remote, RemoteError):
+        kind = remote.type.removeprefix("builtins.").removeprefix(f"{BrokerError.__module__}.")
+        return Status.REMOTE, one_line(f"{kind}: {remote.value}" if remote.value else kind)
+    if isinstance(error, (ConnectionLost, ProtocolError, DeadReferenceError, LoginFailed)):
+        return Status.CONNECTION, one_line(str(error))
+    if isinstance(error, CallError):
+        return Status.REMOTE, one_line(f"{type(error).__name__}: {error}")
+    if isinstance(error, (SerializationError, LimitExceeded, UsageError)):
+        return Status.USAGE, one_line(f"cannot be sent: {error}")
+    if isinstance(error, OSError):
+        return Status.CONNECTION, one_line(system_text(error))
+    return None
+
+
+def system_text(error: BaseException) -> str:
+    """Say what the system has to say about a failure, the same on every event loop."""
+    if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
+        if error.errno:
+            return os.strerror(error.errno)
+    elif isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or qualified_name(type(error))

@@ -1,0 +1,170 @@
+"""``pb serve``: what may be served, where, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+
+import perspective_broker as pb_
+from tests.cli.processes import PATIENCE, pb, serving
+
+
+@pytest.mark.parametrize("target", ["desk:Desk", "desk:desk", "desk:make_desk", "desk:room.desk"])
+def test_serves_a_class_an_object_and_a_factory(target: str) -> None:
+    with serving(target) as server:
+        assert pb("call", server.url, "echo", "1").stdout == "1\n"
+
+
+def test_prints_every_url_that_was_bound(tmp_path: Path) -> None:
+    socket_path = tmp_path / "desk.sock"
+    with serving(listen=("tcp://127.0.0.1:0", f"unix://{socket_path}")) as server:
+        tcp, unix = server.urls
+        assert not tcp.endswith(":0")
+        assert unix == f"unix://{socket_path}"
+        assert pb("call", tcp, "echo", "tcp").stdout == "tcp\n"
+        assert pb("call", unix, "echo", "unix").stdout == "unix\n"
+    assert not socket_path.exists()
+
+
+def test_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    listen = ("tls://localhost:0",)
+    with serving("desk:Desk", "--tls-cert", str(tmp_path / "server.pem"), listen=listen) as server:
+        done = pb("call", server.url, "echo", "secret", "--tls-ca", str(tmp_path / "ca.pem"))
+        assert done.stdout == "secret\n"
+        done = pb("call", server.url, "echo", "secret")
+        assert done.returncode == 3
+        assert "certificate" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_verbose_server_logs_who_connects() -> None:
+    with serving("desk:Desk", "-v") as server:
+        assert pb("call", server.url, "echo", "1").returncode == 0
+        assert pb("call", server.url, "nothing").returncode == 1
+        assert server.stop() == 0
+        log = server.logged()
+    assert log.count("INFO    connection from 127.0.0.1:") == 4, log
+    assert log.count(" ended\n") == 2
+    assert "refused a call: Desk has no method 'nothing'" in log
+
+
+def test_a_quiet_server_logs_what_goes_wrong() -> None:
+    with serving() as server:
+        assert pb("call", server.url, "busy", "x").returncode == 1
+        assert pb("call", server.url, "fail", "x").returncode == 1
+        assert server.stop() == 0
+        log = server.logged()
+    assert "ValueError: x" in log
+    assert "Traceback" in log
+    assert "Busy" not in log
+    assert "connection from" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_0(number: int) -> None:
+    with serving() as server:
+        assert server.stop(number) == 0
+
+
+class _Client(pb_.Referenceable):
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def remote_answer(self) -> str:
+        self.asked.set()
+        await self.may_answer.wait()
+        return "at last"
+
+
+async def _until_it_drains(root: pb_.RemoteReference) -> None:
+    """Return when the server takes no new calls any more."""
+
+    async def call_again_and_again() -> None:
+        while True:
+            await root.call("echo", 1)
+
+    with pytest.raises(pb_.LimitExceeded, match="shutting down"):
+        await call_again_and_again()
+
+
+async def test_a_running_call_may_end_before_the_server_does() -> None:
+    with serving("desk:Desk", "--drain", str(PATIENCE)) as server:
+        async with pb_.connect(server.url) as root:
+            client = _Client()
+            promise = root.call("ask", client)
+            await client.asked.wait()
+            server.process.send_signal(signal.SIGTERM)
+            await _until_it_drains(root)
+            client.may_answer.set()
+            assert await promise == "at last"
+            await root.connection.wait_closed()
+        assert await asyncio.to_thread(server.process.wait, PATIENCE) == 0
+
+
+async def test_a_second_signal_does_not_wait_for_running_calls() -> None:
+    with serving("desk:Desk", "--drain", "3600") as server:
+        async with pb_.connect(server.url) as root:
+            hanging = root.call("hang")
+            await root.call("echo", 1)  # calls start in order, so the one before runs now
+            server.process.send_signal(signal.SIGINT)
+            await _until_it_drains(root)
+            server.process.send_signal(signal.SIGINT)
+            with pytest.raises(pb_.ConnectionLost):
+                await hanging
+        assert await asyncio.to_thread(server.process.wait, PATIENCE) == 0
+
+
+def test_drain_of_zero_does_not_wait() -> None:
+    with serving("desk:Desk", "--drain", "0") as server:
+        done = pb("call", server.url, "ask", "--timeout", "0.1", "None")  # leaves nothing behind either
+        assert done.returncode == 1
+        assert server.stop() == 0
+
+
+def test_an_address_that_is_taken_is_3() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        done = pb("serve", "desk:Desk", "--listen", url)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"pb: cannot listen on {url}: ")
+    assert "in use" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("desk",), "'desk' names no object; write MODULE:OBJECT"),
+        (("desk:Desc",), "'desk' has no 'Desc'; there is Desk"),
+        (("desk:Zzz",), "'desk' has no 'Zzz'\n"),
+        (("desc:Desk",), "there is no module 'desc' in "),
+        (("desk.py:Desk",), "'desk.py' is a file; give the module's name, such as 'desk'"),
+        (("desk:Note",), "desk:Note() raised: TypeError: "),
+        (("desk:NeedsMore",), "missing 1 required positional argument: 'more'"),
+        (("desk:make_nothing",), "a NoneType cannot be served"),
+        (("desk:asyncio",), "a module cannot be served"),
+        (("desk:Desk", "--listen", "8787"), "'8787' is not a url of a perspective broker"),
+        (("desk:Desk", "--listen", "tls://127.0.0.1:0"), "--tls-cert"),
+        (("desk:Desk", "--tls-key", "key.pem"), "--tls-key needs --tls-cert"),
+        (("desk:Desk", "--tls-cert", "nothing.pem"), "--tls-cert nothing.pem: No such file or directory"),
+        (("desk:Desk", "--drain", "-1"), "--drain"),
+        (("desk:Desk", "--dialect", "klingon"), "klingon"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(arguments: tuple[str, ...], complaint: str) -> None:
+    done = pb("serve", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("pb: ")
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
