@@ -7,9 +7,17 @@ from typing import Any
 
 import perspective_broker as pb
 from perspective_broker.flavors import Cacheable, RemoteCache
-from perspective_broker.testing import Later
+from perspective_broker.testing import BrokerPair, Later
 
 registry = pb.Registry()
+
+#: Set by the fixture of the same name.
+dialect = "pb"
+
+
+def make_pair(root: pb.Referenceable | None = None, **options: Any) -> BrokerPair:
+    """Return two connected brokers that know the classes of this module and speak :data:`dialect`."""
+    return BrokerPair(root or Desk(), registry=registry, dialects=[dialect], **options)
 
 
 class Desk(pb.Root):

@@ -1,0 +1,29 @@
+"""Every test of the session runs over each family of dialects, unless it is marked ``classic``."""
+
+from __future__ import annotations
+
+import pytest
+
+from perspective_broker.dialects.offer import DIALECTS
+
+from . import objects
+
+#: "none" is "pb" without its vocabulary: of no interest here.
+FAMILIES = [name for name in DIALECTS if name != "none"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "classic: is about the classic dialect's own messages")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "dialect" in metafunc.fixturenames:
+        classic = metafunc.definition.get_closest_marker("classic") is not None
+        metafunc.parametrize("dialect", ["pb"] if classic else FAMILIES, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def dialect(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The dialect that :func:`objects.make_pair` agrees on."""
+    monkeypatch.setattr(objects, "dialect", request.param)
+    return str(request.param)
