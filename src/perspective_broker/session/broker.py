@@ -637,8 +637,14 @@ class Broker:
         if serving.waiting or self._blocked or not serving.has_slot:
             serving.wait(call)
         else:
-            serving.start(call)
-            self._host.invoke(call, call.method, call.args, call.kwargs)
+            self._invoke(call)
+
+    def _invoke(self, call: IncomingCall) -> None:
+        self.serving.start(call)
+        # The arguments are the method's alone from here: a reference that it drops is released while it runs.
+        args, call.args = call.args, ()
+        kwargs, call.kwargs = call.kwargs, {}
+        self._host.invoke(call, call.method, args, kwargs)
 
     def _forget_arguments(self, arguments: Any) -> None:
         """Decode arguments that nobody gets: the references in them are counted, and so released."""
@@ -655,9 +661,7 @@ class Broker:
         self._starting = True
         try:
             while serving.waiting and serving.has_slot and not self._blocked:
-                call = serving.next_waiting()
-                serving.start(call)
-                self._host.invoke(call, call.method, call.args, call.kwargs)
+                self._invoke(serving.next_waiting())
         finally:
             self._starting = False
         if had and not serving.is_full:
