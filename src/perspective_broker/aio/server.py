@@ -127,11 +127,14 @@ class Server:
         if self._closing:  # it was on its way when the listeners were closed
             driver.broker.close("closed", "the server was closed")
         else:
+            log.info("connection from %s", driver.connection.peer)
             self._drivers[driver] = None
 
     def detach(self, driver: Driver) -> None:
         """A connection has ended (called by its driver)."""
-        self._drivers.pop(driver, None)
+        if driver in self._drivers:
+            log.info("connection from %s ended", driver.connection.peer)
+            del self._drivers[driver]
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
