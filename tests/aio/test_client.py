@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.dialects.offer import DIALECTS
 from perspective_broker.testing import ScriptedPeer
 from tests.aio.desk import Desk, until
 from tests.loops import both_loops
@@ -27,7 +28,7 @@ async def test_awaited_or_entered_it_gives_the_root(url: str, tmp_path: Path) ->
         await root.connection.close()
         async with pb.connect(server.urls[0]) as root:
             assert await root.call("echo", "entered") == "entered"
-            assert root.connection.dialect == "pb"
+            assert root.connection.dialect == DIALECTS[0]
             assert root.connection.close_cause is None
         cause = root.connection.close_cause
         assert cause is not None
@@ -35,7 +36,7 @@ async def test_awaited_or_entered_it_gives_the_root(url: str, tmp_path: Path) ->
         assert "closed" in repr(root.connection)
 
 
-@pytest.mark.parametrize("dialect", ["pb", "none"])
+@pytest.mark.parametrize("dialect", DIALECTS)
 async def test_the_dialect_may_be_chosen(dialect: str) -> None:
     async with (
         pb.serve(Desk(), "memory:dialect"),

@@ -226,7 +226,7 @@ async def test_a_disconnect_callback_sees_a_connection_that_has_ended() -> None:
         await pair.server.close()
         await pair.client.wait_closed()
         (cause,) = seen
-        assert cause.code == "lost"
+        assert cause.code in ("lost", "closed")  # by whether the dialect says farewell
 
 
 async def test_after_the_end_every_use_raises_at_once_and_says_why() -> None:

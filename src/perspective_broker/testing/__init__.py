@@ -6,6 +6,7 @@ BrokerPair           two brokers without an event loop; the test moves every byt
 ScriptedPeer         a raw peer over any url, which sends whatever bytes or expressions it is told to
 assert_no_leaks      connections hold nothing but their root objects
 assert_all_closed    the event loop has no connection and no task left
+open_connections     every connection that has not ended
 ===================  ==================================================================================
 
 :mod:`.plugin` is a pytest plugin with the leak check as a fixture; :mod:`.strategies` makes values for hypothesis.

@@ -36,16 +36,15 @@ def broker_leaks(broker: Broker) -> list[str]:
     return [f"{number} {what}" for what, number in expected_empty.items() if number]
 
 
-def open_connections() -> list[Connection]:
-    """Return every connection of the running event loop that has not ended, whoever made it."""
-    loop = asyncio.get_running_loop()
+def open_connections(loop: asyncio.AbstractEventLoop | None = None) -> list[Connection]:
+    """Return every connection that has not ended, whoever made it: of ``loop``, of any loop when None."""
 
     def find() -> list[Connection]:
         return [
             thing.connection
             for thing in gc.get_objects()
             if type(thing) is Driver
-            and thing.loop is loop
+            and (loop is None or thing.loop is loop)
             and thing.broker.lifecycle.phase is not Phase.CLOSED
         ]
 
@@ -100,13 +99,13 @@ async def assert_all_closed() -> None:
     Raises:
         AssertionError: names the connections and tasks that are left.
     """
-    current = asyncio.current_task()
+    loop, current = asyncio.get_running_loop(), asyncio.current_task()
 
     def tasks() -> list[str]:
         return [f"a task is left: {task!r}" for task in asyncio.all_tasks() if task is not current]
 
     def connections() -> list[str]:
-        return [f"left open: {connection!r}" for connection in open_connections()]
+        return [f"left open: {connection!r}" for connection in open_connections(loop)]
 
     await _eventually(tasks)
     await _eventually(connections)

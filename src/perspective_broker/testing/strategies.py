@@ -1,0 +1,122 @@
+"""Hypothesis strategies for values that cross. The only module here that imports hypothesis.
+
+>>> from hypothesis import given
+>>> from perspective_broker.testing.strategies import classic_values, same_value
+>>> @given(classic_values())
+... def test_echo(value): ...
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+__all__ = ["chunks", "classic_keys", "classic_values", "same_value", "texts"]
+
+#: What a classic integer may hold: 64 base-128 digits.
+_CLASSIC_BITS = 448
+
+
+def texts(max_size: int = 20) -> SearchStrategy[str]:
+    """Text that can cross: anything but lone surrogates."""
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
+
+
+def _atoms(integer_bits: int) -> SearchStrategy[Any]:
+    edge = (1 << integer_bits) - 1
+    decimals = st.builds(
+        lambda sign, digits, exponent: Decimal((sign, digits, exponent)),
+        st.integers(0, 1),
+        st.lists(st.integers(0, 9), min_size=1, max_size=30).map(tuple),
+        st.integers(-100, 100),
+    )
+    return st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-edge, edge),
+        st.sampled_from([0, -1, 127, 128, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63, edge, -edge]),
+        st.floats(allow_nan=False),
+        texts(),
+        st.binary(max_size=20),
+        # Words of the vocabulary are spelled in a way of their own.
+        st.sampled_from(["list", "None", "remote", b"dictionary", b"dereference", b""]),
+        decimals,
+        st.datetimes(),
+        st.dates(),
+        st.times(),
+        st.timedeltas(),
+    )
+
+
+def classic_keys() -> SearchStrategy[Any]:
+    """Values that the classic dialect takes as keys of a dictionary and items of a set."""
+    atoms = _atoms(64)
+    return st.one_of(atoms, st.tuples(atoms, atoms), st.frozensets(atoms, max_size=3))
+
+
+def classic_values(max_leaves: int = 20) -> SearchStrategy[Any]:
+    """Values that the classic dialect carries, nested, without references and without sharing.
+
+    What arrives equals what was sent, of the same types throughout; :func:`same_value` compares so.
+
+    Args:
+        max_leaves: atoms in one value.
+    """
+    keys = classic_keys()
+    return st.recursive(
+        _atoms(_CLASSIC_BITS),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=5),
+            st.lists(inner, max_size=5).map(tuple),
+            st.dictionaries(keys, inner, max_size=5),
+            st.sets(keys, max_size=5),
+            st.frozensets(keys, max_size=5),
+        ),
+        max_leaves=max_leaves,
+    )
+
+
+def chunks(data: bytes) -> SearchStrategy[list[bytes]]:
+    """``data`` cut at any places: what ``b"".join`` puts together again."""
+    cuts = st.lists(st.integers(0, len(data)), max_size=20).map(sorted)
+    return cuts.map(
+        lambda places: [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+    )
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two values are equal and of the same types all the way down.
+
+    ``1``, ``1.0`` and ``True`` differ, so do ``0.0`` and ``-0.0``; not-a-number is the same as itself.
+    """
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    if isinstance(one, dict):
+        return same_value(_sorted(one.items()), _sorted(other.items()))
+    if isinstance(one, (set, frozenset)):
+        return same_value(_sorted(one), _sorted(other))
+    if isinstance(one, float):
+        return one.hex() == float(other).hex()
+    if isinstance(one, Decimal):
+        return one.as_tuple() == Decimal(other).as_tuple()
+    return bool(one == other)
+
+
+def _sorted(items: Any) -> list[Any]:
+    """Return unordered items in an order that depends on their values alone."""
+    return sorted(items, key=_order)
+
+
+def _order(value: Any) -> str:
+    if isinstance(value, (set, frozenset)):
+        return f"{type(value).__name__}{sorted(map(_order, value))}"
+    if isinstance(value, dict):
+        return f"dict{sorted(map(_order, value.items()))}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__}{list(map(_order, value))}"
+    return f"{type(value).__name__}{value!r}"
