@@ -49,6 +49,9 @@ class Exporter(Protocol):
     def retract(self, luid: int) -> None:
         """Take back one count that ``export`` gave in a message that was never sent."""
 
+    def adapt(self, value: Any) -> Any:
+        """Return an exportable that stands for a value of no flavor (a stream for a generator), or None."""
+
     def home_id(self, reference: Any) -> ObjectId:
         """Return the peer's own id of a reference that is sent back to it.
 
@@ -119,6 +122,9 @@ class NullPort:
 
     def retract(self, luid: int) -> None:
         raise AssertionError("nothing was exported")
+
+    def adapt(self, value: Any) -> Any:
+        return None
 
     def home_id(self, reference: Any) -> ObjectId:
         raise SerializationError("a reference needs a connection to cross")
@@ -305,6 +311,9 @@ class Host(Protocol):
 
     def on_draining(self) -> None:
         """The peer takes no new calls any more."""
+
+    def adapt(self, value: Any) -> Any:
+        """Return an exportable that stands for a value of no flavor, or None."""
 
     def make_observer(self, luid: int, perspective: Any) -> Any:
         """Return a new :class:`~perspective_broker.flavors.Observer` for the peer's replica ``luid``."""

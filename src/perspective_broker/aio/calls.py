@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from .streams import StreamReader
 
 __all__ = ["Promise"]
 
@@ -61,6 +62,10 @@ class Promise(asyncio.Future[Any]):
         chained = Promise(loop=self.get_loop())
         self.add_done_callback(lambda kept: _call_when_kept(kept, chained, name, args, kwargs))
         return chained
+
+    def __aiter__(self) -> StreamReader:
+        """Read the stream that the answer is: ``async for item in root.call("items")``."""
+        return StreamReader(self)
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """The same without an answer: if this promise fails, nothing is sent and nobody is told."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeadReferenceError, UsageError
 from ..flavors import Observer, Reference
 from .calls import Promise
+from .streams import StreamReader
 
 if TYPE_CHECKING:
     from ..ports import ObjectId
@@ -66,6 +67,10 @@ class RemoteReference(Reference):
     def method(self, name: str) -> RemoteMethod:
         """Return the method ``name`` of the object, to be called like a function."""
         return RemoteMethod(self, name)
+
+    def __aiter__(self) -> StreamReader:
+        """Read the stream that the object is: what an asynchronous generator of the peer arrives as."""
+        return StreamReader(self)
 
     def on_disconnect(self, callback: Callable[[RemoteReference], object]) -> None:
         """Call ``callback(reference)`` once when the connection ends; before that raise when it has.

@@ -53,6 +53,9 @@ class Exportable:
         """Return what the peer's calls reach when this object is sent under ``perspective``."""
         raise NotImplementedError
 
+    def forgotten(self) -> None:
+        """Called when a peer that held this object does not hold it any more. It must not raise."""
+
 
 class Referenceable(Exportable):
     """An object whose ``remote_*`` methods can be called by whoever holds a reference to it.

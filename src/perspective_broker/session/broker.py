@@ -514,6 +514,10 @@ class Broker:
         if self.lifecycle.phase is not Phase.CLOSED:  # a hook may have ended the connection
             self.exports.retract(luid)
 
+    def adapt(self, value: Any) -> Exportable | None:
+        adapted: Exportable | None = self._host.adapt(value)
+        return adapted
+
     def home_id(self, reference: Reference) -> ObjectId:
         if reference._session is not self:
             raise SerializationError(

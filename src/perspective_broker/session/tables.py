@@ -137,12 +137,16 @@ class Exports:
             return False
         del self._by_luid[export.luid]
         del self._by_key[export.key]
+        export.obj.forgotten()
         return True
 
     def clear(self) -> None:
         """Forget everything: the connection has ended."""
+        held = list(self._by_luid.values())
         self._by_luid.clear()
         self._by_key.clear()
+        for export in held:
+            export.obj.forgotten()
         self._named.clear()
         self.freed.clear()
 

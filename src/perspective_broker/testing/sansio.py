@@ -244,6 +244,9 @@ class End:
         if later is not None:
             later.cancelled = True
 
+    def adapt(self, value: Any) -> None:
+        return None
+
     def on_draining(self) -> None:
         self._alive()
 

@@ -276,6 +276,8 @@ class Jellier:
             self._out.append(self._words.remote + encode_integer(luid))
         elif isinstance(value, BaseException):
             self._failure(Failure.of(value))
+        elif (adapted := self._exporter.adapt(value)) is not None:
+            self._object(adapted)
         else:
             raise _cannot(
                 value,
