@@ -163,7 +163,7 @@ def test_an_error_that_is_no_failure(payload: Any, kind: str, value: str | None)
 
 
 def test_forged_names_map_to_nothing_but_what_is_registered() -> None:
-    forged = [FAILURE_TAG, [b"dictionary", [b"type", b"builtins.SystemExit"], [b"value", b"1"]]]
+    forged: list[Any] = [FAILURE_TAG, [b"dictionary", [b"type", b"builtins.SystemExit"], [b"value", b"1"]]]
     arrived = from_lists(forged)
     assert type(arrived) is RemoteError
     assert arrived.type == "builtins.SystemExit"

@@ -276,7 +276,7 @@ class Faulty(pb.Copyable):
 
 @pytest.mark.parametrize("bad", [object(), Faulty()])
 def test_nothing_stays_exported_when_encoding_fails(bad: object) -> None:
-    with BrokerPair() as pair:
+    with BrokerPair(dialects=["pb"]) as pair:
         broker = pair.client.broker
         kept = pb.Referenceable()
         before = Jellier(PB, broker, None, LIMITS)
@@ -292,7 +292,7 @@ def test_nothing_stays_exported_when_encoding_fails(bad: object) -> None:
 
 
 def test_what_a_value_exports_is_collected_one_entry_for_every_count() -> None:
-    with BrokerPair() as pair:
+    with BrokerPair(dialects=["pb"]) as pair:
         shared = pb.Referenceable()
         jellier = Jellier(PB, pair.client.broker, None, LIMITS)
         [jelly] = read(jellier.jelly([shared, pb.Referenceable(), shared]))
@@ -306,7 +306,7 @@ def test_a_reference_goes_home_and_no_further() -> None:
         def remote_thing(self) -> Exportable:
             return pb.Referenceable()
 
-    with BrokerPair(Desk()) as pair:
+    with BrokerPair(Desk(), dialects=["pb"]) as pair:
         thing = pair.call("thing")
         assert to_lists(thing, exporter=pair.client.broker) == [b"local", 1]
         assert to_lists(pair.root, exporter=pair.client.broker) == [b"local", b"root"]

@@ -382,7 +382,7 @@ def test_policy_of_classes(registry: Registry) -> None:
 
 def test_references_and_objects_come_from_the_session() -> None:
     root = pb.Root()
-    pair = BrokerPair(root)
+    pair = BrokerPair(root, dialects=["pb"])
     broker = pair.client.broker
     one, two, three = from_lists([b"tuple", [b"remote", 5], [b"remote", 5], [b"remote", 6]], importer=broker)
     assert one is two is not three
@@ -394,7 +394,7 @@ def test_references_and_objects_come_from_the_session() -> None:
 
 
 def test_more_references_than_allowed_end_the_connection() -> None:
-    pair = BrokerPair(limits=pb.Limits(references_received=3))
+    pair = BrokerPair(dialects=["pb"], limits=pb.Limits(references_received=3))
     jelly = [b"list", *([b"remote", n] for n in range(1, 5))]
     with pytest.raises(ProtocolError, match="limit-references"):
         from_lists(jelly, importer=pair.client.broker)
