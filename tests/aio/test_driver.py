@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import perspective_broker as pb
@@ -30,6 +30,7 @@ CALLS = st.lists(
 
 
 @both_loops
+@settings(max_examples=50)
 @given(calls=CALLS)
 @example(calls=[("async", False, True), ("async", False, True), ("plain", False, True)])
 @example(calls=[("wrapped", False, True), ("wrapped", False, True), ("async", False, True)])
@@ -359,3 +360,18 @@ async def test_a_failed_handshake_has_no_dialect() -> None:
         cause = seen[0].close_cause
         assert cause is not None
         assert cause.code == "no-root"
+
+
+async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up() -> None:
+    """Whoever cancels every task (a program that shuts down, or a peer) may meet one that has not begun."""
+    desk = Desk()
+    async with memory_pair(desk) as pair:
+        ours = asyncio.all_tasks()
+        cancelled, after = pair.root.call("async", "never"), pair.root.call("plain", "after")
+        await until(lambda: asyncio.all_tasks() - ours)
+        for task in asyncio.all_tasks() - ours:
+            task.cancel()
+        with pytest.raises((pb.RemoteError, asyncio.CancelledError)):
+            await cancelled
+        await after
+        assert desk.log == ["after"]

@@ -76,7 +76,7 @@ class Driver(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Running] = {}
         self._callbacks: list[tuple[RemoteReference, Callable[[RemoteReference], object]]] = []
 
     # -- asyncio.Protocol
@@ -267,18 +267,22 @@ class Driver(asyncio.Protocol):
             self.broker.answer_call(call, result)
 
     def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
-        running = _Running(coroutine)
-        task = running.task = self.loop.create_task(self._finish(call, running))
+        running = _Running(call, coroutine)
+        task = running.task = self.loop.create_task(self._finish(running))
         call.handle = running
-        self._tasks.add(task)
+        self._tasks[task] = running
         task.add_done_callback(self._on_task_done)
         self._unbegun += 1
 
-    async def _finish(self, call: IncomingCall, running: _Running) -> None:
+    def _begin(self, running: _Running) -> None:
         running.begun = True
         self._unbegun -= 1
         if self._queue and not self._unbegun:
             self.loop.call_soon(self._run_queue)  # after the first step of this one
+
+    async def _finish(self, running: _Running) -> None:
+        self._begin(running)
+        call = running.call
         try:
             value = await running.coroutine
         except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -287,7 +291,11 @@ class Driver(asyncio.Protocol):
             self.broker.answer_call(call, value)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        running = self._tasks.pop(task)
+        if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
+            self._begin(running)
+            running.coroutine.close()
+            self.broker.fail_call(running.call, asyncio.CancelledError())
         if self._waiters:
             self.wake()
         self._maybe_gone()
@@ -296,9 +304,6 @@ class Driver(asyncio.Protocol):
         running = call.handle
         if running is not None:
             running.task.cancel()
-            if not running.begun:  # then it never will, and cannot report its end
-                running.coroutine.close()
-                self.broker.fail_call(call, asyncio.CancelledError())
 
     def on_draining(self) -> None:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
@@ -428,9 +433,10 @@ def _is_asynchronous(method: Method) -> bool:
 class _Running:
     """An asynchronous method that runs, or will."""
 
-    __slots__ = ("begun", "coroutine", "task")
+    __slots__ = ("begun", "call", "coroutine", "task")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.call = call
         self.coroutine = coroutine
         self.begun = False
         self.task: Any = None
