@@ -26,6 +26,7 @@ _NOT_REDUCED = frozenset(
         "pong_seconds",
         "close_seconds",
         "slow_consumer_seconds",
+        "login_seconds",
     }
 )
 
@@ -61,6 +62,8 @@ class Limits:
         close_seconds: how long a close may take before the transport is aborted.
         slow_consumer_seconds: how long a peer may leave a full write buffer unread.
         logins: failed logins on one connection.
+        login_seconds: life of a login's challenge, and what a peer that has to log in may let pass without trying.
+            Programs need one; half a minute is for whoever connects first and asks for the password then.
     """
 
     depth: int = 256
@@ -85,6 +88,7 @@ class Limits:
     close_seconds: float = 5.0
     slow_consumer_seconds: float = 30.0
     logins: int = 5
+    login_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

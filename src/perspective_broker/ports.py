@@ -217,6 +217,7 @@ class Dialect(Protocol):
     #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
     #: "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``, ``encode_pong(payload)``) and
     #: "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return the message.
+    #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
     features: frozenset[str]
 
     def open(self) -> None:

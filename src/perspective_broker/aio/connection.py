@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..limits import Limits
 from ..session import CloseCause, Statistics
 
 if TYPE_CHECKING:
@@ -18,13 +23,31 @@ class Connection:
 
     Attributes:
         peer: where the peer is, as text.
+        is_local: whether its bytes cannot leave the machine: a loopback address, a Unix socket, or memory. (A proxy
+            on this machine is what it looks like: local.)
+        is_secure: whether they are encrypted. Who the peer is, is another question:
+        is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
-    __slots__ = ("_driver", "peer")
+    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer")
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
         self.peer = peer
+        self.is_local = self.is_secure = self.is_verified = False
+
+    def made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the transport who is at its other end (called by the driver)."""
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer = f"{peer[0]}:{peer[1]}"
+        elif peer:
+            self.peer = str(peer)
+        context = transport.get_extra_info("sslcontext")
+        if context is not None:
+            self.is_secure = True
+            self.is_verified = context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+        self.is_local = _is_local(peer, transport.get_extra_info("socket"))
 
     @property
     def dialect(self) -> str:
@@ -36,16 +59,57 @@ class Connection:
         """Why the connection ended; None while it lives."""
         return self._driver.broker.lifecycle.cause
 
+    @property
+    def limits(self) -> Limits:
+        """What ``serve`` or ``connect`` were told; a peer that has yet to log in lives under less."""
+        return self._driver.settings.limits
+
+    def use_limits(self, limits: Limits) -> None:
+        """Judge the peer by other limits from now on."""
+        self._driver.broker.use_limits(limits)
+
+    def speak_as_in_2002(self) -> None:
+        """Send nothing from now on that a program of 2002 cannot read: plain strings for text, no booleans."""
+        self._driver.broker.speak_as_in_2002()
+
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""
         return self._driver.statistics()
 
-    async def close(self) -> None:
+    def on_disconnect(self, callback: Callable[[Connection], object]) -> None:
+        """Call ``callback(connection)`` once when the connection ends.
+
+        Callbacks of a connection and of its references run in the order in which they were asked for. An ``async`` one
+        is started in that order, and :meth:`wait_closed` waits for it.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        self._driver.notify_on_disconnect(self, callback)
+
+    def dont_notify_on_disconnect(self, callback: Callable[[Connection], object]) -> None:
+        """Undo one :meth:`on_disconnect`.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
+        self._driver.dont_notify_on_disconnect(self, callback)
+
+    def end(self, code: str = "closed", reason: str = "closed by this side") -> None:
+        """Send what was queued and end the connection, without waiting for anything.
+
+        Args:
+            code: why, as a short word; a peer whose dialect has a farewell is told it.
+            reason: one line for a human.
+        """
+        self._driver.broker.close(code, reason)
+
+    async def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
         """Send what was queued, end the connection, and wait until it is gone. May be called twice.
 
-        Calls without an answer fail with :class:`~perspective_broker.ConnectionLost`.
+        Calls without an answer fail with :class:`~perspective_broker.ConnectionLost`. Arguments as :meth:`end`.
         """
-        self._driver.broker.close()
+        self.end(code, reason)
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -54,3 +118,17 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"
+
+
+def _is_local(peer: object, sock: object) -> bool:
+    """Judge by where the bytes really go, not by a name that somebody resolved. In doubt they leave the machine."""
+    if isinstance(peer, tuple) and peer:
+        try:
+            address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+        except ValueError:
+            return False
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address).is_loopback
+    if getattr(sock, "family", None) == socket.AF_UNIX:
+        return True
+    return isinstance(peer, str) and peer.startswith("memory:")

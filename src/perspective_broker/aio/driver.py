@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from inspect import CO_COROUTINE
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Driver"]
 
 log = logging.getLogger("perspective_broker")
+
+_Subject = TypeVar("_Subject")
 
 #: Operations per turn of the loop (ROBUSTNESS, fault 6): at 30 µs each about 2 ms, then others have their turn.
 MESSAGES_PER_TURN: Final = 64
@@ -77,7 +79,8 @@ class Driver(asyncio.Protocol):
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
-        self._callbacks: list[tuple[RemoteReference, Callable[[RemoteReference], object]]] = []
+        self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
+        self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
 
     # -- asyncio.Protocol
 
@@ -86,11 +89,7 @@ class Driver(asyncio.Protocol):
         transport = self._transport = cast(asyncio.Transport, transport)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.connection.peer = f"{peer[0]}:{peer[1]}"
-        elif peer:
-            self.connection.peer = str(peer)
+        self.connection.made(transport)
         if self._server is not None:
             self._server.attach(self)
             if self._is_closed:
@@ -106,7 +105,7 @@ class Driver(asyncio.Protocol):
             negotiate(
                 self.broker,
                 server=self._server is not None,
-                limits=limits,
+                limits=self.broker.limits,
                 registry=self.settings.registry,
                 policy=self.settings.policy,
                 dialects=self.settings.dialects,
@@ -317,11 +316,16 @@ class Driver(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_result(None)  # whoever waits looks at the cause
         callbacks, self._callbacks = self._callbacks, []
-        for reference, callback in callbacks:
+        for subject, callback in callbacks:
             try:
-                callback(reference)
+                result = callback(subject)
             except Exception:
                 log.exception("a callback for the end of a connection raised")
+            else:
+                if hasattr(type(result), "__await__"):
+                    task = self.loop.create_task(_last_word(result))
+                    self._last_words.add(task)
+                    task.add_done_callback(self._on_last_word)
         if self._server is not None:
             self._server.detach(self)
         self._cancel_timer()
@@ -335,26 +339,29 @@ class Driver(asyncio.Protocol):
             # A peer that does not read what is still buffered is not waited for.
             self._timer = self.loop.call_later(self.settings.limits.close_seconds, transport.abort)
 
+    def _on_last_word(self, task: asyncio.Task[None]) -> None:
+        self._last_words.discard(task)
+        self._maybe_gone()
+
     def _maybe_gone(self) -> None:
-        if self._transport is None and not self._tasks and not self.gone.done():
+        if self._transport is None and not self._tasks and not self._last_words and not self.gone.done():
             self.gone.set_result(None)
+            if self._server is not None:
+                self._server.forget(self)
 
     # -- for references
 
-    def notify_on_disconnect(
-        self, reference: RemoteReference, callback: Callable[[RemoteReference], object]
-    ) -> None:
+    def notify_on_disconnect(self, subject: _Subject, callback: Callable[[_Subject], object]) -> None:
+        """Call ``callback(subject)`` at the end of the connection; what it returns is awaited if it can be."""
         if self.broker.lifecycle.phase is Phase.CLOSED:
             raise DeadReferenceError("the connection has ended")
-        self._callbacks.append((reference, callback))
+        self._callbacks.append((subject, callback))
 
-    def dont_notify_on_disconnect(
-        self, reference: RemoteReference, callback: Callable[[RemoteReference], object]
-    ) -> None:
+    def dont_notify_on_disconnect(self, subject: _Subject, callback: Callable[[_Subject], object]) -> None:
         try:
-            self._callbacks.remove((reference, callback))
+            self._callbacks.remove((subject, callback))
         except ValueError:
-            raise ValueError("that callback was not registered for this reference") from None
+            raise ValueError("that callback was not registered here") from None
 
     # -- room in the write buffer
 
@@ -444,3 +451,10 @@ class _Running:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+async def _last_word(awaitable: Any) -> None:
+    try:
+        await awaitable
+    except Exception:
+        log.exception("a callback for the end of a connection raised")

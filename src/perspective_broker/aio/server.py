@@ -37,8 +37,10 @@ def serve(
     ``server = await serve(...)`` listens until ``await server.close()``.
 
     Args:
-        root: what a peer reaches first: a Referenceable. When it has ``root_object(connection)``, that is
-            asked for each connection's own.
+        root: what a peer reaches first: a Referenceable, an Application or a Portal. When it has
+            ``root_object(connection)``, that is asked for each connection's own. When it has ``begin_serving()`` and
+            ``end_serving()``, plain or ``async``, they are called before the first url is listened on and after the
+            last connection has ended.
         urls: where to listen; at least one. Port 0 lets the system choose, see ``server.urls``.
         limits: what each peer may ask of us.
         policy: what may be received.
@@ -64,7 +66,7 @@ def serve(
             return root
 
     settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks)
-    return Server(make_root, addresses, settings, tls)
+    return Server(root, make_root, addresses, settings, tls)
 
 
 class Server:
@@ -72,11 +74,14 @@ class Server:
 
     def __init__(
         self,
+        root: Any,
         make_root: Callable[[Connection], Exportable],
         addresses: Sequence[transports.Address],
         settings: Settings,
         tls: ssl.SSLContext | None,
     ) -> None:
+        self._root = root
+        self._root_begun = False
         self._make_root = make_root
         self._addresses = addresses
         self._settings = settings
@@ -84,6 +89,7 @@ class Server:
         self._listeners: list[transports.Listener] = []
         self._drivers: dict[Driver, None] = {}  # in the order in which they came
         self._closing = False
+        self._ending: set[Driver] = set()  # closed, and methods or callbacks of theirs still run
         self._closed: asyncio.Event | None = None
 
     @property
@@ -112,6 +118,8 @@ class Server:
             raise RuntimeError("a server is started once")
         self._closed = asyncio.Event()
         try:
+            await _hook(self._root, "begin_serving")
+            self._root_begun = True
             for address in self._addresses:
                 self._listeners.append(await transports.listen(address, self._accept, self._tls))
         except BaseException:
@@ -135,6 +143,11 @@ class Server:
         if driver in self._drivers:
             log.info("connection from %s ended", driver.connection.peer)
             del self._drivers[driver]
+        self._ending.add(driver)
+
+    def forget(self, driver: Driver) -> None:
+        """Nothing of a connection runs any more (called by its driver)."""
+        self._ending.discard(driver)
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
@@ -155,10 +168,13 @@ class Server:
             await self._drain(drivers, drain)
         for driver in drivers:
             driver.broker.close("closed", "the server was closed")
-        for driver in drivers:
+        for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
         for listener in self._listeners:
             await listener.wait_closed()
+        if self._root_begun:
+            self._root_begun = False
+            await _hook(self._root, "end_serving")
         if self._closed is not None:
             self._closed.set()
 
@@ -173,3 +189,12 @@ class Server:
         except TimeoutError:
             busy = sum(driver.statistics().calls_in for driver in drivers)
             log.warning("closing after %g s of draining with %d calls still running", seconds, busy)
+
+
+async def _hook(root: Any, name: str) -> None:
+    """Call a method that the root may have, and wait for it where it asks for that."""
+    method = getattr(root, name, None)
+    if method is not None:
+        result = method()
+        if hasattr(type(result), "__await__"):
+            await result

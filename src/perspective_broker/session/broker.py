@@ -17,11 +17,13 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import (
+    BadArguments,
     CallError,
     ConnectionLost,
     DeadReferenceError,
     Error,
     LimitExceeded,
+    LoginFailed,
     ProtocolError,
     RemoteError,
     SerializationError,
@@ -40,10 +42,13 @@ from .tables import Exports, Imports, import_key
 
 __all__ = ["Broker"]
 
+#: What a method raises to tell its caller something, not because it has a defect.
+_EXPECTED = (Error, LoginFailed, BadArguments)
+
 log = logging.getLogger("perspective_broker")
 
 #: Features of a dialect, see :attr:`perspective_broker.ports.Dialect.features`.
-CANCEL, FAREWELL, PING = "cancel", "farewell", "ping"
+CANCEL, FAREWELL, OLD, PING = "cancel", "farewell", "2002", "ping"
 
 #: What a peer may say of the end: a word, and a line.
 _MAX_CODE, _MAX_REASON = 32, 200
@@ -107,7 +112,13 @@ class Broker:
         self.deadlines.limits = self.observers.limits = self.replicas.limits = self.serving.limits = (
             self.questions.limits
         ) = limits
-        self._dialect.use_limits(limits)
+        if self._dialect is not None:
+            self._dialect.use_limits(limits)
+
+    def speak_as_in_2002(self) -> None:
+        """The peer is a program of 2002: write only what such a one can read, where the dialect is that old."""
+        if OLD in self._dialect.features:
+            self._dialect.speak_as_in_2002()
 
     def drain(self) -> None:
         """Refuse new calls of the peer from now on; what runs may end."""
@@ -713,7 +724,7 @@ class Broker:
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
-        if call.cancelled or isinstance(error, Error):
+        if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
             log.error("method %.64a raised an exception", call.name, exc_info=error)
