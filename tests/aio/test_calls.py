@@ -17,38 +17,38 @@ from tests.loops import both_loops
 
 @both_loops
 @pytest.mark.parametrize("method", ["echo", "wait", "awaitable"])
-async def test_methods_of_every_kind_answer(method: str) -> None:
+async def test_methods_of_every_kind_answer(method: str, dialect: str) -> None:
     desk = Desk()
     desk.gate.set()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         assert await pair.root.call(method, "value") == "value"
 
 
-async def test_keywords_arrive() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_keywords_arrive(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         assert await pair.root.call("keywords", name="n", kwargs="k") == {"name": "n", "kwargs": "k"}
         with pytest.raises(pb.BadArguments):
             await pair.root.call("keywords", self="not a keyword that crosses")
 
 
-async def test_a_call_is_sent_when_called_not_when_awaited() -> None:
+async def test_a_call_is_sent_when_called_not_when_awaited(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         promise = pair.root.call("plain", "sent")
         await until(lambda: desk.log == ["sent"])
         await promise
 
 
-async def test_a_call_means_what_it_said_when_it_was_made() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_call_means_what_it_said_when_it_was_made(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         value = [1]
         promise = pair.root.call("echo", value)
         value.append(2)
         assert await promise == [1]
 
 
-async def test_a_promise_may_be_awaited_any_number_of_times() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_promise_may_be_awaited_any_number_of_times(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         promise = pair.root.call("echo", "again")
         one, two = await asyncio.gather(promise, promise)
         assert one == two == "again"
@@ -69,10 +69,15 @@ async def test_a_promise_may_be_awaited_any_number_of_times() -> None:
     ],
 )
 async def test_whatever_a_method_raises_ends_the_call_and_nothing_else(
-    caplog: pytest.LogCaptureFixture, method: str, error: str, kind: type[BaseException], level: int
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    error: str,
+    kind: type[BaseException],
+    level: int,
+    dialect: str,
 ) -> None:
     caplog.set_level(logging.DEBUG, "perspective_broker")
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         with pytest.raises(pb.RemoteError) as raised:
             await pair.root.call(method, error)
         assert raised.value.check(kind) is kind
@@ -83,14 +88,14 @@ async def test_whatever_a_method_raises_ends_the_call_and_nothing_else(
         assert await pair.root.call("echo", "still here") == "still here"
 
 
-async def test_tracebacks_cross_where_they_were_asked_for() -> None:
-    async with memory_pair(Desk(), unsafe_tracebacks=True) as pair:
+async def test_tracebacks_cross_where_they_were_asked_for(dialect: str) -> None:
+    async with memory_pair(Desk(), unsafe_tracebacks=True, dialects=[dialect]) as pair:
         with pytest.raises(pb.RemoteError) as raised:
             await pair.root.call("raise")
         assert "remote_raise" in raised.value.traceback
 
 
-async def test_a_registered_exception_arrives_as_itself() -> None:
+async def test_a_registered_exception_arrives_as_itself(dialect: str) -> None:
     class OutOfCoffee(pb.Error):
         pass
 
@@ -100,25 +105,25 @@ async def test_a_registered_exception_arrives_as_itself() -> None:
 
     registry = pb.Registry()
     registry.set_error_class(OutOfCoffee)
-    async with memory_pair(Machine(), registry=registry) as pair:
+    async with memory_pair(Machine(), registry=registry, dialects=[dialect]) as pair:
         with pytest.raises(OutOfCoffee, match="since noon") as raised:
             await pair.root.call("brew")
         assert isinstance(raised.value.__cause__, pb.RemoteError)
 
 
 async def test_a_missing_method_is_its_own_error_and_not_logged_as_a_defect(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, dialect: str
 ) -> None:
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         for name in ("nothing", "__class__", "", "log", "remote_echo"):
             with pytest.raises(pb.NoSuchMethod):
                 await pair.root.call(name)
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-async def test_arguments_that_cannot_cross_fail_the_call_and_nothing_is_sent() -> None:
+async def test_arguments_that_cannot_cross_fail_the_call_and_nothing_is_sent(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         sent = pair.client.statistics().bytes_sent
         with pytest.raises(pb.SerializationError, match=r"args\[1\]"):
             await pair.root.call("keep", pb.Referenceable(), object())
@@ -128,7 +133,7 @@ async def test_arguments_that_cannot_cross_fail_the_call_and_nothing_is_sent() -
             pair.root.tell("keep", object())
 
 
-async def test_an_answer_that_cannot_cross_fails_that_call() -> None:
+async def test_an_answer_that_cannot_cross_fails_that_call(dialect: str) -> None:
     class Odd(pb.Root):
         def remote_odd(self) -> object:
             return [pb.Referenceable(), object()]
@@ -136,7 +141,7 @@ async def test_an_answer_that_cannot_cross_fails_that_call() -> None:
         def remote_even(self) -> int:
             return 2
 
-    async with memory_pair(Odd()) as pair:
+    async with memory_pair(Odd(), dialects=[dialect]) as pair:
         with pytest.raises(pb.SerializationError):
             await pair.root.call("odd")
         assert await pair.root.call("even") == 2
@@ -160,9 +165,9 @@ async def test_an_answer_that_cannot_be_decoded_fails_that_call_and_no_other() -
 
 
 async def test_a_call_without_an_answer_that_raises_is_logged_here_only(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, dialect: str
 ) -> None:
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         pair.root.tell("raise")
         pair.root.tell("no_such_method")
         assert await pair.root.call("echo", 1) == 1
@@ -173,9 +178,9 @@ async def test_a_call_without_an_answer_that_raises_is_logged_here_only(
 # -- cancellation
 
 
-async def test_a_cancelled_promise_ignores_its_answer() -> None:
+async def test_a_cancelled_promise_ignores_its_answer(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         promise = pair.root.call("wait", pb.Referenceable())
         await until(lambda: desk.waiting == 1)
         promise.cancel()
@@ -186,9 +191,9 @@ async def test_a_cancelled_promise_ignores_its_answer() -> None:
         await assert_no_leaks(pair.client, pair.accepted)
 
 
-async def test_an_await_that_times_out_leaves_the_connection_alone() -> None:
+async def test_an_await_that_times_out_leaves_the_connection_alone(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await pair.root.call("wait")
@@ -196,9 +201,9 @@ async def test_an_await_that_times_out_leaves_the_connection_alone() -> None:
         assert await pair.root.call("echo", "next") == "next"
 
 
-async def test_a_reference_in_a_late_answer_is_given_back() -> None:
+async def test_a_reference_in_a_late_answer_is_given_back(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         promise = pair.root.call("new")
         promise.cancel()
         await pair.root.call("echo")
@@ -208,9 +213,9 @@ async def test_a_reference_in_a_late_answer_is_given_back() -> None:
 # -- calls on promises
 
 
-async def test_a_promise_can_be_called_before_it_is_kept() -> None:
+async def test_a_promise_can_be_called_before_it_is_kept(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         new = pair.root.call("new")
         new.tell("plain", "told")
         assert await new.call("me").call("echo", "chained") == "chained"
@@ -219,10 +224,10 @@ async def test_a_promise_can_be_called_before_it_is_kept() -> None:
         assert desk.log == ["told", "told later"]
 
 
-async def test_a_promise_of_our_own_object_calls_it_here() -> None:
+async def test_a_promise_of_our_own_object_calls_it_here(dialect: str) -> None:
     desk, own = Desk(), Desk()
     own.gate.set()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         home = pair.root.call("echo", own)
         home.tell("plain", "told")
         assert await home.call("echo", "plain") == "plain"
@@ -232,14 +237,14 @@ async def test_a_promise_of_our_own_object_calls_it_here() -> None:
         assert own.log == ["told"]
 
 
-async def test_a_promise_of_what_has_no_methods_fails_the_call() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_promise_of_what_has_no_methods_fails_the_call(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         with pytest.raises(TypeError, match="int"):
             await pair.root.call("echo", 1).call("anything")
 
 
-async def test_a_broken_promise_breaks_what_hangs_on_it() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_broken_promise_breaks_what_hangs_on_it(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         broken = pair.root.call("raise", "pb.Error")
         chained = broken.call("one").call("two")
         broken.tell("three")
@@ -249,9 +254,9 @@ async def test_a_broken_promise_breaks_what_hangs_on_it() -> None:
             await broken
 
 
-async def test_cancelling_a_promise_cancels_what_hangs_on_it_and_nothing_is_sent() -> None:
+async def test_cancelling_a_promise_cancels_what_hangs_on_it_and_nothing_is_sent(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         new = pair.root.call("new")
         chained, given_up = new.call("plain", "never"), new.call("plain", "nor this")
         given_up.cancel()
@@ -262,9 +267,9 @@ async def test_cancelling_a_promise_cancels_what_hangs_on_it_and_nothing_is_sent
         assert desk.log == []
 
 
-async def test_cancelling_a_chained_call_cancels_the_call_behind_it() -> None:
+async def test_cancelling_a_chained_call_cancels_the_call_behind_it(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         chained = pair.root.call("me").call("wait")
         await until(lambda: desk.waiting == 1)
         chained.cancel()
@@ -277,9 +282,9 @@ async def test_cancelling_a_chained_call_cancels_the_call_behind_it() -> None:
 # -- the end
 
 
-async def test_the_end_of_the_connection_ends_every_call_once() -> None:
+async def test_the_end_of_the_connection_ends_every_call_once(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         promises = [pair.root.call("wait") for _ in range(5)]
         chained = promises[0].call("anything")
         await until(lambda: desk.waiting == 5)
@@ -291,11 +296,11 @@ async def test_the_end_of_the_connection_ends_every_call_once() -> None:
         await until(lambda: desk.cancelled == 5)
 
 
-async def test_nobody_need_look_at_calls_that_the_end_took() -> None:
+async def test_nobody_need_look_at_calls_that_the_end_took(dialect: str) -> None:
     """No "exception was never retrieved": what is raised at the end of a connection is nobody's defect."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         pair.root.call("wait").call("chained").call("again")
     await assert_no_leaks()
     assert complaints == []

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import perspective_broker as pb
+from perspective_broker.dialects.offer import DIALECTS
 from perspective_broker.testing import ScriptedPeer, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
@@ -31,12 +32,15 @@ CALLS = st.lists(
 
 @both_loops
 @settings(max_examples=50)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @given(calls=CALLS)
 @example(calls=[("async", False, True), ("async", False, True), ("plain", False, True)])
 @example(calls=[("wrapped", False, True), ("wrapped", False, True), ("async", False, True)])
-async def test_calls_start_in_the_order_in_which_they_were_made(calls: list[tuple[str, bool, bool]]) -> None:
+async def test_calls_start_in_the_order_in_which_they_were_made(
+    dialect: str, calls: list[tuple[str, bool, bool]]
+) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         other = await pair.root.call("new")
         promises = []
         for number, (kind, on_other, wants_answer) in enumerate(calls):
@@ -49,9 +53,9 @@ async def test_calls_start_in_the_order_in_which_they_were_made(calls: list[tupl
         assert desk.log == [*range(len(calls)), "last"]
 
 
-async def test_calls_on_a_promise_keep_their_order() -> None:
+async def test_calls_on_a_promise_keep_their_order(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         other = pair.root.call("new")
         calls = [
             other.call(kind, n) for n, kind in enumerate(["async", "async", "plain", "wrapped", "plain"])
@@ -65,9 +69,9 @@ async def test_calls_on_a_promise_keep_their_order() -> None:
 
 @both_loops
 @pytest.mark.parametrize("url", [None, "tcp://127.0.0.1:0"])
-async def test_calls_far_beyond_the_window_are_all_answered_in_order(url: str | None) -> None:
+async def test_calls_far_beyond_the_window_are_all_answered_in_order(url: str | None, dialect: str) -> None:
     limits = pb.Limits(calls_in_flight=8, window_bytes=4 * KIB)
-    async with memory_pair(Desk(), limits=limits, url=url) as pair:
+    async with memory_pair(Desk(), limits=limits, url=url, dialects=[dialect]) as pair:
         answered: list[int] = []
         promises = [pair.root.call("echo", n) for n in range(1000)]
         for promise in promises:
@@ -96,10 +100,10 @@ async def test_reading_pauses_when_as_many_methods_run_as_may_and_nothing_is_los
         assert answers == [[b"answer", request, n] for n, request in enumerate(requests)]
 
 
-async def test_a_thousand_plain_calls_that_waited_for_one_slot_run_in_order() -> None:
+async def test_a_thousand_plain_calls_that_waited_for_one_slot_run_in_order(dialect: str) -> None:
     desk = Desk()
     limits = pb.Limits(calls_in_flight=2)
-    async with memory_pair(desk, limits=limits, client_limits=pb.Limits()) as pair:
+    async with memory_pair(desk, limits=limits, client_limits=pb.Limits(), dialects=[dialect]) as pair:
         waits = [pair.root.call("wait") for _ in range(2)]
         await until(lambda: desk.waiting == 2)
         marks = [pair.root.call("plain", n) for n in range(1000)]
@@ -110,9 +114,9 @@ async def test_a_thousand_plain_calls_that_waited_for_one_slot_run_in_order() ->
         assert desk.log == list(range(1000))
 
 
-async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack() -> None:
+async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk, client_limits=pb.Limits(calls_in_flight=4096)) as pair:
+    async with memory_pair(desk, client_limits=pb.Limits(calls_in_flight=4096), dialects=[dialect]) as pair:
         waits = [pair.root.call("wait") for _ in range(1024)]
         await until(lambda: desk.waiting == 1024)
         marks = [pair.root.call("plain", n) for n in range(1000)]
@@ -149,14 +153,14 @@ async def test_a_peer_that_pipelines_many_calls_does_not_hold_up_another() -> No
 @both_loops
 @pytest.mark.parametrize("url", [None, "tcp://127.0.0.1:0"])
 async def test_two_sides_that_flood_each_other_with_large_calls_do_not_block_each_other(
-    url: str | None,
+    url: str | None, dialect: str
 ) -> None:
     limits = pb.Limits(
         calls_in_flight=4, window_bytes=64 * KIB, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB
     )
     desk, mind = Desk(), Desk()
     payload = bytes(60 * KIB)
-    async with memory_pair(desk, limits=limits, url=url) as pair:
+    async with memory_pair(desk, limits=limits, url=url, dialects=[dialect]) as pair:
         await pair.root.call("keep", mind)
         towards_client = desk.kept.pop()
         calls = [side.call("echo", payload) for _ in range(50) for side in (pair.root, towards_client)]
@@ -229,10 +233,10 @@ async def test_a_producer_that_awaits_tell_is_held_to_the_pace_of_a_slow_reader(
         await root.connection.close()
 
 
-async def test_tells_behind_calls_that_are_held_back_count_as_buffered() -> None:
+async def test_tells_behind_calls_that_are_held_back_count_as_buffered(dialect: str) -> None:
     desk = Desk()
     limits = pb.Limits(calls_in_flight=1, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
-    async with memory_pair(desk, limits=limits) as pair:
+    async with memory_pair(desk, limits=limits, dialects=[dialect]) as pair:
         waits = [pair.root.call("wait") for _ in range(2)]  # the second is held back
         tell_until_refused(pair.root)
         waiting = asyncio.ensure_future(_room(pair.root))
@@ -362,10 +366,10 @@ async def test_a_failed_handshake_has_no_dialect() -> None:
         assert cause.code == "no-root"
 
 
-async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up() -> None:
+async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(dialect: str) -> None:
     """Whoever cancels every task (a program that shuts down, or a peer) may meet one that has not begun."""
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         ours = asyncio.all_tasks()
         cancelled, after = pair.root.call("async", "never"), pair.root.call("plain", "after")
         await until(lambda: asyncio.all_tasks() - ours)

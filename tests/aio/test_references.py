@@ -23,9 +23,9 @@ async def exported(pair: Pair, number: int) -> None:
 # -- identity and home
 
 
-async def test_an_object_sent_twice_is_one_reference() -> None:
+async def test_an_object_sent_twice_is_one_reference(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         thing = pb.Referenceable()
         await pair.root.call("keep", thing, [thing])
         await pair.root.call("keep", thing)
@@ -36,26 +36,26 @@ async def test_an_object_sent_twice_is_one_reference() -> None:
         assert pair.client.statistics().exported == 1
 
 
-async def test_different_objects_are_different_references() -> None:
+async def test_different_objects_are_different_references(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         await pair.root.call("keep", pb.Referenceable(), pb.Referenceable())
         one, two = desk.kept
         assert one != two
         assert one != "something else"
 
 
-async def test_a_reference_comes_home_as_the_object_itself() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_reference_comes_home_as_the_object_itself(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         thing = pb.Referenceable()
         assert await pair.root.call("echo", thing) is thing
         assert await pair.root.call("echo", [thing, {"again": thing}]) == [thing, {"again": thing}]
         await assert_no_leaks(pair.client, pair.accepted)
 
 
-async def test_the_root_comes_home_too() -> None:
+async def test_the_root_comes_home_too(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         await pair.root.call("keep", pair.root)
         assert desk.kept == [desk]
 
@@ -70,9 +70,9 @@ async def test_a_reference_to_a_third_program_cannot_cross() -> None:
 
 
 @both_loops
-async def test_a_collected_reference_is_given_back() -> None:
+async def test_a_collected_reference_is_given_back(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         await pair.root.call("keep", pb.Referenceable())
         await exported(pair, 1)
         desk.kept.clear()
@@ -82,9 +82,9 @@ async def test_a_collected_reference_is_given_back() -> None:
 
 
 @both_loops
-async def test_a_reference_collected_in_another_thread_is_given_back() -> None:
+async def test_a_reference_collected_in_another_thread_is_given_back(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         await pair.root.call("keep", *[pb.Referenceable() for _ in range(100)])
         await exported(pair, 100)
         thread = threading.Thread(target=desk.kept.clear)
@@ -115,9 +115,9 @@ async def test_a_reference_collected_after_its_connection_or_its_loop_is_no_trou
     del root
 
 
-async def test_a_reference_sent_again_while_it_is_being_given_back_stays_good() -> None:
+async def test_a_reference_sent_again_while_it_is_being_given_back_stays_good(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         thing = pb.Referenceable()
         for _ in range(50):
             pair.root.tell("keep", thing)
@@ -132,9 +132,9 @@ async def test_a_reference_sent_again_while_it_is_being_given_back_stays_good() 
         await assert_no_leaks(pair.client, pair.accepted)
 
 
-async def test_released_means_dead_at_once() -> None:
+async def test_released_means_dead_at_once(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         thing = pb.Referenceable()
         await pair.root.call("keep", thing)
         (kept,) = desk.kept
@@ -160,8 +160,8 @@ async def test_released_means_dead_at_once() -> None:
 # -- methods
 
 
-async def test_a_remote_method_is_called_like_a_function() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_a_remote_method_is_called_like_a_function(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         echo = pair.root.method("echo")
         assert await echo("hello") == "hello"
         assert echo == pair.root.method("echo")
@@ -172,12 +172,12 @@ async def test_a_remote_method_is_called_like_a_function() -> None:
         assert echo.reference is pair.root
 
 
-async def test_no_name_of_a_method_is_taken_by_the_call_itself() -> None:
+async def test_no_name_of_a_method_is_taken_by_the_call_itself(dialect: str) -> None:
     class Odd(pb.Root):
         def remote_name(self, **keywords: str) -> dict[str, str]:
             return keywords
 
-    async with memory_pair(Odd()) as pair:
+    async with memory_pair(Odd(), dialects=[dialect]) as pair:
         keywords = {"name": "n", "args": "a", "kwargs": "k"}
         assert await pair.root.call("name", **keywords) == keywords
         assert await pair.root.method("name")(**keywords) == keywords
@@ -187,7 +187,7 @@ async def test_no_name_of_a_method_is_taken_by_the_call_itself() -> None:
 
 
 async def test_disconnect_callbacks_run_once_in_order_and_one_that_raises_stops_no_other(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, dialect: str
 ) -> None:
     seen: list[Any] = []
 
@@ -195,7 +195,7 @@ async def test_disconnect_callbacks_run_once_in_order_and_one_that_raises_stops_
         seen.append("broken")
         raise RuntimeError("a defect of the callback")
 
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         other = await pair.root.call("new")
         pair.root.on_disconnect(seen.append)
         other.on_disconnect(broken)
@@ -213,7 +213,7 @@ async def test_disconnect_callbacks_run_once_in_order_and_one_that_raises_stops_
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-async def test_a_disconnect_callback_sees_a_connection_that_has_ended() -> None:
+async def test_a_disconnect_callback_sees_a_connection_that_has_ended(dialect: str) -> None:
     seen: list[Any] = []
 
     def callback(reference: pb.RemoteReference) -> None:
@@ -221,7 +221,7 @@ async def test_a_disconnect_callback_sees_a_connection_that_has_ended() -> None:
         with pytest.raises(pb.DeadReferenceError):
             reference.call("anything")
 
-    async with memory_pair(Desk()) as pair:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         pair.root.on_disconnect(callback)
         await pair.server.close()
         await pair.client.wait_closed()
@@ -229,8 +229,8 @@ async def test_a_disconnect_callback_sees_a_connection_that_has_ended() -> None:
         assert cause.code in ("lost", "closed")  # by whether the dialect says farewell
 
 
-async def test_after_the_end_every_use_raises_at_once_and_says_why() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_after_the_end_every_use_raises_at_once_and_says_why(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         await pair.client.close()
         for use in (pair.root.call, pair.root.tell):
             with pytest.raises(pb.DeadReferenceError, match="closed"):
@@ -243,9 +243,9 @@ async def test_after_the_end_every_use_raises_at_once_and_says_why() -> None:
 # -- where it may be used
 
 
-async def test_another_thread_and_another_loop_are_told_so() -> None:
+async def test_another_thread_and_another_loop_are_told_so(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk) as pair:
+    async with memory_pair(desk, dialects=[dialect]) as pair:
         raised: list[BaseException] = []
 
         def without_a_loop() -> None:
@@ -268,8 +268,8 @@ async def test_another_thread_and_another_loop_are_told_so() -> None:
         assert desk.log == []
 
 
-async def test_from_another_thread_through_the_loop() -> None:
-    async with memory_pair(Desk()) as pair:
+async def test_from_another_thread_through_the_loop(dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
         loop = asyncio.get_running_loop()
 
         async def ask() -> Any:
@@ -284,9 +284,11 @@ async def test_from_another_thread_through_the_loop() -> None:
 # -- limits
 
 
-async def test_a_peer_cannot_make_us_hold_more_references_than_allowed() -> None:
+async def test_a_peer_cannot_make_us_hold_more_references_than_allowed(dialect: str) -> None:
     desk = Desk()
-    async with memory_pair(desk, limits=pb.Limits(references_received=10), client_limits=pb.Limits()) as pair:
+    async with memory_pair(
+        desk, limits=pb.Limits(references_received=10), client_limits=pb.Limits(), dialects=[dialect]
+    ) as pair:
         await pair.root.call("keep", *[pb.Referenceable() for _ in range(10)])
         with pytest.raises(pb.ConnectionLost):
             await pair.root.call("keep", pb.Referenceable())
