@@ -1,0 +1,30 @@
+"""Serve an object that says what it was told: python examples/echo_server.py [URL...]"""
+
+import sys
+from typing import Any
+
+import perspective_broker as pb
+
+
+class Echo(pb.Root):
+    """What a client reaches first. Its remote_ methods can be called, and nothing else of it."""
+
+    def remote_echo(self, value: Any) -> Any:
+        return value
+
+    async def remote_shout_back(self, listener: pb.RemoteReference, text: str) -> Any:
+        # The client sent an object of its own: here it is a reference, and calling it calls the client.
+        return await listener.call("hear", text.upper())
+
+
+async def main(*urls: str) -> None:
+    async with pb.serve(Echo(), *urls) as server:
+        print(*server.urls, sep="\n", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    try:
+        pb.run(main(*(sys.argv[1:] or ["tcp://127.0.0.1:8787"])))
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how it ends

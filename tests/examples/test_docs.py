@@ -1,0 +1,103 @@
+"""What the pages show is what happens: their programs are written to files, their commands run, outputs compared.
+
+A ``python`` block that starts with ``# name.py`` is that file. In a ``console`` block a line that starts with ``$`` is
+a command, and what follows it is what it prints; a server goes on running. Ports and socket paths are replaced by
+free ones. Blocks without ``$`` are for reading only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.processes import PATIENCE, ROOT, environment
+
+PAGES = [
+    "docs/learn/first-steps.md",
+    "docs/do/serve-on-a-unix-socket.md",
+    "docs/do/report-errors.md",
+]
+
+_BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return str(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_tells_the_truth(page: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="pb-") as directory, contextlib.ExitStack() as servers:
+        text = (ROOT / page).read_text()
+        for port in ("8787", "8788"):
+            text = text.replace(f":{port}", f":{_free_port()}")
+        text = text.replace("/run/greeter", directory)
+        ran = 0
+        for kind, block in _BLOCK.findall(text):
+            if kind == "python":
+                name = block.splitlines()[0].removeprefix("# ")
+                Path(directory, name).write_text(block)
+                continue
+            for command, shown in _COMMAND.findall(block):
+                ran += 1
+                if command.startswith("pb serve"):
+                    if "--listen" not in command:  # the usual port may be taken on this machine
+                        command += shown.replace("listening on", " --listen").rstrip()
+                    assert _serve(command, directory, servers) == shown
+                else:
+                    assert _run(command, directory) == shown, command
+        assert ran > 1
+
+
+#: What the commands of the pages are, where nothing is installed.
+_PRELUDE = f"""
+pb() {{ exec "{sys.executable}" -m perspective_broker.cli "$@"; }}
+python() {{ exec "{sys.executable}" "$@"; }}
+"""
+
+
+def _start(command: str, directory: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["bash", "-c", _PRELUDE + command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=directory,
+        env=environment(),
+    )
+
+
+def _run(command: str, directory: str) -> str:
+    """Run a command and return all that it prints."""
+    with _start(command, directory) as process:
+        try:
+            return process.communicate(timeout=PATIENCE)[0]
+        finally:
+            process.kill()
+
+
+def _serve(command: str, directory: str, servers: contextlib.ExitStack) -> str:
+    """Start a server and return its first line; it is stopped when all is over."""
+    process = servers.enter_context(_start(command, directory))
+
+    def stop() -> None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+    servers.callback(stop)
+    assert process.stdout is not None
+    return process.stdout.readline()
