@@ -37,7 +37,7 @@ class RemoteCache(RemoteCopy):
     The same object of the peer is always the same replica. Sent back home it arrives as the original.
     """
 
-    __slots__ = ("_pb_luid", "_pb_session")
+    __slots__ = ("__dict__", "__weakref__", "_pb_luid", "_pb_session")
 
     _pb_session: Any
     _pb_luid: int
