@@ -11,10 +11,12 @@ from ..limits import Limits
 from ..ports import Dialect
 from .classic import NONE, PB, ClassicDialect
 from .negotiation import Negotiation
+from .pb7 import Pb7Dialect
 
 __all__ = ["DIALECTS", "check_names", "negotiate"]
 
 _MAKERS: Final[dict[str, Callable[..., Dialect]]] = {
+    "pb7": Pb7Dialect,
     "pb": partial(ClassicDialect, PB),
     "none": partial(ClassicDialect, NONE),
 }

@@ -1,0 +1,89 @@
+"""The numbers of the wire: operations and extension types. The tables of ``docs/wire/pb7.md``, as names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ADDRESSED",
+    "AGAIN",
+    "ANSWER",
+    "CACHEABLE",
+    "CACHED",
+    "CALL",
+    "CANCEL",
+    "COMPLEX",
+    "COPY",
+    "DATE",
+    "DATETIME",
+    "DECACHE",
+    "DECIMAL",
+    "DICTIONARY",
+    "DRAINING",
+    "ERROR",
+    "FAILURE",
+    "FAREWELL",
+    "FROZENSET",
+    "GRAPH",
+    "HELLO",
+    "INTEGER",
+    "LCACHE",
+    "LOCAL",
+    "LOCAL_NAMED",
+    "NESTED",
+    "NODE",
+    "PING",
+    "POLICY_NAMES",
+    "PONG",
+    "RELEASE",
+    "REMOTE",
+    "SET",
+    "TIME",
+    "TIMEDELTA",
+    "TUPLE",
+    "UNCACHE",
+    "UPDATE",
+    "UUID",
+    "VERSION",
+]
+
+VERSION: Final = 7
+
+# Operations. 6 forget-answer is reserved, and so is everything above 13.
+HELLO, CALL, ANSWER, ERROR, RELEASE, CANCEL = range(6)
+PING, PONG, FAREWELL, UPDATE, DECACHE, UNCACHE, DRAINING = range(7, 14)
+
+#: Operations that carry values -> items before these. What is wrong with a value costs only what it belongs to.
+ADDRESSED: Final[dict[int, int]] = {CALL: 5, UPDATE: 5, ANSWER: 2, ERROR: 2}
+
+# Extension types: values that MessagePack has no form for,
+TUPLE, SET, FROZENSET, DICTIONARY, INTEGER, DECIMAL, DATE, TIME, DATETIME, TIMEDELTA, UUID, COMPLEX = range(
+    1, 13
+)
+# and objects by their flavor. 27 promise and 28 stream are reserved.
+REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED, LCACHE = range(16, 27)
+
+#: Extensions whose payload is values again.
+NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, COPY, FAILURE, GRAPH, CACHEABLE})
+
+#: What a policy calls the extension types; the others are always let in, or judged by their class.
+POLICY_NAMES: Final[dict[int, str]] = {
+    TUPLE: "tuple",
+    SET: "set",
+    FROZENSET: "frozenset",
+    DICTIONARY: "dictionary",
+    DECIMAL: "decimal",
+    DATE: "date",
+    TIME: "time",
+    DATETIME: "datetime",
+    TIMEDELTA: "timedelta",
+    UUID: "uuid",
+    COMPLEX: "complex",
+    REMOTE: "remote",
+    LOCAL: "local",
+    LOCAL_NAMED: "local",
+    AGAIN: "dereference",
+    GRAPH: "reference",
+    CACHED: "cached",
+    LCACHE: "lcache",
+}

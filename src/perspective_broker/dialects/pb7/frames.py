@@ -1,0 +1,107 @@
+"""Frames: four bytes of length and so many bytes of MessagePack. Sans-I/O, one splitter per connection.
+
+What is announced is judged before any of it is kept, nothing is allocated ahead of its arrival, and the work is
+linear in the bytes however they are chopped.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final
+
+from ...errors import ProtocolError
+from ...limits import Limits
+
+__all__ = ["HEADER_BYTES", "Frame", "Frames", "frame_header"]
+
+#: One frame's body. A frame that came in pieces was put together in a bytearray.
+Frame = bytes | bytearray
+
+HEADER_BYTES: Final = 4
+
+_length = struct.Struct("!I")
+_length_at = _length.unpack_from
+
+#: Return the header of a frame with a body of so many bytes.
+frame_header = _length.pack
+
+
+class Frames:
+    """Bytes in, one frame's body after the other out.
+
+    Args:
+        limits: ``message_bytes`` bounds a frame.
+    """
+
+    __slots__ = ("_body", "_chunks", "_data", "_header", "_pos", "_size", "last_size", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._data = b""  # the chunk being read,
+        self._pos = 0  # and how far
+        self._chunks: deque[bytes] = deque()  # received, not yet looked at
+        self._header = b""  # the beginning of a header whose end has not come
+        self._body: bytearray | None = None  # the beginning of a body whose end has not come,
+        self._size = 0  # and what it was announced as
+        self.last_size = 0  #: bytes of the frame returned last, its header included
+
+    @property
+    def mid_message(self) -> int:
+        """Bytes received of a frame that is not complete; 0 between frames."""
+        begun = len(self._header) + (0 if self._body is None else HEADER_BYTES + len(self._body))
+        return begun + len(self._data) - self._pos + sum(map(len, self._chunks))
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep ``data`` to be read by :meth:`next`."""
+        if self._chunks or self._pos < len(self._data):
+            self._chunks.append(bytes(data))
+        else:
+            self._data, self._pos = bytes(data), 0
+
+    def next(self) -> Frame | None:
+        """Return the next complete body, or None while it is not complete.
+
+        Raises:
+            ProtocolError: a frame is announced that is empty or goes beyond the limit.
+        """
+        while True:
+            data, pos = self._data, self._pos
+            if pos >= len(data):
+                if not self._chunks:
+                    return None
+                self._data, self._pos = self._chunks.popleft(), 0
+            elif self._body is not None:
+                end = pos + self._size - len(self._body)
+                self._body += memoryview(data)[pos:end]
+                self._pos = min(end, len(data))
+                if len(self._body) == self._size:
+                    body, self._body = self._body, None
+                    self.last_size = HEADER_BYTES + self._size
+                    return body
+            elif not self._header and pos + HEADER_BYTES <= len(data):
+                # Nearly every frame is whole within one chunk.
+                (size,) = _length_at(data, pos)
+                if not 0 < size <= self.limits.message_bytes:
+                    self._check(size)
+                start = pos + HEADER_BYTES
+                end = start + size
+                if end <= len(data):
+                    self._pos = end
+                    self.last_size = HEADER_BYTES + size
+                    return data[start:end]
+                self._size, self._body, self._pos = size, bytearray(), start
+            else:
+                end = pos + HEADER_BYTES - len(self._header)
+                self._header += data[pos:end]
+                self._pos = min(end, len(data))
+                if len(self._header) == HEADER_BYTES:
+                    (self._size,) = _length_at(self._header)
+                    self._check(self._size)
+                    self._header, self._body = b"", bytearray()
+
+    def _check(self, size: int) -> None:
+        if size > self.limits.message_bytes:
+            raise ProtocolError("limit-message", f"a frame may have {self.limits.message_bytes} bytes")
+        if not size:
+            raise ProtocolError("bad-message", "a frame without anything in it")

@@ -1,0 +1,543 @@
+"""The modern dialect: operations as MessagePack arrays. Specified in ``docs/wire/pb7.md``.
+
+The common message, whose values are MessagePack's own, is one call of the codec in C each way and one comparison:
+what was read is packed again, and must be the very bytes that came. That refuses in one stroke what the codec lets
+pass: bytes behind the end, longer spellings, keys that come twice, nesting beyond its own bound. It costs a third of
+a microsecond. Everything else takes the careful way: extensions are read when the perspective is known, and a frame
+that is not right is looked at for what it is worth, the call or the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
+
+from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
+from ...flavors import Copyable, Failure, Policy, Registry
+from ...limits import Limits
+from ...ports import Exporter, Importer, ObjectId, Receiver
+from ..paths import with_path
+from .codes import (
+    ADDRESSED,
+    ANSWER,
+    CALL,
+    CANCEL,
+    DECACHE,
+    DRAINING,
+    ERROR,
+    FAREWELL,
+    HELLO,
+    PING,
+    PONG,
+    RELEASE,
+    UNCACHE,
+    UPDATE,
+    VERSION,
+)
+from .frames import HEADER_BYTES, Frame, Frames, frame_header
+from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
+from .scanning import check_size, scan, token
+from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
+
+__all__ = ["Pb7Dialect"]
+
+#: Bytes of a ping that the peer wants back.
+MAX_PING_BYTES: Final = 125
+
+#: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
+MAX_PINGS_AT_ONCE: Final = 16
+
+
+class _Coded:
+    """Values behind a head that mention objects: read when it is known who they are for."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+
+class _Flawed:
+    """Values behind a head that cannot be read, for a reason that costs only what they belong to."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: CallError) -> None:
+        self.error = error
+
+
+class Pb7Dialect:
+    """One connection's pb7; see :class:`perspective_broker.ports.Dialect` for the contract.
+
+    Args:
+        receiver: gets the operations.
+        exporter: turns our objects into ids.
+        importer: turns the peer's ids into objects.
+        limits: what the peer may send.
+        registry: what type tags mean.
+        policy: what may be received.
+    """
+
+    name = "pb7"
+    features: frozenset[str] = frozenset({"cancel", "farewell", "ping"})
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        exporter: Exporter,
+        importer: Importer,
+        limits: Limits,
+        registry: Registry,
+        policy: Policy,
+    ) -> None:
+        self._receiver = receiver
+        self._exporter = exporter
+        self._importer = importer
+        self._registry = registry
+        self._policy = policy
+        self._readers = readers_for(policy)
+        self._refused = refused_plain_types(policy)
+        self._frames = Frames(limits)
+        self._ready = False
+        self._pings = 0
+        self.use_limits(limits)
+
+    # -- receiving
+
+    def open(self) -> None:
+        self._receiver.send(_framed(packb([HELLO, VERSION, {}])))
+
+    def use_limits(self, limits: Limits) -> None:
+        self._limits = self._frames.limits = limits
+        #: Frames of this size cannot break a limit on what is in them; nor do they hold what is large.
+        self._harmless = min(LARGE, limits.nodes, limits.large_string_bytes, limits.message_bytes)
+        if limits.depth < MAX_PLAIN_DEPTH:
+            self._harmless = min(self._harmless, limits.depth)
+
+    def receive_data(self, data: bytes) -> None:
+        self._pings = 0
+        self._frames.receive_data(data)
+
+    @property
+    def mid_message(self) -> int:
+        return self._frames.mid_message
+
+    @property
+    def last_size(self) -> int:
+        return self._frames.last_size
+
+    def next_message(self) -> bool:
+        frame = self._frames.next()
+        if frame is None:
+            return False
+        payload: Any
+        if len(frame) <= self._harmless:
+            try:
+                message = payload = unpackb(frame)
+                if packb(message, None, OPTIONS) != frame:
+                    message, payload = self._careful(frame)
+            except (ValueError, TypeError):
+                message, payload = self._careful(frame)
+        else:
+            message, payload = self._careful(frame)
+        if type(message) is not list or not message or type(message[0]) is not int:
+            raise ProtocolError("bad-message", "a message is an array that starts with an operation")
+        operation = _OPERATIONS.get(message[0])
+        if operation is None:
+            raise ProtocolError("bad-message", "an operation that does not exist")
+        fewest, most, run = operation
+        if not fewest <= len(message) <= most:
+            raise ProtocolError("bad-message", "an operation with too few or too many fields")
+        if not self._ready and run is not _HELLO:
+            raise ProtocolError("bad-version", "a peer says hello first")
+        run(self, message, payload)
+        return True
+
+    def _careful(self, frame: Frame) -> tuple[Any, Any]:
+        """Return a frame's message, and what its values are to be decoded from.
+
+        Raises:
+            ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
+        """
+        limits = self._limits
+        check_size(frame, limits)
+        plain = True
+        try:
+            message = unpackb(frame)
+        except ValueError:
+            plain = False
+            try:
+                message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
+            except ValueError:
+                return self._salvage(frame)
+        if not _is_spelled(message, frame) or (
+            len(frame) > limits.depth < MAX_PLAIN_DEPTH and _is_deeper(message, limits.depth)
+        ):
+            return self._salvage(frame)
+        return message, message if plain else _Coded(frame)
+
+    def _salvage(self, frame: Frame) -> tuple[Any, Any]:
+        """Return the head of a message whose values cannot be read, although its structure is right.
+
+        Raises:
+            ProtocolError: it is not, or its head cannot be read either.
+        """
+        scan(frame, self._limits)
+        message = []
+        pos, _ = token(frame, 0, self._limits)
+        wanted = ADDRESSED.get(frame[pos], 0) if frame[0] & 0xF0 == 0x90 else 0
+        for _ in range(min(wanted, frame[0] & 0x0F)):
+            end, _ = token(frame, pos, self._limits)
+            try:
+                message.append(unpackb(frame[pos:end]))
+            except ValueError:
+                break
+            pos = end
+        if not wanted or len(message) < wanted:
+            raise ProtocolError("bad-message", "a message that cannot be read")
+        error = DecodeError(
+            "text that is no UTF-8, a key that is no text or comes twice, or too deep nesting"
+        )
+        return [*message, None], _Flawed(error)
+
+    def _hello(self, message: list[Any], payload: Any) -> None:
+        _, version, features = message
+        if self._ready:
+            raise ProtocolError("bad-version", "a peer says hello once")
+        if type(version) is not int or version != VERSION or type(features) is not dict:
+            raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
+        self._ready = True
+        self._receiver.on_ready()
+
+    def _call(self, message: list[Any], payload: Any) -> None:
+        target = message[2]
+        if not (type(target) is int and target >= 0) and not (type(target) is str and len(target) <= 256):
+            raise ProtocolError("bad-id", "an object id is a positive integer or a name")
+        self._check_call(message)
+        self._receiver.on_call(message[1], target, message[3], message[4] == 1, payload)
+
+    def _update(self, message: list[Any], payload: Any) -> None:
+        luid = _id(message[2])
+        self._check_call(message)
+        self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
+
+    def _check_call(self, message: list[Any]) -> None:
+        """Judge the request, the method's name and the flags of a call."""
+        request, name, flags = message[1], message[3], message[4]
+        if type(request) is not int or request < 0:
+            raise ProtocolError("bad-id", "an id is a positive integer")
+        if type(name) is not str:
+            raise ProtocolError("bad-message", "a method's name is text")
+        if self._is_long(name):
+            raise ProtocolError(
+                "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
+            )
+        if type(flags) is not int or not 0 <= flags <= 1:
+            raise ProtocolError("bad-message", "a flag that does not exist")
+
+    def _is_long(self, name: str) -> bool:
+        limit = self._limits.method_name_bytes
+        return len(name) * 4 > limit and len(name.encode("utf-8", "replace")) > limit
+
+    def _answer(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_answer(_id(message[1]), payload)
+
+    def _error(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_error(_id(message[1]), payload)
+
+    def _release(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_release(_id(message[1]), _count(message[2]))
+
+    def _decache(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_decache(_id(message[1]), _count(message[2]))
+
+    def _uncache(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_uncache(_id(message[1]))
+
+    def _cancel(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_cancel(_id(message[1]))
+
+    def _ping(self, message: list[Any], payload: Any) -> None:
+        self._pings += 1
+        if self._pings > MAX_PINGS_AT_ONCE:
+            raise ProtocolError("too-many-pings", "a peer waits for its pong before it asks again")
+        self._receiver.on_ping(_ping_bytes(message[1]))
+
+    def _pong(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_pong(_ping_bytes(message[1]))
+
+    def _farewell(self, message: list[Any], payload: Any) -> None:
+        _, code, reason = message
+        if type(code) is not str or type(reason) is not str:
+            raise ProtocolError("bad-message", "a farewell has a code and a reason")
+        self._receiver.on_farewell(code, reason)
+
+    def _draining(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_draining()
+
+    def _values(self, payload: Any, perspective: Any) -> list[Any]:
+        """Return the message whose values are wanted, every one of them built."""
+        if type(payload) is list:
+            return payload
+        if type(payload) is _Flawed:
+            raise payload.error
+        unpacker = Unpacker(
+            self._importer,
+            perspective,
+            self._readers,
+            self._refused,
+            self._registry,
+            self._policy,
+            self._limits,
+        )
+        return unpacker.unpack(payload.frame)
+
+    def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        message = arguments if type(arguments) is list else self._values(arguments, perspective)
+        args = message[5]
+        if type(args) is not list:
+            raise BadArguments("positional arguments come as an array")
+        kwargs = message[6] if len(message) > 6 else _NO_KEYWORDS
+        if type(kwargs) is not dict:
+            raise BadArguments("keyword arguments come as a map with text as keys")
+        if "self" in kwargs:  # a method has it already
+            raise BadArguments("no keyword is called self")
+        if self._refused:
+            refuse_plain([*args, *kwargs.values()], self._refused)
+        return args, kwargs
+
+    def decode_value(self, payload: Any, perspective: Any) -> Any:
+        value = self._values(payload, perspective)[2]
+        if self._refused:
+            refuse_plain([value], self._refused)
+        return value
+
+    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+        error = None
+        with contextlib.suppress(CallError):
+            error = self._values(payload, perspective)[2]
+        return error if isinstance(error, Exception) else failure_in(None).as_exception(self._registry)
+
+    # -- sending
+
+    def encode_call(
+        self,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> bytes:
+        return self._encode_message(CALL, request, target, name, wants_answer, args, kwargs, perspective)
+
+    def encode_update(
+        self,
+        request: int,
+        luid: int,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> bytes:
+        return self._encode_message(UPDATE, request, luid, name, wants_answer, args, kwargs, perspective)
+
+    def _encode_message(
+        self,
+        operation: int,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> bytes:
+        message: list[Any] = [operation, request, target, name, 1 if wants_answer else 0, list(args)]
+        if kwargs:
+            message.append(kwargs)
+        try:
+            if self._is_long(name):
+                raise SerializationError(f"a method's name may have {self._limits.method_name_bytes} bytes")
+            return self._encode(message, args, perspective)
+        except SerializationError as error:
+            raise with_path(error, args=args, kwargs=kwargs) from None
+
+    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
+        try:
+            return self._encode([ANSWER, request, value], (value,), perspective)
+        except SerializationError as error:
+            raise with_path(error, answer=value) from None
+
+    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+        if isinstance(error, Copyable):
+            return self._encode([ERROR, request, error], (), perspective)
+        failure = Packer(self._exporter, perspective, self._limits).failure(
+            Failure.of(error, with_traceback=traceback)
+        )
+        return self._framed(packb([ERROR, request, failure]))
+
+    def encode_release(self, luid: int, count: int) -> bytes:
+        return _framed(packb([RELEASE, luid, count]))
+
+    def encode_decache(self, luid: int, count: int) -> bytes:
+        return _framed(packb([DECACHE, luid, count]))
+
+    def encode_uncache(self, luid: int) -> bytes:
+        return _framed(packb([UNCACHE, luid]))
+
+    def encode_cancel(self, request: int) -> bytes:
+        """Return the wish that a call of ours be given up; its answer comes all the same."""
+        return _framed(packb([CANCEL, request]))
+
+    def encode_ping(self, payload: bytes) -> bytes:
+        """Return a ping; the peer sends ``payload``, at most 125 bytes, back as a pong."""
+        return _framed(packb([PING, payload]))
+
+    def encode_pong(self, payload: bytes) -> bytes:
+        """Return what a ping asks for."""
+        return _framed(packb([PONG, payload]))
+
+    def encode_farewell(self, code: str, reason: str) -> bytes:
+        """Return the last message of a connection that this side ends."""
+        return _framed(packb([FAREWELL, code, reason]))
+
+    def encode_draining(self) -> bytes:
+        """Return the notice that this side takes no new calls."""
+        return _framed(packb([DRAINING]))
+
+    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
+        """Return a frame; ``values`` are where large bytes objects are looked for."""
+        try:
+            if has_large(values):
+                return self._framed(*pieces(message, _pack_plain))
+            body = packb(message, None, OPTIONS)
+        except TypeError:
+            return self._encode_rich(message, perspective)
+        if len(body) <= self._harmless:
+            return frame_header(len(body)) + body
+        return self._framed(body)
+
+    def _encode_rich(self, message: list[Any], perspective: Any) -> bytes:
+        """Return a frame of a message with values that MessagePack does not have by itself."""
+        packer = Packer(self._exporter, perspective, self._limits)
+        try:
+            body = packer.pack(message)
+            if packer.nested > nested_bytes(len(body)):
+                raise SerializationError("nested too deep for a message of its size")
+            return self._framed(body)
+        except BaseException:
+            packer.rollback()
+            raise
+
+    def _framed(self, *parts: bytes) -> bytes:
+        """Return a frame that a peer with our limits will take: an honest value must not cost the connection.
+
+        Raises:
+            SerializationError: it will not.
+        """
+        if len(parts) == 1:
+            frame = _framed(parts[0])
+        else:
+            frame = b"".join((frame_header(sum(map(len, parts))), *parts))
+        if len(frame) - HEADER_BYTES > self._harmless:
+            self._check(frame)
+        return frame
+
+    def _check(self, frame: bytes) -> None:
+        limits = self._limits
+        if len(frame) - HEADER_BYTES > limits.message_bytes:
+            raise SerializationError(f"a message of {len(frame)} bytes; peers read {limits.message_bytes}")
+        try:
+            check_size(memoryview(frame)[HEADER_BYTES:], limits)
+        except ProtocolError as refusal:
+            raise SerializationError(refusal.reason) from None
+        if limits.depth < MAX_PLAIN_DEPTH and _is_deeper(
+            unpackb(frame[HEADER_BYTES:], ext_hook=Ext), limits.depth
+        ):
+            raise SerializationError(f"nested too deep; a message may have {limits.depth} levels")
+
+
+def _framed(body: bytes) -> bytes:
+    return frame_header(len(body)) + body
+
+
+def _pack_plain(value: Any) -> bytes:
+    return packb(value, None, OPTIONS)
+
+
+def _is_spelled(message: Any, frame: Frame) -> bool:
+    """Return whether a frame is the spelling, the only one, of the message that was read from it."""
+    try:
+        if len(frame) <= LARGE or type(message) is not list:
+            return packb(message, None, OPTIONS) == frame
+        pos = 0
+        for piece in pieces(message, _pack_plain):
+            if not frame.startswith(piece, pos):
+                return False
+            pos += len(piece)
+        return pos == len(frame)
+    except TypeError:  # a key that is no text, or nested deeper than the codec packs
+        return False
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Return whether lists and dictionaries are nested more than ``depth`` deep."""
+    level = [value]
+    for _ in range(depth):
+        inner: list[Any] = []
+        for container in level:
+            if type(container) is list:
+                inner += container
+            elif type(container) is dict:
+                inner += container.values()
+        level = [item for item in inner if type(item) is list or type(item) is dict]
+        if not level:
+            return False
+    return True
+
+
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
+
+_HELLO: Final = Pb7Dialect._hello
+
+#: Operation -> the fewest and the most items of its array, and what acts on it.
+_OPERATIONS: Final[dict[int, tuple[int, int, Callable[[Pb7Dialect, list[Any], Any], None]]]] = {
+    HELLO: (3, 3, _HELLO),
+    CALL: (6, 7, Pb7Dialect._call),
+    UPDATE: (6, 7, Pb7Dialect._update),
+    ANSWER: (3, 3, Pb7Dialect._answer),
+    ERROR: (3, 3, Pb7Dialect._error),
+    RELEASE: (3, 3, Pb7Dialect._release),
+    DECACHE: (3, 3, Pb7Dialect._decache),
+    UNCACHE: (2, 2, Pb7Dialect._uncache),
+    CANCEL: (2, 2, Pb7Dialect._cancel),
+    PING: (2, 2, Pb7Dialect._ping),
+    PONG: (2, 2, Pb7Dialect._pong),
+    FAREWELL: (3, 3, Pb7Dialect._farewell),
+    DRAINING: (1, 1, Pb7Dialect._draining),
+}
+
+
+def _id(value: Any) -> int:
+    # More than 64 bits do not arrive as an integer, so an id is always a harmless key.
+    if type(value) is int and value >= 0:
+        return value
+    raise ProtocolError("bad-id", "an id is a positive integer")
+
+
+def _count(value: Any) -> int:
+    if type(value) is int and value > 0:
+        return value
+    raise ProtocolError("refcount", "a count is a positive integer")
+
+
+def _ping_bytes(data: Any) -> bytes:
+    if type(data) is bytes and len(data) <= MAX_PING_BYTES:
+        return data
+    raise ProtocolError("bad-message", f"a ping carries at most {MAX_PING_BYTES} bytes")

@@ -1,0 +1,488 @@
+"""Packing: Python values as MessagePack. The way back is in :mod:`.unpacking`.
+
+What MessagePack itself has is written by ormsgpack alone, in C. It asks :class:`Packer` for everything else, and
+gets an extension whose payload may again be values. What ormsgpack refuses outright (a dictionary whose keys are not
+all text) is put into a form that it takes, and tried again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import struct
+import zoneinfo
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import ormsgpack
+from ormsgpack import Ext, packb
+
+from ...errors import DecodeError, SerializationError
+from ...flavors import Cacheable, Copyable, Exportable, Failure, Reference, RemoteCache
+from ...flavors.graph import Graph
+from ...limits import Limits
+from ...ports import SENT_BEFORE, Exporter
+from ..building import KeyCheck
+from . import codes
+
+__all__ = [
+    "LARGE",
+    "MAX_DECIMAL_EXPONENT",
+    "MAX_DECIMAL_TEXT",
+    "MAX_INT_BITS",
+    "MAX_PLAIN_DEPTH",
+    "OPTIONS",
+    "Packer",
+    "has_large",
+    "id_bytes",
+    "nested_bytes",
+    "pieces",
+]
+
+#: Exact types only: whatever is not one of MessagePack's own comes to the packer, subclasses of those included.
+OPTIONS: Final = (
+    ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_TUPLE
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+#: Bits of an integer, unless Limits.int_bits is more: the largest keys in use (RSA). Python itself refuses to
+#: print one much larger than that.
+MAX_INT_BITS: Final = 16_384
+
+#: Exponents of decimals: the range of IEEE 754-2008 decimal128. A forged exponent of a billion would make the first
+#: ``int(value)`` eat the machine.
+MAX_DECIMAL_EXPONENT: Final = 6176
+#: Characters of a decimal: a little more than an integer of that size has digits.
+MAX_DECIMAL_TEXT: Final = 5000
+
+#: Levels of arrays and maps that ormsgpack packs; it does not say so, a test does.
+MAX_PLAIN_DEPTH: Final = 255
+
+#: Bytes objects from here on are not copied by the codec but joined once into the message. Packing a MiB takes
+#: 520 µs (its buffer grows step by step), joining it 25 µs.
+LARGE: Final = 32 * 1024
+#: Only short lists are looked through for them: arguments, not data.
+_MAX_SEARCHED: Final = 64
+
+_BIN32: Final = struct.Struct("!BI")
+_BIN16: Final = struct.Struct("!BH")
+_DOUBLES: Final = struct.Struct("!dd")
+
+
+def nested_bytes(size: int) -> int:
+    """Return how many bytes of payloads within payloads a frame of ``size`` bytes may have.
+
+    A payload is copied for every extension around it, so a message of a few MiB could cost gigabytes.
+    """
+    return 32 * size + 64 * 1024
+
+
+def has_large(items: Sequence[Any]) -> bool:
+    """Return whether :func:`pieces` would do better than the codec alone."""
+    if len(items) <= _MAX_SEARCHED:
+        for item in items:
+            if type(item) is bytes and len(item) >= LARGE:
+                return True
+    return False
+
+
+def pieces(items: list[Any], pack: Callable[[Any], bytes]) -> Iterator[bytes]:
+    """Yield the parts of a packed list, in order, with its large bytes objects as they are."""
+    count = len(items)
+    yield bytes((0x90 + count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    for item in items:
+        if type(item) is bytes and len(item) >= LARGE:
+            size = len(item)
+            yield _BIN32.pack(0xC6, size) if size > 0xFFFF else _BIN16.pack(0xC5, size)
+            yield item
+        elif type(item) is list and has_large(item):
+            yield from pieces(item, pack)
+        else:
+            yield pack(item)
+
+
+def id_bytes(number: int) -> bytes:
+    """Return an id as a payload: unsigned, big-endian, as short as it can be."""
+    return number.to_bytes((number.bit_length() + 7) // 8 or 1, "big")
+
+
+class _Pairs:
+    """A dictionary whose keys are not all text, where ormsgpack would not call for help by itself."""
+
+    __slots__ = ("of",)
+
+    def __init__(self, of: dict[Any, Any]) -> None:
+        self.of = of
+
+
+class _Node:
+    """A mention of one container of a graph."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Packer:
+    """One message's values to bytes. Made anew for every message that has more than MessagePack's own types.
+
+    Args:
+        exporter: turns objects into ids.
+        perspective: under which the values cross.
+        limits: of the connection; the peer is taken to have the same.
+    """
+
+    __slots__ = (
+        "_active",
+        "_cached",
+        "_copies",
+        "_done",
+        "_error",
+        "_exported",
+        "_exporter",
+        "_kept",
+        "_level",
+        "_limits",
+        "_perspective",
+        "nested",
+    )
+
+    def __init__(self, exporter: Exporter, perspective: Any, limits: Limits) -> None:
+        self._exporter = exporter
+        self._perspective = perspective
+        self._limits = limits
+        self._level = 0  # extensions around the value being packed
+        self._active: set[int] = set()  # ids of the containers around it
+        self._copies: dict[
+            int, tuple[int, Any]
+        ] = {}  # id -> number, and the object, so that the id stays its own
+        self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
+        self._done: list[tuple[Any, Ext]] = []  # what was written by the call of ormsgpack under way
+        self._kept: dict[int, list[tuple[Any, Ext]]] = {}  # what was written by one that failed
+        self._cached: list[int] = []  # replicas that the message counts
+        self._exported: list[int] = []  # ids that the message counts, one entry for every count
+        self.nested = 0  #: bytes of payloads so far
+
+    def rollback(self) -> None:
+        """Take back what the message exported: it will not be sent."""
+        for luid in reversed(self._exported):
+            self._exporter.retract(luid)
+        self._exported.clear()
+        for luid in reversed(self._cached):
+            self._exporter.retract_cache(luid)
+        self._cached.clear()
+
+    def pack(self, value: Any) -> bytes:
+        """Return ``value`` as bytes.
+
+        Raises:
+            SerializationError: it cannot cross; ``.culprit`` is the part that cannot.
+            Exception: whatever a hook of the application raised.
+        """
+        before, self._done = self._done, []
+        try:
+            try:
+                return packb(value, self._default, OPTIONS)
+            except TypeError as refusal:
+                if self._error is not None:
+                    raise self._error from None
+                # No hook of an application is called twice for one mention: what was written is used again.
+                for done in self._done:
+                    self._kept.setdefault(id(done[0]), []).append(done)
+                self._done = []
+                tame = _Tamer().tame(value, 0)
+                try:
+                    return packb(tame, self._default, OPTIONS)
+                except TypeError:
+                    if self._error is not None:
+                        raise self._error from None
+                    raise _cannot(value, f"it has no form here ({refusal})") from None
+        finally:
+            self._done = before
+
+    def failure(self, failure: Failure) -> Ext:
+        """Return what an exception crosses as."""
+        payload = packb([failure.type, failure.value, failure.traceback, list(failure.parents)])
+        return self._nested(codes.FAILURE, payload)
+
+    def _default(self, value: Any) -> Ext:
+        """Write what ormsgpack does not know."""
+        if self._error is not None:
+            raise TypeError
+        if self._kept and (kept := self._kept.get(id(value))):
+            return kept.pop(0)[1]
+        try:
+            written = _WRITERS.get(type(value), _OBJECT)(self, value)
+        except BaseException as error:
+            self._error = error
+            raise TypeError from None
+        self._done.append((value, written))
+        return written
+
+    def _nested(self, code: int, payload: bytes) -> Ext:
+        self.nested += len(payload)
+        return Ext(code, payload)
+
+    def _within(self, around: Any, value: Any) -> bytes:
+        """Pack what is inside of ``around``."""
+        if id(around) in self._active:
+            raise _contains_itself(around)
+        if self._level >= self._limits.depth // 2:
+            raise _cannot(
+                around, f"nested too deep; there may be {self._limits.depth // 2} levels of its kind"
+            )
+        self._active.add(id(around))
+        self._level += 1
+        try:
+            return self.pack(value)
+        except RecursionError:
+            raise _cannot(around, "nested too deep for this call stack") from None
+        finally:
+            self._level -= 1
+            self._active.discard(id(around))
+
+    # -- values
+
+    def _tuple(self, value: tuple[Any, ...]) -> Ext:
+        return self._nested(codes.TUPLE, self._within(value, list(value)))
+
+    def _set(self, value: set[Any] | frozenset[Any]) -> Ext:
+        _check_keys(value, value)
+        code = codes.SET if type(value) is set else codes.FROZENSET
+        return self._nested(code, self._within(value, list(value)))
+
+    def _pairs(self, value: _Pairs) -> Ext:
+        _check_keys(value.of, value.of)
+        flat = [part for pair in value.of.items() for part in pair]
+        return self._nested(codes.DICTIONARY, self._within(value.of, flat))
+
+    def _int(self, value: int) -> Ext:
+        limit = max(MAX_INT_BITS, self._limits.int_bits)
+        if value.bit_length() > limit:
+            raise _cannot(value, f"an integer may have {limit} bits, not {value.bit_length()}")
+        return Ext(codes.INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+    def _decimal(self, value: Decimal) -> Ext:
+        exponent = value.as_tuple().exponent
+        text = str(value).encode()
+        if len(text) > MAX_DECIMAL_TEXT or (type(exponent) is int and abs(exponent) > MAX_DECIMAL_EXPONENT):
+            raise _cannot(value, "a decimal out of decimal128's range of exponents, or too long")
+        return Ext(codes.DECIMAL, text)
+
+    def _date(self, value: datetime.date) -> Ext:
+        return Ext(codes.DATE, packb([value.year, value.month, value.day]))
+
+    def _time(self, value: datetime.time) -> Ext:
+        fields = [value.hour, value.minute, value.second, value.microsecond]
+        return Ext(codes.TIME, self._in_zone(value, fields))
+
+    def _datetime(self, value: datetime.datetime) -> Ext:
+        v = value
+        fields = [v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond]
+        return Ext(codes.DATETIME, self._in_zone(value, fields))
+
+    def _in_zone(self, value: datetime.datetime | datetime.time, fields: list[Any]) -> bytes:
+        """Return the payload of a time: its fields, and fold and zone where it has one."""
+        zone = value.tzinfo
+        if zone is None:
+            return packb([*fields, value.fold] if value.fold else fields)
+        if type(zone) is datetime.timezone:
+            offset = zone.utcoffset(None) // _MICROSECOND
+            name = zone.__getinitargs__()[1:]  # type: ignore[attr-defined] # how a timezone is pickled
+            return self.pack([*fields, value.fold, offset, *name])
+        if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
+            return self.pack([*fields, value.fold, zone.key])
+        raise _cannot(
+            value,
+            f"a time zone that is a {type(zone).__name__}; datetime.timezone and zoneinfo.ZoneInfo cross",
+        )
+
+    def _timedelta(self, value: datetime.timedelta) -> Ext:
+        return Ext(codes.TIMEDELTA, packb([value.days, value.seconds, value.microseconds]))
+
+    def _uuid(self, value: UUID) -> Ext:
+        return Ext(codes.UUID, value.bytes)
+
+    def _complex(self, value: complex) -> Ext:
+        return Ext(codes.COMPLEX, _DOUBLES.pack(value.real, value.imag))
+
+    # -- graphs
+
+    def _graph(self, value: Graph) -> Ext:
+        """Write every container of the graph once, flat, with mentions of the others in it."""
+        numbers: dict[int, int] = {}
+        found: list[Any] = []
+
+        def mention(item: Any) -> Any:
+            if type(item) not in _KINDS:
+                return item
+            number = numbers.get(id(item))
+            if number is None:
+                number = numbers[id(item)] = len(found)
+                found.append(item)
+            return _Node(number)
+
+        rows = [mention(value.value)]
+        for container in found:  # grows while it is read
+            kind = _KINDS[type(container)]
+            if type(container) is dict:
+                _check_keys(container, container)
+                row = [kind, *(mention(part) for pair in container.items() for part in pair)]
+            else:
+                if kind in _HASHED_KINDS:
+                    _check_keys(container, container)
+                row = [kind, *map(mention, container)]
+            rows.append(row)
+        return self._nested(codes.GRAPH, self._within(value, rows))
+
+    def _node(self, value: _Node) -> Ext:
+        return Ext(codes.NODE, id_bytes(value.number))
+
+    # -- flavors
+
+    def _object(self, value: Any) -> Ext:
+        """Write an object by its flavor."""
+        if isinstance(value, Reference):
+            home = self._exporter.home_id(value)
+            if isinstance(home, int):
+                return Ext(codes.LOCAL, id_bytes(home))
+            return Ext(codes.LOCAL_NAMED, home.encode())
+        if isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
+            return Ext(codes.LCACHE, id_bytes(kept))
+        if isinstance(value, Cacheable):
+            return self._cacheable(value)
+        if isinstance(value, Copyable):
+            return self._copyable(value)
+        if isinstance(value, Exportable):
+            luid = self._exporter.export(value, self._perspective)
+            self._exported.append(luid)
+            return Ext(codes.REMOTE, id_bytes(luid))
+        if isinstance(value, BaseException):
+            return self.failure(Failure.of(value))
+        raise _cannot(
+            value,
+            f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, pb.Referenceable) "
+            "or send plain values",
+        )
+
+    def _cacheable(self, value: Cacheable) -> Ext:
+        luid, state = self._exporter.export_cache(value, self._perspective)
+        self._cached.append(luid)
+        if state is SENT_BEFORE:
+            return Ext(codes.CACHED, id_bytes(luid))
+        tag = self._tag(value)
+        return self._nested(codes.CACHEABLE, tag + packb(luid) + self._within(value, state))
+
+    def _copyable(self, value: Copyable) -> Ext:
+        before = self._copies.get(id(value))
+        if before is not None:
+            return Ext(codes.AGAIN, id_bytes(before[0]))
+        self._copies[id(value)] = (len(self._copies), value)
+        tag = self._tag(value)
+        state = value.get_state_to_copy_for(self._perspective)
+        return self._nested(codes.COPY, tag + self._within(value, state))
+
+    def _tag(self, value: Copyable) -> bytes:
+        tag = value.get_type_to_copy_for(self._perspective)
+        if type(tag) is not str or len(packed := packb(tag)) > 2 + 0xFF:
+            raise _cannot(value, "a type tag is text of at most 255 bytes")
+        return packed
+
+
+_Writer = Callable[[Packer, Any], Ext]
+
+_WRITERS: Final[dict[type, _Writer]] = {
+    tuple: Packer._tuple,
+    set: Packer._set,
+    frozenset: Packer._set,
+    _Pairs: Packer._pairs,
+    int: Packer._int,
+    Decimal: Packer._decimal,
+    datetime.date: Packer._date,
+    datetime.time: Packer._time,
+    datetime.datetime: Packer._datetime,
+    datetime.timedelta: Packer._timedelta,
+    UUID: Packer._uuid,
+    complex: Packer._complex,
+    Graph: Packer._graph,
+    _Node: Packer._node,
+}
+
+#: What writes values of no plain type.
+_OBJECT: Final[_Writer] = Packer._object
+
+#: Containers of a graph, by the number that stands for their type.
+_KINDS: Final[dict[type, int]] = {list: 0, dict: 1, tuple: 2, set: 3, frozenset: 4}
+_HASHED_KINDS: Final = (_KINDS[set], _KINDS[frozenset])
+
+_MICROSECOND: Final = datetime.timedelta(microseconds=1)
+
+
+class _Tamer:
+    """Finds out why ormsgpack would not pack a value, and mends it where that can be done."""
+
+    def __init__(self) -> None:
+        self._around: set[int] = set()
+
+    def tame(self, value: Any, depth: int) -> Any:
+        """Return ``value`` with every dictionary whose keys are not all text marked as such.
+
+        Raises:
+            SerializationError: lists and dictionaries that contain themselves or are nested too deep, or text
+                that has no UTF-8 form.
+        """
+        kind = type(value)
+        if kind is str:
+            _check_text(value)
+            return value
+        if kind is not list and kind is not dict:
+            return value
+        if id(value) in self._around:
+            raise _contains_itself(value)
+        if depth >= MAX_PLAIN_DEPTH:
+            raise _cannot(
+                value, f"nested too deep; there may be {MAX_PLAIN_DEPTH} levels of lists and dictionaries"
+            )
+        if kind is dict and any(type(key) is not str for key in value):
+            return _Pairs(value)  # what is in it is packed, and tamed, by itself
+        self._around.add(id(value))
+        tame: Any
+        if kind is list:
+            tame = [self.tame(item, depth + 1) for item in value]
+        else:
+            tame = {self.tame(key, depth): self.tame(item, depth + 1) for key, item in value.items()}
+        self._around.discard(id(value))
+        return tame
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _cannot(text, "text with a lone surrogate has no UTF-8 form") from None
+
+
+def _check_keys(keys: Any, culprit: Any) -> None:
+    """Refuse keys that the peer would refuse."""
+    check = KeyCheck()
+    for key in keys:
+        try:
+            check(key)
+        except DecodeError as error:
+            raise _cannot(culprit, str(error)) from None
+
+
+def _contains_itself(value: Any) -> SerializationError:
+    return _cannot(value, f"a {type(value).__name__} that contains itself; pb.Graph(value) keeps cycles")
+
+
+def _cannot(culprit: Any, why: str) -> SerializationError:
+    """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
+    return SerializationError(why, culprit=culprit)

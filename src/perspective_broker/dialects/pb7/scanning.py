@@ -1,0 +1,208 @@
+"""Scanning: MessagePack looked at without building anything.
+
+The codec in C answers two questions too late or not at all: how many values a large frame would make, and what is
+wrong with one that cannot be read. Only frames that raise one of these are scanned, so nothing here is fast.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import ProtocolError
+from ...limits import Limits
+from .codes import NESTED
+
+__all__ = ["Buffer", "check_size", "scan", "token"]
+
+#: A frame's body, wherever it lies.
+Buffer = bytes | bytearray | memoryview
+
+#: Every byte that begins a value without a body: small integers, nil, booleans.
+_LIGHT: Final = bytes(range(0x80))
+
+#: Values in a message that is large because one of them is.
+_FEW: Final = 1000
+
+#: First byte -> bytes of the length behind it, and of what stands before the body of that length.
+_STRINGS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4, 0xC4: 1, 0xC5: 2, 0xC6: 4}
+_EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
+_FIXED_EXTENSIONS: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+#: Where a length's shorter spelling ends: a length up to this must not be spelled so long.
+_SHORTER: Final = {
+    0xD9: 31,
+    0xDA: 0xFF,
+    0xDB: 0xFFFF,
+    0xC4: -1,
+    0xC5: 0xFF,
+    0xC6: 0xFFFF,
+    0xC7: -1,
+    0xC8: 0xFF,
+    0xC9: 0xFFFF,
+    0xDC: 15,
+    0xDD: 0xFFFF,
+    0xDE: 15,
+    0xDF: 0xFFFF,
+}
+#: First byte of an integer -> its bytes, whether signed, and the range that has a shorter spelling.
+_INTEGERS: Final = {
+    0xCC: (1, False, range(0x80)),
+    0xCD: (2, False, range(0x100)),
+    0xCE: (4, False, range(0x10000)),
+    0xCF: (8, False, range(0x1_0000_0000)),
+    0xD0: (1, True, range(-0x20, 0x80)),
+    0xD1: (2, True, range(-0x80, 0x8000)),
+    0xD2: (4, True, range(-0x8000, 0x8000_0000)),
+    0xD3: (8, True, range(-0x8000_0000, 0x8000_0000_0000_0000)),
+}
+
+#: First byte -> bytes of a whole value that is always as long; 0 for the others.
+_WHOLE: Final = [
+    1
+    if byte < 0x80 or byte >= 0xE0 or byte in (0xC0, 0xC2, 0xC3)
+    else 1 + byte - 0xA0
+    if 0xA0 <= byte < 0xC0
+    else 9
+    if byte == 0xCB
+    else 0
+    for byte in range(0x100)
+]
+
+
+def check_size(frame: Buffer, limits: Limits) -> None:
+    """Judge whether a frame would make more values, or longer ones, than the limits allow.
+
+    Raises:
+        ProtocolError: it would. (Or it is no MessagePack, which a frame of this size is told at once.)
+    """
+    size = len(frame)
+    if size > limits.large_string_bytes:
+        scan(frame, limits)
+    elif size > limits.nodes and not scan(frame, limits, _FEW):
+        # A byte below 0x80 that begins a value costs a pointer, an eighth of what a node is taken to cost; one
+        # within a string costs less. Nearly no honest frame is scanned because of this.
+        heavy = len(bytes(frame).translate(None, _LIGHT))
+        if heavy + (size - heavy) // 8 > limits.nodes:
+            scan(frame, limits)
+
+
+def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
+    """Judge a frame's structure: one value, whole, in the shortest spelling, within the limits.
+
+    Args:
+        frame: what to scan.
+        limits: what it may hold.
+        at_most: values to look at before giving up; None for all.
+
+    Returns:
+        Whether it was scanned to its end.
+
+    Raises:
+        ProtocolError: it is not.
+    """
+    pos, missing, nodes = 0, 1, 0
+    end = len(frame)
+    while missing:
+        if pos >= end:
+            raise _truncated()
+        nodes += 1
+        missing -= 1
+        whole = _WHOLE[frame[pos]]
+        if whole:
+            pos += whole
+        else:
+            start = pos
+            pos, items = token(frame, pos, limits)
+            missing += items
+            if frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS:
+                nodes += _count_within(frame, start, pos, limits)
+        if nodes + missing > limits.nodes:
+            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+        if at_most is not None and nodes > at_most:
+            return False
+    if pos > end:
+        raise _truncated()
+    if pos < end:
+        raise ProtocolError("bad-message", "bytes behind the end of a message")
+    return True
+
+
+def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
+    """Return where the value that begins at ``pos`` ends, and how many values it announces as its own.
+
+    A container ends behind its announcement; an extension is one value.
+
+    Raises:
+        ProtocolError: none begins there, or not in its shortest spelling.
+    """
+    first = frame[pos]
+    whole = _WHOLE[first]
+    if whole:
+        return pos + whole, 0
+    pos += 1
+    if first < 0x90:
+        return pos, 2 * (first - 0x80)
+    if first < 0xA0:
+        return pos, first - 0x90
+    if first in _INTEGERS:
+        width, signed, shorter = _INTEGERS[first]
+        if int.from_bytes(_take(frame, pos, width), "big", signed=signed) in shorter:
+            raise _not_shortest()
+        return pos + width, 0
+    if first in _STRINGS or first in _EXTENSIONS:
+        width = _STRINGS.get(first) or _EXTENSIONS[first]
+        size = _length(frame, pos, width, first)
+        if first in _EXTENSIONS:
+            if size in (1, 2, 4, 8, 16):
+                raise _not_shortest()
+            width += 1
+        if size > limits.large_string_bytes:
+            raise ProtocolError("limit-size", f"a string may have {limits.large_string_bytes} bytes")
+        return pos + width + size, 0
+    if first in _FIXED_EXTENSIONS:
+        return pos + 1 + _FIXED_EXTENSIONS[first], 0
+    if first in (0xDC, 0xDD):
+        width = 2 if first == 0xDC else 4
+        return pos + width, _length(frame, pos, width, first)
+    if first in (0xDE, 0xDF):
+        width = 2 if first == 0xDE else 4
+        return pos + width, 2 * _length(frame, pos, width, first)
+    if first == 0xCA:
+        raise _not_shortest()  # a float of 32 bits: every float here has 64
+    raise ProtocolError("bad-token", "a byte that begins no value")
+
+
+def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
+    """Return how many values an extension's payload makes, extensions in it included; their form is not judged."""
+    pos, nodes = start, -1  # the extension itself is counted by whoever asks
+    while pos < stop and nodes <= limits.nodes:
+        nodes += 1
+        first = frame[pos]
+        if first in _EXTENSIONS or first in _FIXED_EXTENSIONS:
+            code_at = pos + 1 + _EXTENSIONS.get(first, 0)
+            if code_at < stop and frame[code_at] in NESTED:
+                pos = code_at + 1
+                continue
+        pos, _ = token(frame, pos, limits)
+    return nodes
+
+
+def _length(frame: Buffer, pos: int, width: int, first: int) -> int:
+    size = int.from_bytes(_take(frame, pos, width), "big")
+    if size <= _SHORTER[first]:
+        raise _not_shortest()
+    return size
+
+
+def _take(frame: Buffer, pos: int, width: int) -> Buffer:
+    taken = frame[pos : pos + width]
+    if len(taken) < width:
+        raise _truncated()
+    return taken
+
+
+def _truncated() -> ProtocolError:
+    return ProtocolError("bad-message", "a message that ends too early")
+
+
+def _not_shortest() -> ProtocolError:
+    return ProtocolError("bad-message", "a value that is not in its shortest spelling")

@@ -1,0 +1,530 @@
+"""Unpacking: MessagePack as Python values again. What a peer sent is judged here, and costs no more than its size.
+
+ormsgpack reads in C, and hands every extension to :class:`Unpacker`, whose readers stand in a table by number.
+Whatever is wrong with a value is a :class:`~perspective_broker.errors.CallError`; it costs the call that the value
+belongs to.
+"""
+
+from __future__ import annotations
+
+import datetime
+import struct
+import zoneinfo
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeAlias
+from uuid import UUID
+
+from ormsgpack import Ext, packb, unpackb
+
+from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
+from ...flavors import Failure, Policy, Registry, RemoteCache
+from ...limits import Limits
+from ...ports import Importer
+from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
+from . import codes
+from .frames import Frame
+from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT, MAX_INT_BITS, OPTIONS, nested_bytes
+
+__all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
+
+_DOUBLES: Final = struct.Struct("!dd")
+
+#: Lines of a failure's ancestry; deeper hierarchies are not told.
+_MAX_PARENTS: Final = 64
+
+
+class Unpacker:
+    """One message's values from bytes. Made anew for every message that has extensions.
+
+    Args:
+        importer: turns ids into objects.
+        perspective: which the references in the values will remember.
+        readers: what may be read, see :func:`readers_for`.
+        refused: plain types that may not, see :func:`refused_plain_types`.
+        registry: what type tags mean.
+        policy: which of them may be used.
+        limits: what the peer may send.
+    """
+
+    __slots__ = (
+        "_allowance",
+        "_copies",
+        "_error",
+        "_graph_level",
+        "_importer",
+        "_level",
+        "_limits",
+        "_perspective",
+        "_policy",
+        "_readers",
+        "_refused",
+        "_registry",
+    )
+
+    def __init__(
+        self,
+        importer: Importer,
+        perspective: Any,
+        readers: Readers,
+        refused: frozenset[type],
+        registry: Registry,
+        policy: Policy,
+        limits: Limits,
+    ) -> None:
+        self._importer = importer
+        self._perspective = perspective
+        self._readers = readers
+        self._refused = refused
+        self._registry = registry
+        self._policy = policy
+        self._limits = limits
+        self._copies: list[Any] = []  # the message's copyables so far, _Unmade for one whose factory waits
+        self._level = 0  # extensions around the value being read
+        self._graph_level = -1  # the level at which a graph's mentions mean something
+        self._allowance = 0  # bytes of payloads that may still be read
+        self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
+
+    def unpack(self, frame: Frame) -> list[Any]:
+        """Return the message that a frame holds; its form has been judged before.
+
+        Raises:
+            CallError: something in it cannot be built.
+            ProtocolError: the references in it are more than the peer may give.
+        """
+        self._allowance = nested_bytes(len(frame))
+        try:
+            return self._read(frame)  # type: ignore[no-any-return]
+        except (CallError, ProtocolError):
+            raise
+        except RecursionError:
+            raise DecodeError("nested too deep for this call stack") from None
+        except Exception as error:
+            # Readers take apart what they expect; anything else fails in them, in one way or another. So does a
+            # class of the application that cannot be made, or a key that will not be hashed.
+            raise DecodeError(f"malformed value ({type(error).__name__})") from error
+
+    def _read(self, data: Frame) -> Any:
+        try:
+            return unpackb(data, ext_hook=self._hook)
+        except ValueError:
+            raise (self._error or DecodeError("malformed value")) from None
+
+    def _hook(self, code: int, payload: bytes) -> Any:
+        try:
+            return self._readers.get(code, _UNKNOWN)(self, payload)
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def _open(self, payload: bytes) -> Any:
+        """Return the one value that a payload holds."""
+        self._allowance -= len(payload)
+        if self._allowance < 0:
+            raise DecodeError("extensions within extensions cost more than the message's size allows")
+        plain = True
+        try:
+            value = unpackb(payload)
+        except ValueError:
+            plain = False
+            value = unpackb(payload, ext_hook=Ext)
+        try:
+            same = packb(value, None, OPTIONS) == payload
+        except TypeError:
+            raise DecodeError("nested too deep") from None
+        if not same:
+            raise DecodeError("a value that is not in its shortest spelling, or has a key twice")
+        if not plain:
+            if self._level >= self._limits.depth // 2:
+                raise DecodeError("nested too deep")
+            self._level += 1
+            value = self._read(payload)
+            self._level -= 1
+        if self._refused:
+            refuse_plain(value, self._refused)
+        return value
+
+    def _items(self, payload: bytes) -> list[Any]:
+        value = self._open(payload)
+        if type(value) is not list:
+            raise DecodeError("a payload that should be an array")
+        return value
+
+    # -- values
+
+    def _tuple(self, payload: bytes) -> tuple[Any, ...]:
+        return tuple(self._items(payload))
+
+    def _set(self, payload: bytes) -> set[Any]:
+        return _set_of(self._items(payload))
+
+    def _frozenset(self, payload: bytes) -> frozenset[Any]:
+        return frozenset(_set_of(self._items(payload)))
+
+    def _dictionary(self, payload: bytes) -> dict[Any, Any]:
+        value = _fill_dictionary({}, self._items(payload))
+        if all(type(key) is str for key in value):
+            raise DecodeError("a dictionary with text as keys is a map")
+        return value
+
+    def _int(self, payload: bytes) -> int:
+        if len(payload) > max(MAX_INT_BITS, self._limits.int_bits) // 8 + 1:
+            raise DecodeError("an integer beyond the limit")
+        value = int.from_bytes(payload, "big", signed=True)
+        if -(1 << 63) <= value < 1 << 64 or value.bit_length() // 8 + 1 != len(payload):
+            raise DecodeError("an integer that is not in its shortest spelling")
+        return value
+
+    def _decimal(self, payload: bytes) -> Decimal:
+        if len(payload) > MAX_DECIMAL_TEXT:
+            raise DecodeError("a decimal beyond the limit")
+        text = payload.decode("ascii")
+        try:
+            value = Decimal(text)
+        except InvalidOperation:
+            raise DecodeError("not a decimal") from None
+        exponent = value.as_tuple().exponent
+        if (type(exponent) is int and abs(exponent) > MAX_DECIMAL_EXPONENT) or str(value) != text:
+            raise DecodeError("not a decimal within decimal128's range of exponents, in its usual spelling")
+        return value
+
+    def _date(self, payload: bytes) -> datetime.date:
+        year, month, day = self._integers(payload)
+        return datetime.date(year, month, day)
+
+    def _time(self, payload: bytes) -> datetime.time:
+        (hour, minute, second, microsecond), fold, zone = self._in_zone(payload, 4)
+        return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
+
+    def _datetime(self, payload: bytes) -> datetime.datetime:
+        (year, month, day, hour, minute, second, microsecond), fold, zone = self._in_zone(payload, 7)
+        return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
+
+    def _timedelta(self, payload: bytes) -> datetime.timedelta:
+        days, seconds, microseconds = self._integers(payload)
+        if not (0 <= seconds < 86_400 and 0 <= microseconds < 1_000_000):
+            raise DecodeError("a time difference that is not in its usual form")
+        return datetime.timedelta(days, seconds, microseconds)
+
+    def _integers(self, payload: bytes) -> list[int]:
+        fields = self._items(payload)
+        if not all(type(field) is int for field in fields):
+            raise DecodeError("a date's fields are integers")
+        return fields
+
+    def _in_zone(self, payload: bytes, count: int) -> tuple[list[int], int, datetime.tzinfo | None]:
+        """Return a time's fields, its fold and its zone."""
+        fields = self._items(payload)
+        zone: datetime.tzinfo | None = None
+        if len(fields) > count + 1:
+            where = fields[count + 1]
+            if type(where) is str and len(fields) == count + 2:
+                zone = _zone(where)
+            elif type(where) is int and len(fields) <= count + 3:
+                offset = datetime.timedelta(microseconds=where)
+                name = fields[count + 2 :]
+                if not all(type(part) is str for part in name):
+                    raise DecodeError("a time zone's name is text")
+                zone = datetime.timezone(offset, *name)
+            else:
+                raise DecodeError("a time zone is an offset or a name")
+        fold = fields[count] if len(fields) > count else 0
+        if not all(type(field) is int for field in fields[: count + 1]):
+            raise DecodeError("a time's fields are integers")
+        return fields[:count], fold, zone
+
+    def _uuid(self, payload: bytes) -> UUID:
+        return UUID(bytes=payload)
+
+    def _complex(self, payload: bytes) -> complex:
+        return complex(*_DOUBLES.unpack(payload))
+
+    # -- graphs
+
+    def _graph(self, payload: bytes) -> Any:
+        around, self._graph_level = self._graph_level, self._level + 1
+        try:
+            root, *rows = self._items(payload)
+        finally:
+            self._graph_level = around
+        return _Graph(rows, self._limits.depth // 2).build(root)
+
+    def _node(self, payload: bytes) -> _Node:
+        if self._level != self._graph_level:
+            raise DecodeError("a graph's container is mentioned outside of it")
+        return _Node(_id(payload))
+
+    # -- flavors
+
+    def _remote(self, payload: bytes) -> Any:
+        return self._importer.import_reference(_id(payload), self._perspective)
+
+    def _local(self, payload: bytes) -> Any:
+        return self._importer.local_object(_id(payload))
+
+    def _local_named(self, payload: bytes) -> Any:
+        return self._importer.local_object(payload.decode())
+
+    def _cached(self, payload: bytes) -> Any:
+        return self._importer.import_cache(_id(payload))
+
+    def _lcache(self, payload: bytes) -> Any:
+        return self._importer.local_cache(_id(payload))
+
+    def _failure(self, payload: bytes) -> Exception:
+        return failure_in(self._open(payload)).as_exception(self._registry)
+
+    def _copy(self, payload: bytes) -> Any:
+        tag, state_at = _tag(payload)
+        number = len(self._copies)
+        cls = find_class(tag, self._registry, self._policy)
+        if cls is not None:
+            value = instance(cls)
+            self._copies.append(value)
+            guarded(value.set_copyable_state, self._open(payload[state_at:]))
+            return value
+        self._copies.append(_UNMADE)
+        factory = self._registry.find_factory(tag)
+        assert factory is not None
+        value = self._copies[number] = guarded(factory, self._open(payload[state_at:]))
+        return value
+
+    def _again(self, payload: bytes) -> Any:
+        number = _id(payload)
+        if number >= len(self._copies):
+            raise DecodeError("a copyable is mentioned before it was sent")
+        value = self._copies[number]
+        if value is _UNMADE:
+            raise DecodeError("a state that contains its own object, which only a factory can make")
+        return value
+
+    def _cacheable(self, payload: bytes) -> Any:
+        tag, luid_at = _tag(payload)
+        luid = unpackb(payload[luid_at : luid_at + 9])  # reads one value, whatever is behind it
+        if type(luid) is not int or luid < 0:
+            raise DecodeError("a replica's id is a positive integer")
+        state_at = luid_at + len(packb(luid))
+        try:
+            cls = find_class(tag, self._registry, self._policy)
+            if cls is None or not issubclass(cls, RemoteCache):
+                raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
+        except InsecureJelly:
+            # It is ours to give back all the same: a replica made and dropped does that.
+            self._importer.introduce_cache(luid, RemoteCache)
+            raise
+        value = self._importer.introduce_cache(luid, cls)
+        guarded(value.set_copyable_state, self._open(payload[state_at:]))
+        return value
+
+    def _unknown(self, payload: bytes) -> NoReturn:
+        raise DecodeError("an extension that does not exist")
+
+
+#: An extension's number -> what reads its payload.
+Readers: TypeAlias = dict[int, Callable[[Unpacker, bytes], Any]]
+
+_READERS: Final[Readers] = {
+    codes.TUPLE: Unpacker._tuple,
+    codes.SET: Unpacker._set,
+    codes.FROZENSET: Unpacker._frozenset,
+    codes.DICTIONARY: Unpacker._dictionary,
+    codes.INTEGER: Unpacker._int,
+    codes.DECIMAL: Unpacker._decimal,
+    codes.DATE: Unpacker._date,
+    codes.TIME: Unpacker._time,
+    codes.DATETIME: Unpacker._datetime,
+    codes.TIMEDELTA: Unpacker._timedelta,
+    codes.UUID: Unpacker._uuid,
+    codes.COMPLEX: Unpacker._complex,
+    codes.REMOTE: Unpacker._remote,
+    codes.LOCAL: Unpacker._local,
+    codes.LOCAL_NAMED: Unpacker._local_named,
+    codes.COPY: Unpacker._copy,
+    codes.AGAIN: Unpacker._again,
+    codes.FAILURE: Unpacker._failure,
+    codes.GRAPH: Unpacker._graph,
+    codes.NODE: Unpacker._node,
+    codes.CACHEABLE: Unpacker._cacheable,
+    codes.CACHED: Unpacker._cached,
+    codes.LCACHE: Unpacker._lcache,
+}
+
+_UNKNOWN: Final = Unpacker._unknown
+
+#: In the place of a copyable that a factory will make once its state is there.
+_UNMADE: Final = object()
+
+_PLAIN_NAMES: Final[dict[str, type]] = {
+    "None": type(None),
+    "boolean": bool,
+    "unicode": str,
+    "list": list,
+    "dictionary": dict,
+}
+
+
+def readers_for(policy: Policy) -> Readers:
+    """Return the readers of the types that ``policy`` allows; made once per connection."""
+
+    def refuse(name: str) -> Callable[[Unpacker, bytes], Any]:
+        def reader(unpacker: Unpacker, payload: bytes) -> NoReturn:
+            raise InsecureJelly(f"values of type {name} are not allowed here")
+
+        return reader
+
+    names = codes.POLICY_NAMES
+    return {
+        code: read if code not in names or policy.allows_type(names[code]) else refuse(names[code])
+        for code, read in _READERS.items()
+    }
+
+
+def refused_plain_types(policy: Policy) -> frozenset[type]:
+    """Return MessagePack's own types that ``policy`` refuses; nearly always none."""
+    return frozenset(kind for name, kind in _PLAIN_NAMES.items() if not policy.allows_type(name))
+
+
+def refuse_plain(value: Any, refused: frozenset[type]) -> None:
+    """Raise when a list or dictionary, at any depth, holds what the policy refuses. (``value`` itself may be one.)
+
+    Raises:
+        InsecureJelly: it does.
+    """
+    todo = [value]
+    while todo:
+        container = todo.pop()
+        if type(container) is dict:
+            items = [*container, *container.values()]
+        elif type(container) is list:
+            items = container
+        else:
+            continue
+        for item in items:
+            if type(item) in refused:
+                raise InsecureJelly(f"values of type {type(item).__name__} are not allowed here")
+        todo += items
+
+
+def failure_in(value: Any) -> Failure:
+    """Return the failure that a value describes; never raises."""
+    if type(value) is list and len(value) == 4:
+        kind, text, traceback, parents = value
+        if (
+            type(kind) is str
+            and type(text) is str
+            and type(traceback) is str
+            and type(parents) is list
+            and all(type(name) is str for name in parents)
+        ):
+            return Failure(kind, text, traceback, tuple(parents[:_MAX_PARENTS]))
+    return Failure("malformed", "the peer reported an error in a form that cannot be read")
+
+
+class _Node:
+    """A mention of one container of a graph."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class _Graph:
+    """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
+
+    def __init__(self, rows: list[Any], depth: int) -> None:
+        self._rows = rows
+        self._depth = depth
+        self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
+
+    def build(self, root: Any) -> Any:
+        """Return the value that ``root`` mentions, or is."""
+        for number in range(len(self._rows)):
+            self._container(number, 0)
+        for row, made in zip(self._rows, self._made, strict=True):
+            kind = _KINDS[row[0]]
+            if kind is list:
+                made.extend(self._value(item, 0) for item in row[1:])
+            elif kind is dict:
+                _fill_dictionary(made, [self._value(item, 0) for item in row[1:]])
+            elif kind is set:
+                made |= _set_of([self._value(item, 0) for item in row[1:]])
+        return self._value(root, 0)
+
+    def _value(self, item: Any, depth: int) -> Any:
+        return self._container(item.number, depth) if type(item) is _Node else item
+
+    def _container(self, number: int, depth: int) -> Any:
+        made = self._made[number]
+        if made is not _UNMADE:
+            return made
+        if depth > self._depth:
+            raise DecodeError("tuples of a graph that are nested too deep, or contain themselves")
+        row = self._rows[number]
+        parts = [self._value(item, depth + 1) for item in row[1:]]
+        made = self._made[number] = tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts))
+        return made
+
+
+#: Types of a graph's containers, by the number that stands for them.
+_KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozenset}
+_FILLED_KINDS: Final = (0, 1, 3)
+
+
+def _set_of(items: list[Any]) -> set[Any]:
+    made: set[Any] = set()
+    check = KeyCheck()
+    for item in items:
+        check(item)
+        made.add(item)
+    if len(made) != len(items):
+        raise DecodeError("a set with an item twice")
+    return made
+
+
+def _fill_dictionary(made: dict[Any, Any], parts: list[Any]) -> dict[Any, Any]:
+    check = KeyCheck()
+    keys = parts[::2]
+    for key, item in zip(keys, parts[1::2], strict=True):
+        check(key)
+        made[key] = item
+    if len(made) != len(keys):
+        raise DecodeError("a dictionary with a key twice")
+    return made
+
+
+def _id(payload: bytes) -> int:
+    """Return the id that a payload is."""
+    size = len(payload)
+    if not 0 < size <= MAX_KEY_BITS // 8 or (size > 1 and not payload[0]):
+        raise DecodeError("an id is a small positive integer in its shortest spelling")
+    return int.from_bytes(payload, "big")
+
+
+def _tag(payload: bytes) -> tuple[str, int]:
+    """Return the text that a payload begins with, and where it ends."""
+    first = payload[0]
+    if 0xA0 <= first <= 0xBF:
+        start, size = 1, first - 0xA0
+    elif first == 0xD9:
+        start, size = 2, payload[1]
+    else:
+        raise DecodeError("a type tag is a short text")
+    end = start + size
+    if end > len(payload) or (first == 0xD9 and size < 0x20):
+        raise DecodeError("a type tag that is not in its shortest spelling, or not whole")
+    return payload[start:end].decode(), end
+
+
+def _zone(key: str) -> zoneinfo.ZoneInfo:
+    """Return the time zone of that name."""
+    # Looked up in the list of zones first: opening one by a peer's text would touch files of a peer's choice.
+    if key not in _zone_names():
+        raise DecodeError("a time zone that is not known here")
+    return zoneinfo.ZoneInfo(key)
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
