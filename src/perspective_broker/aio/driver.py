@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -24,6 +24,7 @@ from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics
 from .connection import Connection
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
+from .streams import StreamSource
 
 if TYPE_CHECKING:
     from .server import Server
@@ -224,6 +225,9 @@ class Driver(asyncio.Protocol):
                 self.loop.call_soon_threadsafe(self.wake)
         except RuntimeError:  # the loop is closed, and the connection with it
             pass
+
+    def adapt(self, value: Any) -> StreamSource | None:
+        return StreamSource(value) if isinstance(value, AsyncGenerator) else None
 
     def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
         return RemoteCacheObserver(self, self.broker, luid, perspective)
