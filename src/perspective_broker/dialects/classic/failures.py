@@ -37,17 +37,21 @@ _UNAVAILABLE: Final = "Traceback unavailable\n"
 _MALFORMED: Final = Failure("malformed", "the peer reported an error in a form that cannot be read")
 
 
-def failure_state(failure: Failure) -> dict[str, Any]:
+def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Any]:
     """Return the state under which a classic peer expects a failure.
 
-    It holds no booleans, which a peer of 2002 does not know.
+    It holds no booleans, which a peer of 2002 does not know. For such a peer, ``old``, the names of builtins are
+    Python 2's.
     """
     parents: dict[str, None] = {}  # in order, each once
     for name in failure.parents:
         name = _WIRE_NAMES.get(name, name)
         parents.update(dict.fromkeys((name, *_WIRE_BASES.get(name, ()))))
+    kind = _WIRE_NAMES.get(failure.type, failure.type)
+    if old:
+        kind, parents = _python_2(kind), dict.fromkeys(map(_python_2, parents))
     return {
-        "type": _WIRE_NAMES.get(failure.type, failure.type).encode(),
+        "type": kind.encode(),
         "value": failure.value,
         "parents": list(parents),
         "traceback": failure.traceback or _UNAVAILABLE,
@@ -92,3 +96,11 @@ def _text(value: Any) -> str:
     if type(value) is bytes:
         return value.decode("utf-8", "replace")
     return value if type(value) is str else ""
+
+
+def _python_2(name: str) -> str:
+    """Spell a builtin class as Python 2 does."""
+    module, _, kind = name.partition(".")
+    if module != "builtins":
+        return name
+    return f"__builtin__.{kind}" if kind == "object" else f"exceptions.{kind}"

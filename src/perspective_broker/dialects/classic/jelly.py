@@ -19,7 +19,7 @@ from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
-from .vocabulary import NONE, PB, Spelling
+from .vocabulary import NONE, OF_2002, PB, Spelling
 
 __all__ = ["Jellier"]
 
@@ -57,7 +57,7 @@ class Jellier:
     )
 
     def __init__(self, spelling: Spelling, exporter: Exporter, perspective: Any, limits: Limits) -> None:
-        self._words = _WORDS[spelling.name]
+        self._words = _WORDS[spelling]
         self._exporter = exporter
         self._perspective = perspective
         self._limits = limits
@@ -124,6 +124,8 @@ class Jellier:
         if len(data) > self._limits.string_bytes:
             raise self._too_long(value, len(data))
         spelling = self._words.spelling
+        if spelling.old and value.isascii():
+            return spelling.string(data)
         return spelling.unicode + spelling.string(data)
 
     def _bytes(self, value: bytes) -> None:
@@ -180,7 +182,10 @@ class Jellier:
         if self._again(value):
             return
         self._enter(value)
-        self._out.append(encode_list_head(size + 1) + self._words.containers[type(value)])
+        word = self._words.containers.get(type(value))
+        if word is None:
+            raise _too_new(value)
+        self._out.append(encode_list_head(size + 1) + word)
         writers = _WRITERS
         for item in value:
             writers.get(type(item), _OBJECT)(self, item)
@@ -229,6 +234,8 @@ class Jellier:
         # A digit is more than a bit; and very many digits are slow to convert.
         if len(digits) > bits or (number := int("".join(map(str, digits)))).bit_length() > bits:
             raise _cannot(value, f"a decimal of {len(digits)} digits; an integer may have {bits} bits")
+        if self._words.spelling.old:
+            raise _too_new(value)
         self._out.append(self._words.decimal)
         self._out.append(encode_integer(-number if sign else number, bits))
         self._out.append(encode_integer(exponent))
@@ -240,22 +247,24 @@ class Jellier:
             )
         v = value
         self._text_atom(
-            b"datetime", f"{v.year} {v.month} {v.day} {v.hour} {v.minute} {v.second} {v.microsecond}"
+            value, b"datetime", f"{v.year} {v.month} {v.day} {v.hour} {v.minute} {v.second} {v.microsecond}"
         )
 
     def _date(self, value: datetime.date) -> None:
-        self._text_atom(b"date", f"{value.year} {value.month} {value.day}")
+        self._text_atom(value, b"date", f"{value.year} {value.month} {value.day}")
 
     def _time(self, value: datetime.time) -> None:
         if value.tzinfo is not None:
             raise _cannot(value, "an aware time; the classic dialect has no time zones")
-        self._text_atom(b"time", f"{value.hour} {value.minute} {value.second} {value.microsecond}")
+        self._text_atom(value, b"time", f"{value.hour} {value.minute} {value.second} {value.microsecond}")
 
     def _timedelta(self, value: datetime.timedelta) -> None:
-        self._text_atom(b"timedelta", f"{value.days} {value.seconds} {value.microseconds}")
+        self._text_atom(value, b"timedelta", f"{value.days} {value.seconds} {value.microseconds}")
 
-    def _text_atom(self, word: bytes, text: str) -> None:
+    def _text_atom(self, value: Any, word: bytes, text: str) -> None:
         spelling = self._words.spelling
+        if spelling.old:
+            raise _too_new(value)
         self._out.append(spelling.list_of(2, word) + spelling.string(text.encode()))
 
     def _object(self, value: Any) -> None:
@@ -317,7 +326,7 @@ class Jellier:
     def _failure(self, failure: Failure) -> None:
         self._enter(failure)
         self._out.append(encode_list_head(2) + self._words.spelling.string(FAILURE_TAG))
-        self._dict(failure_state(failure))
+        self._dict(failure_state(failure, old=self._words.spelling.old))
         self._depth -= 1
 
 
@@ -347,14 +356,16 @@ class _Words:
         self.containers: dict[type, bytes] = {
             list: spelling.string(b"list"),
             tuple: spelling.string(b"tuple"),
-            set: spelling.string(b"set"),
-            frozenset: spelling.string(b"frozenset"),
             dict: spelling.string(b"dictionary"),
         }
+        if not spelling.old:
+            self.containers[set] = spelling.string(b"set")
+            self.containers[frozenset] = spelling.string(b"frozenset")
         self.empty_tuple = spelling.list_of(1, b"tuple")
         self.none = spelling.list_of(1, b"None")
-        self.true = spelling.list_of(2, b"boolean") + spelling.string(b"true")
-        self.false = spelling.list_of(2, b"boolean") + spelling.string(b"false")
+        boolean = spelling.list_of(2, b"boolean")
+        self.true = encode_integer(1) if spelling.old else boolean + spelling.string(b"true")
+        self.false = encode_integer(0) if spelling.old else boolean + spelling.string(b"false")
         self.decimal = spelling.list_of(3, b"decimal")
         self.reference = spelling.list_of(3, b"reference")
         self.dereference = spelling.list_of(2, b"dereference")
@@ -364,7 +375,7 @@ class _Words:
         self.lcache = spelling.list_of(2, b"lcache")
 
 
-_WORDS: Final[dict[str, _Words]] = {spelling.name: _Words(spelling) for spelling in (PB, NONE)}
+_WORDS: Final = {spelling: _Words(spelling) for spelling in (PB, NONE, *OF_2002.values())}
 
 _PAIR: Final = encode_list_head(2)
 
@@ -394,3 +405,9 @@ _OBJECT: Final = Jellier._object
 def _cannot(culprit: Any, why: str) -> SerializationError:
     """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
     return SerializationError(why, culprit=culprit)
+
+
+def _too_new(culprit: Any) -> SerializationError:
+    return _cannot(
+        culprit, f"the peer is a program of 2002, to which a {type(culprit).__name__} cannot cross"
+    )

@@ -15,7 +15,7 @@ from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
 from .jelly import Jellier
 from .unjelly import Unjellier, readers_for
-from .vocabulary import Spelling
+from .vocabulary import OF_2002, Spelling
 
 __all__ = ["ClassicDialect"]
 
@@ -49,7 +49,7 @@ class ClassicDialect:
         policy: Policy,
     ) -> None:
         self.name = spelling.name
-        self.features: frozenset[str] = frozenset()
+        self.features = frozenset({"2002"})
         self._spelling = spelling
         self._receiver = receiver
         self._exporter = exporter
@@ -77,6 +77,10 @@ class ClassicDialect:
 
     def use_limits(self, limits: Limits) -> None:
         self._decoder.limits = limits
+
+    def speak_as_in_2002(self) -> None:
+        """Write from now on nothing that a program of 2002 cannot read; what is read does not change."""
+        self._spelling = OF_2002[self.name]
 
     def receive_data(self, data: bytes) -> None:
         self._decoder.receive_data(data)

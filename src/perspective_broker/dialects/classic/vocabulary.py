@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BY_NUMBER", "NONE", "PB", "Spelling"]
+__all__ = ["BY_NUMBER", "NONE", "OF_2002", "PB", "Spelling"]
 
 #: Word number n is ``WORDS[n - 1]``; the numbers are a fact of the wire (protocol version 6).
 _WORDS: Final = (
@@ -25,15 +25,18 @@ class Spelling:
     Attributes:
         name: the dialect's name in the greeting.
         has_words: whether words of the vocabulary are written, and may be read, as their numbers.
+        old: whether nothing is written that a program of 2002 cannot read: ASCII text is a plain string, as all its own
+            text is, a boolean is a number, and sets, decimals and times cannot cross.
+        unicode: what every text starts with that is no plain string: a list of two, and the word.
     """
 
-    __slots__ = ("_short", "has_words", "name", "unicode")
+    __slots__ = ("_short", "has_words", "name", "old", "unicode")
 
-    def __init__(self, name: str, has_words: bool) -> None:
+    def __init__(self, name: str, has_words: bool, old: bool = False) -> None:
         self.name = name
         self.has_words = has_words
+        self.old = old
         self._short = {word: bytes((n, _VOCAB)) for n, word in BY_NUMBER.items()} if has_words else {}
-        #: What every text starts with: a list of two, and the word.
         self.unicode = bytes((2, _LIST)) + self.string(b"unicode")
 
     def string(self, data: bytes) -> bytes:
@@ -64,3 +67,8 @@ _SHORT_STRING: Final = [bytes((n, _STRING)) for n in range(0x80)]
 
 PB: Final = Spelling("pb", has_words=True)
 NONE: Final = Spelling("none", has_words=False)
+
+#: How each is spelled for a peer of 2002.
+OF_2002: Final = {
+    spelling.name: Spelling(spelling.name, spelling.has_words, old=True) for spelling in (PB, NONE)
+}
