@@ -32,6 +32,7 @@ from .errors import (
     ProtocolError,
     RemoteError,
     SerializationError,
+    TLSError,
     UnknownObject,
     UsageError,
 )
@@ -52,6 +53,7 @@ from .flavors import (
 )
 from .limits import Limits
 from .session import CloseCause, Statistics
+from .transports import ClientTLS, PeerCertificate, ServerTLS
 
 __all__ = [
     "AsReferenceable",
@@ -60,6 +62,7 @@ __all__ = [
     "Cacheable",
     "CallError",
     "Change",
+    "ClientTLS",
     "CloseCause",
     "Connection",
     "ConnectionLost",
@@ -73,6 +76,7 @@ __all__ = [
     "Live",
     "LoginFailed",
     "NoSuchMethod",
+    "PeerCertificate",
     "Policy",
     "Promise",
     "ProtocolError",
@@ -87,7 +91,9 @@ __all__ = [
     "Root",
     "SerializationError",
     "Server",
+    "ServerTLS",
     "Statistics",
+    "TLSError",
     "UnknownObject",
     "UsageError",
     "ViewPoint",

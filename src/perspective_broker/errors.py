@@ -7,6 +7,7 @@
     └── BrokerError               whatever the library itself has to report
         ├── ProtocolError         the peer broke the protocol; the connection is closed (.code, .reason)
         ├── ConnectionLost        the connection ended before the answer came (.code, .reason)
+        ├── TLSError              no encrypted connection came about (.code, .reason)
         ├── DeadReferenceError    a reference, or its connection, was used after its end
         ├── SerializationError    a value of ours cannot cross (.path names where it sits)
         ├── LimitExceeded         our own side asked for more than a limit allows
@@ -40,6 +41,7 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "SerializationError",
+    "TLSError",
     "UnknownObject",
     "UsageError",
     "qualified_name",
@@ -81,6 +83,22 @@ class ConnectionLost(BrokerError, ConnectionError):
     """
 
     def __init__(self, code: str = "lost", reason: str = "the connection was lost") -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class TLSError(BrokerError, ConnectionError):
+    """TLS was refused, by us or by the peer, or what it needs is not there.
+
+    Attributes:
+        code: a short word: ``"certificate-expired"``, ``"certificate-not-yet-valid"``, ``"wrong-name"``,
+            ``"unknown-authority"``, ``"bad-certificate"`` (ours to fix), ``"certificate-required"``,
+            ``"certificate-refused"``, ``"tls-version"``, ``"not-tls"``, ``"timeout"``, ``"lost"``, ``"tls-failed"``.
+        reason: one line for a human.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason

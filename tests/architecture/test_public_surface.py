@@ -33,6 +33,10 @@ EXPECTED = {
     "Limits",
     "Policy",
     "Registry",
+    # TLS
+    "ClientTLS",
+    "PeerCertificate",
+    "ServerTLS",
     # errors
     "ConnectionLost",
     "DeadReferenceError",
@@ -43,9 +47,10 @@ EXPECTED = {
     "ProtocolError",
     "RemoteError",
     "SerializationError",
+    "TLSError",
 }
 
-OPTIONAL = ("cyclopts", "rich", "sqlalchemy", "twisted", "typer")
+OPTIONAL = ("cryptography", "cyclopts", "rich", "sqlalchemy", "twisted", "typer")
 
 
 def _constants_classes_rest(name: str) -> tuple[int, str]:

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from .. import transports
-from ..errors import ConnectionLost, ProtocolError
+from ..errors import BrokerError, ConnectionLost, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..limits import Limits
+from ..session import CloseCause
 from .connection import Connection
 from .driver import Driver
 from .references import RemoteReference
@@ -28,7 +29,7 @@ def connect(
     policy: Policy | None = None,
     registry: Registry | None = None,
     dialects: Sequence[str] | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | transports.ClientTLS | None = None,
 ) -> Connecting:
     """Connect to a peer.
 
@@ -42,18 +43,23 @@ def connect(
         policy: what may be received.
         registry: what type tags mean.
         dialects: names of dialects to allow, best first.
-        tls: for ``tls://``; None trusts what the system trusts.
+        tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None believes the authorities of
+            the system.
 
     Returns:
         What is awaited or entered for the reference to the peer's root.
 
     Raises:
-        ValueError: the url or a dialect's name is none. (At once; what follows when it is awaited.)
+        ValueError: the url or a dialect's name is none, or ``tls`` is given for a url that would not be
+            encrypted. (At once; what follows when it is awaited.)
         OSError: nobody answers there; TimeoutError when nobody did in time.
+        TLSError: the peer's certificate is not believed, or TLS was refused.
         ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
     """
     address = transports.parse_url(url)
+    if tls is not None and address.scheme != "tls":
+        raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects)
     return Connecting(_connect(address, settings, timeout, tls))
 
@@ -85,7 +91,10 @@ class Connecting:
 
 
 async def _connect(
-    address: transports.Address, settings: Settings, timeout: float | None, tls: ssl.SSLContext | None
+    address: transports.Address,
+    settings: Settings,
+    timeout: float | None,
+    tls: ssl.SSLContext | transports.ClientTLS | None,
 ) -> RemoteReference:
     driver: Driver | None = None
 
@@ -97,7 +106,7 @@ async def _connect(
     deadline = asyncio.timeout(timeout)
     try:
         async with deadline:
-            await transports.connect(address, factory, tls)
+            await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
             assert driver is not None
             await driver.opened
     except TimeoutError:
@@ -114,9 +123,25 @@ async def _connect(
     cause = driver.broker.lifecycle.cause
     if cause is not None:
         await driver.connection.wait_closed()
-        if cause.code in ("lost", "closed"):
-            raise ConnectionLost(cause.code, cause.reason)
-        raise ProtocolError(cause.code, cause.reason)
+        raise _why(driver, cause) from driver.error
     root = driver.broker.root()
     assert isinstance(root, RemoteReference)
     return root
+
+
+def _why(driver: Driver, cause: CloseCause) -> BrokerError:
+    """Return what to raise for a connection that ended before it was established."""
+    # In TLS 1.3 the client is done first, and hears later that it is not welcome: by an alert if it is lucky.
+    if isinstance(driver.error, ssl.SSLError):
+        return transports.tls_error(driver.error)
+    silent = driver.statistics().bytes_received == 0
+    if silent and driver.channel is not None and cause.code == "bad-handshake":
+        return TLSError(
+            "certificate-refused",
+            "the peer hung up right after the TLS handshake: it seems to want a certificate, or another one",
+        )
+    if silent and driver.channel is None and cause.code == "handshake-timeout":
+        return ProtocolError(cause.code, f"{cause.reason}; a port that says nothing may expect tls://")
+    if cause.code in ("lost", "closed"):
+        return ConnectionLost(cause.code, cause.reason)
+    return ProtocolError(cause.code, cause.reason)

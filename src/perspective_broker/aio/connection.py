@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..limits import Limits
 from ..session import CloseCause, Statistics
+from ..transports import PeerCertificate
 
 if TYPE_CHECKING:
     from .driver import Driver
+    from .references import Room
 
 __all__ = ["Connection"]
 
@@ -50,9 +52,35 @@ class Connection:
         self.is_local = _is_local(peer, transport.get_extra_info("socket"))
 
     @property
+    def room(self) -> Room:
+        """What may be awaited until the connection can take more."""
+        return self._driver.room
+
+    @property
     def dialect(self) -> str:
         """The agreed dialect's name, ``""`` before there is one."""
         return self._driver.broker.dialect_name
+
+    @property
+    def tls_version(self) -> str:
+        """Such as ``"TLSv1.3"``; ``""`` when the connection is not encrypted."""
+        channel = self._driver.channel
+        return "" if channel is None else channel.version
+
+    @property
+    def peer_certificate(self) -> PeerCertificate | None:
+        """The certificate that the peer showed; None when it showed none, or none that was verified."""
+        channel = self._driver.channel
+        return None if channel is None else channel.peer_certificate
+
+    def channel_binding(self, kind: str = "tls-server-end-point") -> bytes | None:
+        """Return what binds a login to this very channel, the same on both sides; None when there is none.
+
+        Args:
+            kind: of channel binding, by its registered name (RFC 5929).
+        """
+        channel = self._driver.channel
+        return None if channel is None else channel.binding(kind)
 
     @property
     def close_cause(self) -> CloseCause | None:

@@ -21,6 +21,7 @@ from ..errors import DeadReferenceError, LimitExceeded
 from ..flavors import Exportable
 from ..ports import Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics
+from ..transports import TLSChannel
 from .connection import Connection
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
@@ -68,6 +69,8 @@ class Driver(asyncio.Protocol):
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
         self._root = root
+        self.channel: TLSChannel | None = None
+        self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
         self._thread = threading.get_ident()
         self._turn_scheduled = False
@@ -88,6 +91,7 @@ class Driver(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio's by behaviour, not by class.
         transport = self._transport = cast(asyncio.Transport, transport)
+        self.channel = TLSChannel.of(transport)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
         self.connection.made(transport)
@@ -125,6 +129,7 @@ class Driver(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.error = exc
         if exc is None:
             self.broker.receive_eof()
         else:

@@ -28,7 +28,7 @@ def serve(
     policy: Policy | None = None,
     registry: Registry | None = None,
     dialects: Sequence[str] | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | transports.ServerTLS | None = None,
     unsafe_tracebacks: bool = False,
 ) -> Server:
     """Offer an object to whoever connects.
@@ -46,17 +46,21 @@ def serve(
         policy: what may be received.
         registry: what type tags mean.
         dialects: names of dialects to offer, best first.
-        tls: a server-side context with its certificate, for ``tls://``.
+        tls: for ``tls://``: a :class:`ServerTLS` with the certificate to show, or a server-side context.
         unsafe_tracebacks: send peers the tracebacks of our exceptions; they show source and paths.
 
     Raises:
-        ValueError: a url, or a dialect's name, is none.
+        ValueError: a url, or a dialect's name, is none; ``tls://`` without ``tls``, or the other way round.
         TypeError: ``root`` is nothing that can be served.
         OSError: an address cannot be bound (when entered or awaited).
     """
     if not urls:
         raise ValueError("serve needs at least one url to listen on, such as tcp://127.0.0.1:8787")
     addresses = [transports.parse_url(url) for url in urls]
+    if (tls is not None) is not any(address.scheme == "tls" for address in addresses):
+        raise ValueError(
+            "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
+        )
     make_root = getattr(root, "root_object", None)
     if make_root is None:
         if not isinstance(root, Exportable):
@@ -78,7 +82,7 @@ class Server:
         make_root: Callable[[Connection], Exportable],
         addresses: Sequence[transports.Address],
         settings: Settings,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | transports.ServerTLS | None,
     ) -> None:
         self._root = root
         self._root_begun = False
@@ -121,7 +125,11 @@ class Server:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
             for address in self._addresses:
-                self._listeners.append(await transports.listen(address, self._accept, self._tls))
+                self._listeners.append(
+                    await transports.listen(
+                        address, self._accept, self._tls, self._settings.limits.handshake_seconds
+                    )
+                )
         except BaseException:
             await self.close()
             raise

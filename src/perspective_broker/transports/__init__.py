@@ -10,22 +10,64 @@ from typing import Final, cast
 
 from . import memory, tcp, unix
 from .listener import Listener
+from .tls import ClientTLS, PeerCertificate, ServerTLS, TLSChannel, client_context, server_context, tls_error
 from .urls import DEFAULT_PORT, Address, parse_url
 
-__all__ = ["DEFAULT_PORT", "Address", "Listener", "connect", "listen", "parse_url"]
+__all__ = [
+    "DEFAULT_PORT",
+    "Address",
+    "ClientTLS",
+    "Listener",
+    "PeerCertificate",
+    "ServerTLS",
+    "TLSChannel",
+    "connect",
+    "listen",
+    "parse_url",
+    "tls_error",
+]
 
-_BY_SCHEME: Final[dict[str, ModuleType]] = {"tcp": tcp, "tls": tcp, "unix": unix, "memory": memory}
+_BY_SCHEME: Final[dict[str, ModuleType]] = {"tcp": tcp, "unix": unix, "memory": memory}
 
 
 async def connect(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None = None
+    address: Address,
+    factory: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | ClientTLS | None = None,
+    handshake_seconds: float | None = None,
 ) -> None:
-    """Connect a protocol made by ``factory`` to ``address``. Raises OSError when that fails."""
-    await _BY_SCHEME[address.scheme].connect(address, factory, tls)
+    """Connect a protocol made by ``factory`` to ``address``.
+
+    Args:
+        tls: for ``tls://``; None believes the authorities of the system.
+        handshake_seconds: for that of TLS; None for the event loop's own choice.
+
+    Raises:
+        OSError: nobody answers there; TLSError is one.
+        TypeError: ``tls`` is not for clients.
+    """
+    if address.scheme == "tls":
+        await tcp.connect(address, factory, client_context(tls), handshake_seconds)
+    else:
+        await _BY_SCHEME[address.scheme].connect(address, factory)
 
 
 async def listen(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None = None
+    address: Address,
+    factory: Callable[[], asyncio.Protocol],
+    tls: ssl.SSLContext | ServerTLS | None = None,
+    handshake_seconds: float | None = None,
 ) -> Listener:
-    """Listen on ``address``, with a protocol made by ``factory`` for every connection. Raises OSError."""
-    return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory, tls))
+    """Listen on ``address``, with a protocol made by ``factory`` for every connection.
+
+    Args:
+        tls: for ``tls://``, which needs it.
+        handshake_seconds: for that of TLS; None for the event loop's own choice.
+
+    Raises:
+        OSError: the address cannot be bound.
+        TypeError: ``tls`` is not for servers.
+    """
+    if address.scheme == "tls":
+        return await tcp.listen(address, factory, server_context(tls), handshake_seconds)
+    return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -155,9 +154,7 @@ class _MemoryListener:
         await asyncio.sleep(0)
 
 
-async def connect(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-) -> None:
+async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
     """Connect within the running loop. Raises ConnectionRefusedError when nobody listens under the name."""
     loop = asyncio.get_running_loop()
     listener = _listeners.get(loop, {}).get(address.path)
@@ -166,9 +163,7 @@ async def connect(
     join(loop, listener.factory(), factory(), address.path)
 
 
-async def listen(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-) -> Listener:
+async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
     """Listen within the running loop. Raises OSError when the name is taken."""
     among = _listeners.setdefault(asyncio.get_running_loop(), {})
     if address.path in among:

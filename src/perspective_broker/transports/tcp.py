@@ -8,7 +8,8 @@ import ssl
 from collections.abc import Callable
 
 from .listener import Listener
-from .urls import Address
+from .tls import TLSListener, tls_error
+from .urls import Address, bound_urls
 
 __all__ = ["connect", "listen"]
 
@@ -16,14 +17,7 @@ __all__ = ["connect", "listen"]
 class _TcpListener:
     def __init__(self, server: asyncio.Server, address: Address) -> None:
         self._server = server
-        self._address = address
-        self._bound = [sock.getsockname() for sock in server.sockets]
-
-    @property
-    def urls(self) -> list[str]:
-        scheme, host = self._address.scheme, self._address.host
-        # A name stays what was asked for (certificates are about names); a wildcard shows its address.
-        return [str(Address(scheme, host or name[0], name[1])) for name in self._bound]
+        self.urls = bound_urls(address, server.sockets)
 
     def close(self) -> None:
         self._server.close()
@@ -34,40 +28,51 @@ class _TcpListener:
 
 
 async def connect(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
+    address: Address,
+    factory: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext | None = None,
+    handshake_seconds: float | None = None,
 ) -> None:
-    """Connect a protocol made by ``factory``.
+    """Connect a protocol made by ``factory``, over TLS when there is a ``context``.
 
     Raises:
-        OSError: nobody listens there, or TLS was refused (``ssl.SSLError`` is one).
+        OSError: nobody listens there.
+        TLSError: somebody does, but TLS was refused.
     """
     loop = asyncio.get_running_loop()
-    if address.scheme == "tls":
-        await loop.create_connection(
-            factory, address.host, address.port, ssl=tls or ssl.create_default_context()
-        )
-    else:
+    if context is None:
         await loop.create_connection(factory, address.host, address.port)
+        return
+    try:
+        await loop.create_connection(
+            factory, address.host, address.port, ssl=context, ssl_handshake_timeout=handshake_seconds
+        )
+    # The last two can only come from the handshake: a connection that was never made is refused or unreachable.
+    except (ssl.SSLError, ConnectionAbortedError, ConnectionResetError) as error:
+        raise tls_error(error) from error
 
 
 async def listen(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
+    address: Address,
+    factory: Callable[[], asyncio.Protocol],
+    make_context: Callable[[], ssl.SSLContext] | None = None,
+    handshake_seconds: float | None = None,
 ) -> Listener:
-    """Listen; every connection gets a protocol made by ``factory``.
+    """Listen; every connection gets a protocol made by ``factory``, over TLS when contexts are made.
 
     Raises:
         OSError: the address cannot be bound.
-        ValueError: ``tls://`` without a server's context.
     """
-    if address.scheme == "tls" and tls is None:
-        raise ValueError("to listen on tls:// pass tls=, a server-side ssl.SSLContext with its certificate")
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
+    server = await asyncio.get_running_loop().create_server(
         factory,
         address.host or None,
         address.port,
         family=socket.AF_UNSPEC,
-        ssl=tls if address.scheme == "tls" else None,
         backlog=1024,
+        start_serving=make_context is None,
     )
-    return _TcpListener(server, address)
+    if make_context is None:
+        return _TcpListener(server, address)
+    sockets = [bound.dup() for bound in server.sockets]  # the loop has done the binding, and that was all
+    server.close()
+    return TLSListener(sockets, address, factory, make_context, handshake_seconds)

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Callable
 
@@ -61,16 +60,12 @@ def _is_listened_on(path: str) -> bool:
         return True
 
 
-async def connect(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-) -> None:
+async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
     """Connect a protocol made by ``factory``. Raises OSError when nobody listens there."""
     await asyncio.get_running_loop().create_unix_connection(factory, address.path)
 
 
-async def listen(
-    address: Address, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-) -> Listener:
+async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
     """Listen; a socket that a dead process left behind is replaced.
 
     Raises:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["DEFAULT_PORT", "Address", "parse_url"]
+__all__ = ["DEFAULT_PORT", "Address", "bound_urls", "parse_url"]
 
 #: Perspective Broker's registered port (``pb.portno`` since 2002).
 DEFAULT_PORT: Final = 8787
@@ -71,3 +73,10 @@ def parse_url(url: str) -> Address:
         if parts.path in ("", "/") and not (parts.query or parts.fragment) and parts.username is None:
             return Address(scheme, parts.hostname or "", DEFAULT_PORT if port is None else port)
     raise ValueError(f"{url!r} is not a url of a perspective broker; urls are {_FORMS}")
+
+
+def bound_urls(address: Address, sockets: Iterable[socket.socket]) -> list[str]:
+    """Return the urls of what was bound for ``address``, with the ports that the system chose."""
+    names = [bound.getsockname() for bound in sockets]
+    # A name stays what was asked for (certificates are about names); a wildcard shows its address.
+    return [str(Address(address.scheme, address.host or name[0], name[1])) for name in names]

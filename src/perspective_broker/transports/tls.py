@@ -1,0 +1,419 @@
+"""TLS: whom we show which certificate, whom we believe, and what a connection knows of it afterwards.
+
+Contexts are OpenSSL's, made with its safe choices: TLS 1.2 or newer, certificates and names verified. This module
+adds what is missing there: certificates that can be renewed while connections live, errors that say what is wrong,
+and a listener that owns its handshakes, so that they end when it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import TLSError
+from .urls import Address, bound_urls
+
+__all__ = [
+    "ClientTLS",
+    "PeerCertificate",
+    "ServerTLS",
+    "TLSChannel",
+    "TLSListener",
+    "client_context",
+    "server_context",
+    "tls_error",
+]
+
+log = logging.getLogger("perspective_broker")
+
+StrPath = str | os.PathLike[str]
+
+#: Said in place of OpenSSL's words, by its verify_code.
+_VERIFY_CODES: Final[Mapping[int, tuple[str, str]]] = {
+    9: ("certificate-not-yet-valid", "the peer's certificate is not valid yet"),
+    10: ("certificate-expired", "the peer's certificate has expired"),
+    18: ("unknown-authority", "the peer's certificate is signed by itself, and not one we trust"),
+    19: ("unknown-authority", "the peer's certificate is signed by an authority that we do not trust"),
+    20: ("unknown-authority", "the peer's certificate is signed by an authority that we do not know"),
+    21: ("unknown-authority", "the peer's certificate is signed by an authority that we do not know"),
+    62: ("wrong-name", "the peer's certificate is for another name"),
+    64: ("wrong-name", "the peer's certificate is for another address"),
+}
+
+#: The same, by OpenSSL's name of the reason.
+_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "WRONG_VERSION_NUMBER": ("not-tls", "the peer does not speak TLS"),
+    "HTTP_REQUEST": ("not-tls", "the peer does not speak TLS"),
+    "UNSUPPORTED_PROTOCOL": ("tls-version", "the peer offers no version of TLS that is allowed here"),
+    "TLSV1_ALERT_PROTOCOL_VERSION": ("tls-version", "the peer allows no version of TLS that we offer"),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("certificate-required", "the peer asks for a certificate of ours"),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("certificate-required", "the peer showed no certificate"),
+    "TLSV1_ALERT_UNKNOWN_CA": ("certificate-refused", "the peer does not trust who signed our certificate"),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("certificate-refused", "the peer found our certificate expired"),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("certificate-refused", "the peer refused our certificate"),
+}
+
+
+class _Renewable:
+    """Files, and the context made of them. A context is never changed: a new one takes its place."""
+
+    _context: ssl.SSLContext
+
+    def __init__(self) -> None:
+        self.reload()
+
+    def _make(self) -> ssl.SSLContext:
+        raise NotImplementedError
+
+    def reload(self) -> None:
+        """Read the files again. Connections that were made stay as they are; new ones use what was read.
+
+        Raises:
+            TLSError: a file is not what it should be (``bad-certificate``).
+            OSError: a file cannot be read. In both cases what was in use stays in use.
+        """
+        self._context = self._make()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What new connections use. Not to be changed."""
+        return self._context
+
+
+class ServerTLS(_Renewable):
+    """What a server shows on ``tls://``, and whom it lets in. For ``serve(tls=...)``.
+
+    Args:
+        certificate: a PEM file: the server's certificate, then those that lead to its authority.
+        key: the PEM file of its private key; None when that is in the same file.
+        password: of the key, when it is encrypted.
+        client_ca: a PEM file of the authorities whose clients are believed. Their certificate is then
+            ``connection.peer_certificate``.
+        client_required: with ``client_ca``, whether clients without a certificate are refused.
+
+    Raises:
+        TLSError: a file is not what it should be.
+        OSError: a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        certificate: StrPath,
+        key: StrPath | None = None,
+        *,
+        password: str | None = None,
+        client_ca: StrPath | None = None,
+        client_required: bool = True,
+    ) -> None:
+        self._certificate, self._key, self._password = certificate, key, password
+        self._client_ca, self._client_required = client_ca, client_required
+        super().__init__()
+
+    def _make(self) -> ssl.SSLContext:
+        context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A resumed session would outlive the certificates and authorities it was made under; ours do not resume.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        context.leaf = _load_own(context, self._certificate, self._key, self._password)
+        if self._client_ca is not None:
+            _load_authorities(context, self._client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED if self._client_required else ssl.CERT_OPTIONAL
+        return context
+
+
+class ClientTLS(_Renewable):
+    """Whom a client believes on ``tls://``, and what it shows. For ``connect(tls=...)``.
+
+    Args:
+        ca: a PEM file of the authorities that are believed; None for those of the system.
+        certificate: a PEM file with a certificate to show to servers that ask for one.
+        key: the PEM file of its private key; None when that is in the same file.
+        password: of the key, when it is encrypted.
+
+    Raises:
+        TLSError: a file is not what it should be.
+        OSError: a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        ca: StrPath | None = None,
+        *,
+        certificate: StrPath | None = None,
+        key: StrPath | None = None,
+        password: str | None = None,
+    ) -> None:
+        self._ca, self._certificate, self._key, self._password = ca, certificate, key, password
+        super().__init__()
+
+    def _make(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self._ca is None:
+            context.load_default_certs()
+        else:
+            _load_authorities(context, self._ca)
+        if self._certificate is not None:
+            _load_own(context, self._certificate, self._key, self._password)
+        return context
+
+
+class _ServerContext(ssl.SSLContext):
+    """A context that knows the certificate it shows, which OpenSSL keeps to itself."""
+
+    leaf: bytes | None = None
+
+
+def _load_own(
+    context: ssl.SSLContext, certificate: StrPath, key: StrPath | None, password: str | None
+) -> bytes | None:
+    """Load our certificate and its key; return the certificate, DER, or None when it is in no plain PEM."""
+    text = Path(certificate).read_text("latin-1")  # read first: OpenSSL does not say which file is missing
+    if key is not None:
+        Path(key).read_bytes()
+    try:
+        # Never None, for then OpenSSL would ask at the terminal.
+        context.load_cert_chain(certificate, key, password or "")
+    except ssl.SSLError as error:
+        files = f"{certificate}" if key is None else f"{certificate} and {key}"
+        hint = {
+            "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
+            "BAD_DECRYPT": "the password of the key is wrong",
+        }.get(error.reason or "", "no certificate with its private key, or its password is missing")
+        raise TLSError("bad-certificate", f"{files}: {hint}") from error
+    begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
+    body = text.partition(begin)[2].partition(end)[0]
+    return ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}") if body else None
+
+
+def _load_authorities(context: ssl.SSLContext, path: StrPath) -> None:
+    Path(path).read_bytes()
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise TLSError("bad-certificate", f"{path}: no certificates of authorities (PEM)") from error
+
+
+def server_context(tls: object) -> Callable[[], ssl.SSLContext]:
+    """Return what gives the context for the next connection. Raises TypeError when it is not for servers."""
+    if isinstance(tls, ServerTLS):
+        return lambda: tls.context
+    if isinstance(tls, ssl.SSLContext) and tls.protocol is not ssl.PROTOCOL_TLS_CLIENT:
+        return lambda: tls
+    raise TypeError(f"serve takes tls=pb.ServerTLS(...) or a server's ssl.SSLContext, not {tls!r}")
+
+
+def client_context(tls: object) -> ssl.SSLContext:
+    """Return the context for the next connection. Raises TypeError when it is not for clients."""
+    if tls is None:
+        tls = ClientTLS()
+    if isinstance(tls, ClientTLS):
+        return tls.context
+    if isinstance(tls, ssl.SSLContext) and tls.protocol is not ssl.PROTOCOL_TLS_SERVER:
+        return tls
+    raise TypeError(f"connect takes tls=pb.ClientTLS(...) or a client's ssl.SSLContext, not {tls!r}")
+
+
+def tls_error(error: OSError) -> TLSError:
+    """Return what went wrong with TLS, in our words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        code, reason = _VERIFY_CODES.get(error.verify_code, ("bad-certificate", ""))
+        return TLSError(code, reason or f"the peer's certificate is not valid: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        name = error.reason or ""
+        code, reason = _REASONS.get(name, ("tls-failed", ""))
+        return TLSError(code, reason or name.replace("_", " ").lower() or "the TLS connection broke")
+    if isinstance(error, ConnectionAbortedError):  # how event loops report the end of their patience
+        return TLSError("timeout", "the TLS handshake was not completed in time")
+    return TLSError("lost", "the peer hung up during the TLS handshake")
+
+
+# -- what a connection knows of its TLS
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """The certificate that the peer showed, verified: an authority that we trust stands for what it says.
+
+    Attributes:
+        common_name: of its subject; ``""`` when there is none.
+        dns_names: host names it is for.
+        emails: mail addresses it is for.
+        uris: such as ``spiffe://...``.
+        addresses: IP addresses it is for.
+        der: all of it.
+    """
+
+    common_name: str
+    dns_names: tuple[str, ...]
+    emails: tuple[str, ...]
+    uris: tuple[str, ...]
+    addresses: tuple[str, ...]
+    der: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hexadecimal digits."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @classmethod
+    def of(cls, decoded: Mapping[str, Any], der: bytes) -> PeerCertificate:
+        """Make one of what ``ssl.SSLObject.getpeercert()`` gives."""
+        subject = {name: value for pairs in decoded.get("subject", ()) for name, value in pairs}
+        names = decoded.get("subjectAltName", ())
+
+        def of_kind(kind: str) -> tuple[str, ...]:
+            return tuple(value for name, value in names if name == kind)
+
+        return cls(
+            subject.get("commonName", ""),
+            of_kind("DNS"),
+            of_kind("email"),
+            of_kind("URI"),
+            of_kind("IP Address"),
+            der,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TLSChannel:
+    """What is known of an established TLS connection; stays true after its end.
+
+    Attributes:
+        version: such as ``"TLSv1.3"``.
+        peer_certificate: what the peer showed, if that was verified.
+        server_certificate: the server's, DER, verified or not, on either side; None where it is unknown because the
+            server was given a bare ``ssl.SSLContext``.
+    """
+
+    version: str
+    peer_certificate: PeerCertificate | None
+    server_certificate: bytes | None = field(repr=False)
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport) -> TLSChannel | None:
+        """Return that of a transport; None when it has no TLS."""
+        tls = transport.get_extra_info("ssl_object")
+        if tls is None:
+            return None
+        shown = tls.getpeercert(binary_form=True)
+        decoded = tls.getpeercert()  # empty when nobody verified it
+        return cls(
+            tls.version() or "",
+            PeerCertificate.of(decoded, shown) if shown and decoded else None,
+            getattr(tls.context, "leaf", None) if tls.server_side else shown,
+        )
+
+    def binding(self, kind: str) -> bytes | None:
+        """Return the data that binds a login to this channel (RFC 5929), the same on both sides.
+
+        Args:
+            kind: ``"tls-server-end-point"``; there is no other (``"tls-unique"`` means nothing in TLS 1.3).
+
+        Returns:
+            None when there is none: another kind, an unknown certificate, one whose signature has no hash of its
+            own (Ed25519), or ``cryptography`` is not installed (the extra ``tls``).
+        """
+        if kind != "tls-server-end-point" or self.server_certificate is None:
+            return None
+        try:
+            from cryptography import x509  # here, for only this needs it
+            from cryptography.exceptions import UnsupportedAlgorithm
+        except ImportError:
+            return None
+        try:
+            algorithm = x509.load_der_x509_certificate(self.server_certificate).signature_hash_algorithm
+        except (ValueError, UnsupportedAlgorithm):
+            return None
+        if algorithm is None:
+            return None
+        name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
+        return hashlib.new(name, self.server_certificate).digest()
+
+
+# -- listening
+
+
+class TLSListener:
+    """Accepts connections, and hands over those that come to speak TLS.
+
+    The event loop's own way (``create_server(ssl=...)``) keeps one context for ever, and lets nobody end a handshake
+    that has not ended; so this one accepts by itself.
+
+    Args:
+        sockets: bound; they are the listener's from now on.
+        address: what was asked for.
+        factory: makes the protocol of a connection whose handshake is over.
+        make_context: gives the context of the next connection.
+        seconds: for a handshake; None for the event loop's own choice.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        address: Address,
+        factory: Callable[[], asyncio.Protocol],
+        make_context: Callable[[], ssl.SSLContext],
+        seconds: float | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = list(sockets)
+        self._factory, self._make_context, self._seconds = factory, make_context, seconds
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self.urls = bound_urls(address, self._sockets)
+        for listening in self._sockets:
+            listening.setblocking(False)
+            listening.listen(1024)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        """Accept no more; handshakes go on until :meth:`wait_closed`."""
+        sockets, self._sockets = self._sockets, []
+        for listening in sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+
+    async def wait_closed(self) -> None:
+        """End the handshakes that have not ended, and wait until all is free again."""
+        await asyncio.sleep(0)  # each has begun by then, and closes its own socket
+        for handshake in self._handshakes:
+            handshake.cancel()
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, peer = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # it went away again
+        except OSError as error:  # out of file descriptors or memory: those we have go on, new ones wait
+            log.error("no connection can be accepted, trying again in a second: %s", error)
+            self._loop.remove_reader(listening)
+            self._loop.call_later(1, self._accept_again, listening)
+            return
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._shake_hands(accepted, f"{peer[0]}:{peer[1]}"))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    async def _shake_hands(self, accepted: socket.socket, peer: str) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self._factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
+            )
+        except OSError as error:  # on the open internet it happens all day
+            log.debug("no TLS with %s: %s", peer, tls_error(error))
