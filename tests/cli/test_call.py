@@ -100,7 +100,7 @@ def test_an_argument_that_cannot_cross(desk: Serving) -> None:
         (("tcp://127.0.0.1:1", "echo", "--dialect", "klingon"), "klingon"),
         (
             ("tls://127.0.0.1:1", "echo", "--tls-ca", "nothing.pem"),
-            "--tls-ca nothing.pem: No such file or directory",
+            "nothing.pem: No such file or directory",
         ),
         (("tcp://127.0.0.1:1", "echo", "--import", "nothing"), "there is no module 'nothing' in"),
     ],

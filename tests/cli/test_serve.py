@@ -8,9 +8,9 @@ import socket
 from pathlib import Path
 
 import pytest
-import trustme
 
 import perspective_broker as pb_
+from tests.authority import Authority
 from tests.cli.processes import PATIENCE, pb, serving
 
 
@@ -32,18 +32,50 @@ def test_prints_every_url_that_was_bound(tmp_path: Path) -> None:
 
 
 def test_tls(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority = Authority(tmp_path)
     listen = ("tls://localhost:0",)
-    with serving("desk:Desk", "--tls-cert", str(tmp_path / "server.pem"), listen=listen) as server:
-        done = pb("call", server.url, "echo", "secret", "--tls-ca", str(tmp_path / "ca.pem"))
+    with serving("desk:Desk", "--tls-cert", str(authority.issue("localhost")), listen=listen) as server:
+        done = pb("call", server.url, "echo", "secret", "--tls-ca", str(authority.file))
         assert done.stdout == "secret\n"
         done = pb("call", server.url, "echo", "secret")
         assert done.returncode == 3
         assert "certificate" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_a_client_may_have_to_show_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    options = ("--tls-cert", str(authority.issue("localhost")), "--tls-client-ca", str(authority.file))
+    with serving("desk:Desk", *options, listen=("tls://localhost:0",)) as server:
+        call = ("call", server.url, "echo", "secret", "--tls-ca", str(authority.file))
+        assert pb(*call, "--tls-cert", str(authority.issue("alice@example.org"))).stdout == "secret\n"
+        done = pb(*call)
+        assert done.returncode == 3
+        assert "it seems to want a certificate" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+async def test_a_hangup_has_the_certificates_read_again_and_drops_nobody(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    file = authority.issue("localhost", expired=True)
+    listen = ("tls://localhost:0",)
+    with serving("desk:Desk", "--tls-cert", str(file), "-v", listen=listen) as server:
+
+        async def hang_up(then: str) -> None:
+            server.process.send_signal(signal.SIGHUP)
+            while then not in server.logged():
+                await asyncio.sleep(0)
+
+        with pytest.raises(pb_.TLSError, match="expired"):
+            await pb_.connect(server.url, tls=authority.trusted())
+        authority.issue("localhost")
+        await hang_up("INFO    the certificates were read again")
+        async with pb_.connect(server.url, tls=authority.trusted()) as root:
+            file.unlink()
+            await hang_up("ERROR   the certificates stay as they are:")
+            async with pb_.connect(server.url, tls=authority.trusted()) as another:
+                assert await another.call("echo", "still the last good ones") == "still the last good ones"
+            assert await root.call("echo", "still here") == "still here"
 
 
 def test_a_verbose_server_logs_who_connects() -> None:
@@ -156,7 +188,7 @@ def test_an_address_that_is_taken_is_3() -> None:
         (("desk:Desk", "--listen", "8787"), "'8787' is not a url of a perspective broker"),
         (("desk:Desk", "--listen", "tls://127.0.0.1:0"), "--tls-cert"),
         (("desk:Desk", "--tls-key", "key.pem"), "--tls-key needs --tls-cert"),
-        (("desk:Desk", "--tls-cert", "nothing.pem"), "--tls-cert nothing.pem: No such file or directory"),
+        (("desk:Desk", "--tls-cert", "nothing.pem"), "nothing.pem: No such file or directory"),
         (("desk:Desk", "--drain", "-1"), "--drain"),
         (("desk:Desk", "--dialect", "klingon"), "klingon"),
     ],

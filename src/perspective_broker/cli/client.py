@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..aio import RemoteReference, connect
-from ..errors import ConnectionLost, ProtocolError
-from ..transports import parse_url
+from ..errors import ConnectionLost, ProtocolError, TLSError
+from ..transports import ClientTLS, parse_url
 from .importing import import_here
 from .logs import Verbose, configure_logging
 from .status import Status, Trouble, system_text
@@ -39,6 +38,7 @@ class ClientOptions:
         dialect: names of dialects to allow, best first; empty for all.
         timeout: seconds until the connection is there, and then until the answer is; 0 for ever.
         tls_ca: whose signature makes a server's certificate good, instead of those that the system trusts.
+        tls_cert: certificate and key to show to a server that asks.
         modules: modules to import first.
         verbose: how much to log.
     """
@@ -58,6 +58,10 @@ class ClientOptions:
     tls_ca: Annotated[
         Path | None,
         Parameter(help="For tls://, a file with the certificates to trust instead of the system's."),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        Parameter(help="For tls://, a file with the certificate and private key to show (PEM)."),
     ] = None
     modules: Annotated[
         tuple[str, ...],
@@ -85,18 +89,20 @@ class ClientOptions:
         for name in self.modules:
             import_here(name)
 
-    def tls(self) -> ssl.SSLContext | None:
-        """Return the context for ``tls://``; None for the system's own trust.
+    def tls(self) -> ClientTLS | None:
+        """Return what ``tls://`` needs; None for the system's own trust, and to show no certificate.
 
         Raises:
-            Trouble: the file holds no certificates.
+            Trouble: a file is not what it should be.
         """
-        if self.tls_ca is None:
+        if self.tls_ca is None and self.tls_cert is None:
             return None
         try:
-            return ssl.create_default_context(cafile=self.tls_ca)
+            return ClientTLS(self.tls_ca, certificate=self.tls_cert)
+        except TLSError as error:
+            raise Trouble(Status.USAGE, error.reason) from None
         except OSError as error:
-            raise Trouble(Status.USAGE, f"--tls-ca {self.tls_ca}: {system_text(error)}") from None
+            raise Trouble(Status.USAGE, f"{error.filename}: {system_text(error)}") from None
 
 
 @contextlib.asynccontextmanager
@@ -113,9 +119,13 @@ async def connected(url: str, options: ClientOptions) -> AsyncIterator[RemoteRef
     except TimeoutError:
         raise Trouble(Status.CONNECTION, f"no connection to {url} within {options.timeout:g} s") from None
     except (OSError, ProtocolError, ConnectionLost) as error:
-        reason = error.reason if isinstance(error, (ProtocolError, ConnectionLost)) else system_text(error)
+        reason = (
+            error.reason
+            if isinstance(error, (ProtocolError, ConnectionLost, TLSError))
+            else system_text(error)
+        )
         raise Trouble(Status.CONNECTION, f"no connection to {url}: {reason}") from None
-    except ValueError as error:  # last, for a certificate that is not trusted is an OSError and a ValueError
+    except ValueError as error:
         raise Trouble(Status.USAGE, str(error)) from None
     try:
         yield root

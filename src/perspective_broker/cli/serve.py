@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import signal
-import ssl
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,8 +16,9 @@ from cyclopts.validators import Number
 
 from ..aio import Server, run
 from ..aio import serve as serve_object
+from ..errors import TLSError
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT
+from ..transports import DEFAULT_PORT, ServerTLS
 from .client import Url
 from .importing import import_object, user_trouble
 from .logs import Verbose, configure_logging
@@ -72,7 +73,12 @@ def serve(
         ),
     ] = (),
     tls_cert: Annotated[
-        Path | None, Parameter(help="For tls://, the server's certificate chain (PEM).")
+        Path | None,
+        Parameter(help="For tls://, the server's certificate chain (PEM); read again at SIGHUP."),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        Parameter(help="Let in only clients with a certificate of these authorities (PEM)."),
     ] = None,
     tls_key: Annotated[
         Path | None, Parameter(help="Its private key (PEM), where the certificate's file does not hold it.")
@@ -99,7 +105,7 @@ def serve(
     found = import_object(target)
     if tls_cert is None and any(url.startswith("tls:") for url in listen):
         raise Trouble(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
-    tls = _server_tls(tls_cert, tls_key)
+    tls = _server_tls(tls_cert, tls_key, tls_client_ca)
 
     async def main() -> None:
         root = await _made(target, found)
@@ -113,7 +119,7 @@ def serve(
             raise Trouble(
                 Status.CONNECTION, f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
             ) from None
-        await _serve_until_stopped(server, drain)
+        await _serve_until_stopped(server, drain, tls)
 
     run(main())
 
@@ -130,50 +136,67 @@ async def _made(target: str, found: Any) -> Any:
         raise user_trouble(f"{target}() raised", error) from None
 
 
-async def _serve_until_stopped(server: Server, drain: float) -> None:
-    loop = asyncio.get_running_loop()
+async def _serve_until_stopped(server: Server, drain: float, tls: ServerTLS | None) -> None:
     stopped = asyncio.Event()
+    handlers: dict[str, Callable[[], object]] = {"SIGINT": stopped.set, "SIGTERM": stopped.set}
+    if tls is not None:
+        handlers["SIGHUP"] = lambda: _reload(tls)
     try:
-        with _on_signals(loop, stopped.set):
+        with _on_signals(handlers):
             for url in server.urls:
                 print(f"listening on {url}", flush=True)
             await stopped.wait()
         log.info("stopping")
         closing = asyncio.ensure_future(server.close(drain))
-        with _on_signals(loop, closing.cancel):
+        with _on_signals({"SIGINT": closing.cancel, "SIGTERM": closing.cancel}):
             await asyncio.wait([closing])
     finally:
         await server.close()
 
 
 @contextlib.contextmanager
-def _on_signals(loop: asyncio.AbstractEventLoop, callback: Any) -> Any:
-    """Call ``callback`` at SIGINT and SIGTERM within the block, where the platform lets a loop have them."""
-    signals = (signal.SIGINT, signal.SIGTERM)
+def _on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
+    """Call what belongs to a signal within the block, where the platform lets a loop have it."""
+    loop = asyncio.get_running_loop()
+    numbers = [number for name in handlers if (number := getattr(signal, name, None)) is not None]
     try:
-        for number in signals:
-            loop.add_signal_handler(number, callback)
+        for number in numbers:
+            loop.add_signal_handler(number, handlers[number.name])
     except NotImplementedError:  # Windows: Ctrl-C cancels the program's main task instead
         yield
         return
     try:
         yield
     finally:
-        for number in signals:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
-def _server_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if certificate is None:
-        if key is not None:
-            raise Trouble(Status.USAGE, "--tls-key needs --tls-cert as well")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def _reload(tls: ServerTLS) -> None:
     try:
-        context.load_cert_chain(certificate, key)
+        tls.reload()
     except OSError as error:
-        raise Trouble(Status.USAGE, f"--tls-cert {certificate}: {system_text(error)}") from None
-    return context
+        log.error("the certificates stay as they are: %s", _tls_text(error))
+    else:
+        log.info("the certificates were read again")
+
+
+def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ServerTLS | None:
+    if certificate is None:
+        for option, given in (("--tls-key", key), ("--tls-client-ca", client_ca)):
+            if given is not None:
+                raise Trouble(Status.USAGE, f"{option} needs --tls-cert as well")
+        return None
+    try:
+        return ServerTLS(certificate, key, client_ca=client_ca)
+    except OSError as error:
+        raise Trouble(Status.USAGE, _tls_text(error)) from None
+
+
+def _tls_text(error: OSError) -> str:
+    if isinstance(error, TLSError):
+        return error.reason
+    return f"{error.filename}: {system_text(error)}"
 
 
 def _bind_text(error: OSError) -> str:
