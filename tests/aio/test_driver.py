@@ -379,3 +379,36 @@ async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(diale
             await cancelled
         await after
         assert desk.log == ["after"]
+
+
+@pytest.mark.parametrize("method", ["large", "large_async"])
+async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(method: str) -> None:
+    """ROBUSTNESS, fault 4: what nobody reads is not even made."""
+
+    class Source(pb.Root):
+        made = 0
+
+        def remote_large(self) -> bytes:
+            self.made += 1
+            return bytes(600 * KIB)
+
+        async def remote_large_async(self) -> bytes:
+            return self.remote_large()
+
+    source = Source()
+    limits = pb.Limits(calls_in_flight=4)
+    async with (
+        pb.serve(source, "memory:large", limits=limits) as server,
+        ScriptedPeer.connect("memory:large", dialect="pb") as peer,
+    ):
+        driver = server.connections[0]._driver
+        peer.transport.pause_reading()
+        for _ in range(300):
+            peer.call("root", method)
+        await turns(200)
+        assert 1 <= source.made <= 6
+        assert driver.buffered <= 6 * 601 * KIB
+        peer.transport.resume_reading()
+        while source.made < 300 or driver.buffered:
+            peer.received.clear()
+            await asyncio.sleep(0)

@@ -210,6 +210,8 @@ class Broker:
             Whether there may be more that can be acted on at once.
         """
         phase = self.lifecycle
+        if self.serving.waiting:
+            self._start_waiting()
         for _ in range(messages):
             if phase.phase is Phase.CLOSED:
                 return False
@@ -252,6 +254,8 @@ class Broker:
         out, self._out = self._out, []
         self._bytes_sent += self._out_bytes
         self._out_bytes = 0
+        if self.serving.waiting and self._may_start:
+            self._host.wake()  # for there is room now, unless the transport says otherwise
         return out
 
     @property
@@ -649,7 +653,7 @@ class Broker:
         call.args = (*leading, *args) if leading else args
         call.perspective = perspective
         serving = self.serving
-        if serving.waiting or self._blocked or not serving.has_slot:
+        if serving.waiting or not self._may_start:
             serving.wait(call)
         else:
             self._invoke(call)
@@ -668,6 +672,13 @@ class Broker:
         except CallError:
             pass
 
+    @property
+    def _may_start(self) -> bool:
+        """Whether one more method may start: it has a slot, and its answer would find room."""
+        return (
+            self.serving.has_slot and not self._blocked and self._out_bytes < self.limits.write_buffer_high
+        )
+
     def _start_waiting(self) -> None:
         if self._starting:
             return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
@@ -675,11 +686,11 @@ class Broker:
         had = len(serving.waiting)
         self._starting = True
         try:
-            while serving.waiting and serving.has_slot and not self._blocked:
+            while serving.waiting and self._may_start:
                 self._invoke(serving.next_waiting())
         finally:
             self._starting = False
-        if had and not serving.is_full:
+        if len(serving.waiting) < had and not serving.is_full:
             self._host.wake()  # reading may go on
 
     def answer_call(self, call: IncomingCall, value: Any) -> None:
