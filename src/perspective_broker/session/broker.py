@@ -675,9 +675,7 @@ class Broker:
     @property
     def _may_start(self) -> bool:
         """Whether one more method may start: it has a slot, and its answer would find room."""
-        return (
-            self.serving.has_slot and not self._blocked and self._out_bytes < self.limits.write_buffer_high
-        )
+        return self.serving.has_slot and not self._blocked and self._out_bytes < self.limits.write_buffer_high
 
     def _start_waiting(self) -> None:
         if self._starting:

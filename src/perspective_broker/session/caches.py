@@ -212,8 +212,13 @@ class Replicas:
             raise ProtocolError(
                 "limit-references", f"a peer may give {self.limits.references_received} replicas"
             )
-        self._by_luid[luid] = _Replica(cls)
-        return self.receive(luid)
+        entry = self._by_luid[luid] = _Replica(cls)
+        try:
+            return self.receive(luid)
+        except Exception:  # a class of the application that cannot be made: another is, to be given back
+            entry.cls = RemoteCache
+            self._instance(luid, entry)
+            raise
 
     def receive(self, luid: int) -> RemoteCache:
         """Return the replica of an object that is sent again, counting one receipt.

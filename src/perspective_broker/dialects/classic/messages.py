@@ -192,9 +192,13 @@ class ClassicDialect:
     def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         net_args, net_kwargs = arguments
         # The two are values of their own on the wire: what is shared between them does not stay shared.
-        args = self._unjellier(perspective).unjelly(net_args)
-        if type(args) is not tuple:
-            raise BadArguments("positional arguments come as a tuple")
+        try:
+            args = self._unjellier(perspective).unjelly(net_args)
+            if type(args) is not tuple:
+                raise BadArguments("positional arguments come as a tuple")
+        except CallError:
+            self._unjellier(perspective).give_back(net_kwargs)
+            raise
         if type(net_kwargs) is list and len(net_kwargs) == 1 and net_kwargs[0] == b"dictionary":
             return args, {}
         kwargs = self._unjellier(perspective).unjelly(net_kwargs)

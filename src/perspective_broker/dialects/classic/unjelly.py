@@ -67,6 +67,7 @@ class Unjellier:
         "_policy",
         "_readers",
         "_registry",
+        "_taken",
         "_unresolved",
     )
 
@@ -86,6 +87,7 @@ class Unjellier:
         self._known: dict[int, Any] = {}  # reference number -> value or _Pending
         self._unresolved = 0  # _Pendings that are not resolved
         self._mentions = 0  # times that one was put in the place of a value
+        self._taken = 0  # references and replicas that were counted
         self._late: list[Callable[[], None]] = []  # states that could not be set yet
 
     def unjelly(self, jelly: Any) -> Any:
@@ -98,6 +100,44 @@ class Unjellier:
         """
         if type(jelly) is not list:
             return jelly
+        try:
+            return self._whole(jelly)
+        except CallError:
+            self.give_back(jelly)
+            raise
+
+    def give_back(self, jelly: Any) -> None:
+        """Count, and drop at once, the references and replicas in ``jelly`` that were not read.
+
+        The peer has counted them when it sent them; what is not counted here is never released.
+        """
+        skip = self._taken
+        left = [jelly]
+        while left:
+            part = left.pop()
+            if type(part) is not list or not part:
+                continue
+            word = part[0]
+            take: Callable[[], Any] | None = None
+            if type(word) is bytes and len(part) > 1 and type(part[1]) is int:
+                if word == b"remote" and len(part) == 2:
+                    take = partial(Unjellier._remote, self, part)
+                elif word == b"cached" and len(part) == 2:
+                    take = partial(Unjellier._cached, self, part)
+                elif word not in _READERS and len(part) == 3:
+                    take = partial(self._refuse_cache, part)
+            if take is not None and skip:  # what was read was read in this order
+                skip -= 1
+            elif take is not None:
+                try:
+                    take()
+                except CallError:
+                    pass
+            if word == b"dictionary":  # a pair is no value: its first part may look like a type's name
+                part = [half for pair in part[1:] if type(pair) is list for half in pair]
+            left.extend(reversed(part))
+
+    def _whole(self, jelly: list[Any]) -> Any:
         try:
             value = self._value(jelly)
             if self._unresolved or type(value) is _Pending:
@@ -316,7 +356,9 @@ class Unjellier:
 
     def _remote(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        return self._importer.import_reference(_small_id(luid), self._perspective)
+        reference = self._importer.import_reference(_small_id(luid), self._perspective)
+        self._taken += 1
+        return reference
 
     def _local(self, jelly: list[Any]) -> Any:
         _, luid = jelly
@@ -328,7 +370,9 @@ class Unjellier:
 
     def _cached(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        return self._importer.import_cache(_small_id(luid))
+        replica = self._importer.import_cache(_small_id(luid))
+        self._taken += 1
+        return replica
 
     def _lcache(self, jelly: list[Any]) -> Any:
         _, luid = jelly
@@ -368,12 +412,15 @@ class Unjellier:
         """Read a cacheable that is sent for the first time: tag, id, state."""
         luid = _small_id(jelly[1])
         if cls is None or not issubclass(cls, RemoteCache):
-            # It is ours to give back all the same: a replica made and dropped does that.
-            self._importer.introduce_cache(luid, RemoteCache)
             raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
+        self._taken += 1
         value = self._importer.introduce_cache(luid, cls)
         self._set_state(value, jelly, 3)
         return value
+
+    def _refuse_cache(self, jelly: list[Any]) -> None:
+        """A cacheable that cannot be built is ours to give back all the same: a replica made and dropped does that."""
+        self._importer.introduce_cache(_small_id(jelly[1]), RemoteCache)
 
     def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)
