@@ -10,7 +10,7 @@ that is not right is looked at for what it is worth, the call or the connection.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
@@ -301,7 +301,7 @@ class Pb7Dialect:
         if type(args) is not list:
             raise BadArguments("positional arguments come as an array")
         kwargs = message[6] if len(message) > 6 else _NO_KEYWORDS
-        if type(kwargs) is not dict:
+        if type(kwargs) is not dict or (kwargs and message is not arguments and not _is_text(kwargs)):
             raise BadArguments("keyword arguments come as a map with text as keys")
         if "self" in kwargs:  # a method has it already
             raise BadArguments("no keyword is called self")
@@ -535,6 +535,10 @@ def _count(value: Any) -> int:
     if type(value) is int and value > 0:
         return value
     raise ProtocolError("refcount", "a count is a positive integer")
+
+
+def _is_text(keys: Iterable[Any]) -> bool:
+    return all(type(key) is str for key in keys)
 
 
 def _ping_bytes(data: Any) -> bytes:

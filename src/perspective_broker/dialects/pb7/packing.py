@@ -51,15 +51,15 @@ OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-#: Bits of an integer, unless Limits.int_bits is more: the largest keys in use (RSA). Python itself refuses to
-#: print one much larger than that.
-MAX_INT_BITS: Final = 16_384
+#: Bits of an integer, unless Limits.int_bits is more: keys and signatures of any size in use. An integer of 14,284
+#: bits or more is one that Python refuses to print, so whoever logs it gets an exception.
+MAX_INT_BITS: Final = 8192
 
 #: Exponents of decimals: the range of IEEE 754-2008 decimal128. A forged exponent of a billion would make the first
 #: ``int(value)`` eat the machine.
 MAX_DECIMAL_EXPONENT: Final = 6176
-#: Characters of a decimal: a little more than an integer of that size has digits.
-MAX_DECIMAL_TEXT: Final = 5000
+#: Characters of a decimal: the digits that Python prints of an integer.
+MAX_DECIMAL_TEXT: Final = 4300
 
 #: Levels of arrays and maps that ormsgpack packs; it does not say so, a test does.
 MAX_PLAIN_DEPTH: Final = 255
@@ -366,6 +366,8 @@ class Packer:
             return Ext(codes.REMOTE, id_bytes(luid))
         if isinstance(value, BaseException):
             return self.failure(Failure.of(value))
+        if (adapted := self._exporter.adapt(value)) is not None:
+            return self._object(adapted)
         raise _cannot(
             value,
             f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, pb.Referenceable) "

@@ -113,7 +113,7 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
             start = pos
             pos, items = token(frame, pos, limits)
             missing += items
-            if frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS:
+            if pos <= end and (frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS):
                 nodes += _count_within(frame, start, pos, limits)
         if nodes + missing > limits.nodes:
             raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
@@ -172,7 +172,7 @@ def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
 
 
 def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
-    """Return how many values an extension's payload makes, extensions in it included; their form is not judged."""
+    """Return how many values an extension's payload makes, extensions in it included."""
     pos, nodes = start, -1  # the extension itself is counted by whoever asks
     while pos < stop and nodes <= limits.nodes:
         nodes += 1

@@ -120,6 +120,8 @@ class Unpacker:
 
     def _open(self, payload: bytes) -> Any:
         """Return the one value that a payload holds."""
+        if self._level >= self._limits.depth // 2:
+            raise DecodeError("nested too deep")
         self._allowance -= len(payload)
         if self._allowance < 0:
             raise DecodeError("extensions within extensions cost more than the message's size allows")
@@ -136,8 +138,6 @@ class Unpacker:
         if not same:
             raise DecodeError("a value that is not in its shortest spelling, or has a key twice")
         if not plain:
-            if self._level >= self._limits.depth // 2:
-                raise DecodeError("nested too deep")
             self._level += 1
             value = self._read(payload)
             self._level -= 1
@@ -207,15 +207,22 @@ class Unpacker:
             raise DecodeError("a time difference that is not in its usual form")
         return datetime.timedelta(days, seconds, microseconds)
 
+    def _fields(self, payload: bytes) -> list[Any]:
+        """Return an array of plain values, such as a date is made of."""
+        fields = unpackb(payload)
+        if type(fields) is not list or packb(fields) != payload:
+            raise DecodeError("a payload that should be an array, in its shortest spelling")
+        return fields
+
     def _integers(self, payload: bytes) -> list[int]:
-        fields = self._items(payload)
+        fields = self._fields(payload)
         if not all(type(field) is int for field in fields):
             raise DecodeError("a date's fields are integers")
         return fields
 
     def _in_zone(self, payload: bytes, count: int) -> tuple[list[int], int, datetime.tzinfo | None]:
         """Return a time's fields, its fold and its zone."""
-        fields = self._items(payload)
+        fields = self._fields(payload)
         zone: datetime.tzinfo | None = None
         if len(fields) > count + 1:
             where = fields[count + 1]

@@ -1,0 +1,189 @@
+"""What the tests of pb7 share: a dialect with a recorder around it, and values across it in one step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from ormsgpack import packb
+
+import perspective_broker as pb
+from perspective_broker import Limits, Policy, Registry
+from perspective_broker.dialects.building import instance
+from perspective_broker.dialects.pb7 import Pb7Dialect
+from perspective_broker.dialects.pb7.frames import frame_header
+from perspective_broker.errors import CallError
+from perspective_broker.flavors import Reference
+from perspective_broker.ports import SENT_BEFORE
+
+LIMITS = Limits()
+
+
+class Ref(Reference):
+    """A reference that says what it is, so that two of them can be compared as text."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{self._luid}>"
+
+
+class Tables:
+    """Exporter and importer over plain tables, which show what was counted."""
+
+    def __init__(self) -> None:
+        self.exported: list[Any] = []  # by id, less one
+        self.counts: dict[int, int] = {}
+        self.caches: dict[int, int] = {}
+        self.imported: dict[Any, Any] = {}
+
+    def export(self, obj: Any, perspective: Any) -> int:
+        if obj not in self.exported:
+            self.exported.append(obj)
+        luid = self.exported.index(obj) + 1
+        self.counts[luid] = self.counts.get(luid, 0) + 1
+        return luid
+
+    def retract(self, luid: int) -> None:
+        self.counts[luid] -= 1
+
+    def adapt(self, value: Any) -> Any:
+        return pb.Referenceable() if inspect.isgenerator(value) else None
+
+    def home_id(self, reference: Any) -> int | str:
+        luid: int | str = reference._luid
+        return luid
+
+    def export_cache(self, obj: Any, perspective: Any) -> tuple[int, Any]:
+        luid = id(obj) % 1000
+        self.caches[luid] = self.caches.get(luid, 0) + 1
+        return luid, SENT_BEFORE if self.caches[luid] > 1 else obj.get_state_to_cache_and_observe_for(
+            None, None
+        )
+
+    def retract_cache(self, luid: int) -> None:
+        self.caches[luid] -= 1
+
+    def home_cache_id(self, replica: Any) -> int | None:
+        return getattr(replica, "_pb_luid", None)
+
+    def import_reference(self, luid: int, perspective: Any) -> Any:
+        return self.imported.setdefault(luid, Ref(None, luid, perspective))
+
+    def local_object(self, luid: Any) -> Any:
+        return f"local {luid}"
+
+    def introduce_cache(self, luid: int, cls: type) -> Any:
+        replica = self.imported[luid] = instance(cls)
+        return replica
+
+    def import_cache(self, luid: int) -> Any:
+        return self.imported[luid]
+
+    def local_cache(self, luid: int) -> Any:
+        return f"local cache {luid}"
+
+
+class End:
+    """One end: a dialect whose receiver keeps what arrives, decoded under the perspective ``"who"``."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits = LIMITS,
+        policy: Policy | None = None,
+        registry: Registry | None = None,
+        greeted: bool = True,
+    ) -> None:
+        self.tables = Tables()
+        self.sent: list[bytes] = []
+        self.got: list[tuple[Any, ...]] = []
+        self.dialect = Pb7Dialect(
+            receiver=self,
+            exporter=self.tables,
+            importer=self.tables,
+            limits=limits,
+            registry=registry or Registry(),
+            policy=policy or Policy(),
+        )
+        self.dialect.open()
+        if greeted:
+            self.feed(self.sent[0])
+            self.got.clear()
+
+    def feed(self, *chunks: bytes) -> list[tuple[Any, ...]]:
+        """Receive chunks, each read before the next one comes; return what has arrived so far."""
+        for chunk in chunks:
+            self.dialect.receive_data(chunk)
+            while self.dialect.next_message():
+                pass
+        return self.got
+
+    def message(self, *items: Any) -> list[tuple[Any, ...]]:
+        """Receive one well-formed frame."""
+        return self.feed(framed(packb(list(items))))
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def _decoded(self, decode: Any, payload: Any) -> Any:
+        try:
+            return decode(payload, "who")
+        except CallError as error:
+            return error
+
+    def on_call(self, request: int, target: Any, name: str, wants_answer: bool, arguments: Any) -> None:
+        decoded = self._decoded(self.dialect.decode_arguments, arguments)
+        self.got.append(("call", request, target, name, wants_answer, decoded))
+
+    def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
+        decoded = self._decoded(self.dialect.decode_arguments, arguments)
+        self.got.append(("update", request, luid, name, wants_answer, decoded))
+
+    def on_answer(self, request: int, payload: Any) -> None:
+        self.got.append(("answer", request, self._decoded(self.dialect.decode_value, payload)))
+
+    def on_error(self, request: int, payload: Any) -> None:
+        self.got.append(("error", request, self.dialect.decode_error(payload, "who")))
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        return lambda *fields: self.got.append((name.removeprefix("on_"), *fields))
+
+
+def framed(body: bytes) -> bytes:
+    """Return a frame."""
+    return frame_header(len(body)) + body
+
+
+def answer_body(payload: bytes) -> bytes:
+    """Return the body of an answer to request 1 whose value is spelled so."""
+    return b"\x93\x02\x01" + payload
+
+
+def across(value: Any, *, sender: End | None = None, receiver: End | None = None) -> Any:
+    """Return what a value arrives as; an error that is the answer is raised."""
+    frame = (sender or End()).dialect.encode_answer(1, value, "who")
+    receiver = receiver or End()
+    receiver.feed(frame)
+    _, _, arrived = receiver.got.pop()
+    if isinstance(arrived, CallError) and not isinstance(value, BaseException):
+        raise arrived
+    return arrived
+
+
+def read(payload: bytes, **options: Any) -> Any:
+    """Return the value that an answer spelled so has; raise what it fails with."""
+    end = End(**options)
+    end.feed(framed(answer_body(payload)))
+    _, _, arrived = end.got.pop()
+    if isinstance(arrived, CallError):
+        raise arrived
+    return arrived
+
+
+def chopped(data: bytes, size: int) -> Iterator[bytes]:
+    """Yield ``data`` in pieces of ``size``."""
+    return (data[at : at + size] for at in range(0, len(data), size))
