@@ -25,6 +25,7 @@ EXPECTED = {
     # flavors
     "AsReferenceable",
     "Copyable",
+    "Graph",
     "Referenceable",
     "RemoteCopy",
     "Root",

@@ -3,6 +3,7 @@
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy
 from .failure import Failure
+from .graph import Graph
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root, Target
 from .registry import Registry, copier_for, default_registry
@@ -14,6 +15,7 @@ __all__ = [
     "Copyable",
     "Exportable",
     "Failure",
+    "Graph",
     "Observer",
     "Policy",
     "Reference",

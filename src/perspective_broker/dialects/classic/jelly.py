@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from ...errors import SerializationError
-from ...flavors import Cacheable, Copyable, Exportable, Failure, Reference, RemoteCache
+from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
 from .banana import encode_float, encode_integer, encode_list_head
@@ -285,8 +285,10 @@ class Jellier:
             self._out.append(self._words.remote + encode_integer(luid))
         elif isinstance(value, BaseException):
             self._failure(Failure.of(value))
-        elif (adapted := self._exporter.adapt(value)) is not None:
-            self._object(adapted)
+        elif isinstance(value, Graph):
+            self._jelly(value.value)  # here what is shared stays shared anyway
+        elif (adapted := self._exporter.adapt(value)) is not value:
+            self._jelly(adapted)
         else:
             raise _cannot(
                 value,
