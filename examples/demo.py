@@ -1,0 +1,174 @@
+"""The demo of the whole: four processes that hold each other's objects. Run it with ``make demo``.
+
+This one is the stage: it starts a broker and two people, tells them what to do next, and shows what they report.
+All of that goes through references too. What to read first: demo/chat.py, the rooms; demo/person.py, a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import perspective_broker as pb
+
+try:
+    from rich.console import Console
+except ImportError:  # then without colours
+    Console = None  # type: ignore[assignment,misc]
+
+PARTS = Path(__file__).resolve().parent / "demo"
+#: Seconds that bound what can go wrong; it takes about two.
+PATIENCE = 25
+
+COLOURS = {"broker": "yellow", "alice": "magenta", "bob": "cyan"}
+
+
+class Screen:
+    """Prints, in colours where there are some."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False) if Console is not None else None
+        self._scene = 0
+
+    def line(self, text: str = "", style: str = "") -> None:
+        if self._console is not None:
+            self._console.print(text, style=style, markup=False, soft_wrap=True)
+        else:
+            print(text)
+
+    def scene(self, title: str, *lines: str) -> None:
+        """Begin a scene: its title, and what there is to see in it."""
+        self._scene += 1
+        self.line()
+        self.line(f"{self._scene}. {title}", "bold")
+        for text in lines:
+            self.line(f"   {text}", "dim")
+
+    def tell(self, who: str, text: str) -> None:
+        self.line(f"   {who:>8} | {text}", COLOURS.get(who, ""))
+
+
+class Stage(pb.Root):
+    """What the other processes reach: they enter, and tell what happens to them."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._entered: dict[str, asyncio.Future[tuple[Any, list[str]]]] = {}
+
+    def _slot(self, name: str) -> asyncio.Future[tuple[Any, list[str]]]:
+        return self._entered.setdefault(name, asyncio.get_running_loop().create_future())
+
+    def remote_enter(self, name: str, actor: pb.RemoteReference | None, urls: list[str]) -> None:
+        self._slot(name).set_result((actor, urls))
+
+    def remote_tell(self, who: str, text: str) -> None:
+        self._screen.tell(who, text)
+
+    async def entered(self, name: str) -> tuple[Any, list[str]]:
+        """Return what a process brought with it, once it is there."""
+        return await self._slot(name)
+
+
+async def play(stage: Stage, screen: Screen) -> None:
+    """Have the parts do it all, one thing after the other."""
+    _, urls = await stage.entered("broker")
+    alice, _ = await stage.entered("alice")
+    bob, _ = await stage.entered("bob")
+
+    screen.scene(
+        "A broker opens",
+        "Its certificate was signed a moment ago, by an authority made for this one evening.",
+    )
+    for url in urls:
+        screen.tell("broker", f"serving the chat on {url}")
+
+    screen.scene(
+        "Two people come in",
+        "alice's bytes are encrypted and in our own dialect, bob's are those that Twisted speaks since 2002.",
+    )
+    await alice.call("connect", urls[0], "pb7")
+    await bob.call("connect", urls[1], "pb")
+    for person in (alice, bob):
+        await person.call("come_in")
+
+    screen.scene(
+        "One room, two views of it",
+        "The room stays with the broker. The roster crosses once; after that only what changes.",
+    )
+    await alice.call("join", "lobby")
+    await bob.call("join", "lobby")
+    await alice.call("watch")
+
+    screen.scene(
+        "They talk",
+        "Saying is a call to the room; hearing is the broker calling back.",
+        "The room is told who speaks by the view that was used, never by the speaker.",
+    )
+    await alice.call("say", "hello, bob")
+    await bob.call("say", "hello. I am alice, by the way!")
+
+    screen.scene(
+        "Objects of their own", "alice calls the broker, the broker calls bob's process: no object moves."
+    )
+    await bob.call("offer_dice")
+    await alice.call("roll", "bob")
+
+    screen.scene("What is not offered cannot be had")
+    await bob.call("join", "vault")
+    await bob.call("try_method", "burn_down")
+    await bob.call("try_method", "__class__")
+
+    screen.scene("They leave", "alice leaves first, and bob sees it.")
+    accounts = {"alice": await alice.call("leave")}
+    await bob.call("watch")
+    accounts["bob"] = await bob.call("leave")
+    screen.line()
+    for name, account in accounts.items():
+        screen.tell(
+            name,
+            "{dialect}: {sent} bytes sent, {received} received, {messages} messages read".format(**account),
+        )
+
+
+async def main() -> int:
+    """Run the play in processes of its own; return the exit code."""
+    screen = Screen()
+    screen.line("Four processes that hold each other's objects", "bold")
+    with tempfile.TemporaryDirectory(prefix="pb-demo-") as directory:
+        stage = Stage(screen)
+        async with pb.serve(stage, f"unix://{directory}/stage.sock") as server:
+            parts = [("broker.py",), ("person.py", "alice"), ("person.py", "bob")]
+            children = [
+                await asyncio.create_subprocess_exec(
+                    sys.executable, str(PARTS / part), server.urls[0], directory, *arguments
+                )
+                for part, *arguments in parts
+            ]
+            playing = asyncio.ensure_future(play(stage, screen))
+            ends = [asyncio.ensure_future(child.wait()) for child in children]
+            try:
+                await asyncio.wait({playing, *ends}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                if not playing.done():
+                    early = any(end.done() for end in ends)
+                    print("a process ended too early" if early else "it takes too long", file=sys.stderr)
+                    return 1
+                await playing
+                await server.close()  # which is how the others know that it is over
+                await asyncio.wait(ends, timeout=PATIENCE)
+            finally:
+                playing.cancel()
+                for child in children:
+                    if child.returncode is None:
+                        child.kill()
+                await asyncio.wait(ends)
+            codes = [end.result() for end in ends]
+    screen.line()
+    screen.line("All processes have ended." if not any(codes) else f"Exit codes: {codes}", "dim")
+    return 0 if not any(codes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(pb.run(main()))

@@ -1,0 +1,116 @@
+"""The process of one person, who does what the director asks for, and tells the stage how it went."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import chat
+
+import perspective_broker as pb
+
+
+class Mind(pb.Referenceable):
+    """What a person hands over when he comes in, so that the chat can call him."""
+
+    def __init__(self, tell: Any) -> None:
+        self._tell = tell
+
+    async def remote_hear(self, who: str, text: str) -> None:
+        await self._tell(f"hears  <{who}> {text}")
+
+
+class Dice(pb.Referenceable):
+    """An object of the person's own; it never leaves his process."""
+
+    def __init__(self, tell: Any) -> None:
+        self._tell = tell
+        self._falls = iter((6, 4, 2))
+
+    async def remote_roll(self, who: str) -> int:
+        fallen = next(self._falls)
+        await self._tell(f"my dice were rolled by {who}: {fallen}")
+        return fallen
+
+
+class Person(pb.Referenceable):
+    """What the director holds of a person."""
+
+    def __init__(self, name: str, stage: pb.RemoteReference, directory: Path) -> None:
+        self.name = name
+        self._stage = stage
+        self._ca = directory / "ca.pem"
+
+    async def tell(self, text: str) -> None:
+        await self._stage.call("tell", self.name, text)
+
+    async def remote_connect(self, url: str, dialect: str) -> None:
+        tls = pb.ClientTLS(self._ca) if url.startswith("tls:") else None
+        self.door = await pb.connect(url, tls=tls, dialects=[dialect])
+        connection = self.door.connection
+        if connection.peer_certificate is not None:
+            names = ", ".join(connection.peer_certificate.dns_names)
+            how = f"over {connection.tls_version}, to a server that proved to be {names}"
+        else:
+            how = "over a Unix socket"
+        await self.tell(f"connected {how}; we speak {connection.dialect}")
+
+    async def remote_come_in(self) -> None:
+        self.me = await self.door.call("come_in", self.name, Mind(self.tell))
+        await self.tell("came in, and left my mind with the chat: a reference by which it can call me")
+
+    async def remote_join(self, room: str) -> None:
+        try:
+            self.room, self.roster = await self.me.call("join", room)
+        except pb.RemoteError as error:
+            await self.tell(f"refused: {error.value}")
+            return
+        self.changes = self.roster.changes()
+        await self.tell(f"holds the {room}: a reference to a view of it that is mine alone")
+        await self.tell(f"roster, all of it: {', '.join(self.roster.members)}")
+
+    async def remote_watch(self) -> None:
+        change = await anext(self.changes)
+        await self.tell(f"roster, a change: {', '.join(change.fields['members'])}")
+
+    async def remote_say(self, text: str) -> None:
+        await self.tell(f"says   {text}")
+        await self.room.call("say", text)
+
+    async def remote_offer_dice(self) -> None:
+        await self.room.call("put_on_the_table", Dice(self.tell))
+        await self.tell("put my dice on the table: the object stays here, a reference goes")
+
+    async def remote_roll(self, owner: str) -> None:
+        fallen = await self.room.call("roll", owner)
+        await self.tell(f"rolled the dice of {owner} and saw {fallen}")
+
+    async def remote_try_method(self, name: str) -> None:
+        try:
+            await self.room.call(name)
+        except pb.NoSuchMethod as error:
+            await self.tell(f"called {name}: {error}")
+
+    async def remote_leave(self) -> dict[str, Any]:
+        await self.room.call("leave")
+        statistics = self.door.connection.statistics()
+        await self.tell("left the room")
+        await self.door.connection.close()
+        return {
+            "dialect": statistics.dialect,
+            "sent": statistics.bytes_sent,
+            "received": statistics.bytes_received,
+            "messages": statistics.messages_received,
+        }
+
+
+async def main(stage_url: str, directory: Path, name: str) -> None:
+    assert chat.Roster  # importing the module registers what may arrive
+    async with pb.connect(stage_url) as stage:
+        await stage.call("enter", name, Person(name, stage, directory), [])
+        await stage.connection.wait_closed()
+
+
+if __name__ == "__main__":
+    pb.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
