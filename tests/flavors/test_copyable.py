@@ -1,0 +1,68 @@
+"""Copyables: what a peer may set of an object that is built from its state."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.errors import DecodeError
+
+
+class Declared(pb.RemoteCopy):
+    name: str
+    _secret: int
+
+
+class Open(pb.RemoteCopy):
+    limit = 5
+
+    def method(self) -> None: ...
+
+    @property
+    def computed(self) -> int:
+        return 1
+
+    @computed.setter
+    def computed(self, value: int) -> None:
+        raise AssertionError("a peer ran code of the class")
+
+    @cached_property
+    def is_admin(self) -> bool:
+        return False
+
+
+class Slotted(pb.RemoteCopy):
+    __slots__ = ("x",)
+
+
+def test_only_declared_fields_are_set_and_others_are_ignored() -> None:
+    copy = Declared()
+    copy.set_copyable_state({"name": "n", b"_secret": 1, "unknown": 2, "set_copyable_state": 3})
+    assert vars(copy) == {"name": "n", "_secret": 1}
+
+
+def test_without_declarations_every_public_name_is_set() -> None:
+    copy, slotted = Open(), Slotted()
+    copy.set_copyable_state({"x": 1, b"limit": 6})
+    slotted.set_copyable_state({"x": 1})
+    assert vars(copy) == {"x": 1, "limit": 6}
+    assert slotted.x == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["method", "computed", "is_admin", "_private", "__class__", "__dict__", "set_copyable_state"],
+)
+def test_what_hides_something_of_the_class_is_refused(name: str) -> None:
+    with pytest.raises(DecodeError):
+        Open().set_copyable_state({name: 1})
+
+
+@pytest.mark.parametrize("state", [None, 5, [], {1: 2}, {"a b": 1}, {"": 1}, {b"\xff": 1}, {"x" * 257: 1}])
+def test_what_is_no_dictionary_of_names_is_refused(state: Any) -> None:
+    for cls in (Open, Declared):
+        with pytest.raises(DecodeError):
+            cls().set_copyable_state(state)

@@ -1,0 +1,141 @@
+"""Cacheables and their replicas, two brokers apart."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.testing import Outcome
+
+from .objects import Counter, CounterReplica, Desk, make_pair
+
+
+def test_the_state_crosses_once_and_updates_follow_in_order() -> None:
+    desk, counter = Desk(), Counter(a=1)
+    with make_pair(desk) as pair:
+        pair.call("keep", counter)
+        pair.root.call("keep", counter)
+        for value in range(3):
+            counter.set("a", value)
+        pair.run(1)
+        one, two = desk.kept
+        assert one is two
+        assert one.history == [("a", 0), ("a", 1), ("a", 2)]
+        assert len(counter.asked) == 1
+        del one, two
+        desk.kept.clear()
+        gc.collect()
+        pair.run()
+        assert len(counter.stopped) == 1
+
+
+def test_an_update_told_while_the_state_is_handed_out_follows_it() -> None:
+    desk, answers = Desk(), []
+
+    def tell(observer: Any) -> None:
+        observer.tell("set", "b", 2)
+        answers.append(observer.call("set", "c", 3))
+
+    with make_pair(desk) as pair:
+        pair.call("keep", Counter(tell, a=1))
+        assert desk.kept[0].numbers == {"a": 1, "b": 2, "c": 3}
+        assert answers[0].result() == 2
+        desk.kept.clear()
+
+
+def test_an_update_of_a_state_that_was_never_sent_fails() -> None:
+    answers: list[Outcome] = []
+    counter = Counter(lambda observer: answers.append(observer.call("set", "b", 2)))
+    with make_pair() as pair:
+        with pytest.raises(pb.SerializationError):
+            pair.call("keep", counter, object())
+        with pytest.raises(pb.DeadReferenceError):
+            answers[0].result()
+        assert len(counter.stopped) == 1
+
+
+def test_a_state_that_cannot_be_handed_out_leaves_nothing() -> None:
+    def refuse(observer: Any) -> None:
+        raise KeyError("no state")
+
+    counter = Counter(refuse)
+    with make_pair() as pair:
+        with pytest.raises(KeyError):
+            pair.call("keep", counter)
+        with pytest.raises(pb.DeadReferenceError):
+            counter.observers[0].tell("set", "a", 1)
+
+
+def test_a_replica_comes_home_as_its_source() -> None:
+    counter = Counter(a=1)
+    with make_pair() as pair:
+        assert pair.call("echo", counter) is counter
+
+
+def test_a_re_send_that_crosses_the_drop_has_the_state() -> None:
+    desk, counter = Desk(), Counter(a=1)
+    with make_pair(desk) as pair:
+        pair.call("keep", counter)
+        desk.kept.clear()
+        gc.collect()
+        counter.set("a", 2)
+        pair.root.call("keep", counter)
+        pair.run()
+        counter.set("b", 3)
+        pair.run()
+        assert desk.kept[0].numbers == {"a": 2, "b": 3}
+        assert counter.stopped == []
+        desk.kept.clear()
+
+
+def test_two_sides_full_of_calls_that_introduce_replicas_do_not_block_each_other() -> None:
+    here, there = Desk(), Desk()
+    with make_pair(there, limits=pb.Limits(calls_in_flight=1)) as pair:
+        pair.client.broker.exports.name("root", here)
+        outcomes = []
+        for end in (pair.client, pair.server):
+            outcomes += [end.root.call("echo", 1), end.root.call("keep", Counter(a=1))]
+        pair.run()
+        assert all(outcome.done and outcome.error is None for outcome in outcomes)
+        here.kept.clear()
+        there.kept.clear()
+
+
+def test_an_answer_that_mentions_a_replica_still_held_back_comes_after_it() -> None:
+    here, there, counter = Desk(), Desk(), Counter(a=1)
+    here.kept.append(counter)
+    with make_pair(there, client_limits=pb.Limits(calls_in_flight=1)) as pair:
+        pair.client.broker.exports.name("root", here)
+        pair.root.call("later")
+        pair.root.call("keep", counter)  # waits for room
+        given = pair.server.root.call("give")
+        pair.run()
+        assert isinstance(given.result(), CounterReplica)
+        assert given.result() is there.kept[0]
+        there.later[0].answer()
+        there.kept.clear()
+        del given
+
+
+def test_the_end_is_told_once_on_both_sides() -> None:
+    desk, counter = Desk(), Counter(a=1)
+    with make_pair(desk) as pair:
+        pair.call("keep", counter)
+        pair.link.cut()
+        assert len(counter.stopped) == 1
+        assert desk.kept[0].history == [("ended", None)]
+        desk.kept.clear()
+
+
+def test_a_peer_that_reads_no_updates_is_given_up() -> None:
+    desk, counter = Desk(), Counter(a=1)
+    with make_pair(desk, client_limits=pb.Limits(observer_backlog_bytes=1000)) as pair:
+        pair.call("keep", counter)
+        for _ in range(3):
+            counter.set("a", b"x" * 400)
+        assert pair.client.code == "slow-consumer"
+        assert len(counter.stopped) == 1
+        desk.kept.clear()
