@@ -11,7 +11,18 @@ from typing import Any
 from ..errors import NoSuchMethod
 from ..ports import Method
 
-__all__ = ["find_method"]
+__all__ = ["MessageReceiver", "find_method"]
+
+
+class MessageReceiver:
+    """The holder of an exported object that looks up its callers' names by rules of its own.
+
+    For drivers whose objects may answer to any name (:mod:`perspective_broker.compat`); nobody else needs one.
+    """
+
+    def find_message(self, name: str) -> Method:
+        """Return what runs when a caller asks for ``name``."""
+        raise NotImplementedError
 
 
 def find_method(holder: Any, prefix: str, name: str) -> Method:
@@ -26,6 +37,8 @@ def find_method(holder: Any, prefix: str, name: str) -> Method:
         NoSuchMethod: there is none. The text names the class, not what was asked for beyond its first
             64 characters.
     """
+    if isinstance(holder, MessageReceiver):
+        return holder.find_message(name)
     method = getattr(holder, prefix + name, None) if prefix else None
     if method is None or not callable(method):
         shown = name if len(name) <= 64 else name[:61] + "..."

@@ -311,3 +311,17 @@ def test_what_banana_has_no_form_for() -> None:
 
 def test_the_marker_says_what_it_is() -> None:
     assert repr(NEED_MORE) == "NEED_MORE"
+
+
+def test_a_writer_may_be_allowed_integers_that_only_a_warned_peer_reads() -> None:
+    wide = replace(Limits(), int_bits=896)
+    with pytest.raises(SerializationError, match="448 bits"):
+        encode(2**448, NONE, wide)
+    assert encode([2**448], NONE, wide, most_bits=896) == b"\x01\x80" + bytes(64) + b"\x01\x85"
+
+
+def test_what_has_no_form_is_named_as_the_culprit() -> None:
+    part = object()
+    with pytest.raises(SerializationError) as caught:
+        encode([1, [part]])
+    assert caught.value.culprit is part

@@ -280,24 +280,38 @@ class Decoder:
             raise ProtocolError("limit-message", f"a message may have {self.limits.message_bytes} bytes")
 
 
-def encode(value: object, spelling: Spelling = NONE, limits: Limits = Limits()) -> bytes:  # noqa: B008 (frozen)
+def encode(
+    value: object,
+    spelling: Spelling = NONE,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    *,
+    most_bits: int = MAX_BITS,
+) -> bytes:
     """Return ``value``, made of bytes, ints, floats, lists and tuples, as banana.
+
+    Args:
+        value: what is encoded.
+        spelling: of strings.
+        limits: of the reader.
+        most_bits: of an integer, whatever the limits say; more than the default no peer reads unless it was told to.
 
     Raises:
         SerializationError: it holds something else, or something larger than a peer may read.
     """
     out: list[bytes] = []
-    _encode(value, spelling, limits, out, 0)
+    _encode(value, spelling, limits, min(limits.int_bits, most_bits), out, 0)
     return b"".join(out)
 
 
-def _encode(value: object, spelling: Spelling, limits: Limits, out: list[bytes], depth: int) -> None:
+def _encode(
+    value: object, spelling: Spelling, limits: Limits, bits: int, out: list[bytes], depth: int
+) -> None:
     if isinstance(value, bytes):
         if len(value) > limits.string_bytes:
             raise SerializationError(f"a string may have {limits.string_bytes} bytes, not {len(value)}")
         out.append(spelling.string(value))
     elif isinstance(value, int):
-        out.append(encode_integer(value, limits.int_bits))
+        out.append(_encode_integer(value, bits))
     elif isinstance(value, float):
         out.append(encode_float(value))
     elif isinstance(value, (list, tuple)):
@@ -305,9 +319,9 @@ def _encode(value: object, spelling: Spelling, limits: Limits, out: list[bytes],
             raise SerializationError(f"lists may be nested {limits.depth} deep")
         out.append(encode_list_head(len(value)))
         for item in value:
-            _encode(item, spelling, limits, out, depth + 1)
+            _encode(item, spelling, limits, bits, out, depth + 1)
     else:
-        raise SerializationError(f"banana has no form for {type(value).__name__}")
+        raise SerializationError(f"banana has no form for {type(value).__name__}", culprit=value)
 
 
 def encode_integer(number: int, bits: int = MAX_BITS) -> bytes:
@@ -318,7 +332,10 @@ def encode_integer(number: int, bits: int = MAX_BITS) -> bytes:
     """
     if -0x80 < number < 0x80:
         return _SMALL[number]
-    bits = min(bits, MAX_BITS)
+    return _encode_integer(number, min(bits, MAX_BITS))
+
+
+def _encode_integer(number: int, bits: int) -> bytes:
     if number.bit_length() > bits:
         raise SerializationError(
             f"an integer may have {bits} bits, not {number.bit_length()}", culprit=number

@@ -400,8 +400,10 @@ _WRITERS: Final[dict[type, Callable[[Jellier, Any], None]]] = {
     datetime.timedelta: Jellier._timedelta,
 }
 
-#: What writes values of no plain type.
-_OBJECT: Final = Jellier._object
+
+def _OBJECT(jellier: Jellier, value: Any) -> None:
+    """Write a value of no plain type; a subclass may know more of them."""
+    jellier._object(value)
 
 
 def _cannot(culprit: Any, why: str) -> SerializationError:

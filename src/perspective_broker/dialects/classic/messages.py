@@ -220,6 +220,9 @@ class ClassicDialect:
 
     # -- sending
 
+    def _jellier(self, perspective: Any) -> Jellier:
+        return Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
+
     def encode_call(
         self,
         request: int,
@@ -273,7 +276,7 @@ class ClassicDialect:
         try:
             for value, empty in ((args, self._no_arguments), (kwargs, self._no_keywords)):
                 if value:
-                    jellier = Jellier(spelling, self._exporter, perspective, self._decoder.limits)
+                    jellier = self._jellier(perspective)
                     coded.append(jellier.jelly(value))
                     values.append(jellier)
                 else:
@@ -287,7 +290,7 @@ class ClassicDialect:
             raise
 
     def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
-        jellier = Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
+        jellier = self._jellier(perspective)
         try:
             return self._checked(
                 self._answer_head + encode_integer(request) + jellier.jelly(value), [jellier]
@@ -297,7 +300,7 @@ class ClassicDialect:
             raise with_path(error, answer=value) from None
 
     def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
-        jellier = Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
+        jellier = self._jellier(perspective)
         if isinstance(error, Copyable):
             value = jellier.jelly(error)
         else:

@@ -325,8 +325,8 @@ class Unjellier:
             raise DecodeError("a reference stands before a list")
         read = self._readers.get(inner[0])
         container = _CONTAINERS.get(inner[0])
-        if read is None and len(inner) == 2 and (cls := self._class(inner)) is not None:
-            known[number] = value = instance(cls)
+        if read is None and len(inner) == 2 and (value := self._blank(inner)) is not None:
+            known[number] = value
             self._set_state(value, inner)
         elif read is not None and container is not None:
             known[number] = value = container()
@@ -392,6 +392,11 @@ class Unjellier:
         if type(jelly[0]) is not bytes:
             raise DecodeError("a list must start with a type's name")
         return find_class(jelly[0].decode(), self._registry, self._policy)
+
+    def _blank(self, jelly: list[Any]) -> Any:
+        """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
+        cls = self._class(jelly)
+        return None if cls is None else instance(cls)
 
     def _copy(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
