@@ -62,7 +62,7 @@ class RemoteCopy:
             if declared:
                 if name not in declared:
                     continue
-            elif name.startswith("_") or (hasattr(type(self), name) and callable(getattr(type(self), name))):
+            elif name.startswith("_") or name in _not_data(type(self)):  # type: ignore[arg-type]
                 raise DecodeError(f"a peer may not set {name[:64]!a} of a {type(self).__name__}")
             object.__setattr__(self, name, value)
 
@@ -91,3 +91,16 @@ def _declared_fields(cls: type) -> frozenset[str]:
         if not base.__module__.startswith("perspective_broker.flavors"):
             names.update(inspect.get_annotations(base))
     return frozenset(names)
+
+
+@lru_cache(maxsize=1024)
+def _not_data(cls: type) -> frozenset[str]:
+    """Return the names under which ``cls`` has code: methods, properties, and other descriptors than slots."""
+    attributes: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        attributes.update(vars(base))
+    return frozenset(
+        name
+        for name, value in attributes.items()
+        if callable(value) or (hasattr(type(value), "__get__") and not inspect.ismemberdescriptor(value))
+    )

@@ -63,12 +63,14 @@ class Registry:
         if not callable(getattr(cls, "set_copyable_state", None)):
             raise TypeError(f"{cls!r} has no set_copyable_state; derive it from pb.RemoteCopy")
         self._classes[_tag(tag)] = cls
+        self._factories.pop(_tag(tag), None)
 
     def set_unjellyable_factory_for_class(self, tag: str | type, factory: Callable[[Any], Any]) -> None:
         """Build what arrives under ``tag`` by calling ``factory(state)``."""
         if not callable(factory):
             raise TypeError(f"a factory is called with the state; {factory!r} is not callable")
         self._factories[_tag(tag)] = factory
+        self._classes.pop(_tag(tag), None)
 
     def set_unjellyable_for_class_tree(
         self, module: ModuleType, base: type, prefix: str | None = None
@@ -83,7 +85,8 @@ class Registry:
         """
         before = f"{module.__name__}." if prefix is None else f"{prefix}." if prefix else ""
         for name, cls in vars(module).items():
-            if isinstance(cls, type) and issubclass(cls, base) and cls is not base:
+            ours = isinstance(cls, type) and cls.__module__ == module.__name__
+            if ours and issubclass(cls, base) and cls is not base:
                 self.set_unjellyable_for_class(before + name, cls)
 
     def set_error_class(self, cls: type[Exception], tag: str | None = None) -> None:
@@ -100,11 +103,15 @@ class Registry:
     def find_class(self, tag: str) -> type | None:
         """Return the class registered for ``tag``, or None."""
         found = self._classes.get(tag)
+        if tag in self._factories:
+            return None
         return self._parent.find_class(tag) if found is None and self._parent is not None else found
 
     def find_factory(self, tag: str) -> Callable[[Any], Any] | None:
         """Return the factory registered for ``tag``, or None."""
         found = self._factories.get(tag)
+        if tag in self._classes:
+            return None
         return self._parent.find_factory(tag) if found is None and self._parent is not None else found
 
     def find_error(self, name: str) -> type[Exception] | None:
