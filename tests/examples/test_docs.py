@@ -24,6 +24,7 @@ PAGES = [
     "docs/learn/first-steps.md",
     "docs/do/serve-on-a-unix-socket.md",
     "docs/do/report-errors.md",
+    "docs/do/tls.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
