@@ -87,8 +87,10 @@ async def play(stage: Stage, screen: Screen) -> None:
 
     screen.scene(
         "Two people come in",
-        "alice's bytes are encrypted and in our own dialect, bob's are those that Twisted speaks since 2002.",
+        "bob was not given the authority's file, so he does not believe the server, and takes the Unix socket.",
+        "alice speaks our own dialect, bob the one that Twisted speaks since 2002; the broker knows both.",
     )
+    await bob.call("connect_without_authority", urls[0])
     await alice.call("connect", urls[0], "pb7")
     await bob.call("connect", urls[1], "pb")
     for person in (alice, bob):
@@ -143,7 +145,8 @@ async def main() -> int:
             parts = [("broker.py",), ("person.py", "alice"), ("person.py", "bob")]
             children = [
                 await asyncio.create_subprocess_exec(
-                    sys.executable, str(PARTS / part), server.urls[0], directory, *arguments
+                    *(sys.executable, str(PARTS / part), server.urls[0], directory, *arguments),
+                    start_new_session=True,  # Ctrl-C is ours alone; the others end when the stage is gone
                 )
                 for part, *arguments in parts
             ]
@@ -171,4 +174,7 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(pb.run(main()))
+    try:
+        sys.exit(pb.run(main()))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -56,6 +56,12 @@ class Person(pb.Referenceable):
             how = "over a Unix socket"
         await self.tell(f"connected {how}; we speak {connection.dialect}")
 
+    async def remote_connect_without_authority(self, url: str) -> None:
+        try:
+            await pb.connect(url)
+        except pb.TLSError as error:
+            await self.tell(f"did not connect: {error.reason}")
+
     async def remote_come_in(self) -> None:
         self.me = await self.door.call("come_in", self.name, Mind(self.tell))
         await self.tell("came in, and left my mind with the chat: a reference by which it can call me")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,9 @@ def test_the_demo_ends_well_shows_the_same_every_time_and_leaves_nothing() -> No
 
     alice, bob = (told(first.stdout)[name] for name in ("alice", "bob"))
     assert "connected over TLSv1.3, to a server that proved to be localhost; we speak pb7" in alice
+    assert bob[0].startswith(
+        "did not connect: the peer's certificate is signed by an authority that we do not"
+    )
     assert "connected over a Unix socket; we speak pb" in bob
     assert "hears  <alice> hello, bob" in bob
     assert "hears  <bob> hello. I am alice, by the way!" in alice
@@ -61,6 +65,24 @@ def test_the_demo_ends_well_shows_the_same_every_time_and_leaves_nothing() -> No
         "roster, all of it: alice, bob",
         "roster, a change: bob",
     ]
+
+
+def test_the_demo_can_be_interrupted() -> None:
+    with tempfile.TemporaryDirectory(prefix="pb-") as directory:
+        with subprocess.Popen(
+            [sys.executable, str(DEMO)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(TMPDIR=directory, PYTHONUNBUFFERED="1"),
+        ) as process:
+            assert process.stdout is not None
+            while "broker" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+            _, complaints = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, complaints) == (130, "")
+        assert list(Path(directory).iterdir()) == []
 
 
 def test_the_demo_says_so_when_one_of_its_processes_dies() -> None:
