@@ -30,6 +30,16 @@ EXPECTED = {
     "RemoteCopy",
     "Root",
     "copier_for",
+    # who calls, and who may
+    "ANONYMOUS",
+    "Application",
+    "Authorizer",
+    "Identity",
+    "MemoryAuthorizer",
+    "Perspective",
+    "Portal",
+    "SQLAuthorizer",
+    "Service",
     # values handed to serve and connect
     "Limits",
     "Policy",
@@ -51,7 +61,7 @@ EXPECTED = {
     "TLSError",
 }
 
-OPTIONAL = ("cryptography", "cyclopts", "rich", "sqlalchemy", "twisted", "typer")
+OPTIONAL = ("cryptography", "cyclopts", "rich", "scramp", "sqlalchemy", "twisted", "typer")
 
 
 def _constants_classes_rest(name: str) -> tuple[int, str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from .. import transports
-from ..errors import BrokerError, ConnectionLost, ProtocolError, TLSError
+from ..cred.login import Anonymous
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..session import CloseCause
 from .connection import Connection
 from .driver import Driver
+from .login import Login
 from .references import RemoteReference
 from .settings import Settings
 
@@ -24,6 +27,12 @@ __all__ = ["Connecting", "connect"]
 def connect(
     url: str,
     *,
+    username: str | Anonymous | None = None,
+    password: str | None = None,
+    service: str | None = None,
+    perspective: str | None = None,
+    client: Any = None,
+    legacy_login: bool = False,
     timeout: float | None = 30,
     limits: Limits | None = None,
     policy: Policy | None = None,
@@ -31,14 +40,22 @@ def connect(
     dialects: Sequence[str] | None = None,
     tls: ssl.SSLContext | transports.ClientTLS | None = None,
 ) -> Connecting:
-    """Connect to a peer.
+    """Connect to a peer, and log in there.
 
     ``root = await connect(url)`` leaves the connection open until ``root.connection.close()``;
     ``async with connect(url) as root:`` closes it at the end of the block.
 
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
-        timeout: seconds until the connection must be established; None waits for ever.
+        username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
+        password: the user's.
+        service: to which service of the peer's application; None for what it gives to who names none: the avatar,
+            as at a portal of today's Twisted.
+        perspective: of that service; the one called like the user when None.
+        client: a Referenceable that the peer may call (2002's client, today's mind).
+        legacy_login: answer an MD5 challenge from a peer that knows nothing better also where that is not safe: over
+            plain TCP from elsewhere, or TLS without verification. Whoever reads the answer can log in as well.
+        timeout: seconds until the connection must be established and logged in; None waits for ever.
         limits: what the peer may ask of us.
         policy: what may be received.
         registry: what type tags mean.
@@ -47,7 +64,7 @@ def connect(
             the system.
 
     Returns:
-        What is awaited or entered for the reference to the peer's root.
+        What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
 
     Raises:
         ValueError: the url or a dialect's name is none, or ``tls`` is given for a url that would not be
@@ -56,12 +73,16 @@ def connect(
         TLSError: the peer's certificate is not believed, or TLS was refused.
         ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
+        LoginFailed: the login was refused. It never says which part was wrong.
+        RemoteError: the peer's own code raised when it let us in.
     """
+    login = Login.of(username, password, service, perspective, client, legacy_login)
     address = transports.parse_url(url)
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects)
-    return Connecting(_connect(address, settings, timeout, tls))
+    establish = partial(_connect, address, settings, timeout, tls)
+    return Connecting(establish() if login is None else _log_in(establish, login, timeout))
 
 
 class Connecting:
@@ -145,3 +166,30 @@ def _why(driver: Driver, cause: CloseCause) -> BrokerError:
     if cause.code in ("lost", "closed"):
         return ConnectionLost(cause.code, cause.reason)
     return ProtocolError(cause.code, cause.reason)
+
+
+async def _log_in(
+    establish: Callable[[], Coroutine[Any, Any, RemoteReference]], login: Login, timeout: float | None
+) -> RemoteReference:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    root = await establish()
+    connection = root.connection
+    deadline = asyncio.timeout(None if timeout is None else timeout - (loop.time() - began))
+    try:
+        async with deadline:
+            return await login.run(root)
+    except TimeoutError:
+        await connection.close("timeout", "the login took too long")
+        if not deadline.expired():
+            raise
+        raise TimeoutError(f"no login at {connection.peer} within {timeout:g} s") from None
+    except Exception as error:
+        cause = connection.close_cause
+        await connection.close("login-failed", "the login failed")
+        if isinstance(error, DeadReferenceError) and cause is not None:  # it ended between two steps
+            raise ConnectionLost(cause.code, cause.reason) from None
+        raise
+    except BaseException:
+        connection.end("cancelled", "the connection was given up")
+        raise

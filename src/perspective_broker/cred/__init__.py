@@ -1,10 +1,11 @@
-"""Who may log in, and where that is kept: identities, their secrets, and authorizers.
+"""Who may log in, where that is kept, and to what: identities, authorizers, applications, services, perspectives.
 
 Importing this room imports neither a database library nor a SCRAM one; they come when they are needed.
 """
 
 from __future__ import annotations
 
+from .application import Application
 from .attempts import AttemptTable
 from .authorizer import (
     Authorizer,
@@ -17,20 +18,32 @@ from .authorizer import (
     UnknownKey,
 )
 from .identity import Identity
+from .login import ANONYMOUS, AuthServ, IdentityWrapper
 from .memory import MemoryAuthorizer
+from .perspective import Perspective
+from .portal import Portal, Realm
+from .service import Service
 from .sql import SQLAuthorizer
 from .verifiers import LegacyDigest, ScramVerifier
 
 __all__ = [
+    "ANONYMOUS",
+    "Application",
     "AttemptTable",
+    "AuthServ",
     "Authorizer",
     "Identity",
     "IdentityExists",
+    "IdentityWrapper",
     "LegacyDigest",
     "MemoryAuthorizer",
     "MissingExtra",
+    "Perspective",
+    "Portal",
+    "Realm",
     "SQLAuthorizer",
     "ScramVerifier",
+    "Service",
     "StoreBusy",
     "StoreError",
     "StoreFull",

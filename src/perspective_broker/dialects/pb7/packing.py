@@ -20,7 +20,6 @@ from ormsgpack import Ext, packb
 
 from ...errors import DecodeError, SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
-
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
 from ..building import KeyCheck

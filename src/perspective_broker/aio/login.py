@@ -1,0 +1,170 @@
+"""Logging in, as the client: the peer's login objects, from the best kind of login to the oldest that is allowed.
+
+SCRAM-SHA-256 is tried first, bound to the channel over TLS. Only when the peer does not know it is the MD5 login of
+its time used, and only where nobody can have made it look old: on this machine, or over TLS whose certificate was
+verified; elsewhere the caller has to ask for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from ..cred.login import ANONYMOUS, Anonymous
+from ..cred.scram import ClientExchange
+from ..cred.verifiers import legacy_response
+from ..errors import LoginFailed, NoSuchMethod, RemoteError
+from .references import RemoteReference
+
+__all__ = ["Login"]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What ``connect`` was told of who logs in, and to what.
+
+    Attributes:
+        username: the user's name, or :data:`ANONYMOUS`.
+        password: his password; ``""`` for nobody's.
+        service: the name of a service; None for the avatar.
+        perspective: of the service; the username when None.
+        client: what the peer may call.
+        legacy: whether an MD5 challenge is answered everywhere.
+    """
+
+    username: str | Anonymous
+    password: str = field(repr=False)
+    service: str | None
+    perspective: str | None
+    client: Any
+    legacy: bool
+
+    @classmethod
+    def of(
+        cls,
+        username: str | Anonymous | None,
+        password: str | None,
+        service: str | None,
+        perspective: str | None,
+        client: Any,
+        legacy: bool,
+    ) -> Login | None:
+        """Return the login that ``connect`` was asked for; None when it was asked for none.
+
+        Raises:
+            ValueError: the arguments do not belong together.
+        """
+        if username is None:
+            if not (password is service is perspective is client is None):
+                raise ValueError("password, service, perspective and client belong to a username")
+            return None
+        if username is ANONYMOUS:
+            if not (password is service is perspective is None):
+                raise ValueError("an anonymous login has no password, service or perspective")
+        elif not password:
+            raise ValueError("a username needs a password")
+        if perspective is not None and service is None:
+            raise ValueError("a perspective belongs to a service")
+        return cls(username, password or "", service, perspective, client, legacy)
+
+    async def run(self, root: RemoteReference) -> RemoteReference:
+        """Log in at the peer's root; return the perspective, or the avatar.
+
+        Raises:
+            LoginFailed: the peer, or this side, refused.
+            RemoteError: the peer let us in, and what it then ran raised.
+        """
+        try:
+            given = await self._log_in(root)
+        except NoSuchMethod:
+            raise LoginFailed("the peer does not know this kind of login") from None
+        except RemoteError as error:
+            if _is_refusal(error):
+                raise LoginFailed("the login was refused") from None
+            raise
+        if not isinstance(given, RemoteReference):
+            raise LoginFailed("the peer gave no reference")
+        return given
+
+    async def _log_in(self, root: RemoteReference) -> Any:
+        if isinstance(self.username, Anonymous):
+            return await root.call("loginAnonymous", self.client)
+        user = await self._scram(root, self.username)
+        if user is None:
+            return await self._legacy(root, self.username)
+        if self.service is None:
+            return await user.call("request_avatar", self.client)
+        return await user.call("attach", self.service, self.perspective, self.client)
+
+    async def _scram(self, root: RemoteReference, username: str) -> RemoteReference | None:
+        """Return our identity at the peer, or None when it does not know SCRAM."""
+        binding = root.connection.channel_binding()
+        exchange = ClientExchange(username, self.password, binding)
+        try:
+            server_first, challenger = await _begin(root, exchange)
+            if challenger is None and binding is not None:
+                # Not over the TLS that the peer sees, or with a certificate unknown to itself: it says so under seal.
+                exchange = ClientExchange(username, self.password, binding, server_binds=False)
+                server_first, challenger = await _begin(root, exchange)
+        except RemoteError as error:
+            if not error.check("AttributeError"):  # the NoSuchMethod of 2002
+                raise
+            return None
+        except NoSuchMethod:
+            return None
+        if not _is_reference(challenger):
+            raise LoginFailed("the peer knows no kind of login that we do")
+        # PBKDF2 takes its time, and lets go of the interpreter's lock meanwhile.
+        client_final = await asyncio.to_thread(exchange.final, server_first)
+        server_final, user = _pair(await challenger.call("respond", client_final))
+        exchange.verify(server_final)
+        if not _is_reference(user):
+            raise LoginFailed("the peer gave no identity")
+        return user
+
+    async def _legacy(self, root: RemoteReference, username: str) -> Any:
+        connection = root.connection
+        if not (self.legacy or connection.is_local or connection.is_verified):
+            raise LoginFailed(
+                "the peer knows MD5 logins only, which are not safe on this connection; legacy_login=True allows it"
+            )
+        name = username.encode()  # what today's Twisted keys its users by, and Python 2 calls text
+        if self.service is None:
+            challenge, challenger = _pair(await root.call("login", name))
+            return await self._respond(challenger, challenge, self.client)
+        connection.speak_as_in_2002()
+        challenge, challenger = _pair(await root.call("username", name))
+        user = await self._respond(challenger, challenge)
+        if not _is_reference(user):
+            raise LoginFailed("the login was refused")
+        return await user.call("attach", self.service, self.perspective or username, self.client)
+
+    async def _respond(self, challenger: Any, challenge: Any, *more: Any) -> Any:
+        if not _is_reference(challenger) or type(challenge) is not bytes or len(challenge) > 64:
+            raise LoginFailed("the peer's challenge cannot be answered")
+        return await challenger.call("respond", legacy_response(self.password, challenge), *more)
+
+
+async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Any, Any]:
+    # In bytes: what every peer reads, whatever it calls text.
+    return _pair(await root.call("authenticate", exchange.mechanism.encode(), exchange.first))
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if type(value) is not tuple or len(value) != 2:
+        raise LoginFailed("the peer's answer makes no sense")
+    return value
+
+
+def _is_reference(value: Any) -> TypeGuard[RemoteReference]:
+    return isinstance(value, RemoteReference)
+
+
+def _is_refusal(error: RemoteError) -> bool:
+    """Whether it is a login's end: ours, that of today's Twisted, or one of 2002."""
+    return (
+        error.check(LoginFailed) is not None
+        or error.type.startswith("twisted.cred.error.")
+        or (error.type, error.value) == ("twisted.spread.pb.Error", "unauthorized")
+    )

@@ -1,0 +1,87 @@
+"""Portal: a realm of avatars behind a login, as today's Twisted has it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ..flavors import AsReferenceable, Exportable
+from .admission import refusal
+from .authorizer import Authorizer
+from .identity import Identity
+from .login import ANONYMOUS, Anonymous, Given, LoginRoot
+from .perspective import Detacher, LoginConnection, finished
+
+__all__ = ["AvatarId", "Portal", "Realm"]
+
+log = logging.getLogger("perspective_broker")
+
+#: Whom an avatar is for: a user's name, or :data:`ANONYMOUS`.
+AvatarId: TypeAlias = str | Literal[Anonymous.ANONYMOUS]
+
+#: An avatar, or one with what is called when its user has left.
+Avatar: TypeAlias = Any | tuple[Any, Callable[[], Any]]
+
+
+class Realm(Protocol):
+    """What a portal asks for avatars."""
+
+    def request_avatar(self, avatar_id: AvatarId, mind: Any) -> Avatar | Awaitable[Avatar]:
+        """Return the avatar for a user who has logged in; plain or ``async``.
+
+        Args:
+            avatar_id: his name, or :data:`ANONYMOUS`.
+            mind: the reference that the client handed over, or None.
+
+        Returns:
+            The avatar: a Perspective (or another object that can be referenced; a plain one is called through its
+            ``perspective_*`` methods). Or a pair: the avatar, and what is called once, without arguments, plain or
+            ``async``, when the user has logged out or the connection has ended.
+
+        Raises:
+            LoginFailed: there is none for him.
+        """
+
+
+class Portal(LoginRoot):
+    """Serves avatars to who logs in: ``pb.serve(pb.Portal(realm, authorizer), ...)``.
+
+    The avatar belongs to the login, not to the client's reference: dropping that does not log out.
+
+    Args:
+        realm: makes the avatars.
+        authorizer: knows the users. Whoever made it closes it.
+        anonymous: whether users may come who do not say who they are.
+        legacy_login: see :class:`LoginRoot`.
+
+    Raises:
+        TypeError: ``realm`` has no ``request_avatar``, or ``authorizer`` is none.
+    """
+
+    def __init__(
+        self, realm: Realm, authorizer: Authorizer, *, anonymous: bool = False, legacy_login: bool = False
+    ) -> None:
+        if not callable(getattr(realm, "request_avatar", None)):
+            raise TypeError(f"a realm has request_avatar(avatar_id, mind); a {type(realm).__name__} has not")
+        super().__init__(authorizer, legacy_login)
+        self.realm = realm
+        self._anonymous = anonymous
+
+    async def request_avatar(
+        self, identity: Identity | None, mind: Any, connection: LoginConnection
+    ) -> Given:
+        if identity is None and not self._anonymous:
+            raise refusal()
+        got = await finished(
+            self.realm.request_avatar(ANONYMOUS if identity is None else identity.name, mind)
+        )
+        avatar, log_out = got if type(got) is tuple else (got, _nothing)
+        detacher = Detacher(connection, log_out)
+        if not isinstance(avatar, Exportable):
+            avatar = AsReferenceable(avatar, "perspective")
+        return avatar, detacher
+
+
+def _nothing() -> None:
+    """What a user's leaving means to a realm that does not want to know."""

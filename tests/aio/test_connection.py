@@ -1,0 +1,151 @@
+"""Connection: what it knows of its peer, how it ends, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.aio.connection import _is_local
+from perspective_broker.testing import memory_pair
+
+
+@pytest.mark.parametrize("scheme", ["memory", "unix", "tcp4", "tcp6"])
+async def test_what_does_not_leave_the_machine_is_local(scheme: str, tmp_path: Path) -> None:
+    url = {
+        "memory": "memory:local",
+        "unix": f"unix://{tmp_path}/pb",
+        "tcp4": "tcp://127.0.0.1:0",
+        "tcp6": "tcp://[::1]:0",
+    }[scheme]
+    async with memory_pair(pb.Root(), url=url) as pair:
+        for connection in (pair.client, pair.accepted):
+            assert connection.is_local
+            assert not connection.is_secure
+            assert not connection.is_verified
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        (("127.0.0.1", 1), True),
+        (("127.8.9.10", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("::ffff:192.0.2.1", 1, 0, 0), False),
+        (("192.0.2.1", 1), False),
+        (("0.0.0.0", 1), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        (("127.example.org", 1), False),
+        (("localhost", 1), False),
+        ((), False),
+        ("", False),
+        ("nats:subject", False),
+        (None, False),
+    ],
+)
+def test_where_an_address_is(peer: object, local: bool) -> None:
+    assert _is_local(peer, None) is local
+
+
+async def test_who_asked_is_told_of_the_end_once_and_in_order() -> None:
+    told: list[str] = []
+    async with memory_pair(pb.Root()) as pair:
+
+        async def later(connection: pb.Connection) -> None:
+            told.append("async begins")
+            await asyncio.sleep(0)
+            told.append("async ends")
+
+        def unwanted(connection: pb.Connection) -> None:
+            told.append("unwanted")
+
+        def same(connection: Any) -> None:
+            told.append("connection" if connection is pair.client else "reference")
+
+        pair.client.on_disconnect(same)
+        pair.client.on_disconnect(later)
+        pair.root.on_disconnect(same)
+        pair.client.on_disconnect(unwanted)
+        pair.client.dont_notify_on_disconnect(unwanted)
+        with pytest.raises(ValueError, match="not registered"):
+            pair.client.dont_notify_on_disconnect(unwanted)
+        await pair.client.close()
+        assert told == ["connection", "reference", "async begins", "async ends"]
+        with pytest.raises(pb.DeadReferenceError):
+            pair.client.on_disconnect(same)
+    assert len(told) == 4
+
+
+async def test_a_callback_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[pb.Connection] = []
+    async with memory_pair(pb.Root()) as pair:
+
+        def fails(connection: pb.Connection) -> None:
+            raise ValueError("at once")
+
+        async def fails_later(connection: pb.Connection) -> None:
+            raise ValueError("later")
+
+        for callback in (fails, fails_later, told.append):
+            pair.client.on_disconnect(callback)
+        await pair.client.close()
+    assert told == [pair.client]
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["at once", "later"]
+
+
+@pytest.mark.parametrize(("dialect", "code"), [("pb7", "banned"), ("pb", "lost")])
+async def test_it_ends_with_a_code(dialect: str, code: str) -> None:
+    async with memory_pair(pb.Root(), dialects=[dialect]) as pair:
+        pair.accepted.end("banned", "go away")
+        pair.accepted.end("twice", "the first one counts")
+        cause = pair.accepted.close_cause
+        assert cause is not None
+        assert (cause.code, cause.reason) == ("banned", "go away")
+        await pair.client.wait_closed()
+        theirs = pair.client.close_cause
+        assert theirs is not None
+        assert theirs.code == code
+
+
+async def test_the_server_waits_for_asynchronous_callbacks() -> None:
+    told = []
+
+    async def later(connection: pb.Connection) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        told.append(connection)
+
+    async with memory_pair(pb.Root()) as pair:
+        pair.accepted.on_disconnect(later)
+        await pair.client.close()
+        await pair.server.close()
+        assert told == [pair.accepted]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_what_is_served_is_told_of_beginning_and_end(later: bool) -> None:
+    log: list[str] = []
+
+    class Told(pb.Root):
+        def begin_serving(self) -> Any:
+            return self.note("begin")
+
+        def end_serving(self) -> Any:
+            return self.note("end")
+
+        def note(self, what: str) -> Any:
+            async def note() -> None:
+                log.append(what)
+
+            return note() if later else log.append(what)
+
+    async with memory_pair(Told()) as pair:
+        assert log == ["begin"]
+        pair.accepted.on_disconnect(lambda connection: log.append("gone"))
+    assert log == ["begin", "gone", "end"]
+    await pair.server.close()
+    assert log == ["begin", "gone", "end"]

@@ -1,0 +1,265 @@
+"""connect(username=...): what the client does, and above all what it does not do for a peer that it cannot trust."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.cred.scram import UNBOUND, ServerExchange
+from perspective_broker.cred.verifiers import ScramVerifier, legacy_response
+from perspective_broker.testing import assert_no_leaks
+from tests.cred.logins import Mind, application, serving
+
+CHALLENGE = b"0123456789abcdef"
+
+
+class Given(pb.Referenceable):
+    """What the servers below give to who has logged in."""
+
+    def __init__(self, *log: Any) -> None:
+        self.log = log
+
+    def remote_log(self) -> Any:
+        return self.log
+
+    def remote_attach(self, *arguments: Any) -> Given:
+        return Given(*self.log, *arguments)
+
+
+class Challenger(pb.Referenceable):
+    def __init__(self, outcome: Any = None) -> None:
+        self.outcome = outcome
+
+    def remote_respond(self, response: bytes, *more: Any) -> Any:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return Given(response, *more) if self.outcome is None else self.outcome
+
+
+class Today(pb.Root):
+    """A portal of today's Twisted."""
+
+    asked = 0
+
+    def remote_login(self, name: Any) -> Any:
+        self.asked += 1
+        self.name = name
+        return CHALLENGE, Challenger()
+
+
+class Of2002(pb.Root):
+    """A server of 2002."""
+
+    asked = 0
+
+    def remote_username(self, name: Any) -> Any:
+        self.asked += 1
+        return CHALLENGE, Challenger()
+
+
+class Older(Of2002):
+    def remote_authenticate(self, *_: Any) -> Any:
+        raise AttributeError("AuthServ instance has no attribute 'remote_authenticate'")
+
+
+async def test_a_portal_of_today_gets_an_md5_response() -> None:
+    root = Today()
+    async with (
+        serving(root) as (_, connect),
+        connect("alice", "secret", client=Mind(), dialects=["pb"]) as me,
+    ):
+        response, mind = await me.call("log")
+        assert response == legacy_response("secret", CHALLENGE)
+        assert isinstance(mind, Mind)
+    assert root.name == b"alice"
+
+
+@pytest.mark.parametrize("kind", [Of2002, Older])
+async def test_a_server_of_2002_gets_plain_strings(kind: type[Of2002]) -> None:
+    async with serving(kind()) as (_, connect):
+        async with connect("alice", "secret", service="case", client=None, dialects=["pb"]) as me:
+            assert await me.call("log") == (legacy_response("secret", CHALLENGE), b"case", b"alice", None)
+        async with connect("alice", "secret", service="case", perspective="guest", dialects=["pb"]) as me:
+            assert (await me.call("log"))[2] == b"guest"
+
+
+@pytest.mark.parametrize(
+    ("local", "verified", "asked", "answered"),
+    [
+        (True, False, False, True),
+        (False, True, False, True),
+        (False, False, True, True),
+        (False, False, False, False),
+    ],
+)
+@pytest.mark.parametrize("kind", [Today, Of2002])
+async def test_md5_is_answered_where_it_is_safe_or_asked_for(
+    kind: Any, local: bool, verified: bool, asked: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pb.Connection.made
+
+    def made_elsewhere(connection: pb.Connection, transport: Any) -> None:
+        made(connection, transport)
+        connection.is_local, connection.is_verified = local, verified
+
+    monkeypatch.setattr(pb.Connection, "made", made_elsewhere)
+    root = kind()
+    service = "case" if kind is Of2002 else None
+    async with serving(root) as (_, connect):
+        connecting = connect("alice", "secret", service=service, legacy_login=asked)
+        if answered:
+            async with connecting:
+                pass
+        else:
+            with pytest.raises(pb.LoginFailed, match="legacy_login=True"):
+                await connecting
+    assert root.asked == answered  # otherwise it does not even hear the name
+
+
+class Forger(pb.Root):
+    """Takes anybody's SCRAM, without knowing the password."""
+
+    def __init__(self, verifier: ScramVerifier) -> None:
+        self.verifier = verifier
+        self.known: Given | None = None
+
+    def remote_authenticate(self, mechanism: Any, client_first: Any) -> Any:
+        exchange = ServerExchange(UNBOUND, client_first, None)
+        return exchange.first(self.verifier), Challenger((b"v=" + b"A" * 43 + b"=", Given()))
+
+
+async def test_a_server_that_does_not_know_the_password() -> None:
+    async with serving(Forger(ScramVerifier.from_password("guess", iterations=4096))) as (_, connect):
+        with pytest.raises(pb.LoginFailed, match="did not prove"):
+            await connect("alice", "secret", service="case", client=Mind())
+
+
+class Odd(pb.Root):
+    """Answers what makes no sense."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def remote_authenticate(self, mechanism: Any, client_first: Any) -> Any:
+        return self.answers["authenticate"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        (),
+        (None, None),
+        (None, [b"SCRAM-SHA-512"]),
+        (b"r=x,s=y,i=1", None),
+        (b"r=x,s=y,i=1", Challenger()),
+        (None, Challenger()),
+        b"ab",
+    ],
+)
+async def test_answers_that_make_no_sense(answer: Any) -> None:
+    async with serving(Odd(authenticate=answer)) as (_, connect):
+        with pytest.raises(pb.LoginFailed):
+            await connect("alice", "secret")
+
+
+@pytest.mark.parametrize("outcome", ["text", pb.LoginFailed("no"), [], 7])
+async def test_md5_answers_that_make_no_sense(outcome: Any) -> None:
+    class Strange(pb.Root):
+        def remote_login(self, name: Any) -> Any:
+            return CHALLENGE, Challenger(outcome)
+
+        def remote_username(self, name: Any) -> Any:
+            return CHALLENGE, Challenger(outcome)
+
+    async with serving(Strange()) as (_, connect):
+        for service in (None, "case"):
+            with pytest.raises(pb.LoginFailed):
+                await connect("alice", "secret", service=service)
+
+
+async def test_a_root_that_knows_no_logins() -> None:
+    async with serving(pb.Root()) as (_, connect):
+        for service in (None, "case"):
+            with pytest.raises(pb.LoginFailed, match="does not know"):
+                await connect("alice", "secret", service=service)
+        with pytest.raises(pb.LoginFailed, match="does not know"):
+            await connect(pb.ANONYMOUS)
+
+
+async def test_a_server_that_hangs_up_in_between() -> None:
+    class Leaving(pb.Root):
+        def root_object(self, connection: Any) -> Leaving:
+            self.connection = connection
+            return self
+
+        def remote_authenticate(self, mechanism: Any, client_first: Any) -> Any:
+            asyncio.get_running_loop().call_soon(self.connection.end, "bye", "going")
+            return Forger(ScramVerifier.from_password("x", iterations=4096)).remote_authenticate(
+                mechanism, client_first
+            )
+
+    async with serving(Leaving()) as (_, connect):
+        with pytest.raises(pb.ConnectionLost):
+            await connect("alice", "secret")
+
+
+async def test_the_time_of_a_login_is_bounded() -> None:
+    class Silent(pb.Root):
+        async def remote_authenticate(self, *_: Any) -> Any:
+            await asyncio.get_running_loop().create_future()
+
+    async with serving(Silent()) as (server, connect):
+        with pytest.raises(TimeoutError, match=r"no login at memory:logins within 0\.05 s"):
+            await connect("alice", "secret", timeout=0.05)
+        connecting = asyncio.ensure_future(_awaited(connect("alice", "secret")))
+        while not server.connections or not server.connections[0].statistics().calls_in:
+            await asyncio.sleep(0)
+        (accepted,) = server.connections
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        await accepted.wait_closed()
+        await assert_no_leaks(accepted)
+
+
+async def _awaited(connecting: Any) -> Any:
+    return await connecting
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"password": "secret"},
+        {"service": "chat"},
+        {"perspective": "guest"},
+        {"client": 7},
+        {"username": "alice"},
+        {"username": "alice", "password": ""},
+        {"username": "alice", "password": "secret", "perspective": "guest"},
+        {"username": pb.ANONYMOUS, "password": "secret"},
+        {"username": pb.ANONYMOUS, "service": "chat"},
+    ],
+)
+def test_arguments_that_do_not_belong_together(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"username|anonymous|service"):
+        pb.connect("memory:nobody", **arguments)
+
+
+async def test_a_failed_login_leaves_nothing() -> None:
+    async with serving(await application()) as (server, connect):
+        for _ in range(3):
+            with pytest.raises(pb.LoginFailed):
+                await connect("alice", "wrong", service="chat")
+        for connection in server.connections:
+            await connection.wait_closed()
+        assert server.connections == []
+
+
+def test_a_password_is_not_shown() -> None:
+    from perspective_broker.aio.login import Login
+
+    assert "secret" not in repr(Login.of("alice", "secret", None, None, None, False))
