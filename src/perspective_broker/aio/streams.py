@@ -11,24 +11,29 @@ taken. Small items that come in one turn of the loop travel in one message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BadArguments, ConnectionLost, DeadReferenceError, Error, LimitExceeded
-from ..flavors import Exportable, Reference, Target
+from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
 
 if TYPE_CHECKING:
     from .calls import Promise
     from .references import RemoteReference
 
-__all__ = ["StreamReader", "StreamSource"]
+__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
 
-#: What an item without a length is taken for, and what every item costs besides its length.
+#: What a reader keeps of a source that does not mind its window, before it leaves.
+PATIENCE: Final = 4 * WINDOW
+
+#: What an item costs besides the bytes in it: a node's memory, see Limits.nodes.
 ITEM_COST: Final = 64
 
 #: A message is sent at this size, or when the turn of the loop ends.
@@ -36,8 +41,36 @@ MESSAGE_BYTES: Final = 64 * 1024
 
 
 def item_cost(item: Any) -> int:
-    """Return what an item takes of the credit; the same on both ends."""
-    return ITEM_COST + (len(item) if isinstance(item, (bytes, str)) else 0)
+    """Return about how many bytes an item takes."""
+    kind = type(item)
+    if kind is bytes or kind is str:
+        return ITEM_COST + len(item)
+    parts = _parts(item)
+    if parts is None:
+        return ITEM_COST
+    cost, todo, seen = ITEM_COST, [parts], {id(item)}  # on a classic connection an item may contain itself
+    while todo:
+        for part in todo.pop():
+            kind = type(part)
+            if kind is bytes or kind is str:
+                cost += len(part)
+            elif (parts := _parts(part)) is not None and id(part) not in seen:
+                seen.add(id(part))
+                todo.append(parts)
+            cost += ITEM_COST
+    return cost
+
+
+def _parts(item: Any) -> Iterable[Any] | None:
+    """Return what a container or a copied object holds; None for anything else."""
+    kind = type(item)
+    if kind in (list, tuple, set, frozenset):
+        return item  # type: ignore[no-any-return]
+    if kind is dict:
+        return [*item, *item.values()]
+    if isinstance(item, (Copyable, RemoteCopy)):
+        return list(getattr(item, "__dict__", {}).values())
+    return None
 
 
 class StreamSource(Exportable):
@@ -51,11 +84,12 @@ class StreamSource(Exportable):
         self._items = items
         self._reading: asyncio.Task[Any] | None = None
         self._left = False  # whether the reader has gone
+        self._error: Exception | None = None  # why an item could not be sent
         self._credit = 0
         self._more_credit: asyncio.Future[None] | None = None
         self._sink: RemoteReference | None = None
         self._batch: list[Any] = []
-        self._batch_bytes = 0
+        self._batch_cost = 0
         self._sent = 0
 
     def export_key(self, perspective: Any) -> Hashable:
@@ -72,21 +106,22 @@ class StreamSource(Exportable):
         """Send the items to ``sink``, and return how many there were (called by the reader)."""
         if self._reading is not None:
             raise Error("a stream is read once")
-        if type(credit) is not int or not 0 < credit <= 64 * WINDOW or not hasattr(sink, "tell"):
+        if type(credit) is not int or not 0 < credit <= 64 * WINDOW or not isinstance(sink, Reference):
             raise BadArguments("a stream is opened with a sink and a credit in bytes")
         self._sink, self._credit = sink, credit
         self._reading = asyncio.current_task()
         try:
             if not self._left:
                 await self._send_all()
-        except asyncio.CancelledError:
+        except Exception:
             if not self._left:
-                raise
+                # An answer overtakes what waits for room, and this one would end the stream before its last items.
+                with contextlib.suppress(Exception):
+                    await sink.call("items", 0)
+            raise
         finally:
-            self._sink = None
-            close = getattr(self._items, "aclose", None)
-            if close is not None:
-                await close()
+            self._sink = self._error = None
+            await self._close()
         return self._sent
 
     async def _send_all(self) -> None:
@@ -97,17 +132,24 @@ class StreamSource(Exportable):
                     loop.call_soon(self._flush)
                 self._batch.append(item)
                 cost = item_cost(item)
-                self._batch_bytes += cost
+                self._batch_cost += cost
                 self._credit -= cost
-                if self._batch_bytes >= MESSAGE_BYTES:
+                if self._batch_cost >= MESSAGE_BYTES:
                     self._flush()
                     await asyncio.sleep(0)  # the generator may never wait, others must have their turn
                     await self._room()
-                while self._credit <= 0:
+                while self._credit <= 0 and self._error is None:
                     self._more_credit = loop.create_future()
                     await self._more_credit
+                if self._error is not None:
+                    break
+        except asyncio.CancelledError:
+            if not self._left and self._error is None:
+                raise
         finally:
             self._flush()
+        if self._error is not None:
+            raise self._error
 
     async def _room(self) -> None:
         """Wait until the connection can take more."""
@@ -116,16 +158,37 @@ class StreamSource(Exportable):
 
     def _flush(self) -> None:
         """Send what is collected."""
-        if not self._batch or self._sink is None:
+        batch, cost = self._batch, self._batch_cost
+        self._batch, self._batch_cost = [], 0
+        if not batch or self._sink is None or self._error is not None:
             return
-        batch, self._batch = self._batch, []
-        self._batch_bytes = 0
         try:
-            # Without asking for room in the write buffer: a stream is bounded by its credit.
-            self._sink._session.tell(self._sink._luid, "items", (batch,), {}, self._sink._perspective)
-            self._sent += len(batch)
+            self._tell(cost, batch)
         except DeadReferenceError:
             self._leave()
+        except Exception as error:
+            self._send_up_to_the_flaw(cost, batch, error)
+
+    def _send_up_to_the_flaw(self, cost: int, batch: list[Any], error: Exception) -> None:
+        """Of items that cannot cross together, send those before the one that cannot; it ends the stream."""
+        try:
+            for number, item in enumerate(batch):
+                # Items that are only too many for one message are no flaw.
+                self._tell(cost if number == 0 else 0, [item])
+        except Exception as flaw:
+            error = flaw
+        else:
+            return
+        self._error = error
+        if self._reading is not None and self._reading is not asyncio.current_task():
+            self._reading.cancel()
+
+    def _tell(self, cost: int, items: list[Any]) -> None:
+        sink = self._sink
+        assert sink is not None
+        # Without asking for room in the write buffer: a stream is bounded by its credit.
+        sink._session.tell(sink._luid, "items", (cost, *items), {}, sink._perspective)
+        self._sent += len(items)
 
     def stream_credit(self, more: int) -> None:
         """The reader has taken items (called by it)."""
@@ -135,9 +198,11 @@ class StreamSource(Exportable):
         if self._credit > 0 and self._more_credit is not None and not self._more_credit.done():
             self._more_credit.set_result(None)
 
-    def stream_close(self) -> None:
+    async def stream_close(self) -> None:
         """The reader leaves early (called by it)."""
         self._leave()
+        if self._reading is None:
+            await self._close()
 
     def _leave(self) -> None:
         if not self._left:
@@ -145,46 +210,131 @@ class StreamSource(Exportable):
             if self._reading is not None:
                 self._reading.cancel()
 
+    async def _close(self) -> None:
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
 
-class StreamReader:
+
+class ItemReader(ABC):
+    """Items that come when they come, for one ``async for``: what streams and pages have in common."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._items: deque[Any] = deque()
+        self._batches: deque[list[int]] = (
+            deque()
+        )  # of these: items left, their cost, and what the source said
+        self._unread = 0  # cost of the items that wait
+        self._received = 0
+        self._ended = False  # whether no more will come
+        self._error: BaseException | None = None  # what to raise then
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> ItemReader:
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self._begun:
+            self._begun = True
+            try:
+                await self._begin()
+            except BaseException as error:
+                self._end(error)
+                raise
+        while not self._items:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            if self._waiter is not None:
+                raise RuntimeError("a stream is read by one task at a time")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        item = self._items.popleft()
+        batch = self._batches[0]
+        batch[0] -= 1
+        if not batch[0]:
+            del self._batches[0]
+            self._unread -= batch[1]
+            self._taken(batch[2])
+        return item
+
+    def _put(self, items: Sequence[Any], said: int = 0) -> None:
+        """Take items that have come; ``said`` is handed to :meth:`_taken` when the last of them is read."""
+        if self._ended:
+            return
+        if items:
+            cost = sum(map(item_cost, items))
+            self._items.extend(items)
+            self._batches.append([len(items), cost, said])
+            self._unread += cost
+            self._received += len(items)
+        self._wake()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """No more items will come; those that wait can still be read."""
+        if not self._ended:
+            self._ended, self._error = True, error
+        self._wake()
+
+    def _leave(self, error: BaseException | None = None) -> None:
+        """Forget what waits."""
+        self._end(error)
+        self._error = error
+        self._items.clear()
+        self._batches.clear()
+        self._unread = 0
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @abstractmethod
+    async def _begin(self) -> None:
+        """Ask for the items (called before the first is read)."""
+
+    @abstractmethod
+    def _taken(self, said: int) -> None:
+        """Items were read to the end of what came together."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Leave: no more items are wanted."""
+
+
+class StreamReader(ItemReader):
     """The receiving end: ``async for item in reference``. Leaving the loop early ends the generator at the peer.
+
+    It is left by :meth:`aclose`, or by dropping it, which ``break`` does when nothing else holds it.
 
     Args:
         source: the reference to the stream, or the promise of it.
     """
 
     def __init__(self, source: RemoteReference | Promise) -> None:
-        self._source = source
+        super().__init__()
+        self._source: RemoteReference | Promise | None = source
         self._reference: RemoteReference | None = None
-        self._items: deque[Any] = deque()
-        self._unread = 0  # cost of the items that wait
+        self._opened: Promise | None = None
         self._owed = 0  # credit that was taken and not given back
-        self._received = 0
-        self._total: int | None = None  # known at the end
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
-    def __aiter__(self) -> StreamReader:
-        return self
+    async def _begin(self) -> None:
+        reference = await self._resolve()
+        me = weakref.ref(self)
+        self._opened = reference.call("open", _Sink(me), WINDOW)
 
-    async def __anext__(self) -> Any:
-        if self._reference is None:
-            await self._open()
-        while not self._items:
-            if self._error is not None:
-                raise self._error
-            if self._total is not None and self._received >= self._total:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        item = self._items.popleft()
-        cost = item_cost(item)
-        self._unread -= cost
-        self._owed += cost
-        if self._owed >= WINDOW // 2 and self._total is None and self._error is None:
-            owed, self._owed = self._owed, 0
-            self._tell("credit", owed)
-        return item
+        def on_end(opened: asyncio.Future[Any]) -> None:
+            reader = me()
+            if reader is not None:
+                reader._on_end(opened)
+            elif not opened.cancelled():
+                opened.exception()  # nobody is left to see it
+
+        self._opened.add_done_callback(on_end)
 
     async def _resolve(self) -> RemoteReference:
         """Wait until the promise of the stream is kept, if it is one."""
@@ -196,69 +346,79 @@ class StreamReader:
         self._reference = source  # type: ignore[assignment] # this driver's references are RemoteReferences
         return self._reference  # type: ignore[return-value]
 
-    async def _open(self) -> None:
-        reference = self._source if hasattr(self._source, "connection") else await self._source
-        if not hasattr(reference, "connection"):
-            raise TypeError(
-                f"a {type(reference).__name__} is no stream; an asynchronous generator arrives as one"
-            )
-        self._reference = reference
-        me = weakref.ref(self)
-        ended = reference.call("open", _Sink(me), WINDOW)
-
-        def on_end(ended: asyncio.Future[Any]) -> None:
-            reader = me()
-            if reader is not None:
-                reader._end(ended)
-            elif not ended.cancelled():
-                ended.exception()  # nobody is left to see it
-
-        ended.add_done_callback(on_end)
-
-    def _end(self, ended: asyncio.Future[Any]) -> None:
-        if ended.cancelled():
-            self._error = asyncio.CancelledError()
-        elif (error := ended.exception()) is not None:
-            self._error = error
-        elif type(ended.result()) is int:
-            self._total = ended.result()
-        else:
-            self._error = ConnectionLost("bad-stream", "the peer did not say how many items there were")
-        self._wake()
-
-    def put(self, items: list[Any]) -> None:
-        """Items have come (called by the sink)."""
-        if self._error is not None:
+    def _on_end(self, opened: asyncio.Future[Any]) -> None:
+        """The source has sent everything, or tells why not."""
+        if self._ended:
             return
-        self._items.extend(items)
-        self._received += len(items)
-        self._unread += sum(map(item_cost, items))
-        if self._unread > 2 * WINDOW and len(items) < len(self._items):
-            self._items.clear()
-            self._error = LimitExceeded("the peer sends more than the stream's window")
-            self._tell("close")
-        self._wake()
+        if opened.cancelled():
+            self._end(asyncio.CancelledError())
+        elif (error := opened.exception()) is not None:
+            self._end(error)
+        elif type(opened.result()) is not int:
+            self._end(ConnectionLost("bad-stream", "the peer did not say how many items there were"))
+        elif self._received >= opened.result():
+            self._end()
+        # Or else the answer has overtaken items, and the last of them is the end.
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def put(self, items: tuple[Any, ...], cost: int) -> None:
+        """Items have come (called by the sink)."""
+        self._put(items, cost)
+        if self._unread > PATIENCE and self._unread - self._batches[-1][1] > PATIENCE:
+            # The last ones do not count: a large item crosses whole, however little credit was left for it.
+            _tell(self._reference, "close")
+            self._leave(LimitExceeded("the peer sends more than the stream's window"))
+        elif self._opened is not None and self._opened.done():
+            self._on_end(self._opened)
 
-    def _tell(self, name: str, *args: Any) -> None:
-        reference = self._reference
-        assert reference is not None
-        try:
-            reference._session.tell(reference._luid, name, args, {}, reference._perspective)
-        except DeadReferenceError:
-            pass  # the end of the connection ends the stream as well
+    def _taken(self, said: int) -> None:
+        self._owed += said
+        if self._owed >= WINDOW // 4 and not self._ended:
+            owed, self._owed = self._owed, 0
+            _tell(self._reference, "credit", owed)
+
+    def _end(self, error: BaseException | None = None) -> None:
+        super()._end(error)
+        self._source = self._reference = None
 
     async def aclose(self) -> None:
-        """Leave the stream; the generator at the peer is closed."""
-        if self._reference is None:
-            await self._resolve()
-        if self._total is None and self._error is None:
-            self._error = StopAsyncIteration()
-            self._tell("close")
-        self._items.clear()
+        """Leave the stream, and wait until the generator at the peer is closed. May be called twice.
+
+        Raises:
+            RemoteError: what the generator raised when it was closed.
+        """
+        if self._ended:
+            self._leave()
+            return
+        self._begun = True
+        reference = self._reference or await self._resolve()
+        opened = self._opened
+        self._leave()
+        _tell(reference, "close")
+        if opened is not None:
+            del reference
+            try:
+                await opened
+            except (ConnectionLost, DeadReferenceError):
+                pass
+
+    def __del__(self) -> None:
+        # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
+        reference, opened = self._reference, self._opened
+        if reference is None or opened is None:
+            return
+        try:
+            opened.get_loop().call_soon_threadsafe(_tell, reference, "close")
+        except RuntimeError:
+            pass  # the loop is closed, and the connection with it
+
+
+def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
+    """Tell a source something, past all room: it is little, and frees much."""
+    assert stream is not None
+    try:
+        stream._session.tell(stream._luid, name, args, {}, stream._perspective)
+    except DeadReferenceError:
+        pass  # the end of the connection ends the stream as well
 
 
 class _Sink(Exportable):
@@ -271,12 +431,12 @@ class _Sink(Exportable):
         return id(self)
 
     def export_target(self, perspective: Any) -> Target:
-        return Target(self, self, "sink_")
+        return Target(self, self, "sink_", (), perspective)
 
-    def sink_items(self, items: Any) -> None:
-        """Items have come (called by the source)."""
-        if type(items) is not list:
-            raise BadArguments("items come as a list")
+    def sink_items(self, cost: int, *items: Any) -> None:
+        """Items have come, which cost so much credit (called by the source)."""
+        if type(cost) is not int or cost < 0:
+            raise BadArguments("a cost is a number of bytes")
         reader = self._reader()
         if reader is not None:
-            reader.put(items)
+            reader.put(items, cost)
