@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 import perspective_broker as pb
 from perspective_broker import transports
 from perspective_broker.testing import ScriptedPeer
-from perspective_broker.transports.tls import TLSChannel
+from perspective_broker.transports import TLSChannel
 from tests.authority import Authority
 from tests.loops import both_loops
 
@@ -247,6 +247,28 @@ async def test_out_of_file_descriptors_the_next_connection_waits_until_there_is_
     client.transport.close()
     await accepted.until("lost")
     await client.until("lost")
+    listener.close()
+    await listener.wait_closed()
+
+
+@both_loops
+async def test_an_address_that_is_taken_is_refused(authority: Authority) -> None:
+    listener = await transports.listen(transports.parse_url("tls://127.0.0.1:0"), Note, authority.server())
+    with pytest.raises(OSError, match=r"127\.0\.0\.1.*in use"):
+        await transports.listen(transports.parse_url(listener.urls[0]), Note, authority.server())
+    listener.close()
+    await listener.wait_closed()
+
+
+@both_loops
+async def test_without_a_host_it_is_reachable_by_every_address(authority: Authority) -> None:
+    listener = await transports.listen(transports.parse_url("tls://:0"), Note, authority.server())
+    for url in listener.urls:
+        host = "::1" if "[" in url else "127.0.0.1"
+        url = str(transports.Address("tls", host, transports.parse_url(url).port))
+        with pytest.raises(pb.TLSError) as caught:
+            await transports.connect(transports.parse_url(url), Note)
+        assert caught.value.code == "unknown-authority"
     listener.close()
     await listener.wait_closed()
 

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Final, cast
 
 from . import memory, tcp, unix
+from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
-from .tls import ClientTLS, PeerCertificate, ServerTLS, TLSChannel, client_context, server_context, tls_error
+from .tls import ClientTLS, ServerTLS, client_context, server_context, tls_error
 from .urls import DEFAULT_PORT, Address, parse_url
 
 __all__ = [

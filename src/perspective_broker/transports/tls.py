@@ -1,38 +1,26 @@
-"""TLS: whom we show which certificate, whom we believe, and what a connection knows of it afterwards.
+"""TLS: what we show, whom we believe, and what was wrong with it.
 
 Contexts are OpenSSL's, made with its safe choices: TLS 1.2 or newer, certificates and names verified. This module
-adds what is missing there: certificates that can be renewed while connections live, errors that say what is wrong,
-and a listener that owns its handshakes, so that they end when it does.
+adds what is missing there: certificates that can be renewed while connections live, and errors that say what is wrong.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import logging
 import os
-import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..errors import TLSError
-from .urls import Address, bound_urls
 
 __all__ = [
     "ClientTLS",
-    "PeerCertificate",
     "ServerTLS",
-    "TLSChannel",
-    "TLSListener",
     "client_context",
     "server_context",
     "tls_error",
 ]
-
-log = logging.getLogger("perspective_broker")
 
 StrPath = str | os.PathLike[str]
 
@@ -235,185 +223,3 @@ def tls_error(error: OSError) -> TLSError:
     if isinstance(error, ConnectionAbortedError):  # how event loops report the end of their patience
         return TLSError("timeout", "the TLS handshake was not completed in time")
     return TLSError("lost", "the peer hung up during the TLS handshake")
-
-
-# -- what a connection knows of its TLS
-
-
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
-    """The certificate that the peer showed, verified: an authority that we trust stands for what it says.
-
-    Attributes:
-        common_name: of its subject; ``""`` when there is none.
-        dns_names: host names it is for.
-        emails: mail addresses it is for.
-        uris: such as ``spiffe://...``.
-        addresses: IP addresses it is for.
-        der: all of it.
-    """
-
-    common_name: str
-    dns_names: tuple[str, ...]
-    emails: tuple[str, ...]
-    uris: tuple[str, ...]
-    addresses: tuple[str, ...]
-    der: bytes = field(repr=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the certificate, in hexadecimal digits."""
-        return hashlib.sha256(self.der).hexdigest()
-
-    @classmethod
-    def of(cls, decoded: Mapping[str, Any], der: bytes) -> PeerCertificate:
-        """Make one of what ``ssl.SSLObject.getpeercert()`` gives."""
-        subject = {name: value for pairs in decoded.get("subject", ()) for name, value in pairs}
-        names = decoded.get("subjectAltName", ())
-
-        def of_kind(kind: str) -> tuple[str, ...]:
-            return tuple(value for name, value in names if name == kind)
-
-        return cls(
-            subject.get("commonName", ""),
-            of_kind("DNS"),
-            of_kind("email"),
-            of_kind("URI"),
-            of_kind("IP Address"),
-            der,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class TLSChannel:
-    """What is known of an established TLS connection; stays true after its end.
-
-    Attributes:
-        version: such as ``"TLSv1.3"``.
-        peer_certificate: what the peer showed, if that was verified.
-        server_certificate: the server's, DER, verified or not, on either side; None where it is unknown because the
-            server was given a bare ``ssl.SSLContext``.
-    """
-
-    version: str
-    peer_certificate: PeerCertificate | None
-    server_certificate: bytes | None = field(repr=False)
-
-    @classmethod
-    def of(cls, transport: asyncio.BaseTransport) -> TLSChannel | None:
-        """Return that of a transport; None when it has no TLS."""
-        tls = transport.get_extra_info("ssl_object")
-        if tls is None:
-            return None
-        shown = tls.getpeercert(binary_form=True)
-        decoded = tls.getpeercert()  # empty when nobody verified it
-        return cls(
-            tls.version() or "",
-            PeerCertificate.of(decoded, shown) if shown and decoded else None,
-            getattr(tls.context, "leaf", None) if tls.server_side else shown,
-        )
-
-    def binding(self, kind: str) -> bytes | None:
-        """Return the data that binds a login to this channel (RFC 5929), the same on both sides.
-
-        Args:
-            kind: ``"tls-server-end-point"``; there is no other (``"tls-unique"`` means nothing in TLS 1.3).
-
-        Returns:
-            None when there is none: another kind, an unknown certificate, one whose signature has no hash of its
-            own (Ed25519), or ``cryptography`` is not installed (the extra ``tls``).
-        """
-        if kind != "tls-server-end-point" or self.server_certificate is None:
-            return None
-        try:
-            from cryptography import x509  # here, for only this needs it
-            from cryptography.exceptions import UnsupportedAlgorithm
-        except ImportError:
-            return None
-        try:
-            algorithm = x509.load_der_x509_certificate(self.server_certificate).signature_hash_algorithm
-        except (ValueError, UnsupportedAlgorithm):
-            return None
-        if algorithm is None:
-            return None
-        name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
-        return hashlib.new(name, self.server_certificate).digest()
-
-
-# -- listening
-
-
-class TLSListener:
-    """Accepts connections, and hands over those that come to speak TLS.
-
-    The event loop's own way (``create_server(ssl=...)``) keeps one context for ever, and lets nobody end a handshake
-    that has not ended; so this one accepts by itself.
-
-    Args:
-        sockets: bound; they are the listener's from now on.
-        address: what was asked for.
-        factory: makes the protocol of a connection whose handshake is over.
-        make_context: gives the context of the next connection.
-        seconds: for a handshake; None for the event loop's own choice.
-    """
-
-    def __init__(
-        self,
-        sockets: Sequence[socket.socket],
-        address: Address,
-        factory: Callable[[], asyncio.Protocol],
-        make_context: Callable[[], ssl.SSLContext],
-        seconds: float | None,
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._sockets = list(sockets)
-        self._factory, self._make_context, self._seconds = factory, make_context, seconds
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self.urls = bound_urls(address, self._sockets)
-        for listening in self._sockets:
-            listening.setblocking(False)
-            listening.listen(1024)
-            self._loop.add_reader(listening, self._accept, listening)
-
-    def close(self) -> None:
-        """Accept no more; handshakes go on until :meth:`wait_closed`."""
-        sockets, self._sockets = self._sockets, []
-        for listening in sockets:
-            self._loop.remove_reader(listening)
-            listening.close()
-
-    async def wait_closed(self) -> None:
-        """End the handshakes that have not ended, and wait until all is free again."""
-        await asyncio.sleep(0)  # each has begun by then, and closes its own socket
-        for handshake in self._handshakes:
-            handshake.cancel()
-        if self._handshakes:
-            await asyncio.wait(self._handshakes)
-
-    def _accept(self, listening: socket.socket) -> None:
-        try:
-            accepted, peer = listening.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # it went away again
-        except OSError as error:  # out of file descriptors or memory: those we have go on, new ones wait
-            log.error("no connection can be accepted, trying again in a second: %s", error)
-            self._loop.remove_reader(listening)
-            self._loop.call_later(1, self._accept_again, listening)
-            return
-        accepted.setblocking(False)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._shake_hands(accepted, f"{peer[0]}:{peer[1]}"))
-        self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
-
-    def _accept_again(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            self._loop.add_reader(listening, self._accept, listening)
-
-    async def _shake_hands(self, accepted: socket.socket, peer: str) -> None:
-        try:
-            await self._loop.connect_accepted_socket(
-                self._factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
-            )
-        except OSError as error:  # on the open internet it happens all day
-            log.debug("no TLS with %s: %s", peer, tls_error(error))

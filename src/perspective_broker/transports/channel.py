@@ -1,0 +1,111 @@
+"""What a connection knows of its TLS: the peer's certificate, and what binds a login to this very channel."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PeerCertificate", "TLSChannel"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """The certificate that the peer showed, verified: an authority that we trust stands for what it says.
+
+    Attributes:
+        common_name: of its subject; ``""`` when there is none.
+        dns_names: host names it is for.
+        emails: mail addresses it is for.
+        uris: such as ``spiffe://...``.
+        addresses: IP addresses it is for.
+        der: all of it.
+    """
+
+    common_name: str
+    dns_names: tuple[str, ...]
+    emails: tuple[str, ...]
+    uris: tuple[str, ...]
+    addresses: tuple[str, ...]
+    der: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hexadecimal digits."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @classmethod
+    def of(cls, decoded: Mapping[str, Any], der: bytes) -> PeerCertificate:
+        """Make one of what ``ssl.SSLObject.getpeercert()`` gives."""
+        subject = {name: value for pairs in decoded.get("subject", ()) for name, value in pairs}
+        names = decoded.get("subjectAltName", ())
+
+        def of_kind(kind: str) -> tuple[str, ...]:
+            return tuple(value for name, value in names if name == kind)
+
+        return cls(
+            subject.get("commonName", ""),
+            of_kind("DNS"),
+            of_kind("email"),
+            of_kind("URI"),
+            of_kind("IP Address"),
+            der,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TLSChannel:
+    """What is known of an established TLS connection; stays true after its end.
+
+    Attributes:
+        version: such as ``"TLSv1.3"``.
+        peer_certificate: what the peer showed, if that was verified.
+        server_certificate: the server's, DER, verified or not, on either side; None where it is unknown because the
+            server was given a bare ``ssl.SSLContext``.
+    """
+
+    version: str
+    peer_certificate: PeerCertificate | None
+    server_certificate: bytes | None = field(repr=False)
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport) -> TLSChannel | None:
+        """Return that of a transport; None when it has no TLS."""
+        tls = transport.get_extra_info("ssl_object")
+        if tls is None:
+            return None
+        shown = tls.getpeercert(binary_form=True)
+        decoded = tls.getpeercert()  # empty when nobody verified it
+        return cls(
+            tls.version() or "",
+            PeerCertificate.of(decoded, shown) if shown and decoded else None,
+            getattr(tls.context, "leaf", None) if tls.server_side else shown,
+        )
+
+    def binding(self, kind: str) -> bytes | None:
+        """Return the data that binds a login to this channel (RFC 5929), the same on both sides.
+
+        Args:
+            kind: ``"tls-server-end-point"``; there is no other (``"tls-unique"`` means nothing in TLS 1.3).
+
+        Returns:
+            None when there is none: another kind, an unknown certificate, one whose signature has no hash of its
+            own (Ed25519), or ``cryptography`` is not installed (the extra ``tls``).
+        """
+        if kind != "tls-server-end-point" or self.server_certificate is None:
+            return None
+        try:
+            from cryptography import x509  # here, for only this needs it
+            from cryptography.exceptions import UnsupportedAlgorithm
+        except ImportError:
+            return None
+        try:
+            algorithm = x509.load_der_x509_certificate(self.server_certificate).signature_hash_algorithm
+        except (ValueError, UnsupportedAlgorithm):
+            return None
+        if algorithm is None:
+            return None
+        name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
+        return hashlib.new(name, self.server_certificate).digest()
