@@ -7,12 +7,13 @@ stand on these interfaces, once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import SerializationError, UnknownObject
 from .limits import Limits
 
 __all__ = [
+    "AnswerOf",
     "SENT_BEFORE",
     "Answerable",
     "Dialect",
@@ -23,8 +24,18 @@ __all__ = [
     "Receiver",
 ]
 
+
+class AnswerOf(NamedTuple):
+    """In the place of an object, or of a value: what the call with that id will be answered with."""
+
+    request: int
+
+
 #: An object id on the wire: a number from the owner's table, or the name of an object that is always there.
 ObjectId = int | str
+
+#: What is called: an object, or where the dialect can pipeline the answer of an earlier call.
+CallTarget = ObjectId | AnswerOf
 
 
 #: In the place of a cacheable's state: the peer has the replica already.
@@ -50,7 +61,12 @@ class Exporter(Protocol):
         """Take back one count that ``export`` gave in a message that was never sent."""
 
     def adapt(self, value: Any) -> Any:
-        """Return an exportable that stands for a value of no flavor (a stream for a generator), or None."""
+        """Return what crosses instead of a value of no flavor: a stream for a generator, an :class:`AnswerOf` or
+        the answer itself for a promise. Return ``value`` when there is nothing.
+
+        Raises:
+            Exception: the error with which a promise has failed.
+        """
 
     def home_id(self, reference: Any) -> ObjectId:
         """Return the peer's own id of a reference that is sent back to it.
@@ -83,6 +99,13 @@ class Importer(Protocol):
 
         Raises:
             ProtocolError: the peer made us hold more references than the limits allow.
+        """
+
+    def kept_answer(self, request: int) -> Any:
+        """Return what we answered to a call whose answer the peer mentions.
+
+        Raises:
+            UnknownObject: an error, or nothing that is kept.
         """
 
     def local_object(self, luid: ObjectId) -> Any:
@@ -124,7 +147,7 @@ class NullPort:
         raise AssertionError("nothing was exported")
 
     def adapt(self, value: Any) -> Any:
-        return None
+        return value
 
     def home_id(self, reference: Any) -> ObjectId:
         raise SerializationError("a reference needs a connection to cross")
@@ -140,6 +163,9 @@ class NullPort:
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
         raise UnknownObject("a reference arrived, but there is no connection")
+
+    def kept_answer(self, request: int) -> Any:
+        raise UnknownObject("an answer is mentioned, but there is no connection")
 
     def local_object(self, luid: ObjectId) -> Any:
         raise UnknownObject("an object id arrived, but there is no connection")
@@ -166,8 +192,21 @@ class Receiver(Protocol):
         """The peer has shown that it speaks the dialect; calls may begin."""
 
     def on_call(
-        self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any
-    ) -> None: ...
+        self,
+        request: int,
+        target: CallTarget,
+        name: str,
+        wants_answer: bool,
+        arguments: Any,
+        keep: bool = False,
+        hangs_on: Sequence[int] = (),
+    ) -> None:
+        """A call; ``keep`` its answer until it may be forgotten. ``hangs_on`` are the calls whose answers are
+        mentioned in the arguments.
+        """
+
+    def on_forget(self, request: int) -> None:
+        """The answer of that call need not be kept any more."""
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         """A call of an ``observe_`` method of our replica ``luid``."""
@@ -215,7 +254,8 @@ class Dialect(Protocol):
     name: str
 
     #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
-    #: "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``, ``encode_pong(payload)``) and
+    #: "pipelining" (``encode_kept(message)``, ``encode_forget(request)``; targets and values may be an
+    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``, ``encode_pong(payload)``) and
     #: "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return the message.
     #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
     features: frozenset[str]
@@ -256,7 +296,7 @@ class Dialect(Protocol):
     def encode_call(
         self,
         request: int,
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         wants_answer: bool,
         args: tuple[Any, ...],
@@ -314,7 +354,18 @@ class Host(Protocol):
         """The peer takes no new calls any more."""
 
     def adapt(self, value: Any) -> Any:
-        """Return an exportable that stands for a value of no flavor, or None."""
+        """See :meth:`Exporter.adapt`; a promise may ask ``broker.mention`` and raise :class:`Unready`."""
+
+    def known(self, promise: Any) -> bool:
+        """Return whether a promise of the driver is kept, or has failed."""
+
+    def when_known(self, promise: Any, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` when it is."""
+
+    def replay(
+        self, promise: Any, answerable: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Call a method of what ``promise`` is kept with, once it is, and let ``answerable`` end as that does."""
 
     def make_observer(self, luid: int, perspective: Any) -> Any:
         """Return a new :class:`~perspective_broker.flavors.Observer` for the peer's replica ``luid``."""

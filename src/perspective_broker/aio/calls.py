@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
 from .streams import StreamReader
 
-__all__ = ["Promise"]
+if TYPE_CHECKING:
+    from ..session import Broker
+
+__all__ = ["Promise", "call_when_kept"]
 
 
 class Promise(asyncio.Future[Any]):
@@ -27,8 +29,9 @@ class Promise(asyncio.Future[Any]):
         SerializationError: the arguments could not cross; nothing was sent.
     """
 
-    #: Tells the broker that the answer is not wanted any more; None when it need not be told.
-    _withdraw: Callable[[], None] | None = None
+    #: The broker whose call this is the answer of, and the call's id; None for what only follows another promise.
+    _broker: Broker | None = None
+    _request = 0
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
@@ -37,8 +40,8 @@ class Promise(asyncio.Future[Any]):
         """
         if not super().cancel(msg):
             return False
-        if self._withdraw is not None:
-            self._withdraw()
+        if self._broker is not None:
+            self._broker.cancel_call(self._request)
         return True
 
     def succeed(self, value: Any) -> None:
@@ -58,9 +61,18 @@ class Promise(asyncio.Future[Any]):
             self._log_traceback = False
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
-        """Call a method of the object that this promise will be; calls on one promise keep their order."""
+        """Call a method of the object that this promise will be.
+
+        On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
+        promise is kept; calls on one promise keep their order.
+        """
         chained = Promise(loop=self.get_loop())
-        self.add_done_callback(lambda kept: _call_when_kept(kept, chained, name, args, kwargs))
+        if self._broker is not None and not self.done():
+            request = self._broker.call_answer(self, self._request, name, args, kwargs, chained)
+            if request is not None:
+                chained._broker, chained._request = self._broker, request
+                return chained
+        self.add_done_callback(lambda kept: call_when_kept(kept, chained, name, args, kwargs))
         return chained
 
     def __aiter__(self) -> StreamReader:
@@ -69,19 +81,16 @@ class Promise(asyncio.Future[Any]):
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """The same without an answer: if this promise fails, nothing is sent and nobody is told."""
-
-        def send(kept: asyncio.Future[Any]) -> None:
-            if not kept.cancelled() and kept.exception() is None:
-                target = kept.result()
-                if isinstance(target, Reference):
-                    target.tell(name, *args, **kwargs)  # type: ignore[attr-defined]
-                else:
-                    _call_when_kept(kept, Promise(loop=self.get_loop()), name, args, kwargs)
-
-        self.add_done_callback(send)
+        self.call(name, *args, **kwargs).add_done_callback(_look_away)
 
 
-def _call_when_kept(
+def _look_away(promise: asyncio.Future[Any]) -> None:
+    """Nobody is interested in how this ended."""
+    if not promise.cancelled():
+        promise.exception()
+
+
+def call_when_kept(
     kept: asyncio.Future[Any], chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Call a method of what a promise turned out to be, and let ``chained`` follow the answer."""

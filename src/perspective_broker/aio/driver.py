@@ -15,17 +15,19 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded
 from ..flavors import Exportable
-from ..ports import Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics
+from ..ports import AnswerOf, Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel
+from .calls import Promise, call_when_kept
 from .connection import Connection
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
-from .streams import StreamSource
+from .streams import ItemReader, StreamSource
 
 if TYPE_CHECKING:
     from .server import Server
@@ -83,6 +85,7 @@ class Driver(asyncio.Protocol):
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
+        self._sources: WeakValueDictionary[int, StreamSource] = WeakValueDictionary()
         self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
 
@@ -231,8 +234,37 @@ class Driver(asyncio.Protocol):
         except RuntimeError:  # the loop is closed, and the connection with it
             pass
 
-    def adapt(self, value: Any) -> StreamSource | None:
-        return StreamSource(value) if isinstance(value, AsyncGenerator) else None
+    def adapt(self, value: Any) -> Any:
+        if isinstance(value, Promise):
+            return self._adapt_promise(value)
+        if not isinstance(value, (AsyncGenerator, ItemReader)):
+            return value
+        source = self._sources.get(id(value))  # which keeps the value alive, so its id is its own
+        if source is None:
+            source = self._sources[id(value)] = StreamSource(value)
+        return source
+
+    def _adapt_promise(self, promise: Promise) -> Any:
+        """Return what a promise among the arguments crosses as: its answer, or a mention of it."""
+        if promise.done():
+            return promise.result()
+        if promise._broker is self.broker and self.broker.mention(promise._request):
+            return AnswerOf(promise._request)
+        raise Unready(promise)
+
+    def known(self, promise: Promise) -> bool:
+        return promise.done()
+
+    def when_known(self, promise: Promise, callback: Callable[[], None]) -> None:
+        promise.add_done_callback(lambda _: callback())
+
+    def replay(
+        self, promise: Promise, answerable: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if promise.done():
+            call_when_kept(promise, answerable, name, args, kwargs)
+        else:
+            promise.add_done_callback(lambda kept: call_when_kept(kept, answerable, name, args, kwargs))
 
     def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
         return RemoteCacheObserver(self, self.broker, luid, perspective)

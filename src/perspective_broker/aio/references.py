@@ -43,8 +43,8 @@ class RemoteReference(Reference):
         driver = self._usable()
         promise = Promise(loop=driver.loop)
         broker = self._session
-        request = broker.call(self._luid, name, args, kwargs, self._perspective, promise)
-        promise._withdraw = lambda: broker.cancel_call(request)
+        promise._request = broker.call(self._luid, name, args, kwargs, self._perspective, promise)
+        promise._broker = broker
         return promise
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Room:

@@ -2,7 +2,8 @@
 
 from .broker import Broker
 from .lifecycle import CloseCause, Phase
+from .pipelining import Unready
 from .serving import IncomingCall
 from .statistics import Statistics
 
-__all__ = ["Broker", "CloseCause", "IncomingCall", "Phase", "Statistics"]
+__all__ = ["Broker", "CloseCause", "IncomingCall", "Phase", "Statistics", "Unready"]

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -27,14 +28,16 @@ from ..errors import (
     ProtocolError,
     RemoteError,
     SerializationError,
+    UnknownObject,
 )
-from ..flavors import Cacheable, Exportable, Observer, Reference, RemoteCache
+from ..flavors import Cacheable, Exportable, Observer, Reference, RemoteCache, Target
 from ..flavors.dispatch import find_method
 from ..limits import Limits
-from ..ports import SENT_BEFORE, Answerable, Dialect, Host, ObjectId
+from ..ports import SENT_BEFORE, Answerable, AnswerOf, CallTarget, Dialect, Host, ObjectId
 from .caches import Observed, Observers, Replicas
 from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
+from .pipelining import Barrier, Hanging, KeptAnswer, KeptAnswers, Pipelines, Unready
 from .questions import Questions
 from .serving import IncomingCall, Serving
 from .statistics import Statistics
@@ -45,10 +48,19 @@ __all__ = ["Broker"]
 #: What a method raises to tell its caller something, not because it has a defect.
 _EXPECTED = (Error, LoginFailed, BadArguments)
 
+#: What is kept of an answer that is an error.
+_NOTHING = KeptAnswer(False, None, None)
+
+#: In the place of an answer: the peer has dropped the call.
+_DROPPED = UnknownObject("the peer has dropped the call")
+
+#: Prefixes of the methods that carry on what has begun: streams that a draining program reads or sends.
+_CONTINUING = frozenset({"sink_", "stream_"})
+
 log = logging.getLogger("perspective_broker")
 
 #: Features of a dialect, see :attr:`perspective_broker.ports.Dialect.features`.
-CANCEL, FAREWELL, OLD, PING = "cancel", "farewell", "2002", "ping"
+CANCEL, FAREWELL, OLD, PING, PIPELINING = "cancel", "farewell", "2002", "ping", "pipelining"
 
 #: What a peer may say of the end: a word, and a line.
 _MAX_CODE, _MAX_REASON = 32, 200
@@ -74,6 +86,10 @@ class Broker:
         self.questions = Questions(limits, self.send)
         self.serving = Serving(limits)
         self.deadlines = Deadlines(limits, now)
+        self.pipelines = Pipelines()
+        self.kept = KeptAnswers()
+        self._mentioned: list[int] = []  # our calls whose answers the message being encoded mentions
+        self._put_off: deque[tuple[ObjectId, int]] = deque()  # releases that came behind undecoded calls
         self.ignored = 0
         self.peer_draining = False  #: whether the peer takes no new calls
         self._host = host
@@ -175,6 +191,9 @@ class Broker:
         for answerable in self.questions.abandon():
             answerable.fail(ConnectionLost(cause.code, cause.reason))
         observed_at_the_end = self.observers.abandon()
+        self.pipelines.clear()
+        self.kept.clear()
+        self._put_off.clear()
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
@@ -348,7 +367,7 @@ class Broker:
         self,
         request: int,
         encode: Callable[..., bytes],
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -358,10 +377,99 @@ class Broker:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
+        except Unready as unready:
+            again = (self._ask, request, encode, target, name, args, kwargs, perspective, answerable)
+            self._say_when_known(unready.promise, again)
         except Exception as error:
             answerable.fail(error)
         else:
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            for on in self._mentioned:
+                again = (
+                    self._ask,
+                    self.questions.next_request(),
+                    encode,
+                    target,
+                    name,
+                    args,
+                    kwargs,
+                    perspective,
+                    answerable,
+                )
+                self.pipelines.hang(on, Hanging(request, False, partial(self._say, *again)))
+
+    def _say_when_known(self, promise: Any, say: tuple[Any, ...]) -> None:
+        """Make a message when a promise that it mentions is kept; what is said meanwhile waits behind it.
+
+        Where the dialect cannot pipeline nothing waits: there only calls on one promise keep their order.
+        """
+        if PIPELINING in self._dialect.features:
+            ready = partial(self._host.known, promise)
+            self.questions.hold_back(Barrier(ready, partial(self._say, *say)))
+            self._host.when_known(promise, self.questions.release_held)
+        else:
+            self._host.when_known(promise, partial(self._say, *say))
+
+    def call_answer(
+        self,
+        promise: Any,
+        on: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable,
+    ) -> int | None:
+        """Call a method of the object that one of our calls will be answered with, without waiting for it.
+
+        Args:
+            promise: the driver's promise of that answer.
+            on: the call's id.
+
+        Returns:
+            The new call's id; None where the dialect cannot do it, so that the caller has to wait.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        question = self.questions.find(on)
+        if question is None or PIPELINING not in self._dialect.features:
+            return None
+        self._check_usable()
+        request = self.questions.next_request()
+        replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
+        if self._keep(on):
+            encode, perspective = self._dialect.encode_call, question.perspective
+            self._say(self._ask, request, encode, AnswerOf(on), name, args, kwargs, perspective, answerable)
+            if request in self.questions:
+                self.pipelines.hang(on, Hanging(request, True, replay))
+        else:
+            self.questions.hold_back(Barrier(partial(self._host.known, promise), replay))
+        return request
+
+    def mention(self, on: int) -> bool:
+        """The message being encoded mentions the answer of one of our calls; False when it cannot."""
+        if on not in self.questions or PIPELINING not in self._dialect.features or not self._keep(on):
+            return False
+        self._mentioned.append(on)
+        return True
+
+    def _keep(self, request: int) -> bool:
+        """Have the peer keep the answer of a call; False when the call has left without a word of that."""
+        if request in self.pipelines:
+            return True
+        question = self.questions.find(request)
+        assert question is not None
+        message = self._dialect.encode_kept(question.message)
+        if not self.questions.replace(request, message):
+            for place in range(len(self._out) - 1, -1, -1):
+                if self._out[place] is question.message:
+                    self._out[place] = message
+                    self.questions.replaced(request, message)
+                    break
+            else:
+                return False
+        self.pipelines.keep(request)
+        return True
 
     def cancel_call(self, request: int) -> None:
         """Nobody waits for the answer of that call any more: let the peer stop its method, if it can be told.
@@ -380,6 +488,7 @@ class Broker:
         self._check_open()
         self.observers.begin()
         self._leans_on = 0
+        self._mentioned = []
         message = encode(*args)
         self._check_open()
         return message, self.observers.introduced()
@@ -410,15 +519,21 @@ class Broker:
     def _tell(
         self,
         encode: Callable[..., bytes],
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
     ) -> None:
         request = self.questions.next_request()
-        message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
-        self._queue(new, self.questions.tell, message)
+        try:
+            message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
+        except Unready as unready:
+            self._say_when_known(
+                unready.promise, (self._tell, encode, target, name, args, kwargs, perspective)
+            )
+        else:
+            self._queue(new, self.questions.tell, message)
 
     def update(
         self,
@@ -529,9 +644,8 @@ class Broker:
         if self.lifecycle.phase is not Phase.CLOSED:  # a hook may have ended the connection
             self.exports.retract(luid)
 
-    def adapt(self, value: Any) -> Exportable | None:
-        adapted: Exportable | None = self._host.adapt(value)
-        return adapted
+    def adapt(self, value: Any) -> Any:
+        return self._host.adapt(value)
 
     def home_id(self, reference: Reference) -> ObjectId:
         if reference._session is not self:
@@ -581,6 +695,12 @@ class Broker:
             self._send_releases()  # those that are gone already do not count
         return self.imports.receive(luid, perspective)
 
+    def kept_answer(self, request: int) -> Any:
+        answer = self.kept.known(request)
+        if answer is None or not answer.good:
+            raise UnknownObject("an answer is mentioned that is not kept")
+        return answer.value
+
     def local_object(self, luid: ObjectId) -> Any:
         return self.exports.come_home(luid)
 
@@ -599,10 +719,31 @@ class Broker:
         self.deadlines.established(keepalive=PING in self._dialect.features)
         self._host.on_open()
 
-    def on_call(self, request: int, target: ObjectId, name: str, wants_answer: bool, arguments: Any) -> None:
+    def on_call(
+        self,
+        request: int,
+        target: CallTarget,
+        name: str,
+        wants_answer: bool,
+        arguments: Any,
+        keep: bool = False,
+        hangs_on: Sequence[int] = (),
+    ) -> None:
         self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
+        if keep:
+            if len(self.kept) >= self.limits.calls_in_flight * 4:
+                raise ProtocolError("limit-kept", "too many answers are to be kept")
+            self.kept.promise(request)
+        if isinstance(target, AnswerOf):
+            hangs_on = (target.request, *hangs_on)
+        if hangs_on:
+            self.kept.check(iter(hangs_on))
+            call.hangs_on, call.undecoded = hangs_on, (target, arguments)
+            self.serving.wait(call)
+            self._start_waiting()
+            return
         try:
             export = self.exports.find(target)
         except CallError as error:
@@ -633,30 +774,76 @@ class Broker:
         arguments: Any,
     ) -> None:
         """Decode a call whose target is known, and start it or let it wait."""
+        if not self._prepare(call, holder, prefix, leading, perspective, arguments):
+            return
+        serving = self.serving
+        if serving.waiting or not self._may_start:
+            serving.wait(call)
+        else:
+            self._invoke(call)
+
+    def _prepare(
+        self,
+        call: IncomingCall,
+        holder: Any,
+        prefix: str,
+        leading: tuple[Any, ...],
+        perspective: Any,
+        arguments: Any,
+    ) -> bool:
+        """Decode a call and find its method; False when it is over before it began."""
         try:
             args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
-            if self.lifecycle.phase is Phase.DRAINING:
+            if self.lifecycle.phase is Phase.DRAINING and prefix not in _CONTINUING:
                 raise LimitExceeded("this program is shutting down and takes no new calls")
             call.method = find_method(holder, prefix, call.name)
         except (CallError, LimitExceeded) as error:
             self._refuse_call(call, error)
-            return
+            return False
         except ProtocolError:
             raise
         except (
             Exception
         ) as error:  # an application's hook: an attribute that raises, a class that will not be made
             self.fail_call(call, error)
-            return
+            return False
         if self.lifecycle.phase is Phase.CLOSED:  # by an application's hook, too
-            return
+            return False
         call.args = (*leading, *args) if leading else args
         call.perspective = perspective
-        serving = self.serving
-        if serving.waiting or not self._may_start:
-            serving.wait(call)
-        else:
-            self._invoke(call)
+        return True
+
+    def _prepare_hanging(self, call: IncomingCall) -> bool:
+        """The same for a call that hung on answers which are there now."""
+        assert call.undecoded is not None
+        (target, arguments), call.undecoded = call.undecoded, None
+        try:
+            answers = [self.kept.known(request) or _NOTHING for request in call.hangs_on]
+            value, to = answers[0].value, isinstance(target, AnswerOf)
+            if not all(answer.good for answer in answers) or (to and not isinstance(value, Exportable)):
+                # The caller has the same answer, and settles what hangs on it by itself.
+                self._forget_arguments(arguments)
+                self.serving.end(call)
+                self.kept.keep(call.request, _NOTHING)
+                self.ignored += 1
+                return False
+            try:
+                found: Target
+                if isinstance(target, AnswerOf):
+                    found = value.export_target(answers[0].perspective)
+                else:
+                    found = self.exports.find(target)
+            except CallError as error:
+                self._forget_arguments(arguments)
+                self._refuse_call(call, error)
+                return False
+            return self._prepare(
+                call, found.holder, found.prefix, found.leading, found.perspective, arguments
+            )
+        finally:
+            if self._put_off and not self.serving.has_undecoded:
+                while self._put_off:
+                    self.on_release(*self._put_off.popleft())
 
     def _invoke(self, call: IncomingCall) -> None:
         self.serving.start(call)
@@ -685,7 +872,16 @@ class Broker:
         self._starting = True
         try:
             while serving.waiting and self._may_start:
-                self._invoke(serving.next_waiting())
+                first = serving.waiting[0]
+                if first.undecoded is not None:
+                    if any(self.kept.known(request) is None for request in first.hangs_on):
+                        break  # and what came behind it waits as well
+                    serving.next_waiting()
+                    if not self._prepare_hanging(first):
+                        continue
+                else:
+                    serving.next_waiting()
+                self._invoke(first)
         finally:
             self._starting = False
         if len(serving.waiting) < had and not serving.is_full:
@@ -709,6 +905,8 @@ class Broker:
             self._report(call, error)
         else:
             self._queue(new, self._send_answer, message)
+            if self.kept:
+                self.kept.keep(call.request, KeptAnswer(True, value, call.perspective))
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
@@ -728,11 +926,13 @@ class Broker:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
         log.info("refused a call: %s", error)
         self.serving.end(call)
+        self.kept.keep(call.request, _NOTHING)
         if call.wants_answer:
             self.send(self._dialect.encode_error(call.request, error, False, None))
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
+        self.kept.keep(call.request, _NOTHING)
         if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
@@ -762,12 +962,14 @@ class Broker:
         question = self.questions.settle(request)
         # A late answer is decoded too: the references in it are counted, and released with the value.
         answerable = self if question is None else question.answerable
+        value: Any = None
         try:
             value = decode(payload, None if question is None else question.perspective)
         except ProtocolError as error:
             answerable.fail(ConnectionLost(error.code, error.reason))
             raise
         except CallError as error:
+            value = error
             answerable.fail(error)
         else:
             if isinstance(value, Exception):
@@ -776,6 +978,24 @@ class Broker:
                 answerable.succeed(value)
         finally:
             self._forget_freed()
+        if self.pipelines and (hanging := self.pipelines.answered(request)) is not None:
+            self._let_go(request, hanging, value)
+        if self.questions.held:
+            self.questions.release_held()
+
+    def _let_go(self, request: int, hanging: list[Hanging], value: Any) -> None:
+        """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        self.questions.tell(self._dialect.encode_forget(request))
+        failed = isinstance(value, Exception)
+        theirs = isinstance(value, Reference) and value._session is self
+        for call in hanging:
+            if (failed or (call.to and not theirs)) and self.questions.settle(call.request) is not None:
+                below = self.pipelines.answered(call.request)
+                call.again()
+                if below is not None:
+                    self._let_go(call.request, below, _DROPPED)
 
     # The broker itself is told the outcome of calls that were settled before: nobody else wants it.
 
@@ -788,6 +1008,9 @@ class Broker:
         self.ignored += 1
 
     def on_release(self, luid: ObjectId, count: int) -> None:
+        if self.serving.has_undecoded:  # a call that waits may mention what is released behind it
+            self._put_off.append((luid, count))
+            return
         if not self.exports.release(luid, count):
             self.ignored += 1
         if not self.questions:
@@ -811,6 +1034,10 @@ class Broker:
 
     def on_uncache(self, luid: int) -> None:
         if not self.replicas.uncache(luid):
+            self.ignored += 1
+
+    def on_forget(self, request: int) -> None:
+        if not self.kept.forget(request):
             self.ignored += 1
 
     def on_cancel(self, request: int) -> None:
@@ -860,5 +1087,6 @@ class Broker:
             bytes_sent=self._bytes_sent,
             bytes_buffered=self._out_bytes,
             messages_received=self._messages_received,
+            answers_kept=len(self.kept),
             ignored=self.ignored,
         )

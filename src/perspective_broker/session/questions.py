@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import Answerable
+from .pipelining import Barrier
 
 __all__ = ["Question", "Questions"]
 
@@ -23,12 +24,12 @@ class Question(NamedTuple):
 
     Attributes:
         answerable: who is told how it ended.
-        size: encoded bytes.
+        message: as it was sent.
         perspective: under which the answer is decoded.
     """
 
     answerable: Answerable
-    size: int
+    message: bytes
     perspective: Any
 
 
@@ -47,7 +48,8 @@ class Questions:
         self._asked: dict[int, Question] = {}
         self._on_their_way = 0
         self._bytes = 0
-        self._held: deque[tuple[bytes, bool]] = deque()  # message, and whether it will be answered
+        self._held: deque[tuple[bytes | Barrier, bool]] = deque()  # message, and whether it will be answered
+        self._ahead = False  # whether what is said now goes before what waits
         self._held_bytes = 0
         self._told_bytes = 0
         self._last_place = 0
@@ -82,6 +84,8 @@ class Questions:
     def send_until(self, place: int) -> None:
         """Send what waits up to a :attr:`last_place` of before, room or not: an answer builds on it."""
         while self._held and self._last_place - len(self._held) < place:
+            if isinstance(self._held[0][0], Barrier):
+                return
             self._send_first()
 
     def next_request(self) -> int:
@@ -92,24 +96,49 @@ class Questions:
 
     def ask(self, request: int, message: bytes, answerable: Answerable, perspective: Any) -> None:
         """Send a call, now or when there is room; tell ``answerable`` how it ended."""
-        size = len(message)
-        self._asked[request] = Question(answerable, size, perspective)
-        if self._held or not self._has_room():
+        self._asked[request] = Question(answerable, message, perspective)
+        if (self._held and not self._ahead) or not self._has_room():
             self._hold(message, True)
         else:
             self._on_their_way += 1
-            self._bytes += size
+            self._bytes += len(message)
             self._send(message)
+
+    def find(self, request: int) -> Question | None:
+        """Return a call that has no answer yet, or None."""
+        return self._asked.get(request)
+
+    def replace(self, request: int, message: bytes) -> bool:
+        """Say a call that waits differently, in as many bytes; False when it does not wait."""
+        question = self._asked[request]
+        for place, (held, answered) in enumerate(self._held):
+            if held is question.message:
+                self._held[place] = (message, answered)
+                self.replaced(request, message)
+                return True
+        return False
+
+    def replaced(self, request: int, message: bytes) -> None:
+        """A call is said differently."""
+        self._asked[request] = self._asked[request]._replace(message=message)
+
+    def hold_back(self, barrier: Barrier) -> None:
+        """Let everything said from now on wait until ``barrier`` is ready, and has been said."""
+        self._held.append((barrier, False))
+        self._last_place += 1
 
     def tell(self, message: bytes) -> None:
         """Send something that has no answer, in order with the calls."""
-        if self._held:
+        if self._held and not self._ahead:
             self._hold(message, False)
         else:
             self._send(message)
 
     def _hold(self, message: bytes, answered: bool) -> None:
-        self._held.append((message, answered))
+        if self._ahead:
+            self._held.appendleft((message, answered))
+        else:
+            self._held.append((message, answered))
         self._last_place += 1
         self._held_bytes += len(message)
         if not answered:
@@ -130,21 +159,36 @@ class Questions:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
         self._on_their_way -= 1
-        self._bytes -= asked.size
+        self._bytes -= len(asked.message)
         if self._held:
-            self._release_held()
+            self.release_held()
         return asked
 
     def _has_room(self) -> bool:
         return self._on_their_way < self.limits.calls_in_flight and self._bytes < self.limits.window_bytes
 
-    def _release_held(self) -> None:
-        while self._held and (not self._held[0][1] or self._has_room()):
-            self._send_first()
+    def release_held(self) -> None:
+        """Send what waits, as far as there is room for it."""
+        while self._held:
+            message, answered = self._held[0]
+            if isinstance(message, Barrier):
+                if not message.ready():
+                    return
+                self._held.popleft()
+                self._ahead = True
+                try:
+                    message.say()
+                finally:
+                    self._ahead = False
+            elif answered and not self._has_room():
+                return
+            else:
+                self._send_first()
 
     def _send_first(self) -> None:
         """Send the message that waited longest."""
         message, answered = self._held.popleft()
+        assert not isinstance(message, Barrier)
         self._held_bytes -= len(message)
         if answered:
             self._on_their_way += 1

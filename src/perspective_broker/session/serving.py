@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import Method
+from ..ports import CallTarget, Method
 
 __all__ = ["IncomingCall", "Serving"]
 
@@ -32,6 +32,8 @@ class IncomingCall:
         handle: the driver's own, such as the task that runs the method.
         done: whether it has ended.
         cancelled: whether the peer has withdrawn it.
+        hangs_on: answers of ours that have to be there before it can start, by the calls they answer.
+        undecoded: its target and its arguments as they came, until those answers are there.
     """
 
     __slots__ = (
@@ -39,12 +41,14 @@ class IncomingCall:
         "cancelled",
         "done",
         "handle",
+        "hangs_on",
         "kwargs",
         "method",
         "name",
         "perspective",
         "request",
         "size",
+        "undecoded",
         "wants_answer",
     )
 
@@ -61,6 +65,8 @@ class IncomingCall:
         self.handle: Any = None
         self.done = False
         self.cancelled = False
+        self.hangs_on: Sequence[int] = ()
+        self.undecoded: tuple[CallTarget, Any] | None = None
 
 
 class Serving:
@@ -95,6 +101,11 @@ class Serving:
         self.waiting.remove(call)
         self._waiting_bytes -= call.size
         return True
+
+    @property
+    def has_undecoded(self) -> bool:
+        """Whether a call waits for answers of ours before it can even be decoded."""
+        return bool(self.waiting) and any(call.undecoded is not None for call in self.waiting)
 
     @property
     def has_slot(self) -> bool:

@@ -26,6 +26,7 @@ class Statistics:
         bytes_sent: bytes handed to the transport so far.
         bytes_buffered: bytes made and not yet handed to the transport.
         messages_received: operations decoded so far.
+        answers_kept: answers of ours that the peer may still refer to.
         ignored: operations of the peer that meant nothing any more (late answers, late releases).
     """
 
@@ -43,4 +44,5 @@ class Statistics:
     bytes_sent: int
     bytes_buffered: int
     messages_received: int
+    answers_kept: int
     ignored: int

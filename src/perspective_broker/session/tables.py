@@ -90,10 +90,15 @@ class Exports:
         Raises:
             UnknownObject: nothing. Digits are no number and numbers are no names.
         """
-        export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
+        export = self._at(where)
         if export is None:
             raise UnknownObject("no object lives under that id")
         return export
+
+    def _at(self, where: ObjectId) -> Export | None:
+        if isinstance(where, int):
+            return self._by_luid.get(where)
+        return self._named.get(where)
 
     def come_home(self, where: ObjectId) -> Any:
         """Return our own object that the peer sends back.
@@ -101,7 +106,7 @@ class Exports:
         Raises:
             UnknownObject: it was never given to this peer, or is long released.
         """
-        export = self._by_luid.get(where) if isinstance(where, int) else self._named.get(where)
+        export = self._at(where)
         if export is not None:
             return export.obj
         if where in self.freed:

@@ -14,9 +14,10 @@ from typing import Any
 
 from ..dialects.offer import negotiate
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
+from ..flavors.dispatch import find_method
 from ..limits import Limits
-from ..ports import Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, Phase
+from ..ports import AnswerOf, Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, Phase, Unready
 from .leaks import broker_leaks
 
 __all__ = ["BrokerPair", "Clock", "End", "Later", "Link", "Outcome", "SansIOObserver", "SansIOReference"]
@@ -42,18 +43,66 @@ class Outcome:
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
+        self._broker: Broker | None = None
+        self._request = 0
+        self._callbacks: list[Callable[[], None]] = []
 
     def succeed(self, value: Any) -> None:
-        self._end()
-        self.value = value
+        assert not self.done, "a call ends exactly once"
+        self.done, self.value = True, value
+        self._call_back()
 
     def fail(self, error: Exception) -> None:
-        self._end()
-        self.error = error
-
-    def _end(self) -> None:
         assert not self.done, "a call ends exactly once"
-        self.done = True
+        self.done, self.error = True, error
+        self._call_back()
+
+    def _call_back(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` when the call has ended, at once if it has."""
+        if self.done:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
+        """Call a method of what the answer will be, without waiting for it where the dialect can."""
+        outcome = Outcome()
+        if self._broker is not None and not self.done:
+            request = self._broker.call_answer(self, self._request, name, args, kwargs, outcome)
+            if request is not None:
+                outcome._broker, outcome._request = self._broker, request
+                return outcome
+        self.when_done(lambda: self.replay(outcome, name, args, kwargs))
+        return outcome
+
+    def replay(self, outcome: Outcome, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call a method of what the answer is, and let ``outcome`` end as that call does."""
+        if self.error is not None:
+            outcome.fail(self.error)
+        elif isinstance(self.value, SansIOReference):
+            try:
+                answer = self.value.call(name, *args, **kwargs)
+            except Exception as error:
+                outcome.fail(error)
+            else:
+                answer.when_done(
+                    lambda: outcome.fail(answer.error) if answer.error else outcome.succeed(answer.value)
+                )
+        elif isinstance(self.value, Exportable):
+            target = self.value.export_target(None)
+            try:
+                outcome.succeed(
+                    find_method(target.holder, target.prefix, name)(*target.leading, *args, **kwargs)
+                )
+            except Exception as error:
+                outcome.fail(error)
+        else:
+            outcome.fail(TypeError(f"a {type(self.value).__name__} cannot be called"))
 
     def result(self) -> Any:
         """Return the answer, or raise what the call failed with; AssertionError when it has not ended."""
@@ -112,7 +161,9 @@ class SansIOReference(Reference):
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method; the outcome is filled in when the answer has been carried back."""
         outcome = Outcome()
-        self._session.call(self._luid, name, args, kwargs, self._perspective, outcome)
+        broker = self._session
+        outcome._request = broker.call(self._luid, name, args, kwargs, self._perspective, outcome)
+        outcome._broker = broker
         return outcome
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
@@ -244,8 +295,25 @@ class End:
         if later is not None:
             later.cancelled = True
 
-    def adapt(self, value: Any) -> None:
-        return None
+    def adapt(self, value: Any) -> Any:
+        if not isinstance(value, Outcome):
+            return value
+        if value.done:
+            return value.result()
+        if value._broker is self.broker and self.broker.mention(value._request):
+            return AnswerOf(value._request)
+        raise Unready(value)
+
+    def known(self, promise: Outcome) -> bool:
+        return promise.done
+
+    def when_known(self, promise: Outcome, callback: Callable[[], None]) -> None:
+        promise.when_done(callback)
+
+    def replay(
+        self, promise: Outcome, answerable: Outcome, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        promise.when_done(lambda: promise.replay(answerable, name, args, kwargs))
 
     def on_draining(self) -> None:
         self._alive()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import Exporter, Importer, ObjectId, Receiver
+from ...ports import AnswerOf, CallTarget, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
 from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
@@ -226,13 +226,14 @@ class ClassicDialect:
     def encode_call(
         self,
         request: int,
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         wants_answer: bool,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
     ) -> bytes:
+        assert not isinstance(target, AnswerOf), "the classic dialects do not pipeline"
         return self._encode_message(
             self._message_head, request, target, name, wants_answer, args, kwargs, perspective
         )

@@ -23,10 +23,12 @@ __all__ = [
     "ERROR",
     "FAILURE",
     "FAREWELL",
+    "FORGET",
     "FROZENSET",
     "GRAPH",
     "HELLO",
     "INTEGER",
+    "KEEP_ANSWER",
     "LCACHE",
     "LOCAL",
     "LOCAL_NAMED",
@@ -35,6 +37,7 @@ __all__ = [
     "PING",
     "POLICY_NAMES",
     "PONG",
+    "PROMISE",
     "RELEASE",
     "REMOTE",
     "SET",
@@ -45,12 +48,13 @@ __all__ = [
     "UPDATE",
     "UUID",
     "VERSION",
+    "WANTS_ANSWER",
 ]
 
 VERSION: Final = 7
 
-# Operations. 6 forget-answer is reserved, and so is everything above 13.
-HELLO, CALL, ANSWER, ERROR, RELEASE, CANCEL = range(6)
+# Operations. Everything above 13 is reserved.
+HELLO, CALL, ANSWER, ERROR, RELEASE, CANCEL, FORGET = range(7)
 PING, PONG, FAREWELL, UPDATE, DECACHE, UNCACHE, DRAINING = range(7, 14)
 
 #: Operations that carry values -> items before these. What is wrong with a value costs only what it belongs to.
@@ -60,8 +64,13 @@ ADDRESSED: Final[dict[int, int]] = {CALL: 5, UPDATE: 5, ANSWER: 2, ERROR: 2}
 TUPLE, SET, FROZENSET, DICTIONARY, INTEGER, DECIMAL, DATE, TIME, DATETIME, TIMEDELTA, UUID, COMPLEX = range(
     1, 13
 )
-# and objects by their flavor. 27 promise and 28 stream are reserved.
-REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED, LCACHE = range(16, 27)
+# and objects by their flavor.
+REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED, LCACHE, PROMISE = range(
+    16, 28
+)
+
+# Flags of a call.
+WANTS_ANSWER, KEEP_ANSWER = 1, 2
 
 #: Extensions whose payload is values again.
 NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, COPY, FAILURE, GRAPH, CACHEABLE})

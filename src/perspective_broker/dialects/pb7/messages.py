@@ -18,7 +18,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import Exporter, Importer, ObjectId, Receiver
+from ...ports import AnswerOf, CallTarget, Exporter, Importer, Receiver
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -29,13 +29,16 @@ from .codes import (
     DRAINING,
     ERROR,
     FAREWELL,
+    FORGET,
     HELLO,
+    KEEP_ANSWER,
     PING,
     PONG,
     RELEASE,
     UNCACHE,
     UPDATE,
     VERSION,
+    WANTS_ANSWER,
 )
 from .frames import HEADER_BYTES, Frame, Frames, frame_header
 from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
@@ -82,7 +85,7 @@ class Pb7Dialect:
     """
 
     name = "pb7"
-    features: frozenset[str] = frozenset({"cancel", "farewell", "ping"})
+    features: frozenset[str] = frozenset({"cancel", "farewell", "ping", "pipelining"})
 
     def __init__(
         self,
@@ -214,17 +217,31 @@ class Pb7Dialect:
 
     def _call(self, message: list[Any], payload: Any) -> None:
         target = message[2]
-        if not (type(target) is int and target >= 0) and not (type(target) is str and len(target) <= 256):
-            raise ProtocolError("bad-id", "an object id is a positive integer or a name")
-        self._check_call(message)
-        self._receiver.on_call(message[1], target, message[3], message[4] == 1, payload)
+        if type(target) is list and len(target) == 1:
+            target = AnswerOf(_id(target[0]))
+        elif not (type(target) is int and target >= 0) and not (type(target) is str and len(target) <= 256):
+            raise ProtocolError(
+                "bad-id", "an object id is a positive integer or a name, or a call's in an array"
+            )
+        self._check_call(message, WANTS_ANSWER | KEEP_ANSWER)
+        flags = message[4]
+        hangs_on = _hangs_on(message[7]) if len(message) > 7 else ()
+        self._receiver.on_call(
+            message[1],
+            target,
+            message[3],
+            flags & WANTS_ANSWER != 0,
+            payload,
+            flags & KEEP_ANSWER != 0,
+            hangs_on,
+        )
 
     def _update(self, message: list[Any], payload: Any) -> None:
         luid = _id(message[2])
-        self._check_call(message)
+        self._check_call(message, WANTS_ANSWER)
         self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
 
-    def _check_call(self, message: list[Any]) -> None:
+    def _check_call(self, message: list[Any], allowed: int) -> None:
         """Judge the request, the method's name and the flags of a call."""
         request, name, flags = message[1], message[3], message[4]
         if type(request) is not int or request < 0:
@@ -235,7 +252,7 @@ class Pb7Dialect:
             raise ProtocolError(
                 "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
             )
-        if type(flags) is not int or not 0 <= flags <= 1:
+        if type(flags) is not int or not 0 <= flags <= allowed:
             raise ProtocolError("bad-message", "a flag that does not exist")
 
     def _is_long(self, name: str) -> bool:
@@ -256,6 +273,9 @@ class Pb7Dialect:
 
     def _uncache(self, message: list[Any], payload: Any) -> None:
         self._receiver.on_uncache(_id(message[1]))
+
+    def _forget(self, message: list[Any], payload: Any) -> None:
+        self._receiver.on_forget(_id(message[1]))
 
     def _cancel(self, message: list[Any], payload: Any) -> None:
         self._receiver.on_cancel(_id(message[1]))
@@ -326,7 +346,7 @@ class Pb7Dialect:
     def encode_call(
         self,
         request: int,
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         wants_answer: bool,
         args: tuple[Any, ...],
@@ -351,14 +371,22 @@ class Pb7Dialect:
         self,
         operation: int,
         request: int,
-        target: ObjectId,
+        target: CallTarget,
         name: str,
         wants_answer: bool,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
     ) -> bytes:
-        message: list[Any] = [operation, request, target, name, 1 if wants_answer else 0, list(args)]
+        where = [target.request] if type(target) is AnswerOf else target
+        message: list[Any] = [
+            operation,
+            request,
+            where,
+            name,
+            WANTS_ANSWER if wants_answer else 0,
+            list(args),
+        ]
         if kwargs:
             message.append(kwargs)
         try:
@@ -390,6 +418,19 @@ class Pb7Dialect:
 
     def encode_uncache(self, luid: int) -> bytes:
         return _framed(packb([UNCACHE, luid]))
+
+    def encode_kept(self, message: bytes) -> bytes:
+        """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
+        pos, _ = token(message, HEADER_BYTES, self._limits)
+        pending = 4  # operation, request, target, name: what stands before the flags
+        while pending:
+            pos, inside = token(message, pos, self._limits)
+            pending += inside - 1
+        return b"".join((message[:pos], bytes((message[pos] | KEEP_ANSWER,)), message[pos + 1 :]))
+
+    def encode_forget(self, request: int) -> bytes:
+        """Return the notice that a kept answer will be mentioned no more."""
+        return _framed(packb([FORGET, request]))
 
     def encode_cancel(self, request: int) -> bytes:
         """Return the wish that a call of ours be given up; its answer comes all the same."""
@@ -428,6 +469,8 @@ class Pb7Dialect:
         packer = Packer(self._exporter, perspective, self._limits)
         try:
             body = packer.pack(message)
+            if packer.hangs_on:
+                body = _with_hangs_on(body, len(message), packer.hangs_on)
             if packer.nested > nested_bytes(len(body)):
                 raise SerializationError("nested too deep for a message of its size")
             return self._framed(body)
@@ -461,6 +504,12 @@ class Pb7Dialect:
             unpackb(frame[HEADER_BYTES:], ext_hook=Ext), limits.depth
         ):
             raise SerializationError(f"nested too deep; a message may have {limits.depth} levels")
+
+
+def _with_hangs_on(body: bytes, items: int, hangs_on: list[int]) -> bytes:
+    """Return a call with its last field: whose answers its arguments mention, which is known when they are packed."""
+    keywords = b"" if items == 7 else packb({})
+    return b"".join((bytes((0x98,)), body[1:], keywords, packb(hangs_on)))
 
 
 def _framed(body: bytes) -> bytes:
@@ -509,7 +558,7 @@ _HELLO: Final = Pb7Dialect._hello
 #: Operation -> the fewest and the most items of its array, and what acts on it.
 _OPERATIONS: Final[dict[int, tuple[int, int, Callable[[Pb7Dialect, list[Any], Any], None]]]] = {
     HELLO: (3, 3, _HELLO),
-    CALL: (6, 7, Pb7Dialect._call),
+    CALL: (6, 8, Pb7Dialect._call),
     UPDATE: (6, 7, Pb7Dialect._update),
     ANSWER: (3, 3, Pb7Dialect._answer),
     ERROR: (3, 3, Pb7Dialect._error),
@@ -517,6 +566,7 @@ _OPERATIONS: Final[dict[int, tuple[int, int, Callable[[Pb7Dialect, list[Any], An
     DECACHE: (3, 3, Pb7Dialect._decache),
     UNCACHE: (2, 2, Pb7Dialect._uncache),
     CANCEL: (2, 2, Pb7Dialect._cancel),
+    FORGET: (2, 2, Pb7Dialect._forget),
     PING: (2, 2, Pb7Dialect._ping),
     PONG: (2, 2, Pb7Dialect._pong),
     FAREWELL: (3, 3, Pb7Dialect._farewell),
@@ -529,6 +579,12 @@ def _id(value: Any) -> int:
     if type(value) is int and value >= 0:
         return value
     raise ProtocolError("bad-id", "an id is a positive integer")
+
+
+def _hangs_on(value: Any) -> list[int]:
+    if type(value) is not list or not 0 < len(value) <= 1024:
+        raise ProtocolError("bad-message", "what a call hangs on is an array of ids")
+    return [_id(request) for request in value]
 
 
 def _count(value: Any) -> int:

@@ -21,7 +21,7 @@ from ormsgpack import Ext, packb
 from ...errors import DecodeError, SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...limits import Limits
-from ...ports import SENT_BEFORE, Exporter
+from ...ports import SENT_BEFORE, AnswerOf, Exporter
 from ..building import KeyCheck
 from . import codes
 
@@ -150,6 +150,7 @@ class Packer:
         "_level",
         "_limits",
         "_perspective",
+        "hangs_on",
         "nested",
     )
 
@@ -167,6 +168,7 @@ class Packer:
         self._kept: dict[int, list[tuple[Any, Ext]]] = {}  # what was written by one that failed
         self._cached: list[int] = []  # replicas that the message counts
         self._exported: list[int] = []  # ids that the message counts, one entry for every count
+        self.hangs_on: list[int] = []  #: calls of ours whose answers the message mentions
         self.nested = 0  #: bytes of payloads so far
 
     def rollback(self) -> None:
@@ -346,7 +348,7 @@ class Packer:
 
     # -- flavors
 
-    def _object(self, value: Any) -> Ext:
+    def _object(self, value: Any) -> Any:
         """Write an object by its flavor."""
         if isinstance(value, Reference):
             home = self._exporter.home_id(value)
@@ -365,8 +367,12 @@ class Packer:
             return Ext(codes.REMOTE, id_bytes(luid))
         if isinstance(value, BaseException):
             return self.failure(Failure.of(value))
-        if (adapted := self._exporter.adapt(value)) is not None:
-            return self._object(adapted)
+        adapted = self._exporter.adapt(value)
+        if type(adapted) is AnswerOf:
+            self.hangs_on.append(adapted.request)
+            return Ext(codes.PROMISE, id_bytes(adapted.request))
+        if adapted is not value:
+            return self._object(adapted) if isinstance(adapted, Exportable) else adapted
         raise _cannot(
             value,
             f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, pb.Referenceable) "

@@ -270,6 +270,9 @@ class Unpacker:
     def _local(self, payload: bytes) -> Any:
         return self._importer.local_object(_id(payload))
 
+    def _promise(self, payload: bytes) -> Any:
+        return self._importer.kept_answer(_id(payload))
+
     def _local_named(self, payload: bytes) -> Any:
         return self._importer.local_object(payload.decode())
 
@@ -346,6 +349,7 @@ _READERS: Final[Readers] = {
     codes.COMPLEX: Unpacker._complex,
     codes.REMOTE: Unpacker._remote,
     codes.LOCAL: Unpacker._local,
+    codes.PROMISE: Unpacker._promise,
     codes.LOCAL_NAMED: Unpacker._local_named,
     codes.COPY: Unpacker._copy,
     codes.AGAIN: Unpacker._again,

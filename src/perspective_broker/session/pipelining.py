@@ -1,0 +1,147 @@
+"""Promise pipelining: calls that hang on the answer of a call which has none yet.
+
+The caller addresses a call to an answer, or mentions an answer among the arguments, and sends it at once. It marks
+the call whose answer that is, and the callee keeps such an answer until it is told to forget it, which the caller
+does as soon as it has the answer itself. The callee starts calls in the order in which they came; one that hangs on
+an answer which is not there yet waits, and so does what comes behind it.
+
+A call *to* an answer is the callee's business only if the answer is an object of its own. Otherwise (an error, a
+value, an object of the caller's) the callee drops the call without a word: the caller, who gets the same answer,
+settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..errors import ProtocolError
+
+__all__ = ["Barrier", "Hanging", "KeptAnswer", "KeptAnswers", "Pipelines", "Unready"]
+
+
+class Unready(Exception):
+    """A promise is mentioned whose answer is not known and cannot be kept for us. Never leaves the library.
+
+    Attributes:
+        promise: the driver's promise.
+    """
+
+    def __init__(self, promise: Any) -> None:
+        super().__init__("a promise that is not kept yet")
+        self.promise = promise
+
+
+class Barrier(NamedTuple):
+    """In the place of a message that waits: what cannot be made before a promise is kept.
+
+    Attributes:
+        ready: whether it can be made now.
+        say: makes it.
+    """
+
+    ready: Callable[[], bool]
+    say: Callable[[], None]
+
+
+class Hanging(NamedTuple):
+    """One call of ours that hangs on an answer.
+
+    Attributes:
+        request: its id.
+        to: whether it is a call *to* the answer; else it only mentions it.
+        again: makes the call anew, now that the answer is known, or was an error.
+    """
+
+    request: int
+    to: bool
+    again: Callable[[], None]
+
+
+class Pipelines:
+    """The caller's side: which of our calls' answers the peer keeps, and what hangs on them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, list[Hanging]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, request: int) -> bool:
+        return request in self._kept
+
+    def keep(self, request: int) -> None:
+        """The peer has been asked to keep the answer of that call."""
+        self._kept[request] = []
+
+    def hang(self, on: int, hanging: Hanging) -> None:
+        """A call hangs on an answer that is kept."""
+        self._kept[on].append(hanging)
+
+    def answered(self, request: int) -> list[Hanging] | None:
+        """The answer has come: return what hangs on it; None when the peer was not asked to keep it."""
+        return self._kept.pop(request, None)
+
+    def clear(self) -> None:
+        """The connection has ended."""
+        self._kept.clear()
+
+
+class KeptAnswer(NamedTuple):
+    """An answer of ours that the peer may still refer to.
+
+    Attributes:
+        good: whether it is a value, not an error.
+        value: it.
+        perspective: under which it was sent.
+    """
+
+    good: bool
+    value: Any
+    perspective: Any
+
+
+class KeptAnswers:
+    """The callee's side: the answers that the peer has asked us to keep."""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, KeptAnswer | None] = {}  # None until the method has ended
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def promise(self, request: int) -> None:
+        """A call has come whose answer is to be kept."""
+        self._answers[request] = None
+
+    def keep(self, request: int, answer: KeptAnswer) -> bool:
+        """The call has ended; False when its answer is not wanted (any more)."""
+        if request not in self._answers:
+            return False
+        self._answers[request] = answer
+        return True
+
+    def check(self, requests: Iterator[int]) -> None:
+        """Judge what a call says it hangs on.
+
+        Raises:
+            ProtocolError: an answer that nobody keeps.
+        """
+        for request in requests:
+            if request not in self._answers:
+                raise ProtocolError("bad-id", "a call hangs on an answer that is not kept")
+
+    def known(self, request: int) -> KeptAnswer | None:
+        """Return an answer, or None while there is none."""
+        return self._answers.get(request)
+
+    def forget(self, request: int) -> bool:
+        """The peer has the answer now; False when it was not kept."""
+        if request not in self._answers:
+            return False
+        del self._answers[request]
+        return True
+
+    def clear(self) -> None:
+        """The connection has ended."""
+        self._answers.clear()
