@@ -103,7 +103,7 @@ class Login:
         exchange = ClientExchange(username, self.password, binding)
         try:
             server_first, challenger = await _begin(root, exchange)
-            if challenger is None and binding is not None:
+            if server_first is None and binding is not None:
                 # Not over the TLS that the peer sees, or with a certificate unknown to itself: it says so under seal.
                 exchange = ClientExchange(username, self.password, binding, server_binds=False)
                 server_first, challenger = await _begin(root, exchange)
