@@ -1,7 +1,7 @@
 """The demo of the whole: four processes that hold each other's objects. Run it with ``make demo``.
 
 This one is the stage: it starts a broker and two people, tells them what to do next, and shows what they report.
-All of that goes through references too. What to read first: demo/chat.py, the rooms; demo/person.py, a client.
+All of that goes through references too. What to read first: demo/chat.py, the server; demo/person.py, a client.
 """
 
 from __future__ import annotations
@@ -80,21 +80,22 @@ async def play(stage: Stage, screen: Screen) -> None:
 
     screen.scene(
         "A broker opens",
-        "Its certificate was signed a moment ago, by an authority made for this one evening.",
+        "Its certificate was signed a moment ago, by an authority made for this one evening. Who may come is kept in",
+        "SQLite: names, keys, and what it takes to recognise a password, which is not the password.",
     )
     for url in urls:
         screen.tell("broker", f"serving the chat on {url}")
 
     screen.scene(
-        "Two people come in",
+        "Two people log in",
         "bob was not given the authority's file, so he does not believe the server, and takes the Unix socket.",
-        "alice speaks our own dialect, bob the one that Twisted speaks since 2002; the broker knows both.",
+        "No password crosses (SCRAM), over TLS the login is bound to the channel, and a refusal never says what was wrong.",
+        "alice speaks our own dialect, bob the one that Twisted speaks since 2002: the broker knows both.",
     )
     await bob.call("connect_without_authority", urls[0])
-    await alice.call("connect", urls[0], "pb7")
-    await bob.call("connect", urls[1], "pb")
-    for person in (alice, bob):
-        await person.call("come_in")
+    await bob.call("log_in", urls[1], "pb", "open sesame")
+    await bob.call("log_in", urls[1], "pb", "needle and thread")
+    await alice.call("log_in", urls[0], "pb7", "white rabbit")
 
     screen.scene(
         "One room, two views of it",
@@ -106,7 +107,7 @@ async def play(stage: Stage, screen: Screen) -> None:
 
     screen.scene(
         "They talk",
-        "Saying is a call to the room; hearing is the broker calling back.",
+        "Saying is a call to the room; hearing is the broker calling the object that was left at login.",
         "The room is told who speaks by the view that was used, never by the speaker.",
     )
     await alice.call("say", "hello, bob")
@@ -123,10 +124,12 @@ async def play(stage: Stage, screen: Screen) -> None:
     await bob.call("try_method", "burn_down")
     await bob.call("try_method", "__class__")
 
-    screen.scene("They leave", "alice leaves first, and bob sees it.")
-    accounts = {"alice": await alice.call("leave")}
+    screen.scene(
+        "They leave", "alice just hangs up. The chat is told once, the roster changes, and bob sees it."
+    )
+    accounts = {"alice": await alice.call("hang_up")}
     await bob.call("watch")
-    accounts["bob"] = await bob.call("leave")
+    accounts["bob"] = await bob.call("hang_up")
     screen.line()
     for name, account in accounts.items():
         screen.tell(

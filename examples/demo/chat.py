@@ -1,6 +1,8 @@
-"""The chat itself: what its server and its clients must both know, and the rooms."""
+"""The chat itself: an application with one service, whose perspectives are the people, and its rooms."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import perspective_broker as pb
 
@@ -12,53 +14,70 @@ class Roster(pb.Live, tag="demo.Roster"):
     members: list[str]
 
 
-class Chatter:
-    """One person, as the chat sees him: the perspective. His ``perspective_*`` methods are what he can call."""
-
-    def __init__(self, name: str, mind: pb.RemoteReference, rooms: dict[str, Room]) -> None:
-        self.name = name
-        self.mind = mind
-        self.rooms = rooms
-
-    async def perspective_join(self, name: str) -> tuple[pb.ViewPoint, Roster]:
-        room = self.rooms[name]
-        if room.guests is not None and self.name not in room.guests:
-            raise pb.Error(f"{self.name} has no key for the room {name!r}")
-        room.enter(self)
-        return pb.ViewPoint(self, room), room.roster
-
-
 class Room(pb.Viewable):
-    """A room. Everybody holds a view of it, and each view says who is looking.
+    """A room. Everybody holds a view of it, and each view says who is looking."""
 
-    Args:
-        guests: who has a key; None leaves it open.
-    """
-
-    def __init__(self, guests: set[str] | None = None) -> None:
-        self.guests = guests
+    def __init__(self) -> None:
         self.roster = Roster(members=[])
         self._inside: dict[str, Chatter] = {}
-        self._games: dict[str, pb.RemoteReference] = {}
+        self._table: dict[str, pb.RemoteReference] = {}
 
     def enter(self, who: Chatter) -> None:
         self._inside[who.name] = who
         self.roster.members = list(self._inside)  # assigning is all it takes: every replica follows
 
-    async def view_say(self, who: Chatter, text: str) -> int:
-        others = [chatter for chatter in self._inside.values() if chatter is not who]
-        for chatter in others:
-            await chatter.mind.call("hear", who.name, text)
-        return len(others)
+    def leave(self, who: Chatter) -> None:
+        if self._inside.pop(who.name, None) is not None:
+            self._table.pop(who.name, None)
+            self.roster.members = list(self._inside)
+
+    async def view_say(self, who: Chatter, text: str) -> None:
+        for chatter in self._inside.values():
+            if chatter is not who:
+                await chatter.mind.call("hear", who.name, text)
 
     def view_put_on_the_table(self, who: Chatter, thing: pb.RemoteReference) -> None:
-        self._games[who.name] = thing
+        self._table[who.name] = thing
 
     async def view_roll(self, who: Chatter, owner: str) -> int:
-        answer: int = await self._games[owner].call("roll", who.name)
-        return answer
+        fallen: int = await self._table[owner].call("roll", who.name)
+        return fallen
 
-    def view_leave(self, who: Chatter) -> None:
-        del self._inside[who.name]
-        self._games.pop(who.name, None)
-        self.roster.members = list(self._inside)
+
+class Chatter(pb.Perspective):
+    """One person, as the chat sees him. The ``perspective_*`` methods are what he can call."""
+
+    def attached(self, client: Any, identity: pb.Identity) -> None:
+        self.mind = client
+        self.identity = identity
+
+    def detached(self, client: Any, identity: pb.Identity) -> None:
+        for room in self.service.rooms.values():
+            room.leave(self)
+
+    def perspective_join(self, name: str) -> tuple[Room, Roster]:
+        if not self.identity.has_key(name, self.name):
+            raise pb.Error(f"{self.name} has no key for the {name}")
+        room = self.service.rooms[name]
+        room.enter(self)
+        return room, room.roster  # the room crosses as this person's view of it, the roster as a replica
+
+
+class Chat(pb.Service):
+    def __init__(self) -> None:
+        super().__init__("chat", perspective_class=Chatter)
+        self.rooms = {"lobby": Room(), "vault": Room()}
+
+
+async def make_application(authorizer: pb.Authorizer) -> pb.Application:
+    """Return the chat, with two people who may use it."""
+    application = pb.Application("demo", authorizer=authorizer)
+    application.add_service(Chat())
+    for name, password, rooms in [
+        ("alice", "white rabbit", ["lobby", "vault"]),
+        ("bob", "needle and thread", ["lobby"]),
+    ]:
+        await authorizer.create(name, password)
+        for key in ("chat", *rooms):
+            await authorizer.grant(name, key)
+    return application

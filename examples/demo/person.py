@@ -12,7 +12,7 @@ import perspective_broker as pb
 
 
 class Mind(pb.Referenceable):
-    """What a person hands over when he comes in, so that the chat can call him."""
+    """What a person hands over at login, so that the chat can call him."""
 
     def __init__(self, tell: Any) -> None:
         self._tell = tell
@@ -45,26 +45,35 @@ class Person(pb.Referenceable):
     async def tell(self, text: str) -> None:
         await self._stage.call("tell", self.name, text)
 
-    async def remote_connect(self, url: str, dialect: str) -> None:
-        tls = pb.ClientTLS(self._ca) if url.startswith("tls:") else None
-        self.door = await pb.connect(url, tls=tls, dialects=[dialect])
-        connection = self.door.connection
-        if connection.peer_certificate is not None:
-            names = ", ".join(connection.peer_certificate.dns_names)
-            how = f"over {connection.tls_version}, to a server that proved to be {names}"
-        else:
-            how = "over a Unix socket"
-        await self.tell(f"connected {how}; we speak {connection.dialect}")
-
     async def remote_connect_without_authority(self, url: str) -> None:
         try:
             await pb.connect(url)
         except pb.TLSError as error:
             await self.tell(f"did not connect: {error.reason}")
 
-    async def remote_come_in(self) -> None:
-        self.me = await self.door.call("come_in", self.name, Mind(self.tell))
-        await self.tell("came in, and left my mind with the chat: a reference by which it can call me")
+    async def remote_log_in(self, url: str, dialect: str, password: str) -> None:
+        try:
+            self.me = await pb.connect(
+                url,
+                username=self.name,
+                password=password,
+                service="chat",
+                client=Mind(self.tell),
+                tls=pb.ClientTLS(self._ca) if url.startswith("tls:") else None,
+                dialects=[dialect],
+            )
+        except pb.LoginFailed as error:
+            await self.tell(f"logs in as {self.name} with {password!r}: {error}")
+            return
+        connection = self.me.connection
+        if connection.peer_certificate is not None:
+            names = ", ".join(connection.peer_certificate.dns_names)
+            how = f"over {connection.tls_version}, at a server that proved to be {names}"
+            if connection.channel_binding() is not None:
+                how += ", and nobody in between"
+        else:
+            how = "over a Unix socket"
+        await self.tell(f"logged in {how}; we speak {connection.dialect}")
 
     async def remote_join(self, room: str) -> None:
         try:
@@ -98,11 +107,11 @@ class Person(pb.Referenceable):
         except pb.NoSuchMethod as error:
             await self.tell(f"called {name}: {error}")
 
-    async def remote_leave(self) -> dict[str, Any]:
-        await self.room.call("leave")
-        statistics = self.door.connection.statistics()
-        await self.tell("left the room")
-        await self.door.connection.close()
+    async def remote_hang_up(self) -> dict[str, Any]:
+        connection = self.me.connection
+        statistics = connection.statistics()
+        await self.tell("hangs up")
+        await connection.close()
         return {
             "dialect": statistics.dialect,
             "sent": statistics.bytes_sent,
