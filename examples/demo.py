@@ -89,7 +89,7 @@ async def play(stage: Stage, screen: Screen) -> None:
     screen.scene(
         "Two people log in",
         "bob was not given the authority's file, so he does not believe the server, and takes the Unix socket.",
-        "No password crosses (SCRAM), over TLS the login is bound to the channel, and a refusal never says what was wrong.",
+        "No password crosses (SCRAM), over TLS the login is bound to the channel, a refusal never says what was wrong.",
         "alice speaks our own dialect, bob the one that Twisted speaks since 2002: the broker knows both.",
     )
     await bob.call("connect_without_authority", urls[0])
