@@ -76,6 +76,10 @@ class Observers:
     def __len__(self) -> int:
         return len(self._by_luid)
 
+    def ids(self) -> list[int]:
+        """Return the ids of the replicas that the peer keeps."""
+        return list(self._by_luid)
+
     def add(self, obj: Cacheable, perspective: Any) -> Observed:
         """Count one more sending of ``obj`` to ``perspective``.
 
@@ -199,6 +203,10 @@ class Replicas:
 
     def __len__(self) -> int:
         return len(self._by_luid)
+
+    def ids(self) -> list[int]:
+        """Return the ids of the replicas that live here, or whose state is still kept."""
+        return list(self._by_luid)
 
     def introduce(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         """Return a replica, still without state, of an object that is sent for the first time.

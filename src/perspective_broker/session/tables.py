@@ -59,6 +59,10 @@ class Exports:
         """The objects that the peer holds, without the named ones."""
         return len(self._by_luid)
 
+    def ids(self) -> list[int | str]:
+        """Return the LUIDs of what the peer holds, and the names of what it always reaches."""
+        return [*self._by_luid, *self._named]
+
     def name(self, name: str, obj: Exportable) -> None:
         """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
         self._named[name] = Export(0, name, obj.export_target(None), 1)

@@ -1,0 +1,205 @@
+"""banana under Twisted's names: the protocol class, and the two functions. The tokens are the dialect's own business.
+
+:class:`Banana` is for programs that use the format by itself; a :class:`~.pb.Broker` does not need it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from twisted.internet import protocol
+from twisted.python import log
+from twisted.python.reflect import fullyQualifiedName
+
+from ..dialects.classic import banana as tokens
+from ..dialects.classic import vocabulary
+from ..errors import ProtocolError, SerializationError
+from ..limits import Limits
+
+__all__ = [
+    "FLOAT",
+    "HIGH_BIT_SET",
+    "INT",
+    "LIST",
+    "LONGINT",
+    "LONGNEG",
+    "NEG",
+    "SIZE_LIMIT",
+    "STRING",
+    "VOCAB",
+    "Banana",
+    "BananaError",
+    "b1282int",
+    "decode",
+    "encode",
+    "int2b128",
+    "setPrefixLimit",
+]
+
+LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = (bytes((kind,)) for kind in range(0x80, 0x88))
+HIGH_BIT_SET: Final = b"\x80"
+
+#: Bytes of a string and items of a list.
+SIZE_LIMIT: Final = Limits().string_bytes
+
+_SPELLINGS: Final = {None: vocabulary.NONE, b"none": vocabulary.NONE, b"pb": vocabulary.PB}
+
+
+class BananaError(Exception):
+    """What came is too large, or what is sent has no form."""
+
+    __module__ = "twisted.spread.banana"
+
+
+class _BadToken(BananaError, NotImplementedError, KeyError):
+    """A type byte or a word that does not exist; Twisted raises one of the last two, depending on which."""
+
+    __str__ = Exception.__str__
+
+
+def int2b128(integer: int, stream: Callable[[bytes], object]) -> None:
+    """Hand the base-128 digits of a positive integer to ``stream``."""
+    if integer < 0:
+        raise ValueError("only positive integers have base-128 digits")
+    stream(vocabulary.base128(integer))
+
+
+def b1282int(st: bytes) -> int:
+    """Return the integer that base-128 digits stand for."""
+    number = 0
+    for digit in reversed(st):
+        number = number << 7 | digit
+    return number
+
+
+_prefix_limit = tokens.MAX_DIGITS
+
+
+def setPrefixLimit(limit: int) -> None:
+    """Let connections made from now on read and send integers of ``limit`` base-128 digits.
+
+    Reading never goes beyond 64, whatever is set here.
+    """
+    global _prefix_limit
+    _prefix_limit = limit
+
+
+class Banana(protocol.Protocol):
+    """Expressions both ways: give them to :meth:`sendEncoded`, override :meth:`expressionReceived`.
+
+    Args:
+        isClient: whether this side picks the dialect from the server's list.
+    """
+
+    knownDialects: Any = [b"pb", b"none"]
+    prefixLimit: int | None = None
+    sizeLimit = SIZE_LIMIT
+    currentDialect: bytes | None = None
+
+    incomingVocabulary: Any = dict(vocabulary.BY_NUMBER)
+    outgoingVocabulary: Any = {word: number for number, word in vocabulary.BY_NUMBER.items()}
+
+    def __init__(self, isClient: Any = 1) -> None:
+        self.isClient = isClient
+        self._limits = Limits()
+        self._decoder = tokens.Decoder(self._limits, has_words=False)
+
+    def setPrefixLimit(self, limit: int) -> None:
+        """The same as the function, for this connection."""
+        self.prefixLimit = limit
+        self._limits = replace(self._limits, int_bits=7 * limit)
+        self._decoder.limits = self._limits
+
+    def connectionMade(self) -> None:
+        self.setPrefixLimit(_prefix_limit)
+        self.currentDialect = None
+        if not self.isClient:
+            self.sendEncoded(self.knownDialects)
+
+    def _selectDialect(self, dialect: bytes) -> None:
+        rest = self._decoder.take_rest()
+        self.currentDialect = dialect
+        self._decoder = tokens.Decoder(self._limits, _SPELLINGS[dialect].has_words)
+        self._decoder.receive_data(rest)
+        self.connectionReady()
+
+    def connectionReady(self) -> None:
+        """Called when both sides have agreed on a dialect."""
+
+    def dataReceived(self, chunk: bytes) -> None:
+        self._decoder.receive_data(chunk)
+        while True:
+            try:
+                expression = self._decoder.next()
+            except ProtocolError as error:
+                kind = _BadToken if error.code == "bad-token" else BananaError
+                raise kind(error.reason) from None
+            if expression is tokens.NEED_MORE:
+                return
+            self.callExpressionReceived(expression)
+
+    def callExpressionReceived(self, obj: Any) -> None:
+        """Take one expression: the first one agrees on the dialect."""
+        if self.currentDialect:
+            self.expressionReceived(obj)
+            return
+        offered = obj if self.isClient else [obj]
+        for dialect in offered if isinstance(offered, list) else ():
+            if dialect in self.knownDialects:
+                if self.isClient:
+                    self.sendEncoded(dialect)
+                self._selectDialect(dialect)
+                return
+        log.msg("The peer speaks no dialect of banana that this side knows: disconnecting.")
+        self.transport.loseConnection()
+
+    def expressionReceived(self, lst: Any) -> None:
+        """Called with every expression; override it."""
+        raise NotImplementedError
+
+    def sendEncoded(self, obj: Any) -> None:
+        """Send bytes, an integer, a float, or a list or tuple of such.
+
+        Raises:
+            BananaError: it is something else, or too large.
+        """
+        self.transport.write(_encoded(obj, _SPELLINGS[self.currentDialect], self._limits))
+
+
+def _encoded(obj: Any, spelling: vocabulary.Spelling, limits: Limits) -> bytes:
+    try:
+        return tokens.encode(obj, spelling, limits, most_bits=sys.maxsize)
+    except SerializationError as error:
+        if error.culprit is None or isinstance(error.culprit, (bytes, int)):
+            raise BananaError(str(error)) from None
+        name = fullyQualifiedName(type(error.culprit))
+        raise BananaError(f"Banana cannot send {name} objects: {error.culprit!r:.200}") from None
+
+
+def encode(lst: Any) -> bytes:
+    """Return an expression as bytes, in the dialect without words.
+
+    Raises:
+        BananaError: see :meth:`Banana.sendEncoded`.
+    """
+    return _encoded(lst, vocabulary.NONE, replace(Limits(), int_bits=7 * _prefix_limit))
+
+
+def decode(st: bytes) -> Any:
+    """Return the first expression in ``st``.
+
+    Raises:
+        BananaError: the bytes are no banana, or not a whole expression.
+    """
+    whole: list[Any] = []
+    reader = Banana()
+    reader.setPrefixLimit(_prefix_limit)
+    reader.currentDialect = b"none"
+    reader.expressionReceived = whole.append  # type: ignore[method-assign]
+    reader.dataReceived(st)
+    if not whole:
+        raise BananaError("the expression is not complete")
+    return whole[0]

@@ -1,0 +1,733 @@
+"""The second driver of the core: one connection as a Twisted Protocol, its references and its outcomes.
+
+It reads and writes when the reactor says so, keeps one timer while a reactor runs, and runs methods where they are
+called; a Deferred that one returns is answered when it fires. Nothing is queued for later: what a program says is
+with the transport when ``callRemote`` returns, so that ``transport.loseConnection()`` may follow at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+from twisted.internet import defer, protocol
+from twisted.internet.error import ConnectionDone
+from twisted.python import failure, log
+from twisted.spread.interfaces import IUnjellyable
+from zope.interface import implementer
+
+from .. import flavors
+from ..dialects.negotiation import Negotiation
+from ..errors import DeadReferenceError as CoreDeadReferenceError
+from ..errors import SerializationError, UnknownObject
+from ..limits import Limits
+from ..ports import SENT_BEFORE, Method, ObjectId
+from ..session import Broker as Session
+from ..session import CloseCause, IncomingCall, Phase
+from ._values import Jellied, makers
+from .failures import (
+    DeadReferenceError,
+    Error,
+    Failed,
+    as_failure,
+    copyable,
+    goes_as_itself,
+)
+from .flavors import Message, Received, RemoteCacheObserver, Serializable, stock
+from .jelly import globalSecurity
+
+__all__ = ["Broker", "Local", "RemoteMethod", "RemoteReference"]
+
+#: Operations per turn of the reactor, see :data:`perspective_broker.aio.driver.MESSAGES_PER_TURN`.
+MESSAGES_PER_TURN: Final = 64
+
+
+class RemoteMethod:
+    """A method of a peer's object, to be called like a function. Two are equal when they mean the same one."""
+
+    def __init__(self, obj: RemoteReference, name: Any) -> None:
+        self.obj = obj
+        self.name = name
+
+    def __call__(self, *args: Any, **kw: Any) -> Any:
+        return self.obj.callRemote(self.name, *args, **kw)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RemoteMethod):
+            return NotImplemented
+        return (self.obj, self.name) == (other.obj, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self.obj, self.name))
+
+
+@implementer(IUnjellyable)
+class RemoteReference(flavors.Reference, Serializable):
+    """What a program holds of an object that lives at the peer.
+
+    Attributes:
+        broker: of the connection.
+        luid: the peer's id of the object.
+        perspective: under which values sent through this reference cross.
+        disconnectCallbacks: what :meth:`notifyOnDisconnect` was given; None when it was called.
+    """
+
+    def __init__(self, perspective: Any, broker: Broker, luid: Any, doRefCount: Any = 1) -> None:
+        super().__init__(broker.session, luid.decode() if isinstance(luid, bytes) else luid, perspective)
+        self.broker = broker
+        self.disconnectCallbacks: Any = []
+
+    @property
+    def luid(self) -> Any:
+        return self._luid.encode() if isinstance(self._luid, str) else self._luid
+
+    @property
+    def perspective(self) -> Any:
+        return self._perspective
+
+    def callRemote(self, _name: Any, *args: Any, **kw: Any) -> Any:
+        """Call the object's method ``_name``; return a Deferred of its answer.
+
+        Some keywords are not the method's: ``pbanswer=0`` asks for no answer (and returns None); ``pbcallback`` and
+        ``pberrback`` are added to the Deferred.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        return self.broker.send_call(
+            partial(self.broker.send_to, self._luid, self._perspective), _name, args, kw
+        )
+
+    def remoteMethod(self, key: Any) -> RemoteMethod:
+        """Return the object's method ``key``."""
+        return RemoteMethod(self, key)
+
+    def notifyOnDisconnect(self, callback: Callable[[Any], object]) -> None:
+        """Call ``callback(reference)`` when the connection ends."""
+        assert callable(callback)
+        self.disconnectCallbacks.append(callback)
+        if len(self.disconnectCallbacks) == 1:
+            self.broker.notifyOnDisconnect(self._disconnected)
+
+    def dontNotifyOnDisconnect(self, callback: Callable[[Any], object]) -> None:
+        """Undo one :meth:`notifyOnDisconnect`."""
+        self.disconnectCallbacks.remove(callback)
+        if not self.disconnectCallbacks:
+            self.broker.dontNotifyOnDisconnect(self._disconnected)
+
+    def _disconnected(self) -> None:
+        callbacks, self.disconnectCallbacks = self.disconnectCallbacks, None
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                log.err(None, "A callback for the end of a connection raised")
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        if jellier.invoker is None:
+            return jellier.unpersistable("References cannot be serialized")
+        if jellier.invoker is not self.broker:
+            raise SerializationError("a reference cannot cross another connection than its own", culprit=self)
+        return [b"local", self.luid]
+
+    def __repr__(self) -> str:
+        return f"<RemoteReference {self._luid!r} of {self.broker!r}>"
+
+
+class Local:
+    """One object of ours that the peer holds, as :attr:`Broker.localObjects` shows it."""
+
+    def __init__(self, object: Any, perspective: Any = None, refcount: int = 1) -> None:
+        self.object = object
+        self.perspective = perspective
+        self.refcount = refcount
+
+    def __repr__(self) -> str:
+        return f"<pb.Local {type(self.object).__name__} ref:{self.refcount}>"
+
+
+class _Outcome:
+    """Where the outcome of one call of ours goes."""
+
+    __slots__ = ("_broker", "deferred")
+
+    def __init__(self, broker: Broker) -> None:
+        self.deferred: Any = defer.Deferred()
+        self._broker = broker
+
+    def succeed(self, value: Any) -> None:
+        self.deferred.callback(value)
+
+    def fail(self, error: Exception) -> None:
+        self.deferred.errback(as_failure(error, self._broker.lost))
+
+
+class _Serialized:
+    """A result on its way to the peer, and under which perspective it crosses."""
+
+    __slots__ = ("perspective", "value")
+
+    def __init__(self, value: Any, perspective: Any) -> None:
+        self.value = value
+        self.perspective = perspective
+
+
+class _FaceSession(Session):
+    """The core's broker, which tells this face two moments that Twisted's programs know.
+
+    Attributes:
+        face: the Protocol.
+    """
+
+    def __init__(self, face: Broker, limits: Limits) -> None:
+        super().__init__(face, limits, time.monotonic())
+        self.face = face
+
+    def on_dialect(self, dialect: Any, rest: bytes) -> None:
+        super().on_dialect(dialect, rest)
+        self.face.connectionReady()  # Twisted's begin here, before the peer has said its version
+
+    def decode_value(self, jelly: Any, perspective: Any) -> Any:
+        """Return what lists, as they came from the peer, stand for."""
+        return self._dialect.decode_value(jelly, perspective)
+
+    def on_release(self, luid: ObjectId, count: int) -> None:
+        held = self.face.localObjects.get(luid)
+        super().on_release(luid, count)
+        if held is not None and luid not in self.face.localObjects:
+            self.face.clean_up(held.object)
+
+
+class _Table(Mapping[Any, Any]):
+    """A live view of one of the core's tables, by id."""
+
+    def __init__(self, find: Callable[[Any], Any], ids: Callable[[], Sequence[Any]]) -> None:
+        self._find = find
+        self._ids = ids
+
+    def __getitem__(self, luid: Any) -> Any:
+        found = self._find(luid)
+        if found is None:
+            raise KeyError(luid)
+        return found
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ids())
+
+    def __len__(self) -> int:
+        return len(self._ids())
+
+
+class Broker(protocol.Protocol):
+    """One connection, as a Protocol.
+
+    Args:
+        isClient: whether this side connected.
+        security: what may be received, and sent.
+        limits: what the peer may ask of us; the core's defaults when None.
+
+    Attributes:
+        factory: who made it.
+        disconnected: whether the connection has ended.
+        disconnects: what is called when it does.
+        localObjects: our objects that the peer holds, by id.
+        remotelyCachedObjects: our objects that the peer keeps replicas of, by id.
+        locallyCachedObjects: replicas of the peer's objects, by id.
+    """
+
+    version = 6
+    username: Any = None
+    factory: Any = None
+    knownDialects: Any = (b"pb", b"none")
+    unsafeTracebacks: Any = False
+    #: Under which an object that jellies itself is being written, or unjellied.
+    serializingPerspective: Any = None
+    unserializingPerspective: Any = None
+
+    def __init__(
+        self, isClient: Any = 1, security: Any = globalSecurity, *, limits: Limits | None = None
+    ) -> None:
+        self.isClient = isClient
+        self.security = security
+        self.disconnected = 0
+        self.disconnects: Any = []
+        self.connects: Any = []
+        self.failures: Any = []
+        self.pageProducers: list[Any] = []
+        self._localCleanup: dict[Any, Callable[[], object]] = {}
+        self.lost: Any = None  #: why the transport went
+        self._limits = limits or Limits()
+        self.session = _FaceSession(self, self._limits)
+        self._thread = threading.get_ident()
+        self._busy = 0  # inside of the core, which writes when it is done
+        self._written = 0  # bytes given to the transport since it was last known to be empty
+        self._draining = False  # whether the transport was asked to say when it is empty
+        self._woken = False  # whether the core asked to be looked at while we were in it
+        self._more = False  # whether messages were left for the next turn of the reactor
+        self._reading = True
+        self._timer: Any = None
+        self._turn_call: Any = None
+        self._exports: list[int] | None = None  # what an object that jellies itself has exported
+        self._caches: list[int] | None = None
+        exports, observers, replicas = self.session.exports, self.session.observers, self.session.replicas
+        self.localObjects: Mapping[Any, Local] = _Table(self._find_local, exports.ids)
+        self.remotelyCachedObjects: Mapping[Any, Local] = _Table(self._find_observed, observers.ids)
+        self.locallyCachedObjects: Mapping[Any, Any] = _Table(self._find_replica, replicas.ids)
+
+    # -- Protocol
+
+    def connectionMade(self) -> None:
+        with self._core():
+            self.session.start(
+                Negotiation(
+                    server=not self.isClient,
+                    dialects=makers(self, self.session, self._limits, self.knownDialects),
+                    host=self.session,
+                    limits=self._limits,
+                )
+            )
+        self._set_timer()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.session.receive_data(data, time.monotonic())
+        if not self._more:
+            self._turn()
+
+    def connectionLost(self, reason: Any = protocol.connectionDone) -> None:
+        self._cancel_timers()
+        while self._more:  # all of it came before the end
+            self._more = self.session.process(MESSAGES_PER_TURN, time.monotonic())
+        self.lost = reason
+        self.disconnected = 1
+        if reason.check(ConnectionDone):
+            self.session.receive_eof()
+        else:
+            self.session.connection_lost(reason.getErrorMessage()[:200])
+
+    def connectionReady(self) -> None:
+        """Both sides have agreed on a dialect: calls may be made."""
+        notifiers, self.connects = self.connects, None
+        for notifier in notifiers:
+            self._notify(notifier)
+        if self.factory is not None:
+            self.factory.clientConnectionMade(self)
+
+    def connectionFailed(self) -> None:
+        """Tell those that wait for a connection that there will be none."""
+        notifiers, self.failures = self.failures, None
+        for notifier in notifiers:
+            self._notify(notifier)
+
+    @staticmethod
+    def _notify(notifier: Callable[[], object]) -> None:
+        try:
+            notifier()
+        except Exception:
+            log.err(None, "A callback of a connection raised")
+
+    def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
+        """Call ``notifier()`` when calls may be made; at once when they may already."""
+        assert callable(notifier)
+        if self.connects is None:
+            self._notify(notifier)
+        else:
+            self.connects.append(notifier)
+
+    def notifyOnFail(self, notifier: Callable[[], object]) -> None:
+        """Call ``notifier()`` when the connection cannot be made."""
+        assert callable(notifier)
+        self.failures.append(notifier)
+
+    def notifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
+        """Call ``notifier()`` when the connection ends."""
+        assert callable(notifier)
+        self.disconnects.append(notifier)
+
+    def dontNotifyOnDisconnect(self, notifier: Callable[[], object]) -> None:
+        """Undo one :meth:`notifyOnDisconnect`."""
+        if self.disconnects and notifier in self.disconnects:
+            self.disconnects.remove(notifier)
+
+    # -- turns
+
+    @contextmanager
+    def _core(self) -> Iterator[None]:
+        """Enter the core; write what it has to say on the way out."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self._flush()
+            if self._woken and not self._busy:
+                self._woken = False
+                self._turn_soon()
+
+    def _flush(self) -> None:
+        transport = self.transport
+        if self._draining or transport is None or self.session.lifecycle.phase is Phase.CLOSED:
+            return
+        out = b"".join(self.session.data_to_send())
+        if out:
+            self._written += len(out)
+            transport.write(out)
+            if self._written > self._limits.write_buffer_high and not self.pageProducers:
+                self._wait_until_drained()
+
+    def _turn(self) -> None:
+        """Let the core act on what has come."""
+        self._turn_call = None
+        reactor = running_reactor()
+        with self._core():
+            self._more = self.session.process(MESSAGES_PER_TURN, time.monotonic())
+            while self._more and reactor is None:  # nobody would call again
+                self._more = self.session.process(MESSAGES_PER_TURN, time.monotonic())
+        if self.session.lifecycle.phase is Phase.CLOSED:
+            return
+        if self._more and self._turn_call is None:
+            self._turn_call = reactor.callLater(0, self._turn)
+        reading = not self._more and self.session.wants_data
+        if reading is not self._reading:
+            self._reading = reading
+            if reading:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Arrange to be called at the core's next deadline, as long as a reactor runs."""
+        deadline = self.session.next_deadline()
+        if self._timer is not None:
+            if deadline is not None and self._timer[0] <= deadline:
+                return  # an early call only looks again
+            self._timer[1].cancel()
+            self._timer = None
+        reactor = running_reactor()
+        if deadline is not None and reactor is not None:
+            call = reactor.callLater(max(0.0, deadline - time.monotonic()), self._on_timer)
+            self._timer = (deadline, call)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        with self._core():
+            self.session.handle_deadline(time.monotonic())
+        if self.session.lifecycle.phase is not Phase.CLOSED:
+            self._turn()
+
+    def _cancel_timers(self) -> None:
+        if self._timer is not None:
+            self._timer[1].cancel()
+        if self._turn_call is not None:
+            self._turn_call.cancel()
+        self._timer = self._turn_call = None
+
+    # -- a full transport, and pages
+
+    def _wait_until_drained(self) -> None:
+        """Ask the transport, which has been given much, to say when it is empty; keep the rest until then."""
+        self._draining = True
+        self.session.set_blocked(True, time.monotonic())
+        self._set_timer()
+        self.transport.registerProducer(self, False)
+
+    def registerPageProducer(self, pager: Any) -> None:
+        """Let ``pager`` send a page whenever the transport is empty."""
+        self.pageProducers.append(pager)
+        if len(self.pageProducers) == 1:
+            if self._draining:
+                self._drained()
+            self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """The transport is empty. (It says so once when the producer is registered, true or not.)"""
+        if self.pageProducers:
+            for pager in list(self.pageProducers):
+                pager.sendNextPage()
+            # stillPaging is asked once for each page, for it is what says that the last was sent.
+            self.pageProducers = [pager for pager in self.pageProducers if pager.stillPaging()]
+            if not self.pageProducers:
+                self._written = 0
+                self.transport.unregisterProducer()
+        elif self._draining:
+            if self._written:
+                self._written = 0
+            else:
+                self._drained()
+
+    def _drained(self) -> None:
+        self._draining = False
+        self._written = 0
+        self.transport.unregisterProducer()
+        with self._core():
+            self.session.set_blocked(False, time.monotonic())
+
+    def pauseProducing(self) -> None:
+        """Nothing is sent but when asked."""
+
+    def stopProducing(self) -> None:
+        """The transport is gone; it says so itself."""
+
+    # -- ports.Host
+
+    def wake(self) -> None:
+        if self._busy:
+            self._woken = True
+        else:
+            self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        """See that what the core left undone is done: what it had to say is said already."""
+        if self._more or self.session.serving.waiting or not self._reading:
+            reactor = running_reactor()
+            if reactor is None:
+                self._turn()
+            elif self._turn_call is None:
+                self._turn_call = reactor.callLater(0, self._turn)
+
+    def wake_from_anywhere(self) -> None:
+        # A finaliser, which may interrupt anything, the reactor's own writing included. Where no reactor runs (an
+        # end of a connection that a test pumps) nothing is interrupted but us.
+        reactor = running_reactor()
+        if reactor is not None:
+            reactor.callFromThread(self._flush)
+        elif not self._busy and threading.get_ident() == self._thread and self.session.dialect_name:
+            self._flush()
+
+    def invoke(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        try:
+            if isinstance(method, Message):
+                result = method(self, args, kwargs)
+            else:
+                result = self.serialize(method(*args, **kwargs), call.perspective)
+        except Exception:
+            self._fail_call(failure.Failure(), call)
+            return
+        if isinstance(result, defer.Deferred):
+            result.addCallbacks(self._answer, self._fail_call, callbackArgs=(call,), errbackArgs=(call,))
+        else:
+            self._answer(result, call)
+
+    def _answer(self, result: Any, call: IncomingCall) -> None:
+        if isinstance(result, _Serialized):
+            call.perspective = result.perspective
+            result = result.value
+        else:
+            result = Jellied(result)
+        with self._core():
+            self.session.answer_call(call, result)
+
+    def _fail_call(self, fail: Any, call: IncomingCall) -> None:
+        value = fail.value
+        payload: Any
+        if goes_as_itself(value, self.security):
+            payload = value
+        else:
+            unsafe = self.factory.unsafeTracebacks if self.factory is not None else False
+            payload = copyable(as_failure(value) if isinstance(value, Exception) else fail, unsafe)
+        if fail.check(Error) is None:
+            log.msg("Peer will receive following PB traceback:", isError=True)
+            log.err(fail)
+        with self._core():
+            self.session.fail_call(call, Failed(payload))
+
+    def cancel(self, call: IncomingCall) -> None:
+        """The connection has ended: what runs may end, as with Twisted."""
+
+    def on_draining(self) -> None:
+        """The classic dialects have no word for it."""
+
+    def adapt(self, value: Any) -> Any:
+        return value
+
+    def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
+        return RemoteReference(perspective, self, luid)
+
+    def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
+        return RemoteCacheObserver(self, self.session, luid, perspective)
+
+    def on_open(self) -> None:
+        self._set_timer()
+
+    def on_closed(self, cause: CloseCause) -> None:
+        self.disconnected = 1
+        self._cancel_timers()
+        transport = self.transport
+        if transport is not None and self.lost is None:
+            transport.write(b"".join(self.session.data_to_send()))
+            transport.loseConnection()
+            reactor = running_reactor()
+            if reactor is not None and hasattr(transport, "abortConnection"):
+                # A peer that does not read the last words is not waited for.
+                call = reactor.callLater(self._limits.close_seconds, self._abort)
+                self._timer = (0.0, call)
+        notifiers, self.disconnects = self.disconnects, []
+        for notifier in notifiers:
+            self._notify(notifier)
+        self._localCleanup.clear()
+
+    def _abort(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()
+
+    # -- calls
+
+    def send_call(self, send: Callable[..., Any], name: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        """Make one call; ``send`` is the core's, with its target.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        name = name.decode() if isinstance(name, bytes) else name
+        callback, errback = kw.pop("pbcallback", None), kw.pop("pberrback", None)
+        outcome = _Outcome(self) if kw.pop("pbanswer", 1) else None
+        if outcome is None and (callback or errback):
+            raise ValueError("a call without an answer has nobody to call back")
+        if self.disconnected:
+            raise DeadReferenceError("Calling Stale Broker")
+        try:
+            with self._core():
+                send(name, args, kw, outcome)
+        except CoreDeadReferenceError as error:
+            raise DeadReferenceError(str(error)) from None
+        except Exception:  # a call without an answer, of what cannot cross
+            return defer.fail()
+        if outcome is None:
+            return None
+        if callback or errback:
+            outcome.deferred.addCallbacks(callback or _same, errback or _same)
+        return outcome.deferred
+
+    def send_to(
+        self,
+        luid: ObjectId,
+        perspective: Any,
+        name: str,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        outcome: _Outcome | None,
+    ) -> None:
+        """Call a method of the peer's object ``luid``."""
+        if outcome is None:
+            self.session.tell(luid, name, args, kw, perspective)
+        else:
+            self.session.call(luid, name, args, kw, perspective, outcome)
+
+    def limit_until_login(self, limits: Limits) -> None:
+        """Judge the peer by these limits until :meth:`logged_in`."""
+        self.session.use_limits(limits)
+
+    def logged_in(self) -> None:
+        """Judge the peer by the limits that this broker was made with."""
+        self.session.use_limits(self._limits)
+
+    # -- values, for objects with rules of their own
+
+    def serialize(
+        self, object: Any, perspective: Any = None, method: Any = None, args: Any = None, kw: Any = None
+    ) -> Any:
+        """Return a method's result in the form in which ``remoteMessageReceived`` returns it.
+
+        Args:
+            object: the result, or a Deferred of it; then the form is that Deferred.
+            perspective: under which it crosses.
+            method: taken and not used, like ``args`` and ``kw``.
+        """
+        if isinstance(object, defer.Deferred):
+            return object.addCallback(self.serialize, perspective, method, args, kw)
+        return _Serialized(object, perspective)
+
+    def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
+        """Return the value of the arguments or keywords that ``remoteMessageReceived`` was handed."""
+        if isinstance(sexp, Received):
+            return sexp.value
+        return self.session.decode_value(sexp, perspective)
+
+    @property
+    def importer(self) -> Any:
+        """What makes references of ids."""
+        return self.session
+
+    @contextmanager
+    def serializing(self, perspective: Any, exports: list[int], caches: list[int]) -> Iterator[None]:
+        """Note in these lists what is exported meanwhile, for the case that the message cannot be sent."""
+        before = self.serializingPerspective, self._exports, self._caches
+        self.serializingPerspective, self._exports, self._caches = perspective, exports, caches
+        try:
+            yield
+        finally:
+            self.serializingPerspective, self._exports, self._caches = before
+
+    def registerReference(self, object: Any) -> int:
+        """Give the peer a count on one of our objects and return its id."""
+        luid = self.session.export(object, self.serializingPerspective)
+        if self._exports is not None:
+            self._exports.append(luid)
+        return luid
+
+    def cache_for(self, object: Any) -> tuple[int, Any]:
+        """Give the peer a count on its replica of an object; return its id, and its state in a :class:`Received`.
+
+        The state is None when the peer has it already.
+        """
+        luid, state = self.session.export_cache(object, self.serializingPerspective)
+        if self._caches is not None:
+            self._caches.append(luid)
+        return luid, None if state is SENT_BEFORE else Received(state)
+
+    def setNameForLocal(self, name: Any, object: Any) -> None:
+        """Let the peer reach an object under a name."""
+        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, object)
+
+    def remoteForName(self, name: Any) -> RemoteReference:
+        """Return the reference to the peer's object of that name, whether there is one or not."""
+        reference = self.session.imports.named(name.decode() if isinstance(name, bytes) else name)
+        assert isinstance(reference, RemoteReference)
+        return reference
+
+    def localObjectForID(self, luid: Any) -> Any:
+        """Return our object that the peer holds under an id, or None."""
+        found = self._find_local(luid)
+        return None if found is None else found.object
+
+    def clean_up(self, object: Any) -> None:
+        """The peer has released an object: run what was left in ``_localCleanup`` for it."""
+        clean = self._localCleanup.pop(object.processUniqueID(), None)
+        if clean is not None:
+            clean()
+
+    def _find_local(self, luid: Any) -> Local | None:
+        try:
+            export = self.session.exports.find(luid.decode() if isinstance(luid, bytes) else luid)
+        except UnknownObject:
+            return None
+        return Local(export.obj, export.perspective, export.count)
+
+    def _find_observed(self, luid: Any) -> Local | None:
+        observed = self.session.observers.find(luid)
+        return None if observed is None else Local(observed.obj, observed.perspective, observed.count)
+
+    def _find_replica(self, luid: Any) -> Any:
+        return self.session.replicas.find(luid) if luid in self.session.replicas.ids() else None
+
+    def __repr__(self) -> str:
+        side = "client" if self.isClient else "server"
+        return f"<pb.Broker {side} {self.session.lifecycle.phase.value}>"
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def running_reactor() -> Any:
+    """Return the reactor that runs, or None; installs none."""
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    return reactor if reactor is not None and reactor.running else None

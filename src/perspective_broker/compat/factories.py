@@ -1,0 +1,292 @@
+"""The two factories, and the login of today's Twisted on either side of them."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from hashlib import md5
+from typing import Any
+
+from twisted.cred.credentials import Anonymous, IAnonymous, ICredentials, IUsernameHashedPassword
+from twisted.cred.portal import Portal
+from twisted.internet import defer, protocol
+from twisted.python.components import registerAdapter
+from twisted.spread.interfaces import IJellyable
+from zope.interface import Interface, implementer
+
+from .. import flavors
+from ..errors import NoSuchMethod as CoreNoSuchMethod
+from ..limits import Limits
+from .broker import Broker
+from .flavors import IPBRoot, Referenceable, _Holder, dispatch
+from .jelly import globalSecurity
+
+__all__ = [
+    "AsReferenceable",
+    "Avatar",
+    "IPerspective",
+    "IUsernameMD5Password",
+    "PBClientFactory",
+    "PBServerFactory",
+    "challenge",
+    "respond",
+]
+
+
+class IPerspective(Interface):
+    """An avatar that peers can hold."""
+
+    def perspectiveMessageReceived(broker, message, args, kwargs):  # type: ignore[no-untyped-def] # noqa: N805
+        """Run what the peer asked for; the arguments are read with ``broker.unserialize``, and what
+        ``broker.serialize`` makes of the result is returned."""
+
+
+@implementer(IPerspective)
+class Avatar:
+    """A perspective whose ``perspective_*`` methods its owner calls."""
+
+    def perspectiveMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
+        args, kw = broker.unserialize(args, self), broker.unserialize(kw, self)
+        method, result = dispatch(broker, self, "perspective_", message, (), args, kw)
+        return broker.serialize(result, self, method, args, kw)
+
+
+class AsReferenceable(Referenceable):
+    """A reference to any object that has a ``<messageType>MessageReceived`` of its own."""
+
+    def __init__(self, object: Any, messageType: str = "remote") -> None:
+        self.remoteMessageReceived = getattr(object, messageType + "MessageReceived")
+        # What arrives for a perspective is read under it.
+        self._reads_as = object if messageType == "perspective" else None
+
+    def export_target(self, perspective: Any) -> flavors.Target:
+        return flavors.Target(self, _Holder(self), "", (), self._reads_as)
+
+
+def respond(challenge: bytes, password: bytes) -> bytes:
+    """Return what proves that one knows the password, for one challenge. (MD5: it binds nothing to the connection.)"""
+    return _answer(challenge, md5(password).digest())
+
+
+def _answer(challenge: bytes, digest: bytes) -> bytes:
+    return md5(digest + challenge).digest()
+
+
+def challenge() -> bytes:
+    """Return 16 random bytes."""
+    return secrets.token_bytes(16)
+
+
+class PBClientFactory(protocol.ClientFactory):
+    """Makes the client's broker, and gives out the server's root or an avatar as soon as there is a connection.
+
+    Args:
+        unsafeTracebacks: whether the peer is sent the tracebacks of our exceptions.
+        security: what may be received, and sent.
+    """
+
+    protocol: Any = Broker
+    unsafeTracebacks: Any = False
+
+    def __init__(self, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
+        self.unsafeTracebacks = unsafeTracebacks
+        self.security = security
+        self._reset()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        broker = self.protocol(isClient=True, security=self.security)
+        broker.factory = self
+        return broker
+
+    def _reset(self) -> None:
+        self.rootObjectRequests: list[Any] = []
+        self._broker: Any = None
+        self._root: Any = None
+
+    def _failAll(self, reason: Any) -> None:
+        waiting = self.rootObjectRequests
+        self._reset()
+        for deferred in waiting:
+            deferred.errback(reason)
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self._failAll(reason)
+
+    def clientConnectionLost(self, connector: Any, reason: Any, reconnecting: Any = 0) -> None:
+        """The connection is gone; who waits for a root waits on when ``reconnecting``, and hears of it otherwise."""
+        if reconnecting:
+            self._broker = self._root = None
+        else:
+            self._failAll(reason)
+
+    def clientConnectionMade(self, broker: Any) -> None:
+        """Calls can be made (told by the broker)."""
+        self._broker = broker
+        self._root = broker.remoteForName("root")
+        waiting, self.rootObjectRequests = self.rootObjectRequests, []
+        for deferred in waiting:
+            deferred.callback(self._root)
+
+    def getRootObject(self) -> Any:
+        """Return a Deferred of the reference to the server's root, before the connection is made or after."""
+        if self._broker is not None and not self._broker.disconnected:
+            return defer.succeed(self._root)
+        deferred: Any = defer.Deferred()
+        self.rootObjectRequests.append(deferred)
+        return deferred
+
+    def disconnect(self) -> None:
+        """End the connection, if there is one."""
+        if self._broker is not None:
+            self._broker.transport.loseConnection()
+
+    def login(self, credentials: Any, client: Any = None) -> Any:
+        """Log in; return a Deferred of the reference to the avatar.
+
+        Args:
+            credentials: ``IUsernamePassword`` or ``IAnonymous``.
+            client: the mind that the server gets.
+        """
+        root = self.getRootObject()
+        if IAnonymous.providedBy(credentials):
+            return root.addCallback(self._cbLoginAnonymous, client)
+        return root.addCallback(self._cbSendUsername, credentials.username, credentials.password, client)
+
+    def _cbLoginAnonymous(self, root: Any, client: Any) -> Any:
+        return root.callRemote("loginAnonymous", client)
+
+    def _cbSendUsername(self, root: Any, username: Any, password: Any, client: Any) -> Any:
+        return root.callRemote("login", username).addCallback(self._cbResponse, password, client)
+
+    def _cbResponse(self, challenges: Any, password: Any, client: Any) -> Any:
+        challenge, challenger = challenges
+        return challenger.callRemote("respond", respond(challenge, password), client)
+
+
+class PBServerFactory(protocol.ServerFactory):
+    """Makes the server's brokers.
+
+    Args:
+        root: an :class:`IPBRoot`, or what can be adapted to it, such as a :class:`twisted.cred.portal.Portal`.
+        unsafeTracebacks: whether peers are sent the tracebacks of our exceptions.
+        security: what may be received, and sent.
+    """
+
+    protocol: Any = Broker
+    unsafeTracebacks: Any = False
+
+    def __init__(self, root: Any, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
+        self.root = IPBRoot(root)
+        self.unsafeTracebacks = unsafeTracebacks
+        self.security = security
+
+    def buildProtocol(self, addr: Any) -> Any:
+        broker = self.protocol(isClient=False, security=self.security)
+        broker.factory = self
+        broker.setNameForLocal("root", self.root.rootObject(broker))
+        return broker
+
+    def clientConnectionMade(self, protocol: Any) -> None:
+        """A client has connected (told by the broker)."""
+
+
+class IUsernameMD5Password(ICredentials):
+    """A name, and the answer to a challenge, which a checker can judge by the password or by its MD5 digest."""
+
+    def checkPassword(password):  # type: ignore[no-untyped-def] # noqa: N805
+        """Return whether the answer was made with ``password``."""
+
+    def checkMD5Password(password):  # type: ignore[no-untyped-def] # noqa: N805
+        """Return whether the answer was made with the password of that MD5 digest."""
+
+
+@implementer(IPBRoot)
+class _PortalRoot:
+    """A portal, served: every connection gets a root of its own."""
+
+    def __init__(self, portal: Any) -> None:
+        self.portal = portal
+
+    def rootObject(self, broker: Any) -> Any:
+        broker.limit_until_login(Limits().before_login())
+        return _PortalWrapper(self.portal, broker)
+
+
+registerAdapter(_PortalRoot, Portal, IPBRoot)
+
+
+class _Login(Referenceable):
+    """What a peer reaches before it has logged in."""
+
+    def __init__(self, portal: Any, broker: Any) -> None:
+        self.portal = portal
+        self.broker = broker
+
+    def _login(self, credentials: Any, mind: Any) -> Any:
+        return self.portal.login(credentials, mind, IPerspective).addCallback(self._logged_in)
+
+    def _logged_in(self, found: Any) -> Any:
+        """Return the avatar as it crosses, and see that it is logged out once: on release, or with the connection."""
+        _, avatar, logout = found
+        if not IJellyable.providedBy(avatar):
+            avatar = AsReferenceable(avatar, "perspective")
+        once = _Once(logout)
+        if self.broker.disconnected:  # while the portal was asked
+            once()
+        else:
+            self.broker.logged_in()
+            self.broker._localCleanup[avatar.processUniqueID()] = once
+            self.broker.notifyOnDisconnect(once)
+        return avatar
+
+
+class _Once:
+    """Calls a function the first time it is called, and holds nothing from then on."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function: Callable[[], object] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
+class _PortalWrapper(_Login):
+    """The root of a connection to a portal."""
+
+    def remote_login(self, username: Any) -> Any:
+        """Return a challenge, and who judges the answer to it."""
+        fresh = challenge()
+        return fresh, _PortalAuthChallenger(self.portal, self.broker, username, fresh)
+
+    def remote_loginAnonymous(self, mind: Any) -> Any:
+        """Return an avatar for nobody in particular."""
+        return self._login(Anonymous(), mind)
+
+
+@implementer(IUsernameHashedPassword, IUsernameMD5Password)
+class _PortalAuthChallenger(_Login):
+    """Judges the answer to one challenge, once."""
+
+    def __init__(self, portal: Any, broker: Any, username: Any, challenge: bytes) -> None:
+        super().__init__(portal, broker)
+        self.username = username
+        self.challenge = challenge
+        self.response: Any = None
+
+    def remote_respond(self, response: Any, mind: Any) -> Any:
+        """Return the avatar."""
+        if self.response is not None:
+            raise CoreNoSuchMethod("a challenge is answered once")
+        self.response = response
+        return self._login(self, mind)
+
+    def checkPassword(self, password: Any) -> bool:
+        return self.checkMD5Password(md5(password).digest())
+
+    def checkMD5Password(self, md5Password: bytes) -> bool:
+        return isinstance(self.response, bytes) and hmac.compare_digest(
+            self.response, _answer(self.challenge, md5Password)
+        )

@@ -1,0 +1,253 @@
+"""Errors under Twisted's names, and failures as they cross.
+
+An exception of the core is told as the one that a program of Twisted catches; the names on the wire are Twisted's
+own, which is why the classes here carry its modules' names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.python import failure, log
+from twisted.python.reflect import qual
+from twisted.spread.interfaces import IJellyable
+
+from .. import errors, flavors
+from ..dialects.classic.failures import failure_state
+from .flavors import Copyable, NoSuchMethod, RemoteCopy, setUnjellyableForClass
+from .jelly import InsecureJelly
+
+__all__ = [
+    "CopiedFailure",
+    "CopyableFailure",
+    "DeadReferenceError",
+    "Error",
+    "Failed",
+    "PBConnectionLost",
+    "ProtocolError",
+    "RemoteError",
+    "as_failure",
+    "copied_from",
+    "copyable",
+    "failure2Copyable",
+]
+
+_UNAVAILABLE: Final = "Traceback unavailable\n"
+
+
+class ProtocolError(Exception):
+    """The peer, or this side, broke the protocol."""
+
+    __module__ = "twisted.spread.pb"
+
+
+class DeadReferenceError(ProtocolError):
+    """A reference was used after its connection had ended."""
+
+    __module__ = "twisted.spread.pb"
+
+
+class PBConnectionLost(Exception):
+    """The connection ended before the answer came."""
+
+    __module__ = "twisted.spread.pb"
+
+
+class Error(Exception):
+    """Raise it, or a subclass, in a remotely callable method: the caller is told, and nothing is logged here."""
+
+    __module__ = "twisted.spread.pb"
+
+
+class RemoteError(Exception):
+    """What a failure of the peer's is where it has to be raised.
+
+    Attributes:
+        remoteType: the qualified name of its class, as bytes.
+        remoteTraceback: its text, or that there is none.
+    """
+
+    __module__ = "twisted.spread.pb"
+
+    def __init__(self, remoteType: Any, value: Any, remoteTraceback: Any) -> None:
+        super().__init__(value)
+        self.remoteType = remoteType
+        self.remoteTraceback = remoteTraceback
+
+
+class Failed(errors.Error):
+    """Carries the outcome of a call through the core: a failure, or an object that stands for one.
+
+    The core logs it no further: this face has logged it where Twisted does.
+    """
+
+    def __init__(self, payload: Any) -> None:
+        super().__init__()
+        self.payload = payload
+
+
+class CopyableFailure(failure.Failure, Copyable):
+    """A failure on its way to the peer."""
+
+    __module__ = "twisted.spread.pb"
+
+    unsafeTracebacks: Any = 0
+
+    def getStateToCopy(self) -> Any:
+        kind = self.type
+        return failure_state(
+            flavors.Failure(
+                _text(kind) if isinstance(kind, (bytes, str)) else qual(kind),
+                _safe_str(self.value),
+                self.getTraceback() if self.unsafeTracebacks else "",
+                tuple(map(_text, self.parents)),
+            )
+        )
+
+
+class CopiedFailure(RemoteCopy, failure.Failure):
+    """A failure of the peer's.
+
+    Attributes:
+        type: the qualified name of the exception's class, as bytes.
+        value: its text.
+        traceback: the text of its traceback, or that there is none.
+    """
+
+    __module__ = "twisted.spread.pb"
+
+    traceback: Any = _UNAVAILABLE
+
+    def setCopyableState(self, state: Any) -> None:
+        fields = {_text(key): value for key, value in state.items()} if isinstance(state, dict) else {}
+        kind = _text(fields.pop("type", ""))
+        names = fields.pop("parents", None)
+        parents = [_text(name) for name in names] if isinstance(names, (list, tuple)) else []
+        # A peer of 2002 names the class itself last, and its builtins by the name that Python 2 had for them.
+        every = dict.fromkeys([kind, *parents])
+        every.update(dict.fromkeys(_modern(name) for name in list(every)))
+        self.__dict__ = {
+            "count": 0,
+            "captureVars": False,
+            "tb": None,
+            "pickled": 1,
+            "type": (kind or "twisted.spread.pb.Error").encode(),
+            "value": _text(fields.get("value")),
+            "traceback": _text(fields.get("traceback")) or _UNAVAILABLE,
+            "_parents": list(filter(None, every)),
+            "_frames": [],
+        }
+
+    __setstate__ = setCopyableState
+
+    def printTraceback(
+        self, file: Any = None, elideFrameworkCode: Any = False, detail: str = "default"
+    ) -> None:
+        """Write that it happened at the peer, its type and its text."""
+        out = log.logfile if file is None else file
+        out.write(f"Traceback from remote host -- {_text(self.type)}: {self.value}\n")
+
+    printBriefTraceback = printTraceback
+    printDetailedTraceback = printTraceback
+
+    def throwExceptionIntoGenerator(self, g: Any) -> Any:
+        """Raise it in a generator, as a :class:`RemoteError`."""
+        return g.throw(self._raised())
+
+    def raiseException(self) -> Any:
+        """Raise it, as a :class:`RemoteError`."""
+        raise self._raised()
+
+    def _raised(self) -> RemoteError:
+        return RemoteError(self.type, self.value, self.traceback)
+
+
+setUnjellyableForClass(CopyableFailure, CopiedFailure)
+
+
+def failure2Copyable(fail: Any, unsafeTracebacks: Any = 0) -> CopyableFailure:
+    """Return a failure in the form that crosses."""
+    found = CopyableFailure.__new__(CopyableFailure)
+    found.__dict__.update(fail.__dict__)
+    found.unsafeTracebacks = unsafeTracebacks
+    return found
+
+
+def copyable(fail: Any, unsafeTracebacks: Any) -> CopyableFailure:
+    """Return a failure in the form that crosses, with what a factory says about tracebacks."""
+    if not isinstance(fail, CopyableFailure):
+        return failure2Copyable(fail, unsafeTracebacks)
+    fail.unsafeTracebacks = unsafeTracebacks
+    return fail
+
+
+#: What programs of Twisted catch where the core raises its own. The rest crosses, and is caught, under its own name.
+_TRANSLATED: Final[dict[type[Exception], type[Exception]]] = {
+    errors.NoSuchMethod: NoSuchMethod,
+    errors.InsecureJelly: InsecureJelly,
+    errors.DeadReferenceError: DeadReferenceError,
+    errors.ProtocolError: ProtocolError,
+    errors.Error: Error,
+    errors.UnknownObject: Error,
+}
+
+
+def as_failure(error: Any, lost: Any = None) -> failure.Failure:
+    """Return an exception of the core, or of a program, as the failure that programs of Twisted know.
+
+    Args:
+        error: the exception.
+        lost: why the transport went, when it did.
+    """
+    if isinstance(error, Failed):
+        payload = error.payload
+        return payload if isinstance(payload, failure.Failure) else failure.Failure(payload)
+    if isinstance(error, errors.ConnectionLost):
+        reason = lost or failure.Failure(ConnectionDone(error.reason))
+        return failure.Failure(PBConnectionLost(reason))
+    kind = _TRANSLATED.get(type(error))
+    if kind is not None:
+        return failure.Failure(kind(str(error)))
+    return failure.Failure(error)
+
+
+def copied_from(value: Any) -> Any:
+    """Return what a peer's error message stands for: a failure, or an exception that arrived as itself."""
+    if isinstance(value, (failure.Failure, BaseException)):
+        return value
+    copied = CopiedFailure.__new__(CopiedFailure)
+    # A bare string is what a program of 2002 says when a login fails.
+    text = _text(value) if isinstance(value, (bytes, str)) else "the peer reported an error that cannot be read"
+    copied.setCopyableState({"type": "twisted.spread.pb.Error", "value": text})
+    return copied
+
+
+def goes_as_itself(error: Any, security: Any) -> bool:
+    """Return whether an exception crosses as an object: it jellies itself, or security allows its class."""
+    return IJellyable.providedBy(error) or security.isClassAllowed(type(error))
+
+
+def _modern(name: str) -> str:
+    for old in ("exceptions.", "__builtin__."):
+        if name.startswith(old):
+            return "builtins." + name[len(old) :]
+    return name
+
+
+def _text(value: Any) -> str:
+    # Nothing else is shown: a peer's list may be one that grows without end when it is written out.
+    return (
+        value.decode("utf-8", "replace")
+        if isinstance(value, bytes)
+        else value
+        if isinstance(value, str)
+        else ""
+    )
+
+
+def _safe_str(value: Any) -> str:
+    try:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return "(its text could not be made)"

@@ -1,0 +1,380 @@
+"""The flavors under Twisted's names: each is one of the core's, and asks the hooks that programs override."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+from twisted.internet import defer
+from twisted.python import log
+from twisted.python.reflect import qual
+from zope.interface import Interface, implementer
+
+from .. import errors, flavors
+from ..flavors.dispatch import MessageReceiver, find_method
+from ..ports import Method
+from .jelly import (
+    Jellyable,
+    Unjellyable,
+    getInstanceState,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+    stock,
+    unjellyableRegistry,
+)
+
+__all__ = [
+    "Cacheable",
+    "Copyable",
+    "IPBRoot",
+    "Jellyable",
+    "NoSuchMethod",
+    "Referenceable",
+    "RemoteCache",
+    "RemoteCacheMethod",
+    "RemoteCacheObserver",
+    "RemoteCopy",
+    "Root",
+    "Serializable",
+    "Unjellyable",
+    "ViewPoint",
+    "Viewable",
+    "copyTags",
+    "setCopierForClass",
+    "setCopierForClassTree",
+    "setFactoryForClass",
+    "setUnjellyableFactoryForClass",
+    "setUnjellyableForClass",
+    "setUnjellyableForClassTree",
+]
+
+setCopierForClass = setUnjellyableForClass
+setCopierForClassTree = setUnjellyableForClassTree
+setFactoryForClass = setUnjellyableFactoryForClass
+copyTags = unjellyableRegistry
+
+copy_atom = b"copy"
+cache_atom = b"cache"
+cached_atom = b"cached"
+remote_atom = b"remote"
+
+
+class NoSuchMethod(AttributeError):
+    """The object has no method of that name for its callers."""
+
+    __module__ = "twisted.spread.flavors"
+
+
+class IPBRoot(Interface):
+    """What a server factory makes roots from."""
+
+    def rootObject(broker):  # type: ignore[no-untyped-def]
+        """Return the root object for one connection."""
+
+
+class Received:
+    """Arguments, or keywords, that the broker has read already: ``broker.unserialize`` returns what is in it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Message:
+    """One call, on its way to ``remoteMessageReceived`` of its object."""
+
+    __slots__ = ("deliver", "name")
+
+    def __init__(self, deliver: Callable[..., Any], name: str) -> None:
+        self.deliver = deliver
+        self.name = name
+
+    def __call__(self, broker: Any, args: Any, kwargs: Any) -> Any:
+        return self.deliver(broker, self.name, Received(args), Received(kwargs))
+
+
+class _Holder(MessageReceiver):
+    """Hands every message over to its object, which knows by itself what it answers to."""
+
+    __slots__ = ("_obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def find_message(self, name: str) -> Method:
+        return Message(self._obj.remoteMessageReceived, name)
+
+
+def dispatch(
+    broker: Any, holder: Any, prefix: str, message: Any, leading: tuple[Any, ...], args: Any, kw: Any
+) -> tuple[Method, Any]:
+    """Run the method that a message asks for; return it and its result.
+
+    Raises:
+        NoSuchMethod: there is none.
+    """
+    name = message.decode() if isinstance(message, bytes) else message
+    try:
+        method = find_method(holder, prefix, name)
+    except errors.NoSuchMethod as error:
+        raise NoSuchMethod(f"No such method: {prefix}{name:.64}") from error
+    try:
+        return method, method(*leading, *args, **kw)
+    except TypeError:
+        log.msg(f"{method!r:.200} didn't accept its {len(args)} arguments and {len(kw)} keywords")
+        raise
+
+
+class Serializable(Jellyable):
+    """What can cross a connection; programs derive from a flavor below."""
+
+    def processUniqueID(self) -> Hashable:
+        """Return what makes two sendings of this object one object for the peer."""
+        return id(self)
+
+
+class Referenceable(Serializable, flavors.Exportable):
+    """Stays here; the peer gets a reference, and calls ``remote_*`` methods."""
+
+    perspective: Any = None
+
+    def remoteMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
+        """Run the method that the peer called, and return the serialized result."""
+        _, result = dispatch(
+            broker, self, "remote_", message, (), broker.unserialize(args), broker.unserialize(kw)
+        )
+        return broker.serialize(result, self.perspective)
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return self.processUniqueID()
+
+    def export_target(self, perspective: Any) -> flavors.Target:
+        return flavors.Target(self, _Holder(self), "", (), self.perspective)
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        return [remote_atom, jellier.invoker.registerReference(self)]
+
+
+@implementer(IPBRoot)
+class Root(Referenceable):
+    """A referenceable to be served."""
+
+    def rootObject(self, broker: Any) -> Any:
+        """Return the root for one connection."""
+        return self
+
+
+class ViewPoint(Referenceable):
+    """An object as seen from one perspective: the peer's call of ``x`` runs ``object.view_x(perspective, ...)``."""
+
+    def __init__(self, perspective: Any, object: Any) -> None:
+        self.perspective = perspective
+        self.object = object
+
+    def processUniqueID(self) -> Hashable:
+        return id(self.perspective), id(self.object)
+
+    def remoteMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
+        args = broker.unserialize(args, self.perspective)
+        kw = broker.unserialize(kw, self.perspective)
+        method, result = dispatch(broker, self.object, "view_", message, (self.perspective,), args, kw)
+        return broker.serialize(result, self.perspective, method, args, kw)
+
+
+class Viewable(Serializable, flavors.Exportable):
+    """Crosses as a :class:`ViewPoint` from the perspective under which it is sent."""
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return ViewPoint(perspective, self).processUniqueID()
+
+    def export_target(self, perspective: Any) -> flavors.Target:
+        target = ViewPoint(perspective, self).export_target(perspective)
+        # What comes home is the view, as with Twisted; it keeps the perspective and this object alive.
+        return target
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        return ViewPoint(jellier.invoker.serializingPerspective, self).jellyFor(jellier)
+
+
+class Copyable(Serializable, flavors.Copyable):
+    """Crosses as a type tag and a state; arrives as what the receiver registered for the tag."""
+
+    def getStateToCopy(self) -> Any:
+        """Return the state."""
+        return self.__dict__
+
+    def getStateToCopyFor(self, perspective: Any) -> Any:
+        """Return the state for one perspective."""
+        return self.getStateToCopy()
+
+    def getTypeToCopy(self) -> Any:
+        """Return the type tag."""
+        return qual(self.__class__).encode()
+
+    def getTypeToCopyFor(self, perspective: Any) -> Any:
+        """Return the type tag for one perspective."""
+        return self.getTypeToCopy()
+
+    def get_type_to_copy_for(self, perspective: Any) -> str:
+        tag = self.getTypeToCopyFor(perspective)
+        return tag.decode() if isinstance(tag, bytes) else str(tag)
+
+    def get_state_to_copy_for(self, perspective: Any) -> Any:
+        return self.getStateToCopyFor(perspective)
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        if jellier.invoker is None:
+            return getInstanceState(self, jellier)
+        perspective = jellier.invoker.serializingPerspective
+        tag = self.get_type_to_copy_for(perspective).encode()
+        state = self.getStateToCopyFor(perspective)
+        sexp = jellier.prepare(self)
+        sexp.extend([tag, jellier.jelly(state)])
+        return jellier.preserve(self, sexp)
+
+
+class Cacheable(Copyable, flavors.Cacheable):
+    """Crosses once with its state; what the observer is told from then on reaches the peer's replica."""
+
+    def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
+        """Return the state as it is, and keep ``observer`` to tell it what changes."""
+        return self.getStateToCopyFor(perspective)
+
+    def stoppedObserving(self, perspective: Any, observer: Any) -> None:
+        """Forget ``observer``: the peer has dropped its replicas."""
+
+    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+        return self.getStateToCacheAndObserveFor(perspective, observer)
+
+    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+        self.stoppedObserving(perspective, observer)
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        if jellier.invoker is None:
+            return getInstanceState(self, jellier)
+        luid, state = jellier.invoker.cache_for(self)
+        if state is None:
+            return [cached_atom, luid]
+        tag = self.get_type_to_copy_for(jellier.invoker.serializingPerspective).encode()
+        sexp = jellier.prepare(self)
+        sexp.extend([tag, luid, jellier.jelly(state.value)])
+        return jellier.preserve(self, sexp)
+
+
+class RemoteCopy(Unjellyable, flavors.RemoteCopy):
+    """What a peer's :class:`Copyable` arrives as, once registered with :func:`setUnjellyableForClass`."""
+
+    def setCopyableState(self, state: Any) -> None:
+        """Take the state that arrived: by default, every entry as an attribute.
+
+        Raises:
+            DecodeError: it would replace a method, or a special attribute, which no honest peer does.
+        """
+        taken = {}
+        for key, value in (state or {}).items():
+            name = key.decode() if isinstance(key, bytes) else key
+            if isinstance(name, str) and (
+                (name.startswith("__") and name.endswith("__"))
+                or name == "postUnjelly"
+                or callable(getattr(type(self), name, None))
+            ):
+                raise errors.DecodeError(f"a peer may not set {name[:64]!a} of a {type(self).__name__}")
+            taken[name] = value
+        self.__dict__ = taken
+
+    def set_copyable_state(self, state: Any) -> None:
+        self.setCopyableState(state)
+
+
+class RemoteCache(RemoteCopy, Serializable, flavors.RemoteCache):
+    """A replica of a peer's :class:`Cacheable`; its ``observe_*`` methods are called with what changes.
+
+    Attributes:
+        broker: of the connection it came through; None when it did not.
+        luid: its id there.
+    """
+
+    @property
+    def broker(self) -> Any:
+        session = getattr(self, "_pb_session", None)
+        return None if session is None else session.face
+
+    @property
+    def luid(self) -> Any:
+        return getattr(self, "_pb_luid", None)
+
+    def remoteMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
+        """Run the method that the owner called, and return the serialized result."""
+        args, kw = broker.unserialize(args), broker.unserialize(kw)
+        method, result = dispatch(broker, self, "observe_", message, (), args, kw)
+        return broker.serialize(result, None, method, args, kw)
+
+    @stock
+    def jellyFor(self, jellier: Any) -> Any:
+        if jellier.invoker is None:
+            return getInstanceState(self, jellier)
+        if jellier.invoker is not self.broker:
+            raise errors.SerializationError("a replica cannot cross another connection", culprit=self)
+        return [b"lcache", self.luid]
+
+
+class RemoteCacheObserver(flavors.Observer):
+    """The far end of one replica, as its owner sees it.
+
+    Attributes:
+        broker: of its connection.
+        perspective: who keeps the replica.
+    """
+
+    def __init__(self, broker: Any, session: Any, luid: int, perspective: Any) -> None:
+        super().__init__(session, luid, perspective)
+        self.broker = broker
+
+    @property
+    def perspective(self) -> Any:
+        return self._perspective
+
+    def callRemote(self, _name: Any, *args: Any, **kw: Any) -> Any:
+        """Call ``observe_<name>`` of the replica; the same keywords are special as with a reference.
+
+        Once the peer has dropped the replica there is nobody to be told, and the Deferred has fired with None.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        if not self.broker.disconnected and self._session.observers.find(self._luid) is None:
+            return defer.succeed(None)
+        return self.broker.send_call(partial(self._session.update, self), _name, args, kw)
+
+    def remoteMethod(self, key: Any) -> RemoteCacheMethod:
+        """Return the replica's method, to be called like a function."""
+        return RemoteCacheMethod(key, self)
+
+    def __repr__(self) -> str:
+        return f"<RemoteCacheObserver {self._luid} of {self.broker!r}>"
+
+
+class RemoteCacheMethod:
+    """A method of a peer's replica. Two are equal when they mean the same one."""
+
+    def __init__(self, name: Any, observer: RemoteCacheObserver) -> None:
+        self.name = name
+        self.observer = observer
+
+    def __call__(self, *args: Any, **kw: Any) -> Any:
+        return self.observer.callRemote(self.name, *args, **kw)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RemoteCacheMethod):
+            return NotImplemented
+        return (self.name, self.observer) == (other.name, other.observer)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.observer))

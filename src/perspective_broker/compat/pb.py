@@ -1,0 +1,106 @@
+"""Perspective Broker under the names of ``twisted.spread.pb``, today's and those of 2002.
+
+Programs move by changing an import. What they do runs on this library's broker: the names, the Deferreds and the
+global registry are this face's, the protocol, its tables and its limits are the core's.
+"""
+
+from __future__ import annotations
+
+from .broker import Broker, Local, RemoteMethod, RemoteReference
+from .factories import (
+    AsReferenceable,
+    Avatar,
+    IPerspective,
+    IUsernameMD5Password,
+    PBClientFactory,
+    PBServerFactory,
+    challenge,
+    respond,
+)
+from .failures import (
+    CopiedFailure,
+    CopyableFailure,
+    DeadReferenceError,
+    Error,
+    PBConnectionLost,
+    ProtocolError,
+    RemoteError,
+    failure2Copyable,
+)
+from .flavors import (
+    Cacheable,
+    Copyable,
+    IPBRoot,
+    Jellyable,
+    NoSuchMethod,
+    Referenceable,
+    RemoteCache,
+    RemoteCacheObserver,
+    RemoteCopy,
+    Root,
+    Serializable,
+    Viewable,
+    ViewPoint,
+    copyTags,
+    setCopierForClass,
+    setCopierForClassTree,
+    setFactoryForClass,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+)
+from .jelly import globalSecurity, jelly, unjelly
+
+__all__ = [
+    "MAX_BROKER_REFS",
+    "AsReferenceable",
+    "Avatar",
+    "Broker",
+    "Cacheable",
+    "CopiedFailure",
+    "Copyable",
+    "CopyableFailure",
+    "DeadReferenceError",
+    "Error",
+    "IPBRoot",
+    "IPerspective",
+    "IUsernameMD5Password",
+    "Jellyable",
+    "Local",
+    "NoSuchMethod",
+    "PBClientFactory",
+    "PBConnectionLost",
+    "PBServerFactory",
+    "ProtocolError",
+    "Referenceable",
+    "RemoteCache",
+    "RemoteCacheObserver",
+    "RemoteCopy",
+    "RemoteError",
+    "RemoteMethod",
+    "RemoteReference",
+    "Root",
+    "Serializable",
+    "ViewPoint",
+    "Viewable",
+    "challenge",
+    "copyTags",
+    "failure2Copyable",
+    "globalSecurity",
+    "jelly",
+    "portno",
+    "respond",
+    "setCopierForClass",
+    "setCopierForClassTree",
+    "setFactoryForClass",
+    "setUnjellyableFactoryForClass",
+    "setUnjellyableForClass",
+    "setUnjellyableForClassTree",
+    "unjelly",
+]
+
+#: Twisted's bound on what it exports itself, at which it hangs up on an honest peer. Here it is only a name: what a
+#: peer may make this side keep is bounded by :attr:`perspective_broker.Limits.references_exported`.
+MAX_BROKER_REFS = 1024
+
+portno = 8787
