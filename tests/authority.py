@@ -27,7 +27,7 @@ class Authority:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
+        self.directory = directory
         self._ca = trustme.CA()
         self.file = directory / "ca.pem"  #: what those who believe this authority are given
         self._ca.cert_pem.write_to_path(self.file)
@@ -48,7 +48,7 @@ class Authority:
         certificate = self._ca.issue_cert(
             *names, common_name=common_name, not_after=LONG_AGO if expired else None, key_type=key_type
         )
-        path = self._directory / f"{names[0]}.pem"
+        path = self.directory / f"{names[0]}.pem"
         certificate.private_key_and_cert_chain_pem.write_to_path(str(path))
         return path
 
@@ -62,7 +62,7 @@ class Authority:
             .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
             .sign(key, hashes.SHA256())
         )
-        path = self._directory / f"{name}-itself.pem"
+        path = self.directory / f"{name}-itself.pem"
         path.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             + certificate.public_bytes(Encoding.PEM)

@@ -8,16 +8,19 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import perspective_broker as pb
+from perspective_broker import transports
 from perspective_broker.testing import ScriptedPeer
 from tests.aio.desk import Desk
 from tests.authority import Authority
+from tests.cred.logins import Chat
 from tests.loops import both_loops
 
 pytestmark = both_loops
@@ -322,3 +325,149 @@ async def test_what_is_for_the_other_side_is_refused(authority: Authority) -> No
     for wrong_here in (authority.server(), context, True):
         with pytest.raises(TypeError, match="ClientTLS"):
             await pb.connect("tls://127.0.0.1:1", tls=wrong_here)  # type: ignore[arg-type]
+
+
+# -- logins
+
+
+def mail_of(certificate: pb.PeerCertificate) -> str | None:
+    """Whom a certificate stands for: who has the mail address at our place."""
+    names = [mail.removesuffix("@example.org") for mail in certificate.emails]
+    return names[0] if names and names[0] + "@example.org" == certificate.emails[0] else None
+
+
+@asynccontextmanager
+async def chat(authority: Authority, certificate_user: Any = mail_of) -> AsyncIterator[pb.Server]:
+    """Serve an application that alice may use, and who has disabled himself may not."""
+    app = pb.Application("chat", certificate_user=certificate_user)
+    app.add_service(Chat())
+    for name in ("alice", "bob"):
+        await app.authorizer.create(name, "white rabbit")
+        await app.authorizer.grant(name, "chat")
+    await app.authorizer.disable("bob")
+    async with pb.serve(app, ANYWHERE, tls=server_that_asks(authority, required=False)) as server:
+        yield server
+
+
+def shown(authority: Authority, name: str) -> pb.ClientTLS:
+    return pb.ClientTLS(authority.file, certificate=authority.issue(name))
+
+
+class Pipe(asyncio.Protocol):
+    """One end of a relay: what comes here goes out there."""
+
+    def __init__(self, there: Pipe | None = None) -> None:
+        self.there = there
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        if self.there is not None:
+            self.there.there = self
+
+    def data_received(self, data: bytes) -> None:
+        assert self.there is not None
+        self.there.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert self.there is not None
+        self.there.transport.close()
+
+
+class Relay(Pipe):
+    """The end towards the victim: connects to the real server."""
+
+    def __init__(self, url: str, tls: pb.ClientTLS) -> None:
+        super().__init__()
+        self._url, self._tls = url, tls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connecting = asyncio.ensure_future(
+            transports.connect(transports.parse_url(self._url), lambda: Pipe(self), self._tls)
+        )
+
+
+async def log_in(url: str, authority: Authority) -> str:
+    async with pb.connect(
+        url, username="alice", password="white rabbit", service="chat", tls=authority.trusted()
+    ) as me:
+        name: str = await me.call("name")
+        return name
+
+
+async def test_a_login_cannot_be_relayed_by_who_has_another_certificate(authority: Authority) -> None:
+    async with chat(authority) as server:
+        assert await log_in(server.urls[0], authority) == "alice"
+
+        def relay() -> Relay:
+            return Relay(server.urls[0], authority.trusted())
+
+        stolen = pb.ServerTLS(
+            authority.directory / "127.0.0.1.pem"
+        )  # which shows that the relay as such works
+        own = authority.server("127.0.0.1")
+        for shown_by_relay, outcome in ((stolen, "alice"), (own, "the login was refused")):
+            listener = await transports.listen(transports.parse_url(ANYWHERE), relay, shown_by_relay)
+            try:
+                came_of_it = await log_in(listener.urls[0], authority)
+            except pb.LoginFailed as error:
+                came_of_it = str(error)
+            assert came_of_it == outcome
+            listener.close()
+            await listener.wait_closed()
+
+
+@pytest.mark.parametrize("service", ["chat", None])
+async def test_a_certificate_stands_for_a_password(authority: Authority, service: str | None) -> None:
+    async def mail_of_later(certificate: pb.PeerCertificate) -> str | None:
+        return mail_of(certificate)
+
+    for certificate_user in (mail_of, mail_of_later):
+        async with (
+            chat(authority, certificate_user) as server,
+            pb.connect(
+                server.urls[0],
+                username="alice",
+                service=service,
+                tls=shown(authority, "alice@example.org"),
+            ) as me,
+        ):
+            assert await me.call("name") == "alice"
+
+
+@pytest.mark.parametrize(
+    ("owner", "username"),
+    [
+        ("alice@example.com", "alice"),  # somebody else's alice
+        ("carol@example.org", "carol"),  # unknown
+        ("bob@example.org", "bob"),  # disabled
+        ("alice@example.org", "bob"),  # takes himself for another
+        ("alice.example.org", "alice"),  # a certificate without an address
+    ],
+)
+async def test_a_certificate_stands_for_nobody_else(authority: Authority, owner: str, username: str) -> None:
+    async with chat(authority) as server:
+        with pytest.raises(pb.LoginFailed, match=r"^the login was refused$"):
+            await pb.connect(server.urls[0], username=username, service="chat", tls=shown(authority, owner))
+
+
+async def test_without_a_certificate_there_is_no_login_by_it(authority: Authority) -> None:
+    async with chat(authority) as server:
+        with pytest.raises(pb.LoginFailed, match="no certificate"):
+            await pb.connect(server.urls[0], username="alice", service="chat", tls=authority.trusted())
+    async with chat(authority, None) as server:  # where certificates stand for nobody
+        with pytest.raises(pb.LoginFailed, match="no certificate"):
+            await pb.connect(
+                server.urls[0],
+                username="alice",
+                service="chat",
+                tls=shown(authority, "alice@example.org"),
+            )
+
+
+async def test_only_tls_can_do_without_a_password(authority: Authority) -> None:
+    with pytest.raises(ValueError, match="needs a password"):
+        pb.connect("tcp://127.0.0.1:1", username="alice", service="chat")
+    with pytest.raises(ValueError, match="needs a password"):
+        pb.connect("tls://127.0.0.1:1", username="alice", password="", service="chat")

@@ -48,7 +48,7 @@ def connect(
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
         username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
-        password: the user's.
+        password: the user's; None over ``tls://`` where a certificate shows who it is (see :class:`ClientTLS`).
         service: to which service of the peer's application; None for what it gives to who names none: the avatar,
             as at a portal of today's Twisted.
         perspective: of that service; the one called like the user when None.
@@ -76,8 +76,10 @@ def connect(
         LoginFailed: the login was refused. It never says which part was wrong.
         RemoteError: the peer's own code raised when it let us in.
     """
-    login = Login.of(username, password, service, perspective, client, legacy_login)
     address = transports.parse_url(url)
+    login = Login.of(
+        username, password, service, perspective, client, legacy_login, tls=address.scheme == "tls"
+    )
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects)

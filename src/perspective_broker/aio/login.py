@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from ..cred.login import ANONYMOUS, Anonymous
+from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
 from ..cred.scram import ClientExchange
 from ..cred.verifiers import legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
@@ -26,7 +26,7 @@ class Login:
 
     Attributes:
         username: the user's name, or :data:`ANONYMOUS`.
-        password: his password; ``""`` for nobody's.
+        password: his password; ``""`` for who has none: ANONYMOUS, or who has shown a certificate instead.
         service: the name of a service; None for the avatar.
         perspective: of the service; the username when None.
         client: what the peer may call.
@@ -49,8 +49,12 @@ class Login:
         perspective: str | None,
         client: Any,
         legacy: bool,
+        tls: bool = False,
     ) -> Login | None:
         """Return the login that ``connect`` was asked for; None when it was asked for none.
+
+        Args:
+            tls: whether there may be a certificate in the place of a password.
 
         Raises:
             ValueError: the arguments do not belong together.
@@ -62,8 +66,8 @@ class Login:
         if username is ANONYMOUS:
             if not (password is service is perspective is None):
                 raise ValueError("an anonymous login has no password, service or perspective")
-        elif not password:
-            raise ValueError("a username needs a password")
+        elif not password and (password is not None or not tls):
+            raise ValueError("a username needs a password, or over tls:// a certificate")
         if perspective is not None and service is None:
             raise ValueError("a perspective belongs to a service")
         return cls(username, password or "", service, perspective, client, legacy)
@@ -90,12 +94,22 @@ class Login:
     async def _log_in(self, root: RemoteReference) -> Any:
         if isinstance(self.username, Anonymous):
             return await root.call("loginAnonymous", self.client)
-        user = await self._scram(root, self.username)
+        if not self.password:
+            user: RemoteReference | None = await self._by_certificate(root, self.username)
+        else:
+            user = await self._scram(root, self.username)
         if user is None:
             return await self._legacy(root, self.username)
         if self.service is None:
             return await user.call("request_avatar", self.client)
         return await user.call("attach", self.service, self.perspective, self.client)
+
+    async def _by_certificate(self, root: RemoteReference, username: str) -> RemoteReference:
+        """Return our identity at the peer, which knows our certificate from TLS."""
+        _, user = _pair(await root.call("authenticate", EXTERNAL.encode(), username.encode()))
+        if not _is_reference(user):
+            raise LoginFailed("the peer takes no certificate of ours in the place of a password")
+        return user
 
     async def _scram(self, root: RemoteReference, username: str) -> RemoteReference | None:
         """Return our identity at the peer, or None when it does not know SCRAM."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .login import Given, LoginRoot
+from .login import CertificateUser, Given, LoginRoot
 from .memory import MemoryAuthorizer
 from .perspective import LoginConnection, finished
 from .service import Service
@@ -29,7 +29,7 @@ class Application(LoginRoot):
     Args:
         name: its name.
         authorizer: knows the users; one in memory when None. Whoever made it closes it.
-        legacy_login: see :class:`LoginRoot`.
+        legacy_login: see :class:`LoginRoot`; ``certificate_user`` as well.
         default_service: the name of the service for those who name none; the only one there is when None.
         anonymous: the name of the perspective for those who do not say who they are; None lets nobody in like that.
 
@@ -44,12 +44,15 @@ class Application(LoginRoot):
         authorizer: Authorizer | None = None,
         *,
         legacy_login: bool = False,
+        certificate_user: CertificateUser | None = None,
         default_service: str | None = None,
         anonymous: str | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"an application's name is text (str), not {type(name).__name__}")
-        super().__init__(MemoryAuthorizer() if authorizer is None else authorizer, legacy_login)
+        super().__init__(
+            MemoryAuthorizer() if authorizer is None else authorizer, legacy_login, certificate_user
+        )
         self._name = name
         self._default_service = default_service
         self._anonymous = None if anonymous is None else Identity(anonymous)

@@ -3,7 +3,8 @@
 Every connection to an application or a portal gets an :class:`AuthServ` as its root. It takes three kinds of login:
 
 - ours: ``authenticate(mechanism, client_first)`` → (server_first, challenger), ``challenger.respond(client_final)`` →
-  (server_final, :class:`IdentityWrapper`). SCRAM-SHA-256, see :mod:`.scram`.
+  (server_final, :class:`IdentityWrapper`). SCRAM-SHA-256, see :mod:`.scram`. Who has shown a certificate may ask for
+  the mechanism ``EXTERNAL``, which needs no more words: → (``b""``, :class:`IdentityWrapper`).
 - today's Twisted: ``login(name)`` → (challenge, challenger), ``challenger.respond(response, mind)`` → the avatar;
   ``loginAnonymous(mind)`` → the avatar.
 - that of 2002: ``username(name)`` → (challenge, challenger), ``challenger.respond(response)`` → an
@@ -27,6 +28,7 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -35,11 +37,20 @@ from ..flavors import Exportable, Referenceable
 from .admission import Admission, Judge, refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .perspective import Detacher, LoginConnection
+from .perspective import Detacher, LoginConnection, finished
 from .scram import BOUND, UNBOUND, ServerExchange
 from .verifiers import check_legacy
 
-__all__ = ["ANONYMOUS", "Anonymous", "AuthServ", "Given", "IdentityWrapper", "LoginRoot"]
+__all__ = [
+    "ANONYMOUS",
+    "EXTERNAL",
+    "Anonymous",
+    "AuthServ",
+    "CertificateUser",
+    "Given",
+    "IdentityWrapper",
+    "LoginRoot",
+]
 
 log = logging.getLogger("perspective_broker")
 
@@ -56,6 +67,12 @@ ANONYMOUS: Final = Anonymous.ANONYMOUS
 #: What a login gives: the object that the client gets, and what ends it.
 Given: TypeAlias = tuple[Exportable, Detacher]
 
+#: From a verified certificate to a user's name.
+CertificateUser: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
+
+#: The mechanism of those who have shown a certificate.
+EXTERNAL: Final = "EXTERNAL"
+
 _CHALLENGE_BYTES: Final = 16
 
 #: Of a name that a peer sends. None is longer than 255 bytes; what is not much longer costs what any other costs.
@@ -69,16 +86,21 @@ class LoginRoot(ABC):
         authorizer: knows the users. Whoever made it closes it.
         legacy_login: take the MD5 logins of 2002 and of today's Twisted from everywhere, not from this machine and
             over TLS alone. They bind nothing: whoever reads or relays one can log in as well.
+        certificate_user: given the :class:`~perspective_broker.PeerCertificate` of a connection, returns the name of
+            the user whom it stands for, or None; may be ``async``. Its owner then needs no password.
 
     Raises:
         TypeError: ``authorizer`` is none.
     """
 
-    def __init__(self, authorizer: Authorizer, legacy_login: bool) -> None:
+    def __init__(
+        self, authorizer: Authorizer, legacy_login: bool, certificate_user: CertificateUser | None = None
+    ) -> None:
         if not isinstance(authorizer, Authorizer):
             raise TypeError(f"authorizer is an Authorizer, not a {type(authorizer).__name__}")
         self.authorizer = authorizer
         self.legacy_login = legacy_login
+        self.certificate_user = certificate_user
         self.judge = Judge(authorizer)
 
     def root_object(self, connection: LoginConnection) -> AuthServ:
@@ -121,28 +143,48 @@ class AuthServ(Referenceable):
         self._warned = False
 
     async def remote_authenticate(self, mechanism: object, client_first: object) -> tuple[Any, Any]:
-        """Begin a SCRAM login.
+        """Begin a SCRAM login, or log in by certificate.
 
         Args:
-            mechanism: ``SCRAM-SHA-256-PLUS``, or without channel binding ``SCRAM-SHA-256``.
-            client_first: the client's first message.
+            mechanism: ``SCRAM-SHA-256-PLUS``, or without channel binding ``SCRAM-SHA-256``; or ``EXTERNAL``.
+            client_first: the client's first message; for ``EXTERNAL`` the name of the user, or nothing.
 
         Returns:
-            The server's first message and who takes the client's last one; or None and the names of the mechanisms
-            that there are, when that one is not among them.
+            The server's first message and who takes the client's last one (for ``EXTERNAL`` the identity); or None and
+            the names of the mechanisms that there are, when that one is not among them.
 
         Raises:
             LoginFailed: the message is malformed, or there are too many, or the client was talked down.
         """
         binding = self.connection.channel_binding()
         known = [UNBOUND.encode()] if binding is None else [BOUND.encode(), UNBOUND.encode()]
+        certificate = None if self.root.certificate_user is None else self.connection.peer_certificate
+        if certificate is not None:
+            known.append(EXTERNAL.encode())
         asked = _text(mechanism)
         if asked.encode("utf-8", "replace") not in known:
             return None, known
+        if asked == EXTERNAL:
+            return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
         exchange = ServerExchange(asked, client_first, binding)
         identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
+
+    async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
+        """Return the identity of the owner of a certificate, who may have said whom he takes himself for.
+
+        Raises:
+            LoginFailed: it stands for nobody, or for somebody else.
+        """
+        assert self.root.certificate_user is not None
+        user = await finished(self.root.certificate_user(certificate))
+        identity = None if user is None else await self.root.authorizer.get_identity(user)
+        if identity is None or identity.disabled or name not in ("", identity.name):
+            self.admission.failed()
+            raise refusal()
+        self.admission.admit()
+        return IdentityWrapper(self, identity)
 
     def remote_username(self, name: object) -> tuple[bytes, Any]:
         """Begin a login of 2002. Only its programs do: from now on the peer is spoken to as one of them."""

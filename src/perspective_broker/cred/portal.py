@@ -10,7 +10,7 @@ from ..flavors import AsReferenceable, Exportable
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .login import ANONYMOUS, Anonymous, Given, LoginRoot
+from .login import ANONYMOUS, Anonymous, CertificateUser, Given, LoginRoot
 from .perspective import Detacher, LoginConnection, finished
 
 __all__ = ["AvatarId", "Portal", "Realm"]
@@ -53,18 +53,24 @@ class Portal(LoginRoot):
         realm: makes the avatars.
         authorizer: knows the users. Whoever made it closes it.
         anonymous: whether users may come who do not say who they are.
-        legacy_login: see :class:`LoginRoot`.
+        legacy_login: see :class:`LoginRoot`; ``certificate_user`` as well.
 
     Raises:
         TypeError: ``realm`` has no ``request_avatar``, or ``authorizer`` is none.
     """
 
     def __init__(
-        self, realm: Realm, authorizer: Authorizer, *, anonymous: bool = False, legacy_login: bool = False
+        self,
+        realm: Realm,
+        authorizer: Authorizer,
+        *,
+        anonymous: bool = False,
+        legacy_login: bool = False,
+        certificate_user: CertificateUser | None = None,
     ) -> None:
         if not callable(getattr(realm, "request_avatar", None)):
             raise TypeError(f"a realm has request_avatar(avatar_id, mind); a {type(realm).__name__} has not")
-        super().__init__(authorizer, legacy_login)
+        super().__init__(authorizer, legacy_login, certificate_user)
         self.realm = realm
         self._anonymous = anonymous
 
