@@ -58,7 +58,9 @@ class FaceJellier(Jellier):
                 self._sexp(value.jellyFor)
         elif isinstance(value, Jellied):
             self._sexp(lambda jellier: value.sexp)
-        elif isinstance(value, (flavors.Exportable, flavors.Copyable, flavors.Reference, flavors.RemoteCache)):
+        elif isinstance(
+            value, (flavors.Exportable, flavors.Copyable, flavors.Reference, flavors.RemoteCache)
+        ):
             super()._object(value)
         elif self._face.security.isClassAllowed(kind):
             if not self._again(value):
@@ -103,9 +105,7 @@ class FaceDialect(ClassicDialect):
         return FaceJellier(self._face, self._spelling, self._exporter, perspective, self._decoder.limits)
 
     def _unjellier(self, perspective: Any) -> Unjellier:
-        return FaceUnjellier(
-            self._importer, perspective, self._face_readers, self._face.security, self._face
-        )
+        return FaceUnjellier(self._importer, perspective, self._face_readers, self._face.security, self._face)
 
     def decode_error(self, payload: Any, perspective: Any) -> Exception:
         try:

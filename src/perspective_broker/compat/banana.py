@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet import protocol
 from twisted.python import log
@@ -94,13 +94,14 @@ class Banana(protocol.Protocol):
         isClient: whether this side picks the dialect from the server's list.
     """
 
-    knownDialects: Any = [b"pb", b"none"]
+    transport: Any
+    knownDialects: ClassVar[Any] = [b"pb", b"none"]
     prefixLimit: int | None = None
     sizeLimit = SIZE_LIMIT
     currentDialect: bytes | None = None
 
-    incomingVocabulary: Any = dict(vocabulary.BY_NUMBER)
-    outgoingVocabulary: Any = {word: number for number, word in vocabulary.BY_NUMBER.items()}
+    incomingVocabulary: ClassVar[Any] = dict(vocabulary.BY_NUMBER)
+    outgoingVocabulary: ClassVar[Any] = {word: number for number, word in vocabulary.BY_NUMBER.items()}
 
     def __init__(self, isClient: Any = 1) -> None:
         self.isClient = isClient
@@ -198,7 +199,7 @@ def decode(st: bytes) -> Any:
     reader = Banana()
     reader.setPrefixLimit(_prefix_limit)
     reader.currentDialect = b"none"
-    reader.expressionReceived = whole.append  # type: ignore[method-assign]
+    reader.expressionReceived = whole.append  # type: ignore[assignment, method-assign]
     reader.dataReceived(st)
     if not whole:
         raise BananaError("the expression is not complete")

@@ -8,8 +8,8 @@ with the transport when ``callRemote`` returns, so that ``transport.loseConnecti
 from __future__ import annotations
 
 import sys
-import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -38,8 +38,8 @@ from .failures import (
     copyable,
     goes_as_itself,
 )
-from .flavors import Message, Received, RemoteCacheObserver, Serializable, stock
-from .jelly import globalSecurity
+from .flavors import Message, Received, RemoteCacheObserver, Serializable
+from .jelly import globalSecurity, stock
 
 __all__ = ["Broker", "Local", "RemoteMethod", "RemoteReference"]
 
@@ -193,6 +193,16 @@ class _FaceSession(Session):
         super().on_dialect(dialect, rest)
         self.face.connectionReady()  # Twisted's begin here, before the peer has said its version
 
+    def introduce_cache(self, luid: int, cls: type[flavors.RemoteCache]) -> flavors.RemoteCache:
+        replica = super().introduce_cache(luid, cls)
+        self.face.watch(replica)
+        return replica
+
+    def import_cache(self, luid: int) -> flavors.RemoteCache:
+        replica = super().import_cache(luid)
+        self.face.watch(replica)
+        return replica
+
     def decode_value(self, jelly: Any, perspective: Any) -> Any:
         """Return what lists, as they came from the peer, stand for."""
         return self._dialect.decode_value(jelly, perspective)
@@ -241,6 +251,7 @@ class Broker(protocol.Protocol):
         locallyCachedObjects: replicas of the peer's objects, by id.
     """
 
+    transport: Any
     version = 6
     username: Any = None
     factory: Any = None
@@ -264,7 +275,8 @@ class Broker(protocol.Protocol):
         self.lost: Any = None  #: why the transport went
         self._limits = limits or Limits()
         self.session = _FaceSession(self, self._limits)
-        self._thread = threading.get_ident()
+        self._watched: set[weakref.ref[Any]] = set()
+        self._early: list[Callable[[], object]] = []  # calls made before both sides agreed on a dialect
         self._busy = 0  # inside of the core, which writes when it is done
         self._written = 0  # bytes given to the transport since it was last known to be empty
         self._draining = False  # whether the transport was asked to say when it is empty
@@ -312,6 +324,9 @@ class Broker(protocol.Protocol):
 
     def connectionReady(self) -> None:
         """Both sides have agreed on a dialect: calls may be made."""
+        early, self._early = self._early, []
+        for send in early:
+            send()
         notifiers, self.connects = self.connects, None
         for notifier in notifiers:
             self._notify(notifier)
@@ -492,12 +507,19 @@ class Broker(protocol.Protocol):
                 self._turn_call = reactor.callLater(0, self._turn)
 
     def wake_from_anywhere(self) -> None:
-        # A finaliser, which may interrupt anything, the reactor's own writing included. Where no reactor runs (an
-        # end of a connection that a test pumps) nothing is interrupted but us.
+        # A finaliser, which may interrupt anything, the reactor's own writing included.
         reactor = running_reactor()
         if reactor is not None:
             reactor.callFromThread(self._flush)
-        elif not self._busy and threading.get_ident() == self._thread and self.session.dialect_name:
+
+    def watch(self, held: Any) -> None:
+        """Where no reactor runs, and somebody pumps the ends by hand: give back what is held when it is collected."""
+        if running_reactor() is None:
+            self._watched.add(weakref.ref(held, self._collected))
+
+    def _collected(self, reference: weakref.ref[Any]) -> None:
+        self._watched.discard(reference)
+        if not self._busy and self.session.dialect_name:
             self._flush()
 
     def invoke(
@@ -548,8 +570,23 @@ class Broker(protocol.Protocol):
     def adapt(self, value: Any) -> Any:
         return value
 
+    # Promises are the modern API's; a value here never waits for one.
+
+    def known(self, promise: Any) -> bool:
+        raise AssertionError("this face has no promises")
+
+    def when_known(self, promise: Any, callback: Callable[[], None]) -> None:
+        raise AssertionError("this face has no promises")
+
+    def replay(
+        self, promise: Any, answerable: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        raise AssertionError("this face has no promises")
+
     def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
-        return RemoteReference(perspective, self, luid)
+        reference = RemoteReference(perspective, self, luid)
+        self.watch(reference)
+        return reference
 
     def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
         return RemoteCacheObserver(self, self.session, luid, perspective)
@@ -569,6 +606,9 @@ class Broker(protocol.Protocol):
                 # A peer that does not read the last words is not waited for.
                 call = reactor.callLater(self._limits.close_seconds, self._abort)
                 self._timer = (0.0, call)
+        early, self._early = self._early, []
+        for send in early:  # which says that it is too late
+            send()
         notifiers, self.disconnects = self.disconnects, []
         for notifier in notifiers:
             self._notify(notifier)
@@ -580,7 +620,9 @@ class Broker(protocol.Protocol):
 
     # -- calls
 
-    def send_call(self, send: Callable[..., Any], name: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+    def send_call(
+        self, send: Callable[..., Any], name: Any, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> Any:
         """Make one call; ``send`` is the core's, with its target.
 
         Raises:
@@ -593,18 +635,31 @@ class Broker(protocol.Protocol):
             raise ValueError("a call without an answer has nobody to call back")
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
-        try:
-            with self._core():
-                send(name, args, kw, outcome)
-        except CoreDeadReferenceError as error:
-            raise DeadReferenceError(str(error)) from None
-        except Exception:  # a call without an answer, of what cannot cross
-            return defer.fail()
+        if self.session.dialect_name:
+            try:
+                with self._core():
+                    send(name, args, kw, outcome)
+            except CoreDeadReferenceError as error:
+                raise DeadReferenceError(str(error)) from None
+            except Exception:  # a call without an answer, of what cannot cross
+                return defer.fail()
+        else:
+            self._early.append(partial(self._send_early, send, name, args, kw, outcome))
         if outcome is None:
             return None
         if callback or errback:
             outcome.deferred.addCallbacks(callback or _same, errback or _same)
         return outcome.deferred
+
+    def _send_early(self, send: Callable[..., Any], name: str, args: Any, kw: Any, outcome: Any) -> None:
+        try:
+            with self._core():
+                send(name, args, kw, outcome)
+        except Exception:
+            if outcome is None:
+                log.err(None, "A call could not be sent")
+            else:
+                outcome.deferred.errback()
 
     def send_to(
         self,

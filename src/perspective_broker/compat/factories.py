@@ -37,7 +37,7 @@ __all__ = [
 class IPerspective(Interface):
     """An avatar that peers can hold."""
 
-    def perspectiveMessageReceived(broker, message, args, kwargs):  # type: ignore[no-untyped-def] # noqa: N805
+    def perspectiveMessageReceived(broker, message, args, kwargs):  # type: ignore[no-untyped-def]
         """Run what the peer asked for; the arguments are read with ``broker.unserialize``, and what
         ``broker.serialize`` makes of the result is returned."""
 
@@ -56,7 +56,7 @@ class AsReferenceable(Referenceable):
     """A reference to any object that has a ``<messageType>MessageReceived`` of its own."""
 
     def __init__(self, object: Any, messageType: str = "remote") -> None:
-        self.remoteMessageReceived = getattr(object, messageType + "MessageReceived")
+        self.remoteMessageReceived = getattr(object, messageType + "MessageReceived")  # type: ignore[method-assign]
         # What arrives for a perspective is read under it.
         self._reads_as = object if messageType == "perspective" else None
 
@@ -177,7 +177,7 @@ class PBServerFactory(protocol.ServerFactory):
     unsafeTracebacks: Any = False
 
     def __init__(self, root: Any, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
-        self.root = IPBRoot(root)
+        self.root: Any = IPBRoot(root)
         self.unsafeTracebacks = unsafeTracebacks
         self.security = security
 
@@ -194,10 +194,10 @@ class PBServerFactory(protocol.ServerFactory):
 class IUsernameMD5Password(ICredentials):
     """A name, and the answer to a challenge, which a checker can judge by the password or by its MD5 digest."""
 
-    def checkPassword(password):  # type: ignore[no-untyped-def] # noqa: N805
+    def checkPassword(password):  # type: ignore[no-untyped-def]
         """Return whether the answer was made with ``password``."""
 
-    def checkMD5Password(password):  # type: ignore[no-untyped-def] # noqa: N805
+    def checkMD5Password(password):  # type: ignore[no-untyped-def]
         """Return whether the answer was made with the password of that MD5 digest."""
 
 

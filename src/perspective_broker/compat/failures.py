@@ -95,7 +95,7 @@ class CopyableFailure(failure.Failure, Copyable):
     unsafeTracebacks: Any = 0
 
     def getStateToCopy(self) -> Any:
-        kind = self.type
+        kind: Any = self.type  # bytes, or text, when it is itself a copy
         return failure_state(
             flavors.Failure(
                 _text(kind) if isinstance(kind, (bytes, str)) else qual(kind),
@@ -218,7 +218,9 @@ def copied_from(value: Any) -> Any:
         return value
     copied = CopiedFailure.__new__(CopiedFailure)
     # A bare string is what a program of 2002 says when a login fails.
-    text = _text(value) if isinstance(value, (bytes, str)) else "the peer reported an error that cannot be read"
+    text = (
+        _text(value) if isinstance(value, (bytes, str)) else "the peer reported an error that cannot be read"
+    )
     copied.setCopyableState({"type": "twisted.spread.pb.Error", "value": text})
     return copied
 

@@ -303,6 +303,11 @@ def _state_of(inst: Any) -> Any:
     return inst.__getstate__()
 
 
+def _blank(cls: Any) -> Any:
+    """Return an instance made without ``__init__``."""
+    return cls.__new__(cls)
+
+
 def put_state(inst: Any, state: Any) -> None:
     """Give an instance made without ``__init__`` its state."""
     setter = getattr(inst, "__setstate__", None)
@@ -533,7 +538,7 @@ class FaceUnjellier(Unjellier):
         cls = self._class(jelly)
         if not isinstance(cls, type) or not _is_plain(cls):
             return None
-        return self._hooked(cls.__new__(cls))
+        return self._hooked(_blank(cls))
 
     def _copy(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
@@ -547,10 +552,10 @@ class FaceUnjellier(Unjellier):
         if not isinstance(cls, type):
             return self._hooked(cls(Nested(self), jelly))
         if not _is_plain(cls):
-            return self._hooked(cls.__new__(cls).unjellyFor(Nested(self), jelly))
+            return self._hooked(_blank(cls).unjellyFor(Nested(self), jelly))
         if len(jelly) == 3:
             return self._hooked(self._introduce(cls, jelly))
-        value = self._hooked(cls.__new__(cls))
+        value = self._hooked(_blank(cls))
         self._set_state(value, jelly)
         return value
 
@@ -682,7 +687,7 @@ class _LocalUnjellier(FaceUnjellier):
             lineno=0,
         )
         cls = self._value(jelly[1])
-        value = self._hooked(cls.__new__(cls))
+        value = self._hooked(_blank(cls))
         self._set_state(value, [b"instance", jelly[2]])
         return value
 
