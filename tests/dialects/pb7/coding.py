@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ormsgpack import packb
@@ -49,7 +49,7 @@ class Tables:
         self.counts[luid] -= 1
 
     def adapt(self, value: Any) -> Any:
-        return pb.Referenceable() if inspect.isgenerator(value) else None
+        return pb.Referenceable() if inspect.isgenerator(value) else value
 
     def home_id(self, reference: Any) -> int | str:
         luid: int | str = reference._luid
@@ -70,6 +70,9 @@ class Tables:
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
         return self.imported.setdefault(luid, Ref(None, luid, perspective))
+
+    def kept_answer(self, request: int) -> Any:
+        return f"answer {request}"
 
     def local_object(self, luid: Any) -> Any:
         return f"local {luid}"
@@ -133,9 +136,20 @@ class End:
         except CallError as error:
             return error
 
-    def on_call(self, request: int, target: Any, name: str, wants_answer: bool, arguments: Any) -> None:
+    def on_call(
+        self,
+        request: int,
+        target: Any,
+        name: str,
+        wants_answer: bool,
+        arguments: Any,
+        keep: bool = False,
+        hangs_on: Sequence[int] = (),
+    ) -> None:
         decoded = self._decoded(self.dialect.decode_arguments, arguments)
         self.got.append(("call", request, target, name, wants_answer, decoded))
+        if keep or hangs_on:
+            self.got.append(("pipelining", keep, list(hangs_on)))
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         decoded = self._decoded(self.dialect.decode_arguments, arguments)

@@ -50,6 +50,9 @@ __all__ = ["Pb7Dialect"]
 #: Bytes of a ping that the peer wants back.
 MAX_PING_BYTES: Final = 125
 
+#: Answers that one call may mention.
+MAX_HANGS_ON: Final = 1024
+
 #: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
 MAX_PINGS_AT_ONCE: Final = 16
 
@@ -66,10 +69,11 @@ class _Coded:
 class _Flawed:
     """Values behind a head that cannot be read, for a reason that costs only what they belong to."""
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "frame")
 
-    def __init__(self, error: CallError) -> None:
+    def __init__(self, error: CallError, frame: Frame) -> None:
         self.error = error
+        self.frame = frame
 
 
 class Pb7Dialect:
@@ -204,7 +208,7 @@ class Pb7Dialect:
         error = DecodeError(
             "text that is no UTF-8, a key that is no text or comes twice, or too deep nesting"
         )
-        return [*message, None], _Flawed(error)
+        return [*message, None], _Flawed(error, frame)
 
     def _hello(self, message: list[Any], payload: Any) -> None:
         _, version, features = message
@@ -223,8 +227,10 @@ class Pb7Dialect:
             raise ProtocolError(
                 "bad-id", "an object id is a positive integer or a name, or a call's in an array"
             )
-        self._check_call(message, WANTS_ANSWER | KEEP_ANSWER)
+        self._check_call(message)
         flags = message[4]
+        if flags not in _CALL_FLAGS:
+            raise _no_such_flag()
         hangs_on = _hangs_on(message[7]) if len(message) > 7 else ()
         self._receiver.on_call(
             message[1],
@@ -238,10 +244,12 @@ class Pb7Dialect:
 
     def _update(self, message: list[Any], payload: Any) -> None:
         luid = _id(message[2])
-        self._check_call(message, WANTS_ANSWER)
+        self._check_call(message)
+        if message[4] not in _UPDATE_FLAGS:
+            raise _no_such_flag()
         self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
 
-    def _check_call(self, message: list[Any], allowed: int) -> None:
+    def _check_call(self, message: list[Any]) -> None:
         """Judge the request, the method's name and the flags of a call."""
         request, name, flags = message[1], message[3], message[4]
         if type(request) is not int or request < 0:
@@ -252,8 +260,8 @@ class Pb7Dialect:
             raise ProtocolError(
                 "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
             )
-        if type(flags) is not int or not 0 <= flags <= allowed:
-            raise ProtocolError("bad-message", "a flag that does not exist")
+        if type(flags) is not int:
+            raise _no_such_flag()
 
     def _is_long(self, name: str) -> bool:
         limit = self._limits.method_name_bytes
@@ -302,8 +310,6 @@ class Pb7Dialect:
         """Return the message whose values are wanted, every one of them built."""
         if type(payload) is list:
             return payload
-        if type(payload) is _Flawed:
-            raise payload.error
         unpacker = Unpacker(
             self._importer,
             perspective,
@@ -313,6 +319,9 @@ class Pb7Dialect:
             self._policy,
             self._limits,
         )
+        if type(payload) is _Flawed:
+            unpacker.give_back(payload.frame)
+            raise payload.error
         return unpacker.unpack(payload.frame)
 
     def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -470,7 +479,9 @@ class Pb7Dialect:
         try:
             body = packer.pack(message)
             if packer.hangs_on:
-                body = _with_hangs_on(body, len(message), packer.hangs_on)
+                if message[0] != CALL or len(packer.hangs_on) > MAX_HANGS_ON:
+                    raise SerializationError(f"only a call may mention promises, at most {MAX_HANGS_ON} of them")
+                body = _with_hangs_on(body, len(message), list(packer.hangs_on))
             if packer.nested > nested_bytes(len(body)):
                 raise SerializationError("nested too deep for a message of its size")
             return self._framed(body)
@@ -551,6 +562,10 @@ def _is_deeper(value: Any, depth: int) -> bool:
     return True
 
 
+#: What is kept is an answer that is wanted.
+_CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
+_UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
+
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
 _HELLO: Final = Pb7Dialect._hello
@@ -581,8 +596,12 @@ def _id(value: Any) -> int:
     raise ProtocolError("bad-id", "an id is a positive integer")
 
 
+def _no_such_flag() -> ProtocolError:
+    return ProtocolError("bad-message", "flags that do not exist")
+
+
 def _hangs_on(value: Any) -> list[int]:
-    if type(value) is not list or not 0 < len(value) <= 1024:
+    if type(value) is not list or not 0 < len(value) <= MAX_HANGS_ON:
         raise ProtocolError("bad-message", "what a call hangs on is an array of ids")
     return [_id(request) for request in value]
 
