@@ -54,9 +54,6 @@ _NOTHING = KeptAnswer(False, None, None)
 #: In the place of an answer: the peer has dropped the call.
 _DROPPED = UnknownObject("the peer has dropped the call")
 
-#: Prefixes of the methods that carry on what has begun: streams that a draining program reads or sends.
-_CONTINUING = frozenset({"sink_", "stream_"})
-
 log = logging.getLogger("perspective_broker")
 
 #: Features of a dialect, see :attr:`perspective_broker.ports.Dialect.features`.
@@ -91,6 +88,7 @@ class Broker:
         self._mentioned: list[int] = []  # our calls whose answers the message being encoded mentions
         self._put_off: deque[tuple[ObjectId, int]] = deque()  # releases that came behind undecoded calls
         self.ignored = 0
+        self.paused = False  #: whether the driver wants nothing more of the peer's for now
         self.peer_draining = False  #: whether the peer takes no new calls
         self._host = host
         self._unsafe_tracebacks = unsafe_tracebacks
@@ -234,7 +232,7 @@ class Broker:
         for _ in range(messages):
             if phase.phase is Phase.CLOSED:
                 return False
-            if self.serving.is_full:
+            if self.serving.is_full or self.paused:
                 self.deadlines.message_began = None  # we stopped reading: the time it takes now is ours
                 return False
             try:
@@ -255,7 +253,7 @@ class Broker:
     @property
     def wants_data(self) -> bool:
         """Whether the driver should go on reading."""
-        return not self.serving.is_full
+        return not (self.serving.is_full or self.paused)
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the peer (called by the dialect and by the questions as well)."""
@@ -736,9 +734,9 @@ class Broker:
             if len(self.kept) >= self.limits.calls_in_flight * 4:
                 raise ProtocolError("limit-kept", "too many answers are to be kept")
             self.kept.promise(request)
-        if isinstance(target, AnswerOf):
-            hangs_on = (target.request, *hangs_on)
-        if hangs_on:
+        if hangs_on or isinstance(target, AnswerOf):
+            if isinstance(target, AnswerOf):
+                hangs_on = (target.request, *hangs_on)
             self.kept.check(iter(hangs_on))
             call.hangs_on, call.undecoded = hangs_on, (target, arguments)
             self.serving.wait(call)
@@ -794,7 +792,7 @@ class Broker:
         """Decode a call and find its method; False when it is over before it began."""
         try:
             args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
-            if self.lifecycle.phase is Phase.DRAINING and prefix not in _CONTINUING:
+            if self.lifecycle.phase is Phase.DRAINING and not getattr(holder, "carries_on", False):
                 raise LimitExceeded("this program is shutting down and takes no new calls")
             call.method = find_method(holder, prefix, call.name)
         except (CallError, LimitExceeded) as error:
