@@ -9,11 +9,9 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.flavors import Cacheable
+from perspective_broker.testing import BrokerPair
 
-from .objects import Counter, Desk, Thing, Unregistered, make_pair
-
-# Not yet over pb7, whose reader gives nothing back.
-pytestmark = pytest.mark.classic
+from .objects import Counter, Desk, Hooked, Thing, Unregistered, make_pair
 
 
 class Unknown(Cacheable):
@@ -36,6 +34,8 @@ VALUES: list[Callable[[], list[Any]]] = [
     lambda: [Unknown(), Thing()],
     lambda: [Thing(), Unknown(), Counter()],
     lambda: [{1: [Thing(), Unregistered()], 2: Thing()}],
+    lambda: [(Thing(), {Thing()}), pb.Graph([Thing(), (Unregistered(), Thing())]), b"\xc7\x01\x10\x05"],
+    lambda: [Hooked(lambda: [Thing(), Unregistered(), Thing()]), "x" * 70_000, 1.5, -(2**40), Thing()],
 ]
 
 
@@ -74,3 +74,12 @@ def test_what_was_held_before_stays_held() -> None:
         pair.run()
         assert name.result() == "held"
         desk.kept.clear()
+
+
+def test_what_is_nested_deeper_than_the_peer_reads_is_given_back_over_pb7() -> None:
+    value: list[Any] = [Thing()]
+    for _ in range(20):
+        value = [value]
+    with BrokerPair(Desk(), dialects=["pb7"], limits=pb.Limits(depth=10), client_limits=pb.Limits()) as pair:
+        with pytest.raises(pb.DecodeError):
+            pair.call("echo", value)

@@ -480,7 +480,9 @@ class Pb7Dialect:
             body = packer.pack(message)
             if packer.hangs_on:
                 if message[0] != CALL or len(packer.hangs_on) > MAX_HANGS_ON:
-                    raise SerializationError(f"only a call may mention promises, at most {MAX_HANGS_ON} of them")
+                    raise SerializationError(
+                        f"only a call may mention promises, at most {MAX_HANGS_ON} of them"
+                    )
                 body = _with_hangs_on(body, len(message), list(packer.hangs_on))
             if packer.nested > nested_bytes(len(body)):
                 raise SerializationError("nested too deep for a message of its size")

@@ -12,7 +12,7 @@ from ...errors import ProtocolError
 from ...limits import Limits
 from .codes import NESTED
 
-__all__ = ["Buffer", "check_size", "scan", "token"]
+__all__ = ["Buffer", "check_size", "extension", "scan", "token"]
 
 #: A frame's body, wherever it lies.
 Buffer = bytes | bytearray | memoryview
@@ -171,18 +171,29 @@ def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
     raise ProtocolError("bad-token", "a byte that begins no value")
 
 
+def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
+    """Return the type of the extension that begins at ``pos``, and where its payload begins and ends.
+
+    For any other value the type is -1, and the payload empty, behind the value.
+
+    Raises:
+        ProtocolError: no value begins there, or not in its shortest spelling.
+    """
+    first = frame[pos]
+    end, _ = token(frame, pos, limits)
+    if first not in _EXTENSIONS and first not in _FIXED_EXTENSIONS:
+        return -1, end, end
+    code_at = pos + 1 + _EXTENSIONS.get(first, 0)
+    return frame[code_at], code_at + 1, end
+
+
 def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
     """Return how many values an extension's payload makes, extensions in it included."""
     pos, nodes = start, -1  # the extension itself is counted by whoever asks
     while pos < stop and nodes <= limits.nodes:
         nodes += 1
-        first = frame[pos]
-        if first in _EXTENSIONS or first in _FIXED_EXTENSIONS:
-            code_at = pos + 1 + _EXTENSIONS.get(first, 0)
-            if code_at < stop and frame[code_at] in NESTED:
-                pos = code_at + 1
-                continue
-        pos, _ = token(frame, pos, limits)
+        code, inside, end = extension(frame, pos, limits)
+        pos = inside if code in NESTED and inside <= stop else end
     return nodes
 
 

@@ -7,10 +7,12 @@ belongs to.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 import struct
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeAlias
@@ -26,10 +28,17 @@ from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
 from . import codes
 from .frames import Frame
 from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT, MAX_INT_BITS, OPTIONS, nested_bytes
+from .scanning import extension
 
 __all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
 
 _DOUBLES: Final = struct.Struct("!dd")
+
+#: Values of one byte, and the heads of containers, which stand before what they hold.
+_UNMENTIONING: Final = re.compile(rb"[\x00-\x9f\xc0\xc2\xc3\xe0-\xff]*")
+
+#: Bytes of a cacheable's tag and id, at most.
+_MAX_HEAD: Final = 2 + 0xFF + 9
 
 #: Lines of a failure's ancestry; deeper hierarchies are not told.
 _MAX_PARENTS: Final = 64
@@ -61,6 +70,7 @@ class Unpacker:
         "_readers",
         "_refused",
         "_registry",
+        "_taken",
     )
 
     def __init__(
@@ -84,6 +94,7 @@ class Unpacker:
         self._level = 0  # extensions around the value being read
         self._graph_level = -1  # the level at which a graph's mentions mean something
         self._allowance = 0  # bytes of payloads that may still be read
+        self._taken = 0  # references and replicas that were counted
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
 
     def unpack(self, frame: Frame) -> list[Any]:
@@ -93,6 +104,34 @@ class Unpacker:
             CallError: something in it cannot be built.
             ProtocolError: the references in it are more than the peer may give.
         """
+        try:
+            return self._whole(frame)
+        except CallError:
+            self.give_back(frame)
+            raise
+
+    def give_back(self, frame: Frame) -> None:
+        """Count, and drop at once, the references and replicas in ``frame`` that were not read.
+
+        The peer has counted them when it sent them; what is not counted here is never released.
+
+        Raises:
+            ProtocolError: they are more than the peer may give.
+        """
+        skip = self._taken
+        for code, luid in mentioned(frame, self._limits):
+            if skip:  # what was read was read in this order
+                skip -= 1
+                continue
+            with contextlib.suppress(CallError):
+                if code == codes.REMOTE:
+                    self._importer.import_reference(luid, self._perspective)
+                elif code == codes.CACHED:
+                    self._importer.import_cache(luid)
+                else:
+                    self._importer.introduce_cache(luid, RemoteCache)
+
+    def _whole(self, frame: Frame) -> list[Any]:
         self._allowance = nested_bytes(len(frame))
         try:
             return self._read(frame)  # type: ignore[no-any-return]
@@ -265,7 +304,9 @@ class Unpacker:
     # -- flavors
 
     def _remote(self, payload: bytes) -> Any:
-        return self._importer.import_reference(_id(payload), self._perspective)
+        luid = _id(payload)
+        self._taken += 1
+        return self._importer.import_reference(luid, self._perspective)
 
     def _local(self, payload: bytes) -> Any:
         return self._importer.local_object(_id(payload))
@@ -277,7 +318,9 @@ class Unpacker:
         return self._importer.local_object(payload.decode())
 
     def _cached(self, payload: bytes) -> Any:
-        return self._importer.import_cache(_id(payload))
+        luid = _id(payload)
+        self._taken += 1
+        return self._importer.import_cache(luid)
 
     def _lcache(self, payload: bytes) -> Any:
         return self._importer.local_cache(_id(payload))
@@ -311,18 +354,11 @@ class Unpacker:
 
     def _cacheable(self, payload: bytes) -> Any:
         tag, luid_at = _tag(payload)
-        luid = unpackb(payload[luid_at : luid_at + 9])  # reads one value, whatever is behind it
-        if type(luid) is not int or luid < 0:
-            raise DecodeError("a replica's id is a positive integer")
-        state_at = luid_at + len(packb(luid))
-        try:
-            cls = find_class(tag, self._registry, self._policy)
-            if cls is None or not issubclass(cls, RemoteCache):
-                raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
-        except InsecureJelly:
-            # It is ours to give back all the same: a replica made and dropped does that.
-            self._importer.introduce_cache(luid, RemoteCache)
-            raise
+        luid, state_at = _luid(payload, luid_at)
+        cls = find_class(tag, self._registry, self._policy)
+        if cls is None or not issubclass(cls, RemoteCache):
+            raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
+        self._taken += 1
         value = self._importer.introduce_cache(luid, cls)
         guarded(value.set_copyable_state, self._open(payload[state_at:]))
         return value
@@ -394,6 +430,25 @@ def readers_for(policy: Policy) -> Readers:
 def refused_plain_types(policy: Policy) -> frozenset[type]:
     """Return MessagePack's own types that ``policy`` refuses; nearly always none."""
     return frozenset(kind for name, kind in _PLAIN_NAMES.items() if not policy.allows_type(name))
+
+
+def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Yield every reference and replica that a message counts for us: extension type and id, in the order of reading.
+
+    What is no honest sender's spelling is passed over, and may end it.
+    """
+    pos = 0
+    try:
+        while (pos := _UNMENTIONING.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
+            code, start, end = extension(frame, pos, limits)
+            pos = start if code in codes.NESTED else end
+            payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
+            if code == codes.REMOTE or code == codes.CACHED:
+                yield code, _id(payload)
+            elif code == codes.CACHEABLE:
+                yield code, _luid(payload, _tag(payload)[1])[0]
+    except (CallError, ProtocolError, ValueError, LookupError):
+        return
 
 
 def refuse_plain(value: Any, refused: frozenset[type]) -> None:
@@ -511,6 +566,14 @@ def _id(payload: bytes) -> int:
     if not 0 < size <= MAX_KEY_BITS // 8 or (size > 1 and not payload[0]):
         raise DecodeError("an id is a small positive integer in its shortest spelling")
     return int.from_bytes(payload, "big")
+
+
+def _luid(payload: bytes, at: int) -> tuple[int, int]:
+    """Return the replica's id at a place of a payload, and where it ends."""
+    luid = unpackb(payload[at : at + 9])  # reads one value, whatever is behind it
+    if type(luid) is not int or luid < 0:
+        raise DecodeError("a replica's id is a positive integer")
+    return luid, at + len(packb(luid))
 
 
 def _tag(payload: bytes) -> tuple[str, int]:
