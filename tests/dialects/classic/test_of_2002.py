@@ -96,7 +96,7 @@ def test_a_failure_has_plain_strings_and_the_names_of_python_2(dialect: str) -> 
 
 
 def test_calls_of_ours_have_plain_keywords_too() -> None:
-    pair = BrokerPair(Old())
+    pair = BrokerPair(Old(), dialects=["pb"])
     pair.client.broker.speak_as_in_2002()
     pair.root.call("value", "text", key=True)
     pair.link.pull()
