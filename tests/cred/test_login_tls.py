@@ -74,7 +74,7 @@ async def in_between(
 ) -> AsyncIterator[str]:
     """Somebody who reads along: takes connections, and hands everything on to a server of ours."""
     port = int(url.rpartition(":")[2])
-    tasks = set()
+    tasks: set[asyncio.Task[Any]] = set()
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -83,7 +83,9 @@ async def in_between(
         writer.close()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
         there, onwards = await asyncio.open_connection("127.0.0.1", port, ssl=believes)
         await asyncio.gather(copy(reader, onwards), copy(there, writer))
         with contextlib.suppress(OSError):
@@ -122,9 +124,9 @@ async def test_tls_that_ends_before_the_server(authority: Authority) -> None:
     async with (
         pb.serve(app, "tcp://127.0.0.1:0") as server,
         in_between(server.urls[0], authority.server().context, None) as url,
+        log_in(url, authority.trusted()) as me,
     ):
-        async with log_in(url, authority.trusted()) as me:
-            assert await me.call("name") == "alice"
+        assert await me.call("name") == "alice"
     assert app.asked == [(BOUND.encode(), b"p=tls-server-end-point"), (UNBOUND.encode(), b"y")]
 
 
@@ -142,17 +144,18 @@ async def test_a_server_that_does_not_know_its_certificate(authority: Authority)
 
 @pytest.mark.parametrize("verified", [True, False])
 async def test_verified_is_what_was_verified(authority: Authority, verified: bool) -> None:
-    async with pb.serve(pb.Root(), "tls://127.0.0.1:0", tls=authority.server()) as server:
-        async with pb.connect(server.urls[0], tls=authority.trusted() if verified else anyone()) as root:
-            assert root.connection.is_secure
-            assert root.connection.is_verified is verified
+    async with (
+        pb.serve(pb.Root(), "tls://127.0.0.1:0", tls=authority.server()) as server,
+        pb.connect(server.urls[0], tls=authority.trusted() if verified else anyone()) as root,
+    ):
+        assert root.connection.is_secure
+        assert root.connection.is_verified is verified
 
 
 async def test_without_verification_it_is_bound_all_the_same(authority: Authority) -> None:
     app = await noting()
     async with pb.serve(app, "tls://127.0.0.1:0", tls=authority.server()) as server:
-        async with log_in(server.urls[0], anyone()):
-            pass
+        await (await log_in(server.urls[0], anyone())).connection.close()
         async with in_between(server.urls[0], authority.server("mallory.example").context, anyone()) as url:
             with pytest.raises(pb.LoginFailed):
                 await log_in(url, anyone())

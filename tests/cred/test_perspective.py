@@ -280,6 +280,30 @@ async def test_logging_out(kind: type[Chatter]) -> None:
     assert len(service.diary) == 4
 
 
+async def test_a_connection_lost_while_logging_out() -> None:
+    going = asyncio.get_running_loop().create_future()
+
+    class Reluctant(Chatter):
+        async def detached(self, client: Any, identity: pb.Identity) -> None:
+            await going
+            self.tell("detached", identity)
+
+    service = Chat(perspective_class=Reluctant)
+    async with serving(await application(service)) as (server, connect), connect() as root:
+        (accepted,) = server.connections
+        wrapper = await scram(root, "alice", "secret")
+        await wrapper.call("attach", "chat")
+        leaving = wrapper.call("logout")
+        await turns()
+        root.connection.end()
+        await turns()
+        with pytest.raises(pb.ConnectionLost):
+            await leaving
+        going.set_result(None)
+        await accepted.wait_closed()  # which waits for what the logout has begun
+        assert service.diary == ["attached alice as alice", "detached alice as alice"]
+
+
 async def test_detached_that_raises_is_logged_and_ends_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Chatter):
         def detached(self, client: Any, identity: pb.Identity) -> Any:

@@ -1,4 +1,4 @@
-"""Logins across: a Twisted client at our portal and at our application's portal face, our client at a Twisted portal."""
+"""Logins across: a Twisted client at our portal and application, our client at a portal of Twisted."""
 
 from __future__ import annotations
 

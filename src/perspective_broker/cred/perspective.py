@@ -162,6 +162,10 @@ class Perspective(Exportable):
         return f"<{type(self).__name__} {getattr(self, '_name', '?')!a}>"
 
 
+#: Event loops forget tasks that nobody holds; whoever began these may be gone before they end.
+_running: set[asyncio.Future[Any]] = set()
+
+
 class Detacher:
     """Sees to it that what a login began ends exactly once: by logging out, or with the connection.
 
@@ -192,6 +196,8 @@ class Detacher:
             result = detach()
             if inspect.isawaitable(result):
                 self._running = asyncio.ensure_future(result)
+                _running.add(self._running)
+                self._running.add_done_callback(_running.discard)
 
     async def log_out(self) -> None:
         """Detach now, if that was not done before, and wait until it is."""

@@ -131,16 +131,11 @@ class Service:
                 return self._adopt(name, got)
             # A task, for who asked first may give up while others wait.
             loading = self._loading[name] = asyncio.ensure_future(self._load(name, got))
-            loading.add_done_callback(lambda done: self._loaded(name, done))
+            loading.add_done_callback(lambda _: self._loading.pop(name))
         return await asyncio.shield(loading)
 
     async def _load(self, name: str, coming: Awaitable[Perspective | None]) -> Perspective:
         return self._adopt(name, await coming)
-
-    def _loaded(self, name: str, done: asyncio.Task[Perspective]) -> None:
-        del self._loading[name]
-        if not done.cancelled():
-            done.exception()  # seen, even if nobody waits any more
 
     def _adopt(self, name: str, perspective: Perspective | None) -> Perspective:
         if perspective is None:
