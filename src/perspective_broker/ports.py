@@ -13,8 +13,8 @@ from .errors import SerializationError, UnknownObject
 from .limits import Limits
 
 __all__ = [
-    "AnswerOf",
     "SENT_BEFORE",
+    "AnswerOf",
     "Answerable",
     "Dialect",
     "Exporter",
@@ -122,11 +122,15 @@ class Importer(Protocol):
             ProtocolError: the id is taken, or the peer made us keep more than the limits allow.
         """
 
+    def spoil_cache(self, luid: int) -> None:
+        """The state of a replica that was just introduced cannot be read: never hand it out."""
+
     def import_cache(self, luid: int) -> Any:
         """Return the replica that was introduced under ``luid``, counting one receipt.
 
         Raises:
             UnknownObject: it was never sent, or was given up.
+            DecodeError: its state could not be read; the receipt is counted.
         """
 
     def local_cache(self, luid: int) -> Any:
@@ -172,6 +176,9 @@ class NullPort:
 
     def introduce_cache(self, luid: int, cls: type) -> Any:
         raise UnknownObject("a replica arrived, but there is no connection")
+
+    def spoil_cache(self, luid: int) -> None:
+        raise AssertionError("no replica was introduced")
 
     def import_cache(self, luid: int) -> Any:
         raise UnknownObject("a replica arrived, but there is no connection")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.testing import Outcome
+from perspective_broker.testing import BrokerPair, Outcome
 
-from .objects import Counter, CounterReplica, Desk, make_pair
+from . import objects
+from .objects import Counter, CounterReplica, Desk, Unregistered, make_pair, registry
 
 
 def test_the_state_crosses_once_and_updates_follow_in_order() -> None:
@@ -139,3 +141,89 @@ def test_a_peer_that_reads_no_updates_is_given_up() -> None:
         assert pair.client.code == "slow-consumer"
         assert len(counter.stopped) == 1
         desk.kept.clear()
+
+
+def bad_states() -> list[Callable[[], Counter]]:
+    return [
+        lambda: Counter(a=Unregistered()),  # no class is registered for what is in it
+        lambda: Broken(a=1),  # its own class does not take it
+        lambda: Nobody(a=1),  # no class is registered for it
+    ]
+
+
+class Broken(Counter):
+    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+        super().get_state_to_cache_and_observe_for(perspective, observer)
+        return 5
+
+
+class Nobody(Counter):
+    def get_type_to_copy(self) -> str:
+        return "test.Nobody"
+
+
+@pytest.mark.parametrize("make", bad_states())
+def test_a_first_state_that_cannot_be_read_makes_no_replica(make: Callable[[], Counter]) -> None:
+    desk, counter = Desk(), make()
+    with make_pair(desk) as pair:
+        first = pair.root.call("keep", counter)
+        crossing = pair.root.call("keep", counter)  # nothing but its id: the state is taken to be there
+        update = counter.observers[0].call("set", "a", 2)
+        pair.run()
+        for outcome in (first, crossing, update):
+            with pytest.raises(pb.DecodeError):
+                outcome.result()
+        assert desk.kept == []
+        gc.collect()
+        pair.run()
+        assert len(counter.stopped) == 1
+    assert counter.observers == []
+
+
+def test_an_answer_with_a_replica_that_could_not_be_read_fails_and_the_next_state_is_good() -> None:
+    desk, counter = Desk(), Counter(a=Unregistered())
+    desk.kept.append(counter)
+    with make_pair(desk) as pair:
+        answers = [pair.root.call("give"), pair.root.call("give")]
+        pair.run()
+        for answer in answers:
+            with pytest.raises(pb.DecodeError):
+                answer.result()
+        del answer, answers
+        gc.collect()
+        pair.run()
+        counter.numbers["a"] = 1
+        replica = pair.call("give")
+        assert replica.numbers == {"a": 1}
+        del replica
+        desk.kept.clear()
+
+
+def test_a_replica_whose_message_could_not_be_read_is_good_when_its_own_state_was() -> None:
+    desk, counter = Desk(), Counter(a=1)
+    with make_pair(desk) as pair:
+        first = pair.root.call("keep", counter, Unregistered())
+        pair.root.call("keep", counter)
+        pair.run()
+        with pytest.raises(pb.InsecureJelly):
+            first.result()
+        assert desk.kept[0].numbers == {"a": 1}
+        desk.kept.clear()
+
+
+def test_a_replica_that_could_not_be_read_hears_of_no_end(caplog: pytest.LogCaptureFixture) -> None:
+    kept: list[Any] = []
+
+    class Keeper(CounterReplica):
+        def set_copyable_state(self, state: Any) -> None:
+            kept.append(self)
+            super().set_copyable_state(5)
+
+    own = pb.Registry(registry)
+    own.set_unjellyable_for_class("test.Counter", Keeper)
+    with BrokerPair(Desk(), registry=own, dialects=[objects.dialect]) as pair:
+        with pytest.raises(pb.DecodeError):
+            pair.call("keep", Counter(a=1))
+        pair.link.cut()
+    assert vars(kept[0]) == {}
+    assert not [record for record in caplog.records if "updates_ended" in record.message]

@@ -80,6 +80,9 @@ def test_what_is_nested_deeper_than_the_peer_reads_is_given_back_over_pb7() -> N
     value: list[Any] = [Thing()]
     for _ in range(20):
         value = [value]
-    with BrokerPair(Desk(), dialects=["pb7"], limits=pb.Limits(depth=10), client_limits=pb.Limits()) as pair:
-        with pytest.raises(pb.DecodeError):
-            pair.call("echo", value)
+    limits, ours = pb.Limits(depth=10), pb.Limits()
+    with (
+        BrokerPair(Desk(), dialects=["pb7"], limits=limits, client_limits=ours) as pair,
+        pytest.raises(pb.DecodeError),
+    ):
+        pair.call("echo", value)

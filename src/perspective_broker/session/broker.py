@@ -682,6 +682,9 @@ class Broker:
     def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         return self.replicas.introduce(luid, cls)
 
+    def spoil_cache(self, luid: int) -> None:
+        self.replicas.spoil(luid)
+
     def import_cache(self, luid: int) -> RemoteCache:
         return self.replicas.receive(luid)
 

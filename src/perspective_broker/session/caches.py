@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..errors import ProtocolError, SerializationError, UnknownObject
+from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
 from ..limits import Limits
 
@@ -177,15 +177,19 @@ class _Replica:
     """One object of the peer's that is replicated here.
 
     The state outlives the replica object: an instance made later shares its ``__dict__``.
+
+    Attributes:
+        spoiled: whether its state could not be read, so that it is nothing but what we have to give back.
     """
 
-    __slots__ = ("cls", "current", "owed", "state")
+    __slots__ = ("cls", "current", "owed", "spoiled", "state")
 
     def __init__(self, cls: type[RemoteCache]) -> None:
         self.cls = cls
         self.state: dict[str, Any] = {}
         self.current: weakref.ref[RemoteCache] | None = None
         self.owed = 0
+        self.spoiled = False
 
 
 class Replicas:
@@ -224,20 +228,30 @@ class Replicas:
         try:
             return self.receive(luid)
         except Exception:  # a class of the application that cannot be made: another is, to be given back
-            entry.cls = RemoteCache
+            self.spoil(luid)
             self._instance(luid, entry)
             raise
+
+    def spoil(self, luid: int) -> None:
+        """The first state of a replica could not be read: nobody gets it, until it is given up and sent anew."""
+        entry = self._by_luid[luid]
+        entry.spoiled = True
+        entry.cls = RemoteCache
 
     def receive(self, luid: int) -> RemoteCache:
         """Return the replica of an object that is sent again, counting one receipt.
 
         Raises:
             UnknownObject: it was never sent, or was given up.
+            DecodeError: its first state could not be read. The receipt is counted.
         """
         entry = self._by_luid.get(luid)
         if entry is None:
             raise UnknownObject("no replica lives under that id")
         entry.owed += 1
+        if entry.spoiled:
+            self._instance(luid, entry)  # made and dropped, which gives it back
+            raise _spoiled()
         return self._instance(luid, entry)
 
     def find(self, luid: int) -> RemoteCache:
@@ -245,10 +259,13 @@ class Replicas:
 
         Raises:
             UnknownObject: there is none.
+            DecodeError: its first state could not be read.
         """
         entry = self._by_luid.get(luid)
         if entry is None:
             raise UnknownObject("no replica lives under that id")
+        if entry.spoiled:
+            raise _spoiled()
         return self._instance(luid, entry)
 
     def _instance(self, luid: int, entry: _Replica) -> RemoteCache:
@@ -275,6 +292,14 @@ class Replicas:
 
     def abandon(self) -> list[RemoteCache]:
         """Forget everything and return the replicas that are still held: the connection has ended."""
-        held = [entry.current() for entry in self._by_luid.values() if entry.current is not None]
+        held = [
+            entry.current()
+            for entry in self._by_luid.values()
+            if entry.current is not None and not entry.spoiled
+        ]
         self._by_luid.clear()
         return [replica for replica in held if replica is not None]
+
+
+def _spoiled() -> DecodeError:
+    return DecodeError("a replica whose state could not be read")

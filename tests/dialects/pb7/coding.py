@@ -81,6 +81,9 @@ class Tables:
         replica = self.imported[luid] = instance(cls)
         return replica
 
+    def spoil_cache(self, luid: int) -> None:
+        del self.imported[luid]
+
     def import_cache(self, luid: int) -> Any:
         return self.imported[luid]
 

@@ -68,6 +68,7 @@ class Unjellier:
         "_readers",
         "_registry",
         "_taken",
+        "_unbuilt",
         "_unresolved",
     )
 
@@ -88,6 +89,7 @@ class Unjellier:
         self._unresolved = 0  # _Pendings that are not resolved
         self._mentions = 0  # times that one was put in the place of a value
         self._taken = 0  # references and replicas that were counted
+        self._unbuilt: set[int] = set()  # replicas whose state was not set yet
         self._late: list[Callable[[], None]] = []  # states that could not be set yet
 
     def unjelly(self, jelly: Any) -> Any:
@@ -111,6 +113,8 @@ class Unjellier:
 
         The peer has counted them when it sent them; what is not counted here is never released.
         """
+        for luid in self._unbuilt:
+            self._importer.spoil_cache(luid)
         skip = self._taken
         left = [jelly]
         while left:
@@ -356,9 +360,9 @@ class Unjellier:
 
     def _remote(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        reference = self._importer.import_reference(_small_id(luid), self._perspective)
+        luid = _small_id(luid)
         self._taken += 1
-        return reference
+        return self._importer.import_reference(luid, self._perspective)
 
     def _local(self, jelly: list[Any]) -> Any:
         _, luid = jelly
@@ -370,9 +374,9 @@ class Unjellier:
 
     def _cached(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        replica = self._importer.import_cache(_small_id(luid))
+        luid = _small_id(luid)
         self._taken += 1
-        return replica
+        return self._importer.import_cache(luid)
 
     def _lcache(self, jelly: list[Any]) -> Any:
         _, luid = jelly
@@ -420,12 +424,20 @@ class Unjellier:
             raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
         self._taken += 1
         value = self._importer.introduce_cache(luid, cls)
+        self._unbuilt.add(luid)
+        late = len(self._late)
         self._set_state(value, jelly, 3)
+        if len(self._late) == late:
+            self._unbuilt.discard(luid)
+        else:  # they run in order, so then its state is set
+            self._late.append(partial(self._unbuilt.discard, luid))
         return value
 
     def _refuse_cache(self, jelly: list[Any]) -> None:
         """A cacheable that cannot be built is ours to give back all the same: a replica made and dropped does that."""
-        self._importer.introduce_cache(_small_id(jelly[1]), RemoteCache)
+        luid = _small_id(jelly[1])
+        self._importer.introduce_cache(luid, RemoteCache)
+        self._importer.spoil_cache(luid)
 
     def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)

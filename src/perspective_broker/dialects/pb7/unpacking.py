@@ -130,6 +130,7 @@ class Unpacker:
                     self._importer.import_cache(luid)
                 else:
                     self._importer.introduce_cache(luid, RemoteCache)
+                    self._importer.spoil_cache(luid)
 
     def _whole(self, frame: Frame) -> list[Any]:
         self._allowance = nested_bytes(len(frame))
@@ -360,7 +361,11 @@ class Unpacker:
             raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
         self._taken += 1
         value = self._importer.introduce_cache(luid, cls)
-        guarded(value.set_copyable_state, self._open(payload[state_at:]))
+        try:
+            guarded(value.set_copyable_state, self._open(payload[state_at:]))
+        except BaseException:
+            self._importer.spoil_cache(luid)
+            raise
         return value
 
     def _unknown(self, payload: bytes) -> NoReturn:
