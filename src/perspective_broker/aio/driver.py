@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded
@@ -25,6 +25,7 @@ from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unrea
 from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
 from .connection import Connection
+from .pages import PageReader, pages_are_unread
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 from .streams import ItemReader, StreamSource
@@ -85,6 +86,7 @@ class Driver(asyncio.Protocol):
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
+        self.page_readers: WeakSet[PageReader] = WeakSet()
         self._sources: WeakValueDictionary[int, StreamSource] = WeakValueDictionary()
         self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
@@ -165,6 +167,8 @@ class Driver(asyncio.Protocol):
         self._turn_scheduled = False
         if self._is_closed:
             return
+        if self.page_readers or broker.paused:
+            broker.paused = pages_are_unread(self.page_readers, len(broker.questions))
         self._in_turn = True
         try:
             self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
@@ -433,6 +437,8 @@ class Driver(asyncio.Protocol):
         """
         high = self.settings.limits.write_buffer_high
         broker = self.broker
+        if self._is_closed:
+            return  # which is what the message itself will meet
         if not self._blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:
             return
         buffered = self.buffered

@@ -80,6 +80,8 @@ class StreamSource(Exportable):
         items: what is sent; an asynchronous generator is closed when the reader leaves.
     """
 
+    carries_on = True
+
     def __init__(self, items: AsyncIterator[Any]) -> None:
         self._items = items
         self._reading: asyncio.Task[Any] | None = None
@@ -250,6 +252,7 @@ class ItemReader(ABC):
             if self._waiter is not None:
                 raise RuntimeError("a stream is read by one task at a time")
             self._waiter = asyncio.get_running_loop().create_future()
+            self._waiting()
             try:
                 await self._waiter
             finally:
@@ -296,6 +299,10 @@ class ItemReader(ABC):
     @abstractmethod
     async def _begin(self) -> None:
         """Ask for the items (called before the first is read)."""
+
+    @abstractmethod
+    def _waiting(self) -> None:
+        """Somebody has begun to wait for an item."""
 
     @abstractmethod
     def _taken(self, said: int) -> None:
@@ -370,6 +377,9 @@ class StreamReader(ItemReader):
         elif self._opened is not None and self._opened.done():
             self._on_end(self._opened)
 
+    def _waiting(self) -> None:
+        """The source knows: it has its credit back."""
+
     def _taken(self, said: int) -> None:
         self._owed += said
         if self._owed >= WINDOW // 4 and not self._ended:
@@ -423,6 +433,8 @@ def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
 
 class _Sink(Exportable):
     """What the source tells its items. Holds the reader weakly: dropping the reader drops the stream."""
+
+    carries_on = True
 
     def __init__(self, reader: weakref.ref[StreamReader]) -> None:
         self._reader = reader

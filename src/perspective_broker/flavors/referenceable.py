@@ -8,7 +8,7 @@ the references of all drivers.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from ..ports import ObjectId
@@ -40,7 +40,14 @@ class Target:
 
 
 class Exportable:
-    """Base of every flavor that crosses as a reference."""
+    """Base of every flavor that crosses as a reference.
+
+    Attributes:
+        carries_on: whether calls of its methods are part of others that have begun before: a program that is shutting
+            down takes them until these have ended.
+    """
+
+    carries_on: ClassVar[bool] = False
 
     def export_key(self, perspective: Any) -> Hashable:
         """Return what makes two sendings of this object one object for the peer.

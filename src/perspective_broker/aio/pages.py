@@ -1,0 +1,305 @@
+"""Pages: how streams cross between programs that know no better, as in ``twisted.spread.util``.
+
+A method is called with a collector; it calls the collector's ``gotPage`` for every page and ``endedPaging`` behind
+the last. :func:`get_pages` is the collector's side, and reads like any stream. :func:`send_pages` is the pager's.
+
+Pagers of ours wait for the answers of their pages, and a collector of ours answers when its reader keeps up: so much
+flow control the old protocol has room for. A Twisted pager asks for no answers. It is slowed by not being read: the
+connection pauses, unless somebody waits for anything else that may come through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import AsyncIterable, Hashable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import CallError, ConnectionLost, Error, LimitExceeded, RemoteError
+from ..flavors import Exportable, Target
+from .files import Progress, stream_bytes
+from .streams import WINDOW, ItemReader, item_cost
+
+if TYPE_CHECKING:
+    from .calls import Promise
+    from .driver import Driver
+    from .references import RemoteReference
+
+__all__ = ["PageReader", "get_pages", "pages_are_unread", "send_pages"]
+
+#: Pages of a byte string. Twisted's pagers send 8 or 16 KiB; a string may have 640.
+PAGE_BYTES: Final = 64 * 1024
+
+#: What a pager may have sent without an answer, in bytes and in pages: so many take a slot at the collector while
+#: they wait.
+UNANSWERED_BYTES: Final = WINDOW // 2
+UNANSWERED_PAGES: Final = 64
+
+#: What a reader has unread before its collector answers no more, before the connection pauses, and before it leaves.
+ANSWERING: Final = WINDOW // 2
+PAUSING: Final = 2 * WINDOW
+PATIENCE: Final = 64 * WINDOW
+
+
+def get_pages(reference: RemoteReference, method: str, /, *args: Any, **kwargs: Any) -> PageReader:
+    """Call a method that sends pages to a collector, and read them: ``async for page in pb.get_pages(...)``.
+
+    Nothing is called before the first page is asked for. Leaving early ends a pager of ours; Twisted's cannot be told,
+    and what it goes on sending is dropped.
+
+    Args:
+        reference: the object whose method is called,
+        method: its name; it gets a collector before
+        args: the other arguments, and
+        kwargs: keywords.
+
+    Raises, when read:
+        RemoteError: the method raised.
+        CallError: the call was refused.
+        ConnectionLost: the connection ended before the pages did, or the pager was given up by its owner.
+        LimitExceeded: 64 MiB are unread, and reading on could not be put off.
+    """
+    return PageReader(reference, method, args, kwargs)
+
+
+async def send_pages(
+    collector: RemoteReference,
+    pages: AsyncIterable[Any] | bytes,
+    *,
+    page_bytes: int = PAGE_BYTES,
+    progress: Progress | None = None,
+) -> int:
+    """Send pages to a peer's collector, not faster than it takes them; await it in the method that was given one.
+
+    Args:
+        collector: whose ``gotPage`` and ``endedPaging`` are called.
+        pages: an asynchronous generator (such as :func:`~perspective_broker.stream_file`), left whatever happens; or
+            bytes, which are cut into pages.
+        page_bytes: size of these, in bytes.
+        progress: called for bytes, with how many were sent and how many there are.
+
+    Returns:
+        The number of pages.
+
+    Raises:
+        Error: the collector wants no more pages.
+        ConnectionLost: the connection ended.
+    """
+    if isinstance(pages, bytes):
+        pages = stream_bytes(pages, chunk_bytes=page_bytes, progress=progress)
+    items = aiter(pages)
+    unanswered: deque[tuple[Promise, int]] = deque()
+    unanswered_bytes = number = 0
+    try:
+        async for page in items:
+            number += 1
+            unanswered.append((collector.call("gotPage", page), item_cost(page)))
+            unanswered_bytes += unanswered[-1][1]
+            while unanswered_bytes > UNANSWERED_BYTES or len(unanswered) > UNANSWERED_PAGES:
+                await unanswered[0][0]
+                unanswered_bytes -= unanswered.popleft()[1]
+        while unanswered:
+            await unanswered[0][0]
+            unanswered.popleft()
+        await collector.call("endedPaging")
+    except (RemoteError, CallError, Error) as error:
+        raise Error(f"the collector takes no more pages: {error}") from error
+    finally:
+        for promise, _ in unanswered:
+            promise.cancel()
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()
+    return number
+
+
+class PageReader(ItemReader):
+    """Pages that a peer's pager sends, for one ``async for``. Made by :func:`get_pages`."""
+
+    def __init__(
+        self, reference: RemoteReference, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self._driver = reference._usable()
+        self._call: Promise | None = None
+        self._asked: tuple[Any, ...] = (reference, method, args, kwargs)
+        self._unanswered: list[
+            asyncio.Future[None]
+        ] = []  # the page, if any, that is answered when there is room
+        self._gone = False  # whether the peer has let the collector go
+
+    async def _begin(self) -> None:
+        reference, method, args, kwargs = self._asked
+        self._asked = ()  # they are the peer's now
+        me, loop = weakref.ref(self), self._driver.loop
+        self._driver.page_readers.add(self)
+        collector = _Collector(me)
+        # A peer that lets go of the collector may be ahead of pages that wait for their turn here. These hold it: when
+        # it is gone, no page can come any more.
+        self._collector = weakref.ref(collector, lambda _: _tell_gone(loop, me))
+        self._call = reference.call(method, collector, *args, **kwargs)
+
+        def on_answer(call: asyncio.Future[Any]) -> None:
+            reader = me()
+            if reader is not None:
+                reader._on_answer(call)
+            elif not call.cancelled():
+                call.exception()  # nobody is left to see it
+
+        self._call.add_done_callback(on_answer)
+
+    def _on_answer(self, call: asyncio.Future[Any]) -> None:
+        if call.cancelled():
+            self._end(asyncio.CancelledError())
+        elif (error := call.exception()) is not None:
+            self._end(error)
+        elif self._gone:
+            self._on_gone()
+
+    def got(self, page: Any) -> asyncio.Future[None] | None:
+        """A page has come (called by the collector).
+
+        Returns:
+            What to await before it is answered.
+
+        Raises:
+            Error: no more pages are wanted.
+        """
+        if self._ended:
+            raise Error("no more pages are wanted")
+        self._put((page,))
+        if self._unread > PATIENCE:
+            self._leave(LimitExceeded("more pages are unread than there is patience for"))
+        elif self._unread > PAUSING:
+            self._driver.wake()
+        elif self._unread > ANSWERING and not self._unanswered:
+            # One is enough: a pager that waits for answers waits for the first one first.
+            self._unanswered.append(self._driver.loop.create_future())
+            return self._unanswered[0]
+        return None
+
+    def ended(self) -> None:
+        """There are no more pages (called by the collector)."""
+        self._end()
+
+    def gone(self) -> None:
+        """The peer has let the collector go, or the connection has ended."""
+        self._gone = True
+        # A Twisted peer lets go before it answers, and the answer may say why.
+        if self._call is not None and self._call.done():
+            self._on_answer(self._call)
+
+    def _on_gone(self) -> None:
+        cause = self._driver.broker.lifecycle.cause
+        if cause is None:
+            self._end(ConnectionLost("pager-gone", "the peer dropped the collector before the last page"))
+        else:
+            self._end(ConnectionLost(cause.code, cause.reason))
+
+    def _end(self, error: BaseException | None = None) -> None:
+        super()._end(error)
+        self._driver.page_readers.discard(self)
+        _answer(self._driver, self._unanswered)
+
+    def _taken(self, said: int) -> None:
+        if (self._unanswered and self._unread <= ANSWERING) or (
+            self._driver.broker.paused and self._unread <= PAUSING
+        ):
+            _answer(self._driver, self._unanswered)
+
+    def _waiting(self) -> None:
+        if self._driver.broker.paused:
+            self._driver.wake()
+
+    async def aclose(self) -> None:
+        """Leave: the pager is refused its next page. May be called twice."""
+        self._begun = True
+        self._leave()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reader has so much that the connection should pause."""
+        return self._unread > PAUSING
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for a page."""
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def open_calls(self) -> int:
+        """Calls of its own that have no answer yet."""
+        return int(self._call is not None and not self._call.done())
+
+    def __del__(self) -> None:
+        # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
+        try:
+            self._driver.loop.call_soon_threadsafe(_answer, self._driver, self._unanswered)
+        except (AttributeError, RuntimeError):
+            pass  # it was never made whole, or the loop is closed, and the connection with it
+
+
+def _tell_gone(loop: asyncio.AbstractEventLoop, reader: weakref.ref[PageReader]) -> None:
+    """Tell a reader that its collector is gone; called by a finaliser, in whatever thread."""
+
+    def tell() -> None:
+        if (alive := reader()) is not None:
+            alive.gone()
+
+    try:
+        loop.call_soon_threadsafe(tell)
+    except RuntimeError:
+        pass  # the loop is closed, and the connection with it
+
+
+def _answer(driver: Driver, unanswered: list[asyncio.Future[None]]) -> None:
+    """Answer the page that waits for its reader, and look whether the connection may go on."""
+    if unanswered:
+        answer = unanswered.pop()
+        if not answer.done():
+            answer.set_result(None)
+    driver.wake()
+
+
+def pages_are_unread(readers: Iterable[PageReader], calls: int) -> bool:
+    """Return whether a connection should pause: pages are left unread, and nobody waits for anything else.
+
+    Args:
+        readers: of the connection.
+        calls: how many calls over it have no answer yet.
+    """
+    full = [reader for reader in readers if reader.is_full]
+    return (
+        bool(full)
+        and calls <= sum(reader.open_calls for reader in full)
+        and not any(reader.waits for reader in readers)
+    )
+
+
+class _Collector(Exportable):
+    """What the pager sends to. Holds the reader weakly: dropping the reader ends the pages."""
+
+    carries_on = True
+
+    def __init__(self, reader: weakref.ref[PageReader]) -> None:
+        self._reader = reader
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return id(self)
+
+    def export_target(self, perspective: Any) -> Target:
+        return Target(self, self, "remote_", (), perspective)
+
+    def remote_gotPage(self, page: Any) -> asyncio.Future[None] | None:
+        """A page (called by the pager)."""
+        reader = self._reader()
+        if reader is None:
+            raise Error("no more pages are wanted")
+        return reader.got(page)
+
+    def remote_endedPaging(self) -> None:
+        """There are no more (called by the pager)."""
+        reader = self._reader()
+        if reader is not None:
+            reader.ended()
