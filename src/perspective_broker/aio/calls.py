@@ -36,6 +36,7 @@ class Promise(asyncio.Future[Any]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
 
+        What was called on the promise is given up with it: on pb7 these calls were sent, and the peer stops them too.
         Cancelling a task that awaits the promise does the same.
         """
         if not super().cancel(msg):
@@ -71,9 +72,15 @@ class Promise(asyncio.Future[Any]):
             request = self._broker.call_answer(self, self._request, name, args, kwargs, chained)
             if request is not None:
                 chained._broker, chained._request = self._broker, request
+                self.add_done_callback(chained._give_up_with)
                 return chained
         self.add_done_callback(lambda kept: call_when_kept(kept, chained, name, args, kwargs))
         return chained
+
+    def _give_up_with(self, promise: asyncio.Future[Any]) -> None:
+        """End as the promise that this one was called on, if that was given up."""
+        if promise.cancelled():
+            self.cancel()
 
     def __aiter__(self) -> StreamReader:
         """Read the stream that the answer is: ``async for item in root.call("items")``."""

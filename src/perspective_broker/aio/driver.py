@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import WeakSet, WeakValueDictionary
 
 from ..dialects.offer import negotiate
-from ..errors import DeadReferenceError, LimitExceeded
+from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..ports import AnswerOf, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
@@ -250,6 +250,8 @@ class Driver(asyncio.Protocol):
 
     def _adapt_promise(self, promise: Promise) -> Any:
         """Return what a promise among the arguments crosses as: its answer, or a mention of it."""
+        if promise.cancelled():
+            raise SerializationError("a promise that was given up cannot cross", culprit=promise)
         if promise.done():
             return promise.result()
         if promise._broker is self.broker and self.broker.mention(promise._request):

@@ -30,14 +30,24 @@ from ..errors import (
     SerializationError,
     UnknownObject,
 )
-from ..flavors import Cacheable, Exportable, Observer, Reference, RemoteCache, Target
+from ..flavors import Cacheable, Copyable, Exportable, Observer, Reference, RemoteCache, Target
 from ..flavors.dispatch import find_method
 from ..limits import Limits
 from ..ports import SENT_BEFORE, Answerable, AnswerOf, CallTarget, Dialect, Host, ObjectId
 from .caches import Observed, Observers, Replicas
 from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
-from .pipelining import Barrier, Hanging, KeptAnswer, KeptAnswers, Pipelines, Unready
+from .pipelining import (
+    NOTHING,
+    Barrier,
+    Hanging,
+    KeptAnswer,
+    KeptAnswers,
+    Mentions,
+    Pipelines,
+    PutOff,
+    Unready,
+)
 from .questions import Questions
 from .serving import IncomingCall, Serving
 from .statistics import Statistics
@@ -47,9 +57,6 @@ __all__ = ["Broker"]
 
 #: What a method raises to tell its caller something, not because it has a defect.
 _EXPECTED = (Error, LoginFailed, BadArguments)
-
-#: What is kept of an answer that is an error.
-_NOTHING = KeptAnswer(False, None, None)
 
 #: In the place of an answer: the peer has dropped the call.
 _DROPPED = UnknownObject("the peer has dropped the call")
@@ -85,8 +92,10 @@ class Broker:
         self.deadlines = Deadlines(limits, now)
         self.pipelines = Pipelines()
         self.kept = KeptAnswers()
-        self._mentioned: list[int] = []  # our calls whose answers the message being encoded mentions
-        self._put_off: deque[tuple[ObjectId, int]] = deque()  # releases that came behind undecoded calls
+        self._encoding: Any = None  # what makes the message being encoded,
+        self._mentioned: dict[int, None] = {}  # and our calls whose answers it mentions
+        self._held_back: set[int] = set()  # our calls that a barrier holds back
+        self._put_off = 0  # what the peer gave back behind calls that could not be decoded yet
         self.ignored = 0
         self.paused = False  #: whether the driver wants nothing more of the peer's for now
         self.peer_draining = False  #: whether the peer takes no new calls
@@ -186,12 +195,15 @@ class Broker:
         self.deadlines.stop()
         for call in self.serving.abandon():
             self._host.cancel(call)
-        for answerable in self.questions.abandon():
+        answerables, barriers = self.questions.abandon()
+        for answerable in answerables:
             answerable.fail(ConnectionLost(cause.code, cause.reason))
+        for barrier in barriers:
+            barrier.say()
+        self._held_back.clear()
         observed_at_the_end = self.observers.abandon()
         self.pipelines.clear()
         self.kept.clear()
-        self._put_off.clear()
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
@@ -376,14 +388,19 @@ class Broker:
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Unready as unready:
-            again = (self._ask, request, encode, target, name, args, kwargs, perspective, answerable)
-            self._say_when_known(unready.promise, again)
+            again = partial(
+                self._say, self._ask, request, encode, target, name, args, kwargs, perspective, answerable
+            )
+            self._hold_back(request, again, unready.promise)
         except Exception as error:
             answerable.fail(error)
         else:
+            if self._mentioned:
+                self._wait_to_introduce(new, self._mentioned)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for on in self._mentioned:
-                again = (
+                again = partial(
+                    self._say,
                     self._ask,
                     self.questions.next_request(),
                     encode,
@@ -394,19 +411,69 @@ class Broker:
                     perspective,
                     answerable,
                 )
-                self.pipelines.hang(on, Hanging(request, False, partial(self._say, *again)))
+                self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
 
-    def _say_when_known(self, promise: Any, say: tuple[Any, ...]) -> None:
-        """Make a message when a promise that it mentions is kept; what is said meanwhile waits behind it.
+    def _ask_answer(
+        self,
+        request: int,
+        promise: Any,
+        on: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> None:
+        """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
+        replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
+        encode = self._dialect.encode_call
+        try:
+            message, new = self._encode(encode, request, AnswerOf(on), name, True, args, kwargs, perspective)
+        except Unready as unready:
+            self._hold_back(request, replay, promise, unready.promise)
+        except Exception as error:
+            answerable.fail(error)
+        else:
+            self._mentioned[on] = None
+            self._wait_to_introduce(new, self._mentioned)
+            self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            for mentioned in self._mentioned:
+                self.pipelines.mentioned(
+                    mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
+                )
+
+    def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
+        """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.
 
         Where the dialect cannot pipeline nothing waits: there only calls on one promise keep their order.
         """
-        if PIPELINING in self._dialect.features:
-            ready = partial(self._host.known, promise)
-            self.questions.hold_back(Barrier(ready, partial(self._say, *say)))
+        if PIPELINING not in self._dialect.features:
+            (promise,) = promises
+            self._host.when_known(promise, say)
+            return
+        self._held_back.add(request)
+
+        def ready() -> bool:
+            return all(map(self._host.known, promises))
+
+        def say_now() -> None:
+            self._held_back.discard(request)
+            say()
+
+        self.questions.hold_back(Barrier(ready, say_now))
+        for promise in promises:
             self._host.when_known(promise, self.questions.release_held)
-        else:
-            self._host.when_known(promise, partial(self._say, *say))
+
+    def _wait_to_introduce(self, new: list[Observed], mentioned: dict[int, None]) -> None:
+        """Hold a message back that mentions answers and introduces cacheables, until the answers are there.
+
+        The peer decodes what mentions answers when it has them, and updates of a cacheable must not come before.
+        """
+        if new:
+            requests = tuple(mentioned)
+            self.questions.hold_back(
+                Barrier(lambda: not any(request in self.questions for request in requests), lambda: None)
+            )
 
     def call_answer(
         self,
@@ -430,25 +497,25 @@ class Broker:
             DeadReferenceError: the connection has ended.
         """
         question = self.questions.find(on)
-        if question is None or PIPELINING not in self._dialect.features:
+        if PIPELINING not in self._dialect.features or (question is None and on not in self._held_back):
             return None
         self._check_usable()
         request = self.questions.next_request()
-        replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
-        if self._keep(on):
-            encode, perspective = self._dialect.encode_call, question.perspective
-            self._say(self._ask, request, encode, AnswerOf(on), name, args, kwargs, perspective, answerable)
-            if request in self.questions:
-                self.pipelines.hang(on, Hanging(request, True, replay))
+        if question is not None and self._keep(on):
+            perspective = question.perspective
+            self._say(self._ask_answer, request, promise, on, name, args, kwargs, perspective, answerable)
         else:
-            self.questions.hold_back(Barrier(partial(self._host.known, promise), replay))
+            replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
+            self._hold_back(request, replay, promise)
         return request
 
     def mention(self, on: int) -> bool:
         """The message being encoded mentions the answer of one of our calls; False when it cannot."""
-        if on not in self.questions or PIPELINING not in self._dialect.features or not self._keep(on):
+        if PIPELINING not in self._dialect.features or self._encoding != self._dialect.encode_call:
             return False
-        self._mentioned.append(on)
+        if on not in self.questions or not self._keep(on):
+            return False
+        self._mentioned[on] = None
         return True
 
     def _keep(self, request: int) -> bool:
@@ -474,8 +541,16 @@ class Broker:
 
         The call stays open until the peer has answered it, for its method runs until then.
         """
-        if request in self.questions and CANCEL in self._dialect.features:
-            self.questions.tell(self._dialect.encode_cancel(request))
+        question = self.questions.find(request)
+        if question is not None and CANCEL in self._dialect.features:
+            self._tell_behind(question.place, self._dialect.encode_cancel(request))
+
+    def _tell_behind(self, place: int, message: bytes) -> None:
+        """Say something that is in order with what waits up to ``place``, but need not wait for what came later."""
+        if self.questions.has_left(place):
+            self.send(message)
+        else:
+            self.questions.tell(message)
 
     def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[bytes, list[Observed]]:
         """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces.
@@ -486,7 +561,8 @@ class Broker:
         self._check_open()
         self.observers.begin()
         self._leans_on = 0
-        self._mentioned = []
+        self._mentioned = {}
+        self._encoding = encode
         message = encode(*args)
         self._check_open()
         return message, self.observers.introduced()
@@ -527,11 +603,21 @@ class Broker:
         try:
             message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
         except Unready as unready:
-            self._say_when_known(
-                unready.promise, (self._tell, encode, target, name, args, kwargs, perspective)
-            )
+            again = partial(self._tell_later, encode, target, name, args, kwargs, perspective)
+            self._hold_back(request, partial(self._say, again), unready.promise)
         else:
+            if self._mentioned:
+                self._wait_to_introduce(new, self._mentioned)
             self._queue(new, self.questions.tell, message)
+            for on in self._mentioned:
+                self.pipelines.mentioned(on, self.questions.last_place)
+
+    def _tell_later(self, *what: Any) -> None:
+        """Tell what had to wait for a promise; nobody is there any more to be told that it could not be said."""
+        try:
+            self._tell(*what)
+        except Exception as error:
+            log.debug("what was told could not be sent: %s", type(error).__name__)
 
     def update(
         self,
@@ -733,25 +819,23 @@ class Broker:
         self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
+        if isinstance(target, AnswerOf):
+            hangs_on = (target.request, *hangs_on)
+        if hangs_on:
+            self.kept.check(hangs_on)
         if keep:
-            if len(self.kept) >= self.limits.calls_in_flight * 4:
-                raise ProtocolError("limit-kept", "too many answers are to be kept")
-            self.kept.promise(request)
-        if hangs_on or isinstance(target, AnswerOf):
-            if isinstance(target, AnswerOf):
-                hangs_on = (target.request, *hangs_on)
-            self.kept.check(iter(hangs_on))
-            call.hangs_on, call.undecoded = hangs_on, (target, arguments)
-            self.serving.wait(call)
-            self._start_waiting()
-            return
+            self.kept.promise(request, self.limits)
         try:
-            export = self.exports.find(target)
+            export = None if isinstance(target, AnswerOf) else self.exports.find(target)
         except CallError as error:
             self._forget_arguments(arguments)
             self._refuse_call(call, error)
             return
-        self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
+        if export is None or hangs_on:
+            call.hangs_on, call.undecoded = hangs_on, (export, arguments)
+            self._arrived_hanging(call)
+        else:
+            self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         self._forget_freed()
@@ -814,37 +898,76 @@ class Broker:
         call.perspective = perspective
         return True
 
+    def _arrived_hanging(self, call: IncomingCall) -> None:
+        """Take a call that hangs on answers: as any other when they are there, else it waits as it came."""
+        if self.serving.last_undecoded is None and self.kept.all_known(call.hangs_on):
+            if not self._prepare_hanging(call):
+                return
+            if not self.serving.waiting and self._may_start:
+                self._invoke(call)
+                return
+        self.serving.wait(call)
+
     def _prepare_hanging(self, call: IncomingCall) -> bool:
-        """The same for a call that hung on answers which are there now."""
+        """The same as :meth:`_prepare` for a call that hangs on answers, which are there."""
         assert call.undecoded is not None
         (target, arguments), call.undecoded = call.undecoded, None
-        try:
-            answers = [self.kept.known(request) or _NOTHING for request in call.hangs_on]
-            value, to = answers[0].value, isinstance(target, AnswerOf)
-            if not all(answer.good for answer in answers) or (to and not isinstance(value, Exportable)):
-                # The caller has the same answer, and settles what hangs on it by itself.
-                self._forget_arguments(arguments)
-                self.serving.end(call)
-                self.kept.keep(call.request, _NOTHING)
-                self.ignored += 1
-                return False
-            try:
-                found: Target
-                if isinstance(target, AnswerOf):
-                    found = value.export_target(answers[0].perspective)
-                else:
-                    found = self.exports.find(target)
-            except CallError as error:
-                self._forget_arguments(arguments)
-                self._refuse_call(call, error)
-                return False
-            return self._prepare(
-                call, found.holder, found.prefix, found.leading, found.perspective, arguments
-            )
-        finally:
-            if self._put_off and not self.serving.has_undecoded:
-                while self._put_off:
-                    self.on_release(*self._put_off.popleft())
+        put_off, call.put_off = call.put_off, None
+        answers = [self.kept.known(request) or NOTHING for request in call.hangs_on]
+        if all(answer.good for answer in answers):
+            if target is None:
+                target = self._target_of(answers[0])
+            if target is not None:
+                holder, prefix, leading, perspective = (
+                    target.holder,
+                    target.prefix,
+                    target.leading,
+                    target.perspective,
+                )
+                prepared = self._prepare(call, holder, prefix, leading, perspective, arguments)
+                self._act_on(put_off)
+                return prepared
+        # The caller has the same answer, and settles what hangs on it by itself.
+        self._forget_arguments(arguments)
+        self._act_on(put_off)
+        self.serving.end(call)
+        self.kept.keep(call.request, NOTHING)
+        self.ignored += 1
+        return False
+
+    def _target_of(self, answer: KeptAnswer) -> Target | None:
+        """Return what calls to an answer reach; None unless it crossed as a reference to an object of ours."""
+        value = answer.value
+        if not isinstance(value, Exportable):
+            value = self._host.adapt(value)
+        if isinstance(value, (Cacheable, Copyable)) or not isinstance(value, Exportable):
+            return None
+        return value.export_target(answer.perspective)
+
+    def _act_on(self, put_off: PutOff | None) -> None:
+        """Take back what the peer gave back behind a call which is decoded now."""
+        if put_off is not None:
+            self._put_off -= put_off.messages
+            for luid, count in put_off.releases.items():
+                self.on_release(luid, count)
+            for luid, count in put_off.decaches.items():
+                self.on_decache(luid, count)
+            for request in put_off.forgotten:
+                self.on_forget(request)
+
+    def _put_off_behind(self, call: IncomingCall) -> PutOff:
+        """Return where to note what the peer gives back behind a call that is not decoded yet.
+
+        Raises:
+            ProtocolError: it gives back more than it can have.
+        """
+        self._put_off += 1
+        if self._put_off > self.limits.references_exported:
+            raise ProtocolError("refcount", "more is given back than a peer may have")
+        if call.put_off is None:
+            call.put_off = PutOff()
+        call.put_off.messages += 1
+        return call.put_off
 
     def _invoke(self, call: IncomingCall) -> None:
         self.serving.start(call)
@@ -875,7 +998,7 @@ class Broker:
             while serving.waiting and self._may_start:
                 first = serving.waiting[0]
                 if first.undecoded is not None:
-                    if any(self.kept.known(request) is None for request in first.hangs_on):
+                    if not self.kept.all_known(first.hangs_on):
                         break  # and what came behind it waits as well
                     serving.next_waiting()
                     if not self._prepare_hanging(first):
@@ -883,6 +1006,8 @@ class Broker:
                 else:
                     serving.next_waiting()
                 self._invoke(first)
+        except ProtocolError as error:  # in what was decoded only now
+            self._fail(error)
         finally:
             self._starting = False
         if len(serving.waiting) < had and not serving.is_full:
@@ -902,12 +1027,14 @@ class Broker:
             message, new = self._encode(self._dialect.encode_answer, call.request, value, call.perspective)
         except ConnectionLost:
             pass
+        except Unready:
+            self._report(call, SerializationError("an answer cannot mention a promise that is not kept yet"))
         except Exception as error:
             self._report(call, error)
         else:
             self._queue(new, self._send_answer, message)
             if self.kept:
-                self.kept.keep(call.request, KeptAnswer(True, value, call.perspective))
+                self.kept.keep(call.request, KeptAnswer(True, value, call.perspective, len(message)))
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
@@ -927,13 +1054,13 @@ class Broker:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
         log.info("refused a call: %s", error)
         self.serving.end(call)
-        self.kept.keep(call.request, _NOTHING)
+        self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
             self.send(self._dialect.encode_error(call.request, error, False, None))
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
-        self.kept.keep(call.request, _NOTHING)
+        self.kept.keep(call.request, NOTHING)
         if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
@@ -979,19 +1106,19 @@ class Broker:
                 answerable.succeed(value)
         finally:
             self._forget_freed()
-        if self.pipelines and (hanging := self.pipelines.answered(request)) is not None:
-            self._let_go(request, hanging, value)
+        if self.pipelines and (mentions := self.pipelines.answered(request)) is not None:
+            self._let_go(request, mentions, value)
         if self.questions.held:
             self.questions.release_held()
 
-    def _let_go(self, request: int, hanging: list[Hanging], value: Any) -> None:
+    def _let_go(self, request: int, mentions: Mentions, value: Any) -> None:
         """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
         if self.lifecycle.phase is Phase.CLOSED:
             return
-        self.questions.tell(self._dialect.encode_forget(request))
+        self._tell_behind(mentions.last_place, self._dialect.encode_forget(request))
         failed = isinstance(value, Exception)
         theirs = isinstance(value, Reference) and value._session is self
-        for call in hanging:
+        for call in mentions.hanging:
             if (failed or (call.to and not theirs)) and self.questions.settle(call.request) is not None:
                 below = self.pipelines.answered(call.request)
                 call.again()
@@ -1009,8 +1136,10 @@ class Broker:
         self.ignored += 1
 
     def on_release(self, luid: ObjectId, count: int) -> None:
-        if self.serving.has_undecoded:  # a call that waits may mention what is released behind it
-            self._put_off.append((luid, count))
+        # A call that waits may mention what is given back behind it.
+        if (undecoded := self.serving.last_undecoded) is not None:
+            releases = self._put_off_behind(undecoded).releases
+            releases[luid] = releases.get(luid, 0) + count
             return
         if not self.exports.release(luid, count):
             self.ignored += 1
@@ -1018,6 +1147,10 @@ class Broker:
             self._forget_freed()
 
     def on_decache(self, luid: int, count: int) -> None:
+        if (undecoded := self.serving.last_undecoded) is not None:
+            decaches = self._put_off_behind(undecoded).decaches
+            decaches[luid] = decaches.get(luid, 0) + count
+            return
         gone = self.observers.release(luid, count)
         if gone:
             self.questions.tell(self._dialect.encode_uncache(luid))
@@ -1038,6 +1171,9 @@ class Broker:
             self.ignored += 1
 
     def on_forget(self, request: int) -> None:
+        if (undecoded := self.serving.last_undecoded) is not None:
+            self._put_off_behind(undecoded).forgotten[request] = None
+            return
         if not self.kept.forget(request):
             self.ignored += 1
 
@@ -1048,7 +1184,11 @@ class Broker:
             return
         call.cancelled = True
         if self.serving.withdraw(call):
+            if call.undecoded is not None:
+                self._forget_arguments(call.undecoded[1])
+                self._act_on(call.put_off)
             self._refuse_call(call, LimitExceeded("the call was cancelled before it began"))
+            self._start_waiting()  # what came behind it need not wait for what it hung on
         else:
             self._host.cancel(call)
 

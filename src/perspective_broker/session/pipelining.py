@@ -12,12 +12,24 @@ settles it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ..errors import ProtocolError
+from ..limits import Limits
+from ..ports import ObjectId
 
-__all__ = ["Barrier", "Hanging", "KeptAnswer", "KeptAnswers", "Pipelines", "Unready"]
+__all__ = [
+    "NOTHING",
+    "Barrier",
+    "Hanging",
+    "KeptAnswer",
+    "KeptAnswers",
+    "Mentions",
+    "Pipelines",
+    "PutOff",
+    "Unready",
+]
 
 
 class Unready(Exception):
@@ -37,7 +49,7 @@ class Barrier(NamedTuple):
 
     Attributes:
         ready: whether it can be made now.
-        say: makes it.
+        say: makes it; when the connection has ended, tells whom it concerns.
     """
 
     ready: Callable[[], bool]
@@ -58,11 +70,26 @@ class Hanging(NamedTuple):
     again: Callable[[], None]
 
 
+class Mentions:
+    """What mentions one answer that the peer keeps.
+
+    Attributes:
+        hanging: calls of ours that end with it, or may.
+        last_place: of the last message that mentions it, among those that wait for room.
+    """
+
+    __slots__ = ("hanging", "last_place")
+
+    def __init__(self) -> None:
+        self.hanging: list[Hanging] = []
+        self.last_place = 0
+
+
 class Pipelines:
     """The caller's side: which of our calls' answers the peer keeps, and what hangs on them."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, list[Hanging]] = {}
+        self._kept: dict[int, Mentions] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -72,14 +99,17 @@ class Pipelines:
 
     def keep(self, request: int) -> None:
         """The peer has been asked to keep the answer of that call."""
-        self._kept[request] = []
+        self._kept[request] = Mentions()
 
-    def hang(self, on: int, hanging: Hanging) -> None:
-        """A call hangs on an answer that is kept."""
-        self._kept[on].append(hanging)
+    def mentioned(self, on: int, place: int, hanging: Hanging | None = None) -> None:
+        """A message that mentions an answer which is kept was sent, or waits at ``place``; see :class:`Questions`."""
+        mentions = self._kept[on]
+        mentions.last_place = place
+        if hanging is not None:
+            mentions.hanging.append(hanging)
 
-    def answered(self, request: int) -> list[Hanging] | None:
-        """The answer has come: return what hangs on it; None when the peer was not asked to keep it."""
+    def answered(self, request: int) -> Mentions | None:
+        """The answer has come: return what mentions it; None when the peer was not asked to keep it."""
         return self._kept.pop(request, None)
 
     def clear(self) -> None:
@@ -94,11 +124,17 @@ class KeptAnswer(NamedTuple):
         good: whether it is a value, not an error.
         value: it.
         perspective: under which it was sent.
+        size: encoded bytes.
     """
 
     good: bool
     value: Any
     perspective: Any
+    size: int
+
+
+#: What is kept of an answer that is an error, or of a call that was dropped.
+NOTHING = KeptAnswer(False, None, None, 0)
 
 
 class KeptAnswers:
@@ -106,22 +142,33 @@ class KeptAnswers:
 
     def __init__(self) -> None:
         self._answers: dict[int, KeptAnswer | None] = {}  # None until the method has ended
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def promise(self, request: int) -> None:
-        """A call has come whose answer is to be kept."""
+    def __contains__(self, request: int) -> bool:
+        return request in self._answers
+
+    def promise(self, request: int, limits: Limits) -> None:
+        """A call has come whose answer is to be kept.
+
+        Raises:
+            ProtocolError: too many are kept, or too large ones, or one under that id.
+        """
+        if request in self._answers:
+            raise ProtocolError("duplicate-id", "a request id was used again before its answer was forgotten")
+        if len(self._answers) >= limits.references_exported or self._bytes > 4 * limits.message_bytes:
+            raise ProtocolError("limit-kept", "too many answers, or too large ones, are to be kept")
         self._answers[request] = None
 
-    def keep(self, request: int, answer: KeptAnswer) -> bool:
-        """The call has ended; False when its answer is not wanted (any more)."""
-        if request not in self._answers:
-            return False
-        self._answers[request] = answer
-        return True
+    def keep(self, request: int, answer: KeptAnswer) -> None:
+        """The call has ended; nothing is kept when its answer is not wanted (any more)."""
+        if request in self._answers:
+            self._answers[request] = answer
+            self._bytes += answer.size
 
-    def check(self, requests: Iterator[int]) -> None:
+    def check(self, requests: Iterable[int]) -> None:
         """Judge what a call says it hangs on.
 
         Raises:
@@ -131,6 +178,10 @@ class KeptAnswers:
             if request not in self._answers:
                 raise ProtocolError("bad-id", "a call hangs on an answer that is not kept")
 
+    def all_known(self, requests: Iterable[int]) -> bool:
+        """Whether there are all of these answers."""
+        return all(self._answers.get(request) is not None for request in requests)
+
     def known(self, request: int) -> KeptAnswer | None:
         """Return an answer, or None while there is none."""
         return self._answers.get(request)
@@ -139,9 +190,25 @@ class KeptAnswers:
         """The peer has the answer now; False when it was not kept."""
         if request not in self._answers:
             return False
-        del self._answers[request]
+        answer = self._answers.pop(request)
+        if answer is not None:
+            self._bytes -= answer.size
         return True
 
     def clear(self) -> None:
         """The connection has ended."""
         self._answers.clear()
+        self._bytes = 0
+
+
+class PutOff:
+    """What the peer gave back behind calls that could not be decoded yet: these may still mention it.
+
+    Kept by what it is about: whoever gives one thing back many times costs one entry.
+    """
+
+    def __init__(self) -> None:
+        self.releases: dict[ObjectId, int] = {}
+        self.decaches: dict[int, int] = {}
+        self.forgotten: dict[int, None] = {}
+        self.messages = 0  #: that said so

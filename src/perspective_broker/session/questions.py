@@ -26,11 +26,13 @@ class Question(NamedTuple):
         answerable: who is told how it ended.
         message: as it was sent.
         perspective: under which the answer is decoded.
+        place: where it waited for room; 0 when it did not.
     """
 
     answerable: Answerable
     message: bytes
     perspective: Any
+    place: int
 
 
 class Questions:
@@ -49,7 +51,8 @@ class Questions:
         self._on_their_way = 0
         self._bytes = 0
         self._held: deque[tuple[bytes | Barrier, bool]] = deque()  # message, and whether it will be answered
-        self._ahead = False  # whether what is said now goes before what waits
+        # While what a barrier held back is said: how many messages of it were put before what waits.
+        self._ahead: int | None = None
         self._held_bytes = 0
         self._told_bytes = 0
         self._last_place = 0
@@ -88,6 +91,10 @@ class Questions:
                 return
             self._send_first()
 
+    def has_left(self, place: int) -> bool:
+        """Whether everything up to a place of before has been sent."""
+        return place <= self._last_place - len(self._held)
+
     def next_request(self) -> int:
         """Return a request id that was never used on this connection."""
         request = self._next
@@ -96,10 +103,11 @@ class Questions:
 
     def ask(self, request: int, message: bytes, answerable: Answerable, perspective: Any) -> None:
         """Send a call, now or when there is room; tell ``answerable`` how it ended."""
-        self._asked[request] = Question(answerable, message, perspective)
-        if (self._held and not self._ahead) or not self._has_room():
-            self._hold(message, True)
+        if self._must_wait or not self._has_room():
+            place = self._hold(message, True)
+            self._asked[request] = Question(answerable, message, perspective, place)
         else:
+            self._asked[request] = Question(answerable, message, perspective, 0)
             self._on_their_way += 1
             self._bytes += len(message)
             self._send(message)
@@ -124,25 +132,36 @@ class Questions:
 
     def hold_back(self, barrier: Barrier) -> None:
         """Let everything said from now on wait until ``barrier`` is ready, and has been said."""
-        self._held.append((barrier, False))
-        self._last_place += 1
+        self._put(barrier, False)
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether something waits that has to be sent before what is said now."""
+        return bool(self._held) if self._ahead is None else self._ahead > 0
 
     def tell(self, message: bytes) -> None:
         """Send something that has no answer, in order with the calls."""
-        if self._held and not self._ahead:
+        if self._must_wait:
             self._hold(message, False)
         else:
             self._send(message)
 
-    def _hold(self, message: bytes, answered: bool) -> None:
-        if self._ahead:
-            self._held.appendleft((message, answered))
-        else:
-            self._held.append((message, answered))
-        self._last_place += 1
+    def _hold(self, message: bytes, answered: bool) -> int:
+        """Let a message wait; return its place."""
         self._held_bytes += len(message)
         if not answered:
             self._told_bytes += len(message)
+        return self._put(message, answered)
+
+    def _put(self, waiting: bytes | Barrier, answered: bool) -> int:
+        if self._ahead is None:
+            self._held.append((waiting, answered))
+            self._last_place += 1
+            return self._last_place
+        # Places count from the end, so those of what waits behind stay what they are.
+        self._held.insert(self._ahead, (waiting, answered))
+        self._ahead += 1
+        return self._last_place - len(self._held) + self._ahead
 
     def settle(self, request: int) -> Question | None:
         """Take a call off the table: its answer has come.
@@ -169,17 +188,19 @@ class Questions:
 
     def release_held(self) -> None:
         """Send what waits, as far as there is room for it."""
+        if self._ahead is not None:
+            return  # a barrier's message is being said: what waits behind it goes on when that is done
         while self._held:
             message, answered = self._held[0]
             if isinstance(message, Barrier):
                 if not message.ready():
                     return
                 self._held.popleft()
-                self._ahead = True
+                self._ahead = 0
                 try:
                     message.say()
                 finally:
-                    self._ahead = False
+                    self._ahead = None
             elif answered and not self._has_room():
                 return
             else:
@@ -197,10 +218,11 @@ class Questions:
             self._told_bytes -= len(message)
         self._send(message)
 
-    def abandon(self) -> list[Answerable]:
-        """Forget every call and return whom to tell: the connection has ended."""
+    def abandon(self) -> tuple[list[Answerable], list[Barrier]]:
+        """Forget every call and return whom to tell, and what was held back: the connection has ended."""
         told = [question.answerable for question in self._asked.values()]
+        barriers = [message for message, _ in self._held if isinstance(message, Barrier)]
         self._asked.clear()
         self._held.clear()
         self._on_their_way = self._bytes = self._held_bytes = self._told_bytes = 0
-        return told
+        return told, barriers

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ProtocolError
+from ..flavors import Target
 from ..limits import Limits
-from ..ports import CallTarget, Method
+from ..ports import Method
+from .pipelining import PutOff
 
 __all__ = ["IncomingCall", "Serving"]
 
@@ -33,7 +35,8 @@ class IncomingCall:
         done: whether it has ended.
         cancelled: whether the peer has withdrawn it.
         hangs_on: answers of ours that have to be there before it can start, by the calls they answer.
-        undecoded: its target and its arguments as they came, until those answers are there.
+        undecoded: its target (None when that is an answer) and its arguments as they came, until these are there.
+        put_off: what the peer gave back behind it while it was undecoded, for it may mention that.
     """
 
     __slots__ = (
@@ -46,6 +49,7 @@ class IncomingCall:
         "method",
         "name",
         "perspective",
+        "put_off",
         "request",
         "size",
         "undecoded",
@@ -66,7 +70,8 @@ class IncomingCall:
         self.done = False
         self.cancelled = False
         self.hangs_on: Sequence[int] = ()
-        self.undecoded: tuple[CallTarget, Any] | None = None
+        self.undecoded: tuple[Target | None, Any] | None = None
+        self.put_off: PutOff | None = None
 
 
 class Serving:
@@ -78,6 +83,7 @@ class Serving:
         self.waiting: deque[IncomingCall] = deque()
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._waiting_bytes = 0
+        self._last_undecoded: IncomingCall | None = None
 
     def arrive(self, call: IncomingCall) -> None:
         """Take note of a call that has come.
@@ -99,13 +105,19 @@ class Serving:
         if call not in self.waiting:
             return False
         self.waiting.remove(call)
-        self._waiting_bytes -= call.size
+        self._left(call)
         return True
 
+    def _left(self, call: IncomingCall) -> None:
+        self._waiting_bytes -= call.size
+        if call is self._last_undecoded:
+            undecoded = (call for call in reversed(self.waiting) if call.undecoded is not None)
+            self._last_undecoded = next(undecoded, None)
+
     @property
-    def has_undecoded(self) -> bool:
-        """Whether a call waits for answers of ours before it can even be decoded."""
-        return bool(self.waiting) and any(call.undecoded is not None for call in self.waiting)
+    def last_undecoded(self) -> IncomingCall | None:
+        """The youngest call that waits for answers of ours before it can even be decoded."""
+        return self._last_undecoded
 
     @property
     def has_slot(self) -> bool:
@@ -130,11 +142,13 @@ class Serving:
         """Keep a call until there is a slot."""
         self.waiting.append(call)
         self._waiting_bytes += call.size
+        if call.undecoded is not None:
+            self._last_undecoded = call
 
     def next_waiting(self) -> IncomingCall:
         """Return the call that waited longest."""
         call = self.waiting.popleft()
-        self._waiting_bytes -= call.size
+        self._left(call)
         return call
 
     def start(self, call: IncomingCall) -> None:
@@ -159,5 +173,6 @@ class Serving:
         self.running.clear()
         self.waiting.clear()
         self._requests.clear()
+        self._last_undecoded = None
         self._waiting_bytes = 0
         return running
