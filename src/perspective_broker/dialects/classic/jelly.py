@@ -175,8 +175,9 @@ class Jellier:
             raise _cannot(value, f"nested too deep; a message may have {self._limits.depth} levels")
 
     def _items(self, value: Any) -> None:
-        """Write a list, a set or a frozenset."""
-        size = len(value)
+        """Write a list, a tuple, a set or a frozenset."""
+        items = tuple(value)  # a hook of what is in it may change it, and its length is announced
+        size = len(items)
         if size >= self._limits.list_items:
             raise _cannot(value, f"{size} items; a list may have {self._limits.list_items}")
         if self._again(value):
@@ -187,7 +188,7 @@ class Jellier:
             raise _too_new(value)
         self._out.append(encode_list_head(size + 1) + word)
         writers = _WRITERS
-        for item in value:
+        for item in items:
             writers.get(type(item), _OBJECT)(self, item)
         self._depth -= 1
 
@@ -198,16 +199,17 @@ class Jellier:
             self._out.append(self._words.empty_tuple)
 
     def _dict(self, value: dict[Any, Any]) -> None:
-        if len(value) >= self._limits.list_items:
-            raise _cannot(value, f"{len(value)} items; a dictionary may have {self._limits.list_items}")
+        pairs = tuple(value.items())  # as with the others, a hook may change it
+        if len(pairs) >= self._limits.list_items:
+            raise _cannot(value, f"{len(pairs)} items; a dictionary may have {self._limits.list_items}")
         if self._again(value):
             return
         self._enter(value, 2)
         out = self._out
-        out.append(encode_list_head(len(value) + 1) + self._words.containers[dict])
+        out.append(encode_list_head(len(pairs) + 1) + self._words.containers[dict])
         keys = self._words.keys
         writers = _WRITERS
-        for key, item in value.items():
+        for key, item in pairs:
             if type(key) is str:
                 out.append(keys.get(key) or self._key(key))
             else:

@@ -468,16 +468,16 @@ class Pb7Dialect:
                 return self._framed(*pieces(message, _pack_plain))
             body = packb(message, None, OPTIONS)
         except TypeError:
-            return self._encode_rich(message, perspective)
+            return self._encode_rich(message, values, perspective)
         if len(body) <= self._harmless:
             return frame_header(len(body)) + body
         return self._framed(body)
 
-    def _encode_rich(self, message: list[Any], perspective: Any) -> bytes:
+    def _encode_rich(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
         """Return a frame of a message with values that MessagePack does not have by itself."""
         packer = Packer(self._exporter, perspective, self._limits)
         try:
-            body = packer.pack(message)
+            body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
             if packer.hangs_on:
                 if message[0] != CALL or len(packer.hangs_on) > MAX_HANGS_ON:
                     raise SerializationError(
@@ -523,6 +523,10 @@ def _with_hangs_on(body: bytes, items: int, hangs_on: list[int]) -> bytes:
     """Return a call with its last field: whose answers its arguments mention, which is known when they are packed."""
     keywords = b"" if items == 7 else packb({})
     return b"".join((bytes((0x98,)), body[1:], keywords, packb(hangs_on)))
+
+
+def _has_containers(values: Sequence[Any]) -> bool:
+    return any(type(value) is list or type(value) is dict for value in values)
 
 
 def _framed(body: bytes) -> bytes:

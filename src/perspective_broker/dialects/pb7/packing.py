@@ -150,6 +150,7 @@ class Packer:
         "_level",
         "_limits",
         "_perspective",
+        "_private",
         "hangs_on",
         "nested",
     )
@@ -159,6 +160,7 @@ class Packer:
         self._perspective = perspective
         self._limits = limits
         self._level = 0  # extensions around the value being packed
+        self._private = False  # whether no hook can reach the lists and dictionaries that ormsgpack is in
         self._active: set[int] = set()  # ids of the containers around it
         self._copies: dict[
             int, tuple[int, Any]
@@ -180,14 +182,19 @@ class Packer:
             self._exporter.retract_cache(luid)
         self._cached.clear()
 
-    def pack(self, value: Any) -> bytes:
+    def pack(self, value: Any, private: bool = False) -> bytes:
         """Return ``value`` as bytes.
+
+        Args:
+            value: what to pack.
+            private: whether nobody else has its lists and dictionaries.
 
         Raises:
             SerializationError: it cannot cross; ``.culprit`` is the part that cannot.
             Exception: whatever a hook of the application raised.
         """
         before, self._done = self._done, []
+        around, self._private = self._private, private
         try:
             try:
                 return packb(value, self._default, OPTIONS)
@@ -199,6 +206,7 @@ class Packer:
                     self._kept.setdefault(id(done[0]), []).append(done)
                 self._done = []
                 tame = _Tamer().tame(value, 0)
+                self._private = True
                 try:
                     return packb(tame, self._default, OPTIONS)
                 except TypeError:
@@ -207,6 +215,7 @@ class Packer:
                     raise _cannot(value, f"it has no form here ({refusal})") from None
         finally:
             self._done = before
+            self._private = around
 
     def failure(self, failure: Failure) -> Ext:
         """Return what an exception crosses as."""
@@ -219,6 +228,9 @@ class Packer:
             raise TypeError
         if self._kept and (kept := self._kept.get(id(value))):
             return kept.pop(0)[1]
+        if not self._private and isinstance(value, _HOOKED):
+            # ormsgpack does not survive that a list it is in is changed, as a hook may do: come back with copies.
+            raise TypeError
         try:
             written = _WRITERS.get(type(value), _OBJECT)(self, value)
         except BaseException as error:
@@ -424,6 +436,9 @@ _WRITERS: Final[dict[type, _Writer]] = {
 
 #: What writes values of no plain type.
 _OBJECT: Final[_Writer] = Packer._object
+
+#: What asks the application for what it crosses as.
+_HOOKED: Final = (Copyable, BaseException)
 
 #: Containers of a graph, by the number that stands for their type.
 _KINDS: Final[dict[type, int]] = {list: 0, dict: 1, tuple: 2, set: 3, frozenset: 4}
