@@ -19,7 +19,7 @@ demo: $(VENV)/.stamp-cli,sql,tls ## See the broker work, in a terminal
 
 test: $(VENV)/.stamp-test ## Run the tests (more options: make test ARGS="-k order -x")
 	@echo "==> Running the tests"
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 	@echo "==> ruff check"
