@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,38 @@ async def test_what_is_served_is_told_of_beginning_and_end(later: bool) -> None:
     assert log == ["begin", "gone", "end"]
     await pair.server.close()
     assert log == ["begin", "gone", "end"]
+
+
+@pytest.mark.parametrize("dialect", ["pb7", "pb", "none"])
+async def test_a_ping_is_answered_in_every_dialect_without_a_method(
+    dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Secretive(pb.Root):
+        def remote_ping(self) -> None:
+            raise AssertionError("no method is needed")
+
+    async with memory_pair(Secretive(), dialects=[dialect]) as pair:
+        for connection in (pair.client, pair.accepted):
+            before = connection.statistics()
+            assert await connection.ping() > 0
+            after = connection.statistics()
+            assert after.bytes_sent > before.bytes_sent
+            assert after.bytes_received > before.bytes_received
+            assert after.calls_out == 0
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_a_peer_that_wants_a_login_answers_pings_before_it() -> None:
+    async with memory_pair(pb.Application("quiet")) as pair:
+        assert await pair.client.ping() > 0
+
+
+async def test_a_ping_without_an_answer_fails_as_calls_do() -> None:
+    async with memory_pair(pb.Root()) as pair:
+        ping = asyncio.ensure_future(pair.client.ping())
+        await asyncio.sleep(0)
+        pair.client.end()
+        with pytest.raises(pb.ConnectionLost):
+            await ping
+        with pytest.raises(pb.DeadReferenceError):
+            await pair.client.ping()

@@ -6,9 +6,11 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from ..errors import CallError, LimitExceeded, RemoteError
 from ..limits import Limits
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from .references import Room
 
 __all__ = ["Connection"]
+
+#: The name under which no peer keeps an object.
+_NOBODY: Final = "pb-ping"
 
 
 class Connection:
@@ -103,6 +108,27 @@ class Connection:
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""
         return self._driver.statistics()
+
+    async def ping(self) -> float:
+        """Make a round trip, and return the seconds that it took.
+
+        It is a call to an object that the peer does not have, answered by an error: every dialect since 2002 has that
+        answer, with or without a login, and no code of the peer's application runs. It takes its turn among this
+        side's calls. A peer made of this library logs it at level info.
+
+        Raises:
+            ConnectionLost: the connection ended before the answer came.
+            DeadReferenceError: it had ended before.
+            LimitExceeded: too many calls wait here already.
+        """
+        nobody: Any = self._driver.broker.imports.named(_NOBODY)
+        began = time.perf_counter()
+        promise = nobody.call("ping")
+        try:
+            await promise
+        except (CallError, LimitExceeded, RemoteError):
+            pass  # as it should be; a peer that shuts down says that there is no room
+        return time.perf_counter() - began
 
     def on_disconnect(self, callback: Callable[[Connection], object]) -> None:
         """Call ``callback(connection)`` once when the connection ends.
