@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perspective_broker as pb
@@ -344,6 +344,7 @@ class Connection:
         return [result for callback in callbacks if (result := callback(self)) is not None]
 
 
+@settings(max_examples=30)  # each on a loop of its own, which looks for leaks at its end
 @given(
     steps=st.lists(st.sampled_from(["log out", "close", "turn"]), max_size=8),
     late=st.booleans(),
