@@ -12,6 +12,8 @@ __all__ = ["Failure"]
 
 #: Longer texts are cut: a failure is a report, not a way to move data.
 MAX_TEXT = 64 * 1024
+#: The same of type names, which programmers choose.
+MAX_NAME = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,17 @@ class Failure:
     def of(cls, error: BaseException, *, with_traceback: bool = False) -> Failure:
         """Describe ``error``. One that was itself remote keeps the names it came with."""
         if isinstance(error, RemoteError):
-            return cls(error.type, error.value, error.traceback if with_traceback else "", error.parents)
-        text = ""
-        if with_traceback:
-            text = "".join(tracebacks.format_exception(error))
-        kind = type(error)
+            kind, value, parents = error.type, error.value, error.parents
+            traceback = error.traceback if with_traceback else ""
+        else:
+            kind, value = qualified_name(type(error)), _text_of(error)
+            parents = tuple(qualified_name(base) for base in type(error).__mro__)
+            traceback = "".join(tracebacks.format_exception(error)) if with_traceback else ""
         return cls(
-            qualified_name(kind),
-            _text_of(error),
-            text[-MAX_TEXT:],
-            tuple(qualified_name(base) for base in kind.__mro__),
+            _clean(kind[:MAX_NAME]),
+            _clean(value[:MAX_TEXT]),
+            _clean(traceback[-MAX_TEXT:])[-MAX_TEXT:],
+            tuple(_clean(name[:MAX_NAME]) for name in parents),
         )
 
     def as_exception(self, registry: Registry) -> Exception:
@@ -65,12 +68,14 @@ class Failure:
 
 
 def _text_of(error: BaseException) -> str:
-    """Return ``str(error)``, cut, and safe to call on any exception."""
+    """Return ``str(error)``, safe to call on any exception."""
     try:
         text = str(error)
     except Exception:
         return "(its text could not be made)"
-    if isinstance(error, (CallError, SerializationError)):
-        text = text[:1024]
-    # A lone surrogate cannot cross; a report about it must.
-    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+    return text[:1024] if isinstance(error, (CallError, SerializationError)) else text
+
+
+def _clean(text: str) -> str:
+    """Return ``text`` with its lone surrogates spelled out: they cannot cross, a report about them must."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
