@@ -12,6 +12,7 @@ import pytest
 import perspective_broker as pb
 from perspective_broker.errors import UnknownObject
 from perspective_broker.flavors import Viewable, ViewPoint
+from perspective_broker.session import Phase
 from perspective_broker.testing import BrokerPair, Outcome, SansIOReference
 
 from .objects import Counter, Desk, Hooked, Thing, Trap, TrapCopy, Unregistered, make_pair
@@ -257,6 +258,27 @@ def test_an_exception_whose_state_cannot_cross_is_reported_without_it_and_leaves
         pair.run()
         with pytest.raises(pb.RemoteError, match="could not be sent"):
             outcome.result()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"string_bytes": 4000, "large_string_bytes": 4000}, {"message_bytes": 4000}]
+)
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("x" * 5000), type("T" * 5000, (Exception,), {})("x" * 5000), KeyError("x" * 3000, "\udc80")],
+)
+def test_an_exception_too_long_for_a_message_is_reported_in_short(
+    error: Exception, limits: dict[str, int]
+) -> None:
+    desk = Desk()
+    with make_pair(desk, limits=pb.Limits(**limits), unsafe_tracebacks=True) as pair:
+        outcome = pair.root.call("later")
+        pair.run()
+        desk.later[0].fail(error)
+        pair.run()
+        with pytest.raises(pb.RemoteError):
+            outcome.result()
+        assert pair.call("echo", 1) == 1
 
 
 # -- references
@@ -788,6 +810,27 @@ def test_nothing_is_acted_on_or_said_after_the_end() -> None:
         assert desk.kept == []
         with pytest.raises(pb.ConnectionLost):
             outcome.result()
+
+
+@pytest.mark.parametrize("carried", [0, 5])
+def test_a_drain_before_the_greeting_is_over_refuses_the_first_call(carried: int) -> None:
+    with make_pair(established=False) as pair:
+        pair.link.deliver(pair.client)
+        pair.link.deliver(pair.server, carried)
+        assert pair.server.broker.lifecycle.phase not in (Phase.OPEN, Phase.CLOSED)
+        pair.server.broker.drain()
+        pair.run()
+        assert pair.server.broker.lifecycle.phase is Phase.DRAINING
+        assert pair.server.opened == 1
+        with pytest.raises(pb.LimitExceeded, match="shutting down"):
+            pair.call("echo", 1)
+
+
+def test_after_the_end_there_is_no_root() -> None:
+    with make_pair() as pair:
+        pair.link.cut()
+        with pytest.raises(pb.DeadReferenceError, match="lost"):
+            pair.client.broker.root()
 
 
 def test_a_draining_connection_refuses_calls_and_ends_what_runs() -> None:

@@ -110,6 +110,8 @@ class Broker:
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
         self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
         self._releases_announced = False
+        self._freed = False  # whether something is freed that can still come home
+        self._drains = False  # whether to drain as soon as the greeting is over
         self._saying = False  # whether a message is being made: hooks of the application run then,
         self._said_meanwhile: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # and may say more
         self._leans_on = 0  # the place of the last message that the one being made builds on
@@ -144,7 +146,8 @@ class Broker:
             self._dialect.speak_as_in_2002()
 
     def drain(self) -> None:
-        """Refuse new calls of the peer from now on; what runs may end."""
+        """Refuse new calls of the peer from now on, the first ones too; what runs may end."""
+        self._drains = True
         if self.lifecycle.phase is Phase.OPEN:
             self.lifecycle.enter(Phase.DRAINING)
             if FAREWELL in self._dialect.features:
@@ -715,7 +718,13 @@ class Broker:
             self.enqueue_release(reference._luid, reference._perspective, receipts)
 
     def root(self) -> Reference:
-        """Return the reference to the peer's root object."""
+        """Return the reference to the peer's root object.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        if self.lifecycle.phase is Phase.CLOSED:
+            self._check_usable()
         return self.imports.named("root")
 
     # -- ports of the codec (Exporter, Importer)
@@ -805,6 +814,8 @@ class Broker:
         self.lifecycle.enter(Phase.OPEN)
         self.deadlines.established(keepalive=PING in self._dialect.features)
         self._host.on_open()
+        if self._drains:
+            self.drain()
 
     def on_call(
         self,
@@ -816,7 +827,8 @@ class Broker:
         keep: bool = False,
         hangs_on: Sequence[int] = (),
     ) -> None:
-        self._forget_freed()
+        if self._freed:
+            self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
         if isinstance(target, AnswerOf):
@@ -838,7 +850,8 @@ class Broker:
             self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
-        self._forget_freed()
+        if self._freed:
+            self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
         try:
@@ -1105,7 +1118,8 @@ class Broker:
             else:
                 answerable.succeed(value)
         finally:
-            self._forget_freed()
+            if self._freed:
+                self._forget_freed()
         if self.pipelines and (mentions := self.pipelines.answered(request)) is not None:
             self._let_go(request, mentions, value)
         if self.questions.held:
@@ -1143,6 +1157,7 @@ class Broker:
             return
         if not self.exports.release(luid, count):
             self.ignored += 1
+        self._freed = True
         if not self.questions:
             self._forget_freed()
 
@@ -1156,15 +1171,15 @@ class Broker:
             self.questions.tell(self._dialect.encode_uncache(luid))
         elif gone is None:
             self.ignored += 1
+        self._freed = True
         if not self.questions:
             self._forget_freed()
 
     def _forget_freed(self) -> None:
         """Nothing that the peer has released can come home any more: it said something else since, or was not asked."""
-        if self.exports.freed:
-            self.exports.freed.clear()
-        if self.observers.freed:
-            self.observers.freed.clear()
+        self._freed = False
+        self.exports.freed.clear()
+        self.observers.freed.clear()
 
     def on_uncache(self, luid: int) -> None:
         if not self.replicas.uncache(luid):
