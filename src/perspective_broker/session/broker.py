@@ -286,7 +286,7 @@ class Broker:
         out, self._out = self._out, []
         self._bytes_sent += self._out_bytes
         self._out_bytes = 0
-        if self.serving.waiting and self._may_start:
+        if self.serving.waiting and self._may_start and self._first_is_due:
             self._host.wake()  # for there is room now, unless the transport says otherwise
         return out
 
@@ -1001,6 +1001,12 @@ class Broker:
         """Whether one more method may start: it has a slot, and its answer would find room."""
         return self.serving.has_slot and not self._blocked and self._out_bytes < self.limits.write_buffer_high
 
+    @property
+    def _first_is_due(self) -> bool:
+        """Whether the call that waited longest hangs on nothing that is not there."""
+        first = self.serving.waiting[0]
+        return first.undecoded is None or self.kept.all_known(first.hangs_on)
+
     def _start_waiting(self) -> None:
         if self._starting:
             return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
@@ -1010,9 +1016,9 @@ class Broker:
         try:
             while serving.waiting and self._may_start:
                 first = serving.waiting[0]
+                if not self._first_is_due:
+                    break  # and what came behind it waits as well
                 if first.undecoded is not None:
-                    if not self.kept.all_known(first.hangs_on):
-                        break  # and what came behind it waits as well
                     serving.next_waiting()
                     if not self._prepare_hanging(first):
                         continue
