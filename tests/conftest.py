@@ -38,7 +38,7 @@ hypothesis.settings.load_profile(os.environ.get("PB_TEST_HYPOTHESIS", "ci"))
 
 
 def pytest_collection_finish() -> None:
-    """What is there before the first test is never a leak of one: let the leak check pass over it (5.6 s become 1.7)."""
+    """What is there before the first test is never a leak of one: leak checks pass over it (5.6 s become 1.7)."""
     gc.collect()
     gc.freeze()
 
