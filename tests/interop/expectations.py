@@ -6,7 +6,7 @@ texts of `contract.show`; an error is ``!type: text``, or ``!type`` where the te
 
 from __future__ import annotations
 
-from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, show
+from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, PAGED, show
 
 Outcomes = list[tuple[str, str]]
 
@@ -112,6 +112,8 @@ EXPECTED: dict[str, Outcomes] = {
         ("tables of the server", _NO_TABLES),
         ("tables of the client", _NO_TABLES),
     ],
+    "pages": [(f"{step} {kind} {size}", "True") for kind, size in PAGED for step in ("get", "send")]
+    + [("tables of the server", _NO_TABLES), ("tables of the client", _NO_TABLES)],
     "hang_up": _LOST_AND_DEAD,
     "leave": [("leaving", "True")],
 }

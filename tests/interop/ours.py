@@ -18,10 +18,12 @@ import os
 import platform
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import perspective_broker as pb
-from tests.interop.peers.contract import ECHO_DATES, EMPTY_TABLES, MODULE, show
+from tests.interop.peers.contract import ECHO_DATES, EMPTY_TABLES, MODULE, hash_of, page_data, show
 
 #: What our side builds from the contract's tags.
 REGISTRY = pb.Registry()
@@ -267,6 +269,15 @@ class Desk(pb.Referenceable):
     def remote_observers(self) -> int:
         return len(self.score.observers)
 
+    # -- pages
+
+    async def remote_pages(self, collector: pb.RemoteReference, kind: str, size: int) -> None:
+        await send_all_pages(collector, kind, size)
+
+    async def remote_collect(self, ref: pb.RemoteReference, kind: str, size: int) -> str:
+        pages = pb.get_pages(ref, "pages", kind, size)
+        return hash_of(await pb.collect_stream(pages, limit_bytes=size))
+
     # -- leaks
 
     async def remote_tables(self) -> dict[str, int]:
@@ -277,6 +288,16 @@ class Desk(pb.Referenceable):
             "local_objects": statistics.exported,
             "waiting_for_answers": statistics.calls_out,
         }
+
+
+async def send_all_pages(collector: pb.RemoteReference, kind: str, size: int) -> None:
+    """Send what the contract's pagers send."""
+    if kind == "string":
+        await pb.send_pages(collector, page_data(size))
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(page_data(size))
+        await pb.send_pages(collector, pb.stream_file(file.name))
 
 
 class ContractRoot(pb.Root):

@@ -18,8 +18,25 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.testing import assert_no_leaks
-from tests.interop.ours import REGISTRY, CarriedError, ContractError, Note, Score, ScoreReplica, Stranger
-from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, show
+from tests.interop.ours import (
+    REGISTRY,
+    CarriedError,
+    ContractError,
+    Note,
+    Score,
+    ScoreReplica,
+    Stranger,
+    send_all_pages,
+)
+from tests.interop.peers.contract import (
+    ECHO_DATES,
+    ECHO_VALUES,
+    EMPTY_TABLES,
+    PAGED,
+    hash_of,
+    page_data,
+    show,
+)
 from tests.interop.rig import ServerProcess, twisted_server
 from tests.interop.twisted_env import TwistedEnv
 
@@ -383,6 +400,48 @@ async def test_replicas_follow(root: pb.RemoteReference) -> None:
     gc.collect()
     await root.call("echo", None)  # in whose answer's turn at the latest the replica is given up
     assert await root.call("observers") == 0
+
+
+# -- pages
+
+
+class Pages(pb.Referenceable):
+    """Sends pages, as a Twisted collector expects them."""
+
+    async def remote_pages(self, collector: pb.RemoteReference, kind: str, size: int) -> None:
+        await send_all_pages(collector, kind, size)
+
+
+@leaving_nothing
+async def test_pages(root: pb.RemoteReference) -> None:
+    for kind, size in PAGED:
+        pages = pb.get_pages(root, "pages", kind, size)
+        assert await pb.collect_stream(pages, limit_bytes=size) == page_data(size)
+        del pages
+        assert await root.call("collect", Pages(), kind, size) == hash_of(page_data(size))
+
+
+@leaving_nothing
+async def test_a_twisted_pager_that_is_read_slowly_is_held_up(root: pb.RemoteReference) -> None:
+    """And one that is left sends on into nothing, without harm for others."""
+    size = 20_000_000
+    pages = pb.get_pages(root, "pages", "file", size)
+    first = await anext(pages)
+    driver = root.connection._driver
+    while not driver.broker.paused:
+        await asyncio.sleep(0)
+    received = root.connection.statistics().bytes_received
+    assert received < size // 2
+    assert await root.call("echo", "beside") == "beside"  # for whose answer the connection goes on
+    rest = await pb.collect_stream(pages, limit_bytes=size)
+    assert first + rest == page_data(size)
+    left = pb.get_pages(root, "pages", "file", size)
+    await anext(left)
+    await left.aclose()
+    assert await root.call("echo", "behind") == "behind"
+    del pages, left, driver
+    while root.connection.statistics().exported:  # until the pager has come to its end
+        await root.call("echo", None)
 
 
 # -- errors

@@ -23,10 +23,19 @@ from typing import Any
 from twisted.cred import credentials
 from twisted.internet import defer, reactor
 from twisted.python import failure, log, reflect
-from twisted.spread import jelly, pb
+from twisted.spread import jelly, pb, util
 
-from tests.interop.peers.contract import ECHO_DATES, ECHO_VALUES, EMPTY_TABLES, USERS, show
-from tests.interop.peers.flavors import CarriedError, ContractError, Note, Stranger, table_sizes
+from tests.interop.peers.contract import (
+    ECHO_DATES,
+    ECHO_VALUES,
+    EMPTY_TABLES,
+    PAGED,
+    USERS,
+    hash_of,
+    page_data,
+    show,
+)
+from tests.interop.peers.flavors import CarriedError, ContractError, Note, Stranger, start_pager, table_sizes
 
 _reactor: Any = reactor  # Twisted's module-level reactor has no type of its own
 
@@ -410,6 +419,23 @@ def release(s: Session) -> Steps:
     things += yield s.call("echo", again)
     s.show("things at the server", len(things))
     del things, again, held
+    yield s.both_tables()
+
+
+class Pages(pb.Referenceable):
+    """Sends pages."""
+
+    def remote_pages(self, collector: Any, kind: str, size: int) -> None:
+        start_pager(collector, kind, size)
+
+
+@scenario
+def pages(s: Session) -> Steps:
+    for kind, size in PAGED:
+        got = util.getAllPages(s.root, "pages", kind, size).addCallback(b"".join)
+        yield s.step(f"get {kind} {size}", got.addCallback(page_data(size).__eq__))
+        sent = s.call("collect", Pages(), kind, size)
+        yield s.step(f"send {kind} {size}", sent.addCallback(hash_of(page_data(size)).__eq__))
     yield s.both_tables()
 
 

@@ -49,6 +49,9 @@ score()                           the connection's cacheable, tagged ``interop.S
                                   ``{"points": int}``, updates by ``observe_points(points)``
 win(n)                            adds n to the score, tells the observers, then answers with the points
 observers()                       how many observers the score has
+pages(collector, kind, size)      None, at once or when all is sent; `page_data(size)` goes to the collector in pages,
+                                  by a pager of the kind "string" or "file"
+collect(ref, kind, size)          the `hash_of` what ``ref.pages(collector, kind, size)`` sends
 tables()                          after a collection of garbage, sizes of the tables of this connection on the
                                   server: a dictionary with the keys of `EMPTY_TABLES`; names such as ``root``
                                   are not counted
@@ -90,6 +93,15 @@ EMPTY_TABLES = {
     "locally_cached": 0,  # replicas held of the caller's cacheables
     "waiting_for_answers": 0,  # calls made to the caller
 }
+
+
+def page_data(size: int) -> bytes:
+    """What pagers send: as many bytes, no page like the next."""
+    return b"".join(b"%07d\n" % n for n in range(size // 8 + 1))[:size]
+
+
+#: Kind and size of what is paged: nothing but an empty page, less than a page, many pages.
+PAGED: list[tuple[str, int]] = [("string", 0), ("string", 5000), ("string", 1_000_000), ("file", 1_000_000)]
 
 _SHARED = ["shared"]
 

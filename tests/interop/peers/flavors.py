@@ -7,11 +7,12 @@ not depend on how the program was started.
 from __future__ import annotations
 
 import gc
+import io
 from typing import Any
 
-from twisted.spread import pb
+from twisted.spread import pb, util
 
-from tests.interop.peers.contract import MODULE
+from tests.interop.peers.contract import MODULE, page_data
 
 
 class ContractError(pb.Error):
@@ -91,6 +92,14 @@ class ScoreReplica(pb.RemoteCache):
 for _class in (Note, CarriedError):
     pb.setUnjellyableForClass(_class, _class)
 pb.setUnjellyableForClass(Score, ScoreReplica)
+
+
+def start_pager(collector: Any, kind: str, size: int) -> None:
+    """Begin to send `page_data(size)` to a collector; it goes on when we have returned."""
+    if kind == "string":
+        util.StringPager(collector, page_data(size))
+    else:
+        util.FilePager(collector, io.BytesIO(page_data(size)))
 
 
 def table_sizes(broker: Any) -> dict[str, int]:

@@ -22,16 +22,17 @@ import twisted
 from twisted.cred import checkers, credentials, portal
 from twisted.internet import defer, protocol, reactor, stdio
 from twisted.python import log
-from twisted.spread import pb
+from twisted.spread import pb, util
 from zope.interface import implementer
 
-from tests.interop.peers.contract import ECHO_DATES, USERS, show
+from tests.interop.peers.contract import ECHO_DATES, USERS, hash_of, show
 from tests.interop.peers.flavors import (
     CarriedError,
     ContractError,
     Note,
     Score,
     Stranger,
+    start_pager,
     table_sizes,
 )
 
@@ -204,6 +205,14 @@ class Desk(pb.Referenceable):
 
     def remote_observers(self) -> int:
         return len(self.score.observers)
+
+    # -- pages
+
+    def remote_pages(self, collector: Any, kind: str, size: int) -> None:
+        start_pager(collector, kind, size)
+
+    def remote_collect(self, ref: Any, kind: str, size: int) -> Any:
+        return util.getAllPages(ref, "pages", kind, size).addCallback(lambda pages: hash_of(b"".join(pages)))
 
     # -- leaks
 
