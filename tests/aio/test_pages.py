@@ -318,7 +318,8 @@ async def test_the_end_of_the_connection_ends_the_pages(dialect: str) -> None:
             pages = pb.get_pages(pair.root, method, 10_000)
             await anext(pages)
             await turns(100)
-            await pair.accepted.close()
+            pair.accepted._driver._transport.abort()  # type: ignore[union-attr] # it is connected
+            await pair.accepted.wait_closed()
             got: list[Any] = []
             with pytest.raises(pb.ConnectionLost):
                 await read(pages, got)

@@ -218,6 +218,11 @@ class PageReader(ItemReader):
         self._leave()
 
     @property
+    def has_lost_its_connection(self) -> bool:
+        """Whether nothing can come any more."""
+        return self._driver.broker.lifecycle.cause is not None
+
+    @property
     def is_full(self) -> bool:
         """Whether the reader has so much that the connection should pause."""
         return self._unread > PAUSING
@@ -290,6 +295,11 @@ class _Collector(Exportable):
 
     def export_target(self, perspective: Any) -> Target:
         return Target(self, self, "remote_", (), perspective)
+
+    def forgotten(self) -> None:
+        reader = self._reader()
+        if reader is not None and reader.has_lost_its_connection:
+            reader.gone()  # now, whoever may still hold this collector
 
     def remote_gotPage(self, page: Any) -> asyncio.Future[None] | None:
         """A page (called by the pager)."""
