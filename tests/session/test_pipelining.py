@@ -316,7 +316,7 @@ def test_what_hangs_on_a_failed_promise_fails_with_its_error_once(node: Node) ->
             assert outcome.error is broken.error
 
 
-@pytest.mark.parametrize("value", [7, None, [1], Counter(), "text"], ids=repr)
+@pytest.mark.parametrize("value", [7, None, [1], Counter(), "text"], ids=lambda value: type(value).__name__)
 def test_calls_of_what_is_no_object_fail_here(node: Node, value: Any) -> None:
     with make_pair(node) as pair:
         promise = pair.root.call("later")
