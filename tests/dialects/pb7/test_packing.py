@@ -174,6 +174,12 @@ def test_a_large_message_has_limits_that_do_not_cost_the_connection() -> None:
         End(limits=Limits(nodes=100)).dialect.encode_answer(1, [[] for _ in range(100)], None)
 
 
+def test_whatever_holds_bytes_arrives_as_bytes() -> None:
+    for value in (bytearray(b"abc"), memoryview(b"abc"), memoryview(bytearray(b"xabcx"))[1:4]):
+        assert across([value, {"in": (value,)}]) == [b"abc", {"in": (b"abc",)}]
+    assert type(across(bytearray(b"abc"))) is bytes
+
+
 # -- exact types only
 
 
