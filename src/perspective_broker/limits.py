@@ -59,7 +59,8 @@ class Limits:
         message_seconds: from a message's first byte to its last, plus a second for every 16 KiB of it.
         ping_seconds: silence after which a pb7 peer is asked whether it lives.
         pong_seconds: silence after which it is then given up.
-        close_seconds: how long a close may take before the transport is aborted.
+        close_seconds: how long a close may take before the transport is aborted, and methods that go on although they
+            were cancelled are left behind.
         slow_consumer_seconds: how long a peer may leave a full write buffer unread.
         logins: failed logins on one connection.
         login_seconds: life of a login's challenge, and what a peer that has to log in may let pass without trying.

@@ -167,7 +167,10 @@ class Connection:
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone, whoever ends it, and the methods it ran have ended."""
+        """Wait until the connection is gone, whoever ends it, and the methods it ran have ended.
+
+        They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
+        """
         await asyncio.shield(self._driver.gone)
 
     def __repr__(self) -> str:

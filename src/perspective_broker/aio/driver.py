@@ -88,6 +88,7 @@ class Driver(asyncio.Protocol):
         self._tasks: dict[asyncio.Task[None], _Running] = {}
         self.page_readers: WeakSet[PageReader] = WeakSet()
         self._sources: WeakValueDictionary[int, StreamSource] = WeakValueDictionary()
+        self._left_behind = False  # whether what has not ended is not waited for any more
         self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
 
@@ -139,7 +140,6 @@ class Driver(asyncio.Protocol):
             self.broker.receive_eof()
         else:
             self.broker.connection_lost(str(exc) or type(exc).__name__)
-        self._cancel_timer()
         self._wake_waiters()
         self._maybe_gone()
 
@@ -383,15 +383,33 @@ class Driver(asyncio.Protocol):
             # These are the last words: they go out even when the buffer is full.
             transport.write(b"".join(self.broker.data_to_send()))
             transport.close()
-            # A peer that does not read what is still buffered is not waited for.
-            self._timer = self.loop.call_later(self.settings.limits.close_seconds, transport.abort)
+        self._timer = self.loop.call_later(self.settings.limits.close_seconds, self._leave_behind)
+
+    def _leave_behind(self) -> None:
+        """Wait no longer for the end: of a peer that does not read, of methods that go on although cancelled."""
+        self._timer = None
+        if self._tasks or self._last_words:
+            log.warning(
+                "%d methods and %d callbacks of the connection to %s had not ended %g s after it, and are left behind",
+                len(self._tasks),
+                len(self._last_words),
+                self.connection.peer,
+                self.settings.limits.close_seconds,
+            )
+        self._left_behind = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._maybe_gone()
 
     def _on_last_word(self, task: asyncio.Task[None]) -> None:
         self._last_words.discard(task)
         self._maybe_gone()
 
     def _maybe_gone(self) -> None:
-        if self._transport is None and not self._tasks and not self._last_words and not self.gone.done():
+        if self.gone.done() or self._transport is not None or not self._is_closed:
+            return
+        if self._left_behind or not (self._tasks or self._last_words):
+            self._cancel_timer()
             self.gone.set_result(None)
             if self._server is not None:
                 self._server.forget(self)
