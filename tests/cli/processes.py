@@ -49,6 +49,7 @@ def pb(
         env=environment(**(env or {})),
         timeout=PATIENCE,
         check=False,
+        start_new_session=True,  # away from the terminal of who runs the tests: a prompt must not find it
     )
 
 
@@ -75,7 +76,10 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(
-    target: str = "desk:Desk", *options: str, listen: tuple[str, ...] = ("tcp://127.0.0.1:0",)
+    target: str = "desk:Desk",
+    *options: str,
+    listen: tuple[str, ...] = ("tcp://127.0.0.1:0",),
+    cwd: Path = SERVED,
 ) -> Iterator[Serving]:
     """Serve within the block; at its end the server is stopped unless it was, and must end with 0."""
     with (
@@ -86,7 +90,7 @@ def serving(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            cwd=SERVED,
+            cwd=cwd,
             env=environment(),
         ) as process,
     ):

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.cli.processes import PATIENCE, PB, SERVED, environment
 
@@ -72,7 +73,7 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def on_a_terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
+def on_a_terminal(*arguments: str, cwd: Path = SERVED, **env: str) -> Iterator[Terminal]:
     """Run ``pb`` at a terminal of 80 columns within the block."""
     ours, theirs = pty.openpty()
     try:
@@ -84,7 +85,7 @@ def on_a_terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            cwd=SERVED,
+            cwd=cwd,
             env=known,
             start_new_session=True,
         ) as process:

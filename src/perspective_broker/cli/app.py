@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from . import call, ping, serve, shell
+from . import call, identity, ping, serve, shell
 from .output import complain, one_line
 from .status import Status, explain
 
@@ -27,9 +27,10 @@ app = App(
     name="pb",
     help="""Perspective Broker: programs that hold each other's objects.
 
-    Serve an object, call one, look around in one. Every command explains itself: pb call --help.
+    Serve an object, call one, look around in one, say who may log in. Every command explains itself: pb call --help.
     """,
-    help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 130 interrupted.",
+    help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 4 no login, "
+    "130 interrupted.",
     version=_version,
     help_format="markdown",
     suppress_keyboard_interrupt=False,
@@ -38,6 +39,7 @@ app.command(serve.serve, help_epilogue=serve.EXAMPLES)
 app.command(call.call, help_epilogue=call.EXAMPLES)
 app.command(ping.ping, help_epilogue=ping.EXAMPLES)
 app.command(shell.shell, help_epilogue=shell.EXAMPLES)
+app.command(identity.identity)
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ..aio import run
 from .arguments import parse_arguments
-from .client import ClientOptions, Url, connected
+from .client import ClientOptions, Credentials, Url, connected
 from .output import show, show_json
 from .status import Status, Trouble
 
@@ -27,9 +27,11 @@ pb call unix:///run/jobs.sock submit "['build', 'test']" priority=3
 pb call tcp://127.0.0.1:8787 say '"1"'      # the text, not the number
 pb call tcp://127.0.0.1:8787 say -- --loud  # after -- nothing is an option
 pb call tcp://127.0.0.1:8787 status --json | jq .load
+pb call tls://chat.example.org join lobby --user alice --service chat
 ```
 
-Exit codes: 0 answered, 1 the peer reports an error, 2 wrong usage, 3 no connection or no answer.
+Exit codes: 0 answered, 1 the peer reports an error, 2 wrong usage, 3 no connection or no answer,
+4 no login.
 """
 
 
@@ -45,13 +47,13 @@ def call(
         bool, Parameter(help="Print the answer as one line of JSON.", negative="", show_default=False)
     ] = False,
 ) -> None:
-    """Call a method of a peer's root object and print what it returns.
+    """Call a method of a peer's root object, or of your perspective there, and print what it returns.
 
     Text is printed as it is, None prints nothing, other values print as Python writes them.
     """
     options.prepare()
     positional, keywords = parse_arguments(args)
-    value = run(_call(url, options, method, positional, keywords))
+    value = run(_call(url, options, options.credentials(url), method, positional, keywords))
     if not json:
         show(value)
         return
@@ -62,9 +64,14 @@ def call(
 
 
 async def _call(
-    url: str, options: ClientOptions, method: str, args: list[Any], kwargs: dict[str, Any]
+    url: str,
+    options: ClientOptions,
+    credentials: Credentials,
+    method: str,
+    args: list[Any],
+    kwargs: dict[str, Any],
 ) -> Any:
-    async with connected(url, options) as root:
+    async with connected(url, options, credentials) as root:
         try:
             async with asyncio.timeout(options.seconds) as limit:
                 return await root.call(method, *args, **kwargs)

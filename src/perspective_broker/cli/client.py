@@ -1,24 +1,26 @@
-"""What the commands share that connect to a peer: their options, and the connection."""
+"""What the commands share that connect to a peer: their options, and the connection, with a login or without."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ..aio import RemoteReference, connect
-from ..errors import ConnectionLost, ProtocolError, TLSError
+from ..errors import ConnectionLost, LoginFailed, ProtocolError, TLSError
 from ..transports import ClientTLS, parse_url
 from .importing import import_here
 from .logs import Verbose, configure_logging
+from .output import printable
+from .passwords import PasswordFile, obtain_password
 from .status import Status, Trouble, system_text
 
-__all__ = ["ClientOptions", "Url", "connected"]
+__all__ = ["ClientOptions", "Credentials", "Url", "connected"]
 
 
 def _check_url(kind: object, url: str) -> None:
@@ -29,12 +31,34 @@ def _check_url(kind: object, url: str) -> None:
 Url = Annotated[str, Parameter(validator=_check_url)]
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Who logs in, and to what; arguments of :func:`~perspective_broker.connect`.
+
+    Attributes:
+        username: None does not log in.
+        password: None where a certificate stands for it.
+        service, perspective, legacy_login: as there.
+    """
+
+    username: str | None
+    password: str | None = field(repr=False)
+    service: str | None
+    perspective: str | None
+    legacy_login: bool
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ClientOptions:
     """Options of the commands that connect.
 
     Attributes:
+        user: as whom to log in; None does not.
+        service: to which service; None for what the peer gives to who names none.
+        perspective: of the service; the user's own when None.
+        password_file: where the password is; None asks.
+        legacy_login: answer an MD5 challenge everywhere.
         dialect: names of dialects to allow, best first; empty for all.
         timeout: seconds until the connection is there, and then until the answer is; 0 for ever.
         tls_ca: whose signature makes a server's certificate good, instead of those that the system trusts.
@@ -43,6 +67,22 @@ class ClientOptions:
         verbose: how much to log.
     """
 
+    user: Annotated[str | None, Parameter(help="Log in as this user.")] = None
+    service: Annotated[
+        str | None, Parameter(help="Log in to this service; to the peer's own choice when not given.")
+    ] = None
+    perspective: Annotated[
+        str | None, Parameter(help="Attach to this perspective of the service instead of the user's own.")
+    ] = None
+    password_file: PasswordFile = None
+    legacy_login: Annotated[
+        bool,
+        Parameter(
+            help="Answer a peer that knows MD5 logins only, also where others can read along.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False
     dialect: Annotated[
         tuple[str, ...],
         Parameter(
@@ -89,6 +129,25 @@ class ClientOptions:
         for name in self.modules:
             import_here(name)
 
+    def credentials(self, url: str) -> Credentials:
+        """Return who logs in at ``url``, once the password is known.
+
+        Without ``--password-file`` the certificate of ``--tls-cert`` stands for the password.
+
+        Raises:
+            Trouble: options do not belong together, or there is no password.
+        """
+        password = None
+        if self.user is None:
+            for option in ("service", "perspective", "password_file", "legacy_login"):
+                if getattr(self, option):
+                    raise Trouble(Status.USAGE, f"--{option.replace('_', '-')} needs --user as well")
+        elif self.perspective is not None and self.service is None:
+            raise Trouble(Status.USAGE, "--perspective needs --service as well")
+        elif self.password_file is not None or self.tls_cert is None or not url.startswith("tls:"):
+            password = obtain_password(self.password_file, f"Password for {printable(self.user)}")
+        return Credentials(self.user, password, self.service, self.perspective, self.legacy_login)
+
     def tls(self) -> ClientTLS | None:
         """Return what ``tls://`` needs; None for the system's own trust, and to show no certificate.
 
@@ -106,19 +165,27 @@ class ClientOptions:
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, options: ClientOptions) -> AsyncIterator[RemoteReference]:
-    """Connect within the block, and yield the peer's root.
+async def connected(
+    url: str, options: ClientOptions, credentials: Credentials
+) -> AsyncIterator[RemoteReference]:
+    """Connect within the block, and yield the peer's root; after a login, the perspective or avatar.
 
     Raises:
-        Trouble: there is no connection, or a dialect's name is none.
+        Trouble: there is no connection or no login, or a dialect's name is none.
     """
     try:
         root = await connect(
-            url, timeout=options.seconds, dialects=options.dialect or None, tls=options.tls()
+            url,
+            **vars(credentials),
+            timeout=options.seconds,
+            dialects=options.dialect or None,
+            tls=options.tls(),
         )
-    except TimeoutError:
-        raise Trouble(Status.CONNECTION, f"no connection to {url} within {options.timeout:g} s") from None
+    except LoginFailed as error:
+        raise Trouble(Status.LOGIN, f"no login at {url}: {error}") from None
     except (OSError, ProtocolError, ConnectionLost) as error:
+        if isinstance(error, TimeoutError) and error.errno is None:  # our own, which says it all
+            raise Trouble(Status.CONNECTION, str(error)) from None
         reason = (
             error.reason
             if isinstance(error, (ProtocolError, ConnectionLost, TLSError))

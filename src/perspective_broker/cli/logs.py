@@ -29,3 +29,4 @@ def configure_logging(verbose: int, least: int = logging.WARNING) -> None:
     """
     level = (least, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", force=True)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # else two lines for every step of every statement

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ..aio import RemoteReference, run
-from .client import ClientOptions, Url, connected
+from .client import ClientOptions, Credentials, Url, connected
 from .status import Status, Trouble
 
 __all__ = ["EXAMPLES", "ping"]
@@ -26,7 +26,7 @@ pb ping unix:///run/jobs.sock --count 1000 --interval 0
 pb ping tcp://127.0.0.1:8787 --dialect pb --count 0  # does it speak the classic dialect?
 ```
 
-Exit codes: 0 it answered, 2 wrong usage, 3 no connection or no answer.
+Exit codes: 0 it answered, 2 wrong usage, 3 no connection or no answer, 4 no login.
 """
 
 
@@ -44,17 +44,20 @@ def ping(
 ) -> None:
     """Connect to a peer, say which dialect it speaks, and measure round trips.
 
-    The first line tells how long it took until calls could be made: connecting and the greetings of both sides.
-    Then come calls to an object that the peer does not have. Their answer is an error of the protocol, so no
-    method is needed and no code of the application runs; a peer made of this library logs them at level info.
+    The first line tells how long it took until calls could be made: connecting, the greetings of both sides, and
+    the login where there is one. Then come calls to an object that the peer does not have. Their answer is an
+    error of the protocol, so no method is needed and no code of the application runs; a peer made of this library
+    logs them at level info.
     """
     options.prepare()
-    run(_ping(url, options, count, interval))
+    run(_ping(url, options, options.credentials(url), count, interval))
 
 
-async def _ping(url: str, options: ClientOptions, count: int, interval: float) -> None:
+async def _ping(
+    url: str, options: ClientOptions, credentials: Credentials, count: int, interval: float
+) -> None:
     began = time.perf_counter()
-    async with connected(url, options) as root:
+    async with connected(url, options, credentials) as root:
         established = time.perf_counter() - began
         print(f"{url} speaks {root.connection.dialect}: established in {_shown(established)}", flush=True)
         times = []

@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 
 from ..aio import Server, run
 from ..aio import serve as serve_object
+from ..cred.login import LoginRoot
 from ..errors import TLSError
 from ..flavors import Exportable
 from ..transports import DEFAULT_PORT, ServerTLS
@@ -36,6 +37,7 @@ Examples:
 ```console
 pb serve greeter:Greeter
 pb serve greeter:Greeter --listen tcp://127.0.0.1:0 unix:///run/greeter.sock
+pb serve chat:application --listen unix:///run/chat.sock
 pb serve jobs.board:make_board --listen tls://:8787 --tls-cert board.pem -v
 ```
 
@@ -95,8 +97,9 @@ def serve(
 ) -> None:
     """Serve an object until interrupted (SIGINT, SIGTERM).
 
-    OBJECT is an object to serve (a pb.Root or another pb.Referenceable), its class, or a function without
-    arguments that makes it; the function may be async. Every url that is listened on is printed, one per line.
+    OBJECT is an object to serve (a pb.Root or another pb.Referenceable, a pb.Application, a pb.Portal), its
+    class, or a function without arguments that makes it; the function may be async. Every url that is listened
+    on is printed, one per line.
 
     When stopped, it takes no new connections and calls, lets running ones end for --drain seconds, and
     exits with 0; stopped a second time, it does not wait.
@@ -110,18 +113,32 @@ def serve(
     async def main() -> None:
         root = await _made(target, found)
         try:
-            server = await serve_object(
-                root, *listen, dialects=dialect or None, tls=tls, unsafe_tracebacks=unsafe_tracebacks
-            )
-        except (TypeError, ValueError) as error:
-            raise Trouble(Status.USAGE, f"{target}: {error}") from None
-        except OSError as error:
-            raise Trouble(
-                Status.CONNECTION, f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
-            ) from None
-        await _serve_until_stopped(server, drain, tls)
+            server = await _started(target, root, listen, dialect, tls, unsafe_tracebacks)
+            await _serve_until_stopped(server, drain, tls)
+        finally:
+            if isinstance(root, LoginRoot):
+                await root.authorizer.close()  # whoever made it has no other chance to
 
     run(main())
+
+
+async def _started(
+    target: str,
+    root: Any,
+    listen: Sequence[str],
+    dialects: Sequence[str],
+    tls: ServerTLS | None,
+    unsafe_tracebacks: bool,
+) -> Server:
+    try:
+        return await serve_object(
+            root, *listen, dialects=dialects or None, tls=tls, unsafe_tracebacks=unsafe_tracebacks
+        )
+    except (TypeError, ValueError) as error:
+        raise Trouble(Status.USAGE, f"{target}: {error}") from None
+    except OSError as error:
+        text = f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
+        raise Trouble(Status.CONNECTION, text) from None
 
 
 async def _made(target: str, found: Any) -> Any:

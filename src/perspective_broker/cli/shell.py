@@ -52,7 +52,7 @@ pb shell tcp://127.0.0.1:8787
 echo 'await root.call("greet", "world")' | pb shell tcp://127.0.0.1:8787
 ```
 
-Exit codes: 0 left, 1 the script met an error of the peer, 2 the script is wrong, 3 no connection.
+Exit codes: 0 left, 1 the script met an error of the peer, 2 the script is wrong, 3 no connection, 4 no login.
 """
 
 
@@ -64,15 +64,17 @@ def shell(
 ) -> int:
     """Connect to a peer and talk to it from a Python prompt.
 
-    At the prompt there are root (the peer's root object), connection, pb (this library) and asyncio. Tab
-    completes names, the arrow keys reach what was typed before, Ctrl-C stops what runs, Ctrl-D leaves.
+    At the prompt there are root (the peer's root object, or your perspective there), connection, pb (this
+    library) and asyncio. Tab completes names, the arrow keys reach what was typed before, Ctrl-C stops what runs,
+    Ctrl-D leaves.
 
     When standard input is no terminal, it is a script: its statements run in turn, the values of expressions
     are printed, and the first error ends it.
     """
     options.prepare()
+    credentials = options.credentials(url)
     with _LoopThread() as loop, contextlib.ExitStack() as stack:
-        connecting = connected(url, options)
+        connecting = connected(url, options, credentials)
         root = loop.run(connecting.__aenter__())
         stack.callback(lambda: loop.run(connecting.__aexit__(None, None, None)))
         session = _Session(loop, root)

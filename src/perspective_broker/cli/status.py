@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 
+from ..cred import IdentityExists, MissingExtra, StoreError, UnknownIdentity, UnknownKey
 from ..errors import (
     BrokerError,
     CallError,
@@ -29,9 +30,12 @@ class Status(enum.IntEnum):
     """The exit codes of every ``pb`` command."""
 
     OK = 0
-    REMOTE = 1  #: the peer answered with an error
+    REMOTE = 1  #: the peer answered with an error; the store of identities has it already, or has it not
     USAGE = 2  #: what was asked cannot be done: a wrong argument, a module that cannot be imported
-    CONNECTION = 3  #: no connection, none that speaks the protocol, or it ended too early
+    CONNECTION = (
+        3  #: no connection, none that speaks the protocol, or it ended too early; a store that cannot be used
+    )
+    LOGIN = 4  #: the peer does not let this user in; trying again will not help
     INTERRUPTED = 130  #: Ctrl-C, by the shells' convention
 
 
@@ -57,7 +61,15 @@ def explain(error: BaseException) -> tuple[Status, str] | None:
     if isinstance(remote, RemoteError):
         kind = remote.type.removeprefix("builtins.").removeprefix(f"{BrokerError.__module__}.")
         return Status.REMOTE, one_line(f"{kind}: {remote.value}" if remote.value else kind)
-    if isinstance(error, (ConnectionLost, ProtocolError, DeadReferenceError, LoginFailed)):
+    if isinstance(error, LoginFailed):
+        return Status.LOGIN, one_line(str(error))
+    if isinstance(error, (IdentityExists, UnknownIdentity, UnknownKey)):
+        return Status.REMOTE, one_line(str(error))
+    if isinstance(error, MissingExtra):
+        return Status.USAGE, one_line(str(error))
+    if isinstance(error, StoreError):
+        return Status.CONNECTION, one_line(str(error))
+    if isinstance(error, (ConnectionLost, ProtocolError, DeadReferenceError)):
         return Status.CONNECTION, one_line(str(error))
     if isinstance(error, CallError):
         return Status.REMOTE, one_line(f"{type(error).__name__}: {error}")

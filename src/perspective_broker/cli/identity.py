@@ -1,0 +1,258 @@
+"""``pb identity``: who may log in, and to what, in a store that servers share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..aio import run
+from ..cred import Authorizer, Identity, IdentityExists, SQLAuthorizer, UnknownIdentity
+from .logs import Verbose, configure_logging
+from .output import complain, printable, show_json
+from .passwords import PasswordFile, obtain_password
+from .status import Status, Trouble
+
+__all__ = ["EXAMPLES", "identity"]
+
+_T = TypeVar("_T")
+
+#: Shown at the end of its help.
+EXAMPLES: Final = r"""
+Examples:
+
+```console
+pb identity add alice --store sqlite:///identities.db
+pb identity grant alice chat --store sqlite:///identities.db
+pb identity passwd alice --store sqlite:///identities.db --password-file alice.password
+pb identity list --store postgresql://chat@db.example.org/chat --json | jq '.[].name'
+```
+
+Exit codes: 0 done, 1 there is (or is not) such an identity or key, 2 wrong usage, 3 the store cannot be used.
+"""
+
+identity = App(
+    name="identity",
+    help="Manage who may log in, and to what. Every command explains itself: pb identity add --help.",
+    help_epilogue=EXAMPLES,
+)
+
+_Name = Annotated[str, Parameter(help="The name of the identity, as its user logs in.")]
+_Service = Annotated[str, Parameter(help="The name of a service.")]
+_Perspective = Annotated[
+    str | None, Parameter(help="The name of a perspective of it; the identity's own name when not given.")
+]
+_Legacy = Annotated[
+    bool,
+    Parameter(
+        help="Keep the password's MD5 digest too, for the logins of 2002 and of today's Twisted.",
+        negative="",
+        show_default=False,
+    ),
+]
+_NoPassword = Annotated[
+    bool,
+    Parameter(help="Keep no password: a certificate has to stand for it.", negative="", show_default=False),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Options of all these commands.
+
+    Attributes:
+        store: the url of the store.
+        timeout: seconds to wait for a store that is locked.
+        verbose: how much to log.
+    """
+
+    store: Annotated[
+        str,
+        Parameter(
+            help="Where identities are kept: sqlite:///relative.db, sqlite:////absolute.db or "
+            "postgresql://user@host/database (its password belongs in ~/.pgpass)."
+        ),
+    ]
+    timeout: Annotated[
+        float, Parameter(help="Seconds to wait for a store that is locked.", validator=Number(gt=0))
+    ] = 8.0
+    verbose: Verbose = 0
+
+    def use(self, operation: Callable[[Authorizer], Awaitable[_T]], *, make: bool = False) -> _T:
+        """Run an operation on the store, and return what it returns.
+
+        Args:
+            operation: what to do.
+            make: whether a store that does not exist is made.
+
+        Raises:
+            Trouble: the url is none of a store, or what is asked cannot be.
+            StoreError: the store says so.
+        """
+        configure_logging(self.verbose)
+        url = urlsplit(self.store)
+        if url.password is not None or "password" in parse_qs(url.query):
+            text = "a password in --store could be read by others on this machine; put it into ~/.pgpass"
+            raise Trouble(Status.USAGE, text)
+        path = url.path[1:]
+        if not make and url.scheme.startswith("sqlite") and path and not os.path.exists(path):
+            raise Trouble(Status.CONNECTION, f"{path}: there is no store; pb identity add makes one")
+
+        async def main() -> _T:
+            async with SQLAuthorizer(self.store, busy_timeout=self.timeout) as authorizer:
+                return await operation(authorizer)
+
+        try:
+            return run(main())
+        except ValueError as error:
+            raise Trouble(Status.USAGE, str(error)) from None
+
+    def find(self, name: str, *, make: bool = False) -> Identity | None:
+        """Return the identity of that name; None when there is none."""
+        return self.use(lambda authorizer: authorizer.get_identity(name), make=make)
+
+
+@identity.command
+def add(
+    name: _Name,
+    /,
+    *,
+    options: StoreOptions,
+    password_file: PasswordFile = None,
+    no_password: _NoPassword = False,
+    legacy: _Legacy = False,
+) -> None:
+    """Add an identity; its password is asked for. The store is made when there is none."""
+    _check_password_options(password_file, no_password, legacy)
+    # Before anything is asked; that nobody adds it meanwhile, is the store's business.
+    if options.find(name, make=True) is not None:
+        raise IdentityExists(f"there is an identity {name!a} already")
+    password = _new_password(name, password_file, no_password)
+    options.use(lambda authorizer: authorizer.create(name, password, legacy=legacy), make=True)
+    _warn_of(legacy)
+
+
+@identity.command
+def passwd(
+    name: _Name,
+    /,
+    *,
+    options: StoreOptions,
+    password_file: PasswordFile = None,
+    no_password: _NoPassword = False,
+    legacy: _Legacy = False,
+) -> None:
+    """Replace the password of an identity. Without --legacy an MD5 digest that was kept is removed."""
+    _check_password_options(password_file, no_password, legacy)
+    before = options.find(name)
+    if before is None:
+        raise UnknownIdentity(f"there is no identity {name!a}")
+    password = _new_password(name, password_file, no_password)
+    options.use(lambda authorizer: authorizer.set_password(name, password, legacy=legacy))
+    _warn_of(legacy)
+    if before.legacy_digest is not None and not legacy:
+        complain("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
+
+
+@identity.command
+def grant(
+    name: _Name, service: _Service, perspective: _Perspective = None, /, *, options: StoreOptions
+) -> None:
+    """Let an identity attach to a perspective of a service."""
+    options.use(lambda authorizer: authorizer.grant(name, service, perspective))
+
+
+@identity.command
+def revoke(
+    name: _Name, service: _Service, perspective: _Perspective = None, /, *, options: StoreOptions
+) -> None:
+    """Take back what grant gave. Who is attached already stays so until the connection ends."""
+    options.use(lambda authorizer: authorizer.revoke(name, service, perspective))
+
+
+@identity.command
+def disable(name: _Name, /, *, options: StoreOptions) -> None:
+    """Let an identity log in no more. Who is logged in already stays so until the connection ends."""
+    options.use(lambda authorizer: authorizer.disable(name))
+
+
+@identity.command
+def enable(name: _Name, /, *, options: StoreOptions) -> None:
+    """Let an identity log in again that was disabled."""
+    options.use(lambda authorizer: authorizer.enable(name))
+
+
+@identity.command
+def remove(name: _Name, /, *, options: StoreOptions) -> None:
+    """Remove an identity and its keys."""
+    options.use(lambda authorizer: authorizer.remove_identity(name))
+
+
+@identity.command(name="list")
+def list_(
+    *,
+    options: StoreOptions,
+    json: Annotated[bool, Parameter(help="Print one line of JSON.", negative="", show_default=False)] = False,
+) -> None:
+    """List all identities: how they may log in, and to what. No secret is shown."""
+    found = options.use(_all)
+    if json:
+        show_json([_as_dict(one) for one in found])
+        return
+    table = Table(box=box.SIMPLE)
+    for heading in ("name", "login", "keys"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        keys = "\n".join(printable(_key_text(one, *key)) for key in sorted(one.keys))
+        # Not as str, in which rich would look for its markup.
+        table.add_row(Text(printable(one.name)), _login_text(one), Text(keys))
+    Console().print(table)
+
+
+async def _all(authorizer: Authorizer) -> list[Identity]:
+    return [one async for one in authorizer.list()]
+
+
+def _as_dict(one: Identity) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "password": one.verifier is not None,
+        "legacy": one.legacy_digest is not None,
+        "disabled": one.disabled,
+        "keys": sorted(one.keys),
+    }
+
+
+def _login_text(one: Identity) -> str:
+    kinds = [kind for kind, has in (("password", one.verifier), ("MD5", one.legacy_digest)) if has]
+    return ", ".join(["disabled"] * one.disabled + (kinds or ["no password"]))
+
+
+def _key_text(one: Identity, service: str, perspective: str) -> str:
+    return service if perspective == one.name else f"{service} as {perspective}"
+
+
+def _check_password_options(file: object, none: bool, legacy: bool) -> None:
+    if none and (file is not None or legacy):
+        raise Trouble(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
+
+
+def _new_password(name: str, file: Any, none: bool) -> str | None:
+    return None if none else obtain_password(file, f"New password for {printable(name)}", twice=True)
+
+
+def _warn_of(legacy: bool) -> None:
+    if legacy:
+        complain(
+            "pb", "warning: who reads the MD5 digest in the store can log in with it, at any legacy server"
+        )

@@ -1,0 +1,78 @@
+"""Where a command's password comes from: a prompt, or a file. Never its arguments or its environment, which others
+on the machine can read."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from .status import Status, Trouble, system_text
+
+__all__ = ["PasswordFile", "obtain_password"]
+
+PasswordFile = Annotated[
+    Path | None,
+    Parameter(
+        help="Take the password from the first line of this file, - for standard input, instead of asking for it.",
+        allow_leading_hyphen=True,  # for - alone
+    ),
+]
+
+#: Bytes of the line that holds it; no identity's password is nearly as long.
+_LONGEST: Final = 4096
+
+
+def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> str:
+    """Return a password.
+
+    Args:
+        file: its first line is the password; ``-`` is standard input. None asks at the terminal.
+        prompt: what to ask.
+        twice: whether to ask again, since what is typed cannot be seen.
+
+    Raises:
+        Trouble: there is none to be had.
+    """
+    # At a terminal the line must not be shown while it is typed.
+    if file is None or (str(file) == "-" and sys.stdin.isatty()):
+        return _asked(prompt, twice)
+    return _read(file)
+
+
+def _asked(prompt: str, twice: bool) -> str:
+    try:
+        with warnings.catch_warnings():
+            # Where there is no terminal, getpass would warn and then read standard input.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password = getpass.getpass(f"{prompt}: ")
+            if twice and getpass.getpass("The same again: ") != password:
+                raise Trouble(Status.USAGE, "these are two different passwords; nothing was changed")
+    except getpass.GetPassWarning:
+        text = "there is no terminal to ask for the password at; give --password-file FILE"
+        raise Trouble(Status.USAGE, text) from None
+    except EOFError:
+        raise Trouble(Status.USAGE, "no password was given") from None
+    return password
+
+
+def _read(file: Path) -> str:
+    name = "standard input" if str(file) == "-" else str(file)
+    try:
+        if str(file) == "-":
+            line = sys.stdin.buffer.readline(_LONGEST)  # a line and no more: pb shell reads on
+        else:
+            with file.open("rb") as opened:
+                line = opened.readline(_LONGEST)
+        password = line.decode("utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        raise Trouble(Status.USAGE, f"{name}: {system_text(error)}") from None
+    except UnicodeDecodeError:  # which holds the password
+        raise Trouble(Status.USAGE, f"{name}: the first line is no text in UTF-8") from None
+    if not password:
+        raise Trouble(Status.USAGE, f"{name}: the first line holds no password")
+    return password
