@@ -962,11 +962,11 @@ class Broker:
         if put_off is not None:
             self._put_off -= put_off.messages
             for luid, count in put_off.releases.items():
-                self.on_release(luid, count)
+                self._release(luid, count)
             for luid, count in put_off.decaches.items():
-                self.on_decache(luid, count)
+                self._decache(luid, count)
             for request in put_off.forgotten:
-                self.on_forget(request)
+                self._forget(request)
 
     def _put_off_behind(self, call: IncomingCall) -> PutOff:
         """Return where to note what the peer gives back behind a call that is not decoded yet.
@@ -1160,7 +1160,10 @@ class Broker:
         if (undecoded := self.serving.last_undecoded) is not None:
             releases = self._put_off_behind(undecoded).releases
             releases[luid] = releases.get(luid, 0) + count
-            return
+        else:
+            self._release(luid, count)
+
+    def _release(self, luid: ObjectId, count: int) -> None:
         if not self.exports.release(luid, count):
             self.ignored += 1
         self._freed = True
@@ -1171,7 +1174,10 @@ class Broker:
         if (undecoded := self.serving.last_undecoded) is not None:
             decaches = self._put_off_behind(undecoded).decaches
             decaches[luid] = decaches.get(luid, 0) + count
-            return
+        else:
+            self._decache(luid, count)
+
+    def _decache(self, luid: int, count: int) -> None:
         gone = self.observers.release(luid, count)
         if gone:
             self.questions.tell(self._dialect.encode_uncache(luid))
@@ -1194,7 +1200,10 @@ class Broker:
     def on_forget(self, request: int) -> None:
         if (undecoded := self.serving.last_undecoded) is not None:
             self._put_off_behind(undecoded).forgotten[request] = None
-            return
+        else:
+            self._forget(request)
+
+    def _forget(self, request: int) -> None:
         if not self.kept.forget(request):
             self.ignored += 1
 
