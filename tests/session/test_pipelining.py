@@ -522,6 +522,23 @@ def test_a_cancellation_does_not_wait_behind_what_is_held_back(node: Node) -> No
         assert held.error is slow.error
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_calls_that_wait_for_the_window_are_cancelled_as_soon_as_they_have_left(
+    node: Node, backwards: bool
+) -> None:
+    with make_pair(node, client_limits=pb.Limits(calls_in_flight=2)) as pair:
+        outcomes = [pair.root.call("later") for _ in range(10)]
+        for outcome in reversed(outcomes) if backwards else outcomes:
+            pair.client.broker.cancel_call(outcome._request)
+        while node.later or not outcomes[-1].done:
+            pair.run()
+            assert node.later
+            assert all(later.cancelled for later in node.later)
+            while node.later:
+                node.later.pop().fail(pb.Error("cancelled"))
+            pair.run()
+
+
 # -- hostile peers
 
 KEEP = codes.WANTS_ANSWER | codes.KEEP_ANSWER

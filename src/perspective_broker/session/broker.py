@@ -544,16 +544,8 @@ class Broker:
 
         The call stays open until the peer has answered it, for its method runs until then.
         """
-        question = self.questions.find(request)
-        if question is not None and CANCEL in self._dialect.features:
-            self._tell_behind(question.place, self._dialect.encode_cancel(request))
-
-    def _tell_behind(self, place: int, message: bytes) -> None:
-        """Say something that is in order with what waits up to ``place``, but need not wait for what came later."""
-        if self.questions.has_left(place):
-            self.send(message)
-        else:
-            self.questions.tell(message)
+        if request in self.questions and CANCEL in self._dialect.features:
+            self.questions.tell_behind(request, self._dialect.encode_cancel(request))
 
     def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[bytes, list[Observed]]:
         """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces.
@@ -1135,7 +1127,11 @@ class Broker:
         """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
         if self.lifecycle.phase is Phase.CLOSED:
             return
-        self._tell_behind(mentions.last_place, self._dialect.encode_forget(request))
+        forget = self._dialect.encode_forget(request)
+        if self.questions.has_left(mentions.last_place):
+            self.send(forget)
+        else:
+            self.questions.tell(forget)
         failed = isinstance(value, Exception)
         theirs = isinstance(value, Reference) and value._session is self
         for call in mentions.hanging:

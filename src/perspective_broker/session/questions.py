@@ -50,7 +50,8 @@ class Questions:
         self._asked: dict[int, Question] = {}
         self._on_their_way = 0
         self._bytes = 0
-        self._held: deque[tuple[bytes | Barrier, bool]] = deque()  # message, and whether it will be answered
+        self._held: deque[tuple[bytes | Barrier, int]] = deque()  # message, and its id if it is a call
+        self._behind: dict[int, bytes] = {}  # what is said directly behind a call that waits
         # While what a barrier held back is said: how many messages of it were put before what waits.
         self._ahead: int | None = None
         self._held_bytes = 0
@@ -104,7 +105,7 @@ class Questions:
     def ask(self, request: int, message: bytes, answerable: Answerable, perspective: Any) -> None:
         """Send a call, now or when there is room; tell ``answerable`` how it ended."""
         if self._must_wait or not self._has_room():
-            place = self._hold(message, True)
+            place = self._hold(message, request)
             self._asked[request] = Question(answerable, message, perspective, place)
         else:
             self._asked[request] = Question(answerable, message, perspective, 0)
@@ -119,9 +120,9 @@ class Questions:
     def replace(self, request: int, message: bytes) -> bool:
         """Say a call that waits differently, in as many bytes; False when it does not wait."""
         question = self._asked[request]
-        for place, (held, answered) in enumerate(self._held):
+        for place, (held, _) in enumerate(self._held):
             if held is question.message:
-                self._held[place] = (message, answered)
+                self._held[place] = (message, request)
                 self.replaced(request, message)
                 return True
         return False
@@ -132,7 +133,7 @@ class Questions:
 
     def hold_back(self, barrier: Barrier) -> None:
         """Let everything said from now on wait until ``barrier`` is ready, and has been said."""
-        self._put(barrier, False)
+        self._put(barrier, 0)
 
     @property
     def _must_wait(self) -> bool:
@@ -142,24 +143,34 @@ class Questions:
     def tell(self, message: bytes) -> None:
         """Send something that has no answer, in order with the calls."""
         if self._must_wait:
-            self._hold(message, False)
+            self._hold(message)
         else:
             self._send(message)
 
-    def _hold(self, message: bytes, answered: bool) -> int:
+    def tell_behind(self, request: int, message: bytes) -> None:
+        """Say something about a call without an answer: now, or directly behind the call if that waits for room.
+
+        Behind what waits after it, it could come too late: there may be no room until the call has ended.
+        """
+        if self.has_left(self._asked[request].place):
+            self._send(message)
+        else:
+            self._behind[request] = message
+
+    def _hold(self, message: bytes, request: int = 0) -> int:
         """Let a message wait; return its place."""
         self._held_bytes += len(message)
-        if not answered:
+        if not request:
             self._told_bytes += len(message)
-        return self._put(message, answered)
+        return self._put(message, request)
 
-    def _put(self, waiting: bytes | Barrier, answered: bool) -> int:
+    def _put(self, waiting: bytes | Barrier, request: int) -> int:
         if self._ahead is None:
-            self._held.append((waiting, answered))
+            self._held.append((waiting, request))
             self._last_place += 1
             return self._last_place
         # Places count from the end, so those of what waits behind stay what they are.
-        self._held.insert(self._ahead, (waiting, answered))
+        self._held.insert(self._ahead, (waiting, request))
         self._ahead += 1
         return self._last_place - len(self._held) + self._ahead
 
@@ -191,7 +202,7 @@ class Questions:
         if self._ahead is not None:
             return  # a barrier's message is being said: what waits behind it goes on when that is done
         while self._held:
-            message, answered = self._held[0]
+            message, request = self._held[0]
             if isinstance(message, Barrier):
                 if not message.ready():
                     return
@@ -201,22 +212,24 @@ class Questions:
                     message.say()
                 finally:
                     self._ahead = None
-            elif answered and not self._has_room():
+            elif request and not self._has_room():
                 return
             else:
                 self._send_first()
 
     def _send_first(self) -> None:
         """Send the message that waited longest."""
-        message, answered = self._held.popleft()
+        message, request = self._held.popleft()
         assert not isinstance(message, Barrier)
         self._held_bytes -= len(message)
-        if answered:
+        if request:
             self._on_their_way += 1
             self._bytes += len(message)
         else:
             self._told_bytes -= len(message)
         self._send(message)
+        if self._behind and request in self._behind:
+            self._send(self._behind.pop(request))
 
     def abandon(self) -> tuple[list[Answerable], list[Barrier]]:
         """Forget every call and return whom to tell, and what was held back: the connection has ended."""
@@ -224,5 +237,6 @@ class Questions:
         barriers = [message for message, _ in self._held if isinstance(message, Barrier)]
         self._asked.clear()
         self._held.clear()
+        self._behind.clear()
         self._on_their_way = self._bytes = self._held_bytes = self._told_bytes = 0
         return told, barriers
