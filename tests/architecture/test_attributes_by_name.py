@@ -1,0 +1,45 @@
+"""No attribute is reached by a name that is not written in the code, but in the places listed here (DESIGN, rule 2)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "perspective_broker"
+
+#: File -> how often it reaches an attribute by a computed name, and may.
+ALLOWED = {
+    "flavors/dispatch.py": 1,  # a peer's name behind its prefix becomes a method
+    "flavors/copyable.py": 1,  # the fields of a class that its registration lets a peer set
+}
+
+FUNCTIONS = {"getattr", "setattr", "delattr", "attrgetter", "methodcaller", "__getattribute__", "__setattr__"}
+
+
+def computed_names(source: str) -> int:
+    """Return how many calls in ``source`` reach an attribute whose name is no literal."""
+    found = 0
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        if called in FUNCTIONS:
+            names = node.args[:1] if called in ("attrgetter", "methodcaller") else node.args[1:2]
+            found += not all(isinstance(name, ast.Constant) for name in names)
+    return found
+
+
+def test_attributes_are_reached_by_computed_names_only_where_that_is_allowed() -> None:
+    found = {}
+    for room in ("session", "dialects", "flavors"):
+        for path in (PACKAGE / room).rglob("*.py"):
+            if count := computed_names(path.read_text()):
+                found[path.relative_to(PACKAGE).as_posix()] = count
+    assert found == ALLOWED
+
+
+def test_a_computed_name_is_found() -> None:
+    assert (
+        computed_names("getattr(a, 'b'); getattr(a, b); setattr(a, 'x' + b, 1); object.__setattr__(a, b, 1)")
+        == 3
+    )
