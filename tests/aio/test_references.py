@@ -94,6 +94,36 @@ async def test_a_reference_collected_in_another_thread_is_given_back(dialect: st
         await assert_no_leaks(pair.client, pair.accepted)
 
 
+@both_loops
+async def test_references_collected_in_another_thread_while_calls_run(dialect: str) -> None:
+    """Cycles of references, which nothing but the collector frees; it runs in a thread all the while."""
+    desk, stop = Desk(), threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            gc.collect()
+
+    async with memory_pair(desk, dialects=[dialect]) as pair:
+        thing = pb.Referenceable()
+        thread = threading.Thread(target=collect)
+        thread.start()
+        try:
+            for number in range(100):
+                await pair.root.call("keep", thing, pb.Referenceable())
+                for kept in desk.kept:
+                    cycle: list[Any] = [kept]
+                    cycle.append(cycle)
+                    del cycle, kept
+                desk.kept.clear()
+                assert await pair.root.call("echo", number) == number
+        finally:
+            stop.set()
+            thread.join()
+        gc.collect()
+        await exported(pair, 0)
+        await assert_no_leaks(pair.client, pair.accepted)
+
+
 async def test_a_reference_collected_after_its_connection_or_its_loop_is_no_trouble() -> None:
     desk = Desk()
 

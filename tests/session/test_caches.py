@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.flavors import Target
 from perspective_broker.testing import BrokerPair, Outcome
 
 from . import objects
@@ -227,3 +228,51 @@ def test_a_replica_that_could_not_be_read_hears_of_no_end(caplog: pytest.LogCapt
         pair.link.cut()
     assert vars(kept[0]) == {}
     assert not [record for record in caplog.records if "updates_ended" in record.message]
+
+
+class Person(pb.Referenceable):
+    """A perspective whose method hands out the room's counter, as it is seen by this person."""
+
+    def __init__(self, name: str, counter: Counter) -> None:
+        self.name = name
+        self.counter = counter
+
+    def export_target(self, perspective: Any) -> Target:
+        return Target(self, self, "perspective_", perspective=self)
+
+    def perspective_counter(self) -> Counter:
+        return self.counter
+
+
+class Lobby(Desk):
+    def __init__(self, *people: Person) -> None:
+        super().__init__()
+        self.people = people
+
+    def remote_people(self) -> tuple[Person, ...]:
+        return self.people
+
+
+def test_two_perspectives_on_one_connection_have_replicas_of_their_own() -> None:
+    counter = Counter(a=1)
+    alice, bob = Person("alice", counter), Person("bob", counter)
+    with make_pair(Lobby(alice, bob)) as pair:
+        people = pair.call("people")
+        answers = [person.call("counter") for person in (*people, people[0])]
+        pair.run()
+        hers, his, again = [answer.result() for answer in answers]
+        assert (hers.seen_by, his.seen_by) == ("alice", "bob")
+        assert again is hers
+        assert hers is not his
+        assert counter.asked == [alice, bob]
+        counter.observers[1].tell("set", "a", 2)
+        pair.run()
+        assert (hers.numbers, his.numbers) == ({"a": 1}, {"a": 2})
+        del answers, his
+        gc.collect()
+        pair.run()
+        assert [who for who, _ in counter.stopped] == [bob]
+        counter.set("a", 3)
+        pair.run()
+        assert hers.numbers == {"a": 3}
+        del hers, again, people

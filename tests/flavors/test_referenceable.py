@@ -1,0 +1,79 @@
+"""Referenceable, AsReferenceable and the references to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.errors import NoSuchMethod
+from perspective_broker.flavors import Reference
+from perspective_broker.flavors.dispatch import find_method
+
+
+class Door(pb.Referenceable):
+    def remote_open(self) -> str:
+        return "open"
+
+    def knock_loudly(self) -> str:
+        return "who is there"
+
+
+def test_remote_methods_are_reached_and_nothing_else() -> None:
+    door = Door()
+    target = door.export_target("whoever")
+    assert find_method(target.holder, target.prefix, "open")() == "open"
+    for name in ("knock_loudly", "remote_open", "__init__"):
+        with pytest.raises(NoSuchMethod):
+            find_method(target.holder, target.prefix, name)
+    assert (target.obj, target.leading, target.perspective) == (door, (), None)
+    assert door.export_key(None) == door.export_key("whoever")
+
+
+def test_a_prefix_of_ones_own_opens_what_it_names() -> None:
+    door = Door()
+    knocking, again = pb.AsReferenceable(door, "knock"), pb.AsReferenceable(door, "knock")
+    target = knocking.export_target(None)
+    assert find_method(target.holder, target.prefix, "loudly")() == "who is there"
+    assert knocking.export_key(None) == again.export_key(None) != pb.AsReferenceable(door).export_key(None)
+
+
+@pytest.mark.parametrize("prefix", ["", "_", "__", "_private", "a b", "remote-", "1"])
+def test_a_prefix_that_opens_more_than_it_names_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="public identifier"):
+        pb.AsReferenceable(Door(), prefix)
+
+
+def test_a_root_is_its_own_for_every_connection() -> None:
+    root = pb.Root()
+    assert root.root_object(object()) is root
+
+
+class Session:
+    def __init__(self) -> None:
+        self.released: list[tuple[Any, Any, int]] = []
+
+    def enqueue_release(self, *release: Any) -> None:
+        self.released.append(release)
+
+
+def test_references_are_equal_when_they_mean_the_same_object_of_the_same_connection() -> None:
+    here, there = Session(), Session()
+    one, same = Reference(here, 1, None), Reference(here, 1, "who")
+    assert one == same
+    assert hash(one) == hash(same)
+    assert len({one, same, Reference(here, 2, None), Reference(there, 1, None)}) == 3
+    assert one != Reference(here, 2, None)
+    assert one != Reference(there, 1, None)
+    assert one != 1
+
+
+def test_a_collected_reference_owes_what_it_received_and_nothing_twice() -> None:
+    session = Session()
+    reference = Reference(session, 1, "who")
+    reference._receipts = 3
+    del reference
+    del_without = Reference(session, 2, None)
+    del del_without
+    assert session.released == [(1, "who", 3)]

@@ -1,0 +1,189 @@
+"""The tables of what was given and received: counts, ids, keys, whatever happens in whatever order."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import perspective_broker as pb
+from perspective_broker.errors import UnknownObject
+from perspective_broker.flavors import Reference, ViewPoint
+from perspective_broker.session.tables import Exports, Imports, import_key
+
+
+class Known(pb.Referenceable):
+    """Counts how often it was forgotten."""
+
+    def __init__(self) -> None:
+        self.forgettings = 0
+
+    def forgotten(self) -> None:
+        self.forgettings += 1
+
+
+class Session:
+    """What references tell that they are gone."""
+
+    def __init__(self) -> None:
+        self.released: list[tuple[Any, Any, int]] = []
+
+    def enqueue_release(self, luid: Any, perspective: Any, receipts: int) -> None:
+        self.released.append((luid, perspective, receipts))
+
+
+def imports(session: Session, limit: int = 100) -> Imports:
+    limits = pb.Limits(references_received=limit)
+    return Imports(limits, lambda luid, perspective: Reference(session, luid, perspective))
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "retract", "release"]), st.integers(0, 3), st.integers(1, 3))
+)
+
+
+@given(steps=STEPS)
+def test_exports_count_what_a_plain_count_says(steps: list[tuple[str, int, int]]) -> None:
+    exports, objects = Exports(pb.Limits()), [Known() for _ in range(4)]
+    counts, luids, lives, used = [0] * 4, [0] * 4, [0] * 4, set()
+    for step, which, count in steps:
+        if step == "add":
+            luid = exports.add(objects[which], None)
+            if counts[which]:
+                assert luid == luids[which]
+            else:
+                assert luid not in used  # ids are never used twice
+            used.add(luid)
+            luids[which], counts[which] = luid, counts[which] + 1
+        elif step == "retract" and counts[which]:
+            exports.retract(luids[which])
+            counts[which] -= 1
+            lives[which] += not counts[which]
+        elif step == "release" and luids[which]:
+            if not counts[which]:
+                assert exports.release(luids[which], count) is False
+            elif count > counts[which]:
+                with pytest.raises(pb.ProtocolError):
+                    exports.release(luids[which], count)
+            else:
+                assert exports.release(luids[which], count)
+                counts[which] -= count
+                lives[which] += not counts[which]
+        assert len(exports) == sum(map(bool, counts))
+    for obj, luid, count, ended in zip(objects, luids, counts, lives, strict=True):
+        assert obj.forgettings == ended
+        if count:
+            assert exports.find(luid).obj is obj
+            assert exports.find(luid).count == count
+        else:
+            with pytest.raises(UnknownObject):
+                exports.find(luid)
+    exports.clear()
+    assert [obj.forgettings for obj in objects] == [
+        ended + bool(count) for ended, count in zip(lives, counts, strict=True)
+    ]
+
+
+def test_what_was_just_freed_comes_home_but_cannot_be_called() -> None:
+    exports, obj = Exports(pb.Limits()), Known()
+    luid = exports.add(obj, None)
+    exports.release(luid, 1)
+    assert exports.come_home(luid) is obj
+    with pytest.raises(UnknownObject):
+        exports.find(luid)
+    exports.freed.clear()
+    with pytest.raises(UnknownObject):
+        exports.come_home(luid)
+
+
+def test_a_retracted_object_cannot_come_home() -> None:
+    exports = Exports(pb.Limits())
+    luid = exports.add(Known(), None)
+    exports.retract(luid)
+    with pytest.raises(UnknownObject):
+        exports.come_home(luid)
+
+
+@pytest.mark.parametrize("where", ["root", 0, -1, 2, 1.0, True, None])
+def test_what_was_never_given_cannot_be_released(where: Any) -> None:
+    exports = Exports(pb.Limits())
+    exports.name("root", Known())
+    exports.add(Known(), None)
+    with pytest.raises(pb.ProtocolError):
+        exports.release(where, 0 if where is True else 1)
+
+
+def test_the_limit_counts_objects_not_sendings() -> None:
+    exports, obj = Exports(pb.Limits(references_exported=1)), Known()
+    assert exports.add(obj, None) == exports.add(obj, None)
+    with pytest.raises(pb.SerializationError):
+        exports.add(Known(), None)
+
+
+def test_a_view_is_an_object_for_each_perspective() -> None:
+    exports, viewable, one, two = Exports(pb.Limits()), pb.Viewable(), object(), object()
+    luids = {
+        exports.add(viewable, one),
+        exports.add(viewable, two),
+        exports.add(ViewPoint(one, viewable), two),
+    }
+    assert len(luids) == len(exports) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["receive", "drop"]), st.integers(1, 3), st.sampled_from([None, "who"]))
+    )
+)
+def test_imports_owe_a_release_for_every_receipt(steps: list[tuple[str, int, Any]]) -> None:
+    session = Session()
+    table, receipts = imports(session), dict.fromkeys((1, 2, 3), 0)
+    held: dict[Any, Reference] = {}
+    for step, luid, perspective in steps:
+        key = import_key(luid, perspective)
+        if step == "receive":
+            receipts[luid] += 1
+            reference = table.receive(luid, perspective)
+            assert held.setdefault(key, reference) is reference
+            del reference
+        elif held.pop(key, None) is not None:
+            table.forget(key)
+        assert len(table) == len(held)
+    held.clear()
+    gc.collect(0)
+    owed = dict.fromkeys((1, 2, 3), 0)
+    for luid, _, count in session.released:
+        owed[luid] += count
+    assert owed == receipts
+
+
+def test_a_late_notice_does_not_drop_the_reference_that_came_since() -> None:
+    table = imports(Session())
+    first = table.receive(1, None)
+    del first
+    second = table.receive(1, None)
+    table.forget(1)
+    assert table.receive(1, None) is second
+    assert table.clear() == [second]
+    assert len(table) == 0
+
+
+def test_more_than_a_peer_may_give_is_its_fault() -> None:
+    table = imports(Session(), limit=1)
+    held = table.receive(1, None)
+    assert table.receive(1, None) is held
+    with pytest.raises(pb.ProtocolError, match="limit-references"):
+        table.receive(2, None)
+
+
+def test_named_references_are_one_and_owe_nothing() -> None:
+    session = Session()
+    table = imports(session)
+    root = table.named("root")
+    assert table.named("root") is root
+    assert len(table) == 0
+    del root
+    assert session.released == []
