@@ -93,6 +93,11 @@ class Connection:
         return self._driver.broker.lifecycle.cause
 
     @property
+    def draining(self) -> bool:
+        """Whether the peer has said that it takes no new calls and will end the connection soon."""
+        return self._driver.broker.peer_draining
+
+    @property
     def limits(self) -> Limits:
         """What ``serve`` or ``connect`` were told; a peer that has yet to log in lives under less."""
         return self._driver.settings.limits
