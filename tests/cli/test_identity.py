@@ -141,9 +141,6 @@ def test_the_list_for_people_and_for_programs(directory: Path) -> None:
     [
         "passwd bob --no-password",
         "grant bob chat",
-        "revoke bob chat",
-        "disable bob",
-        "enable bob",
         "remove bob",
     ],
 )

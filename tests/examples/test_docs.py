@@ -25,6 +25,7 @@ PAGES = [
     "docs/do/serve-on-a-unix-socket.md",
     "docs/do/report-errors.md",
     "docs/do/tls.md",
+    "docs/do/identities.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
