@@ -91,8 +91,8 @@ def test_a_session_at_a_terminal(tmp_path: Path, desk: Serving) -> None:
         terminal.at_prompt('await root.call("echo", [1, "two"])\n')
         terminal.read_until("\n[1, 'two']\r\n")
 
-        terminal.at_prompt("root.conn\t.pe\t\n")
-        terminal.read_until("root.connection.peer\r\n'127.0.0.1:")
+        terminal.at_prompt("root.conn\t.dial\t\n")
+        terminal.read_until("root.connection.dialect\r\n'pb7'")
 
         terminal.at_prompt('await root.call("fail", "no\\x1b[2J")\n')
         terminal.read_until("\nRemoteError: ValueError: no\\x1b[2J\r\n")
