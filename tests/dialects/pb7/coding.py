@@ -15,7 +15,7 @@ from perspective_broker.dialects.pb7 import Pb7Dialect
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.errors import CallError
 from perspective_broker.flavors import Reference
-from perspective_broker.ports import SENT_BEFORE
+from perspective_broker.ports import SENT_BEFORE, AnswerOf
 
 LIMITS = Limits()
 
@@ -27,6 +27,13 @@ class Ref(Reference):
 
     def __repr__(self) -> str:
         return f"<{self._luid}>"
+
+
+class Promised:
+    """The answer of an earlier call."""
+
+    def __init__(self, request: int) -> None:
+        self.request = request
 
 
 class Tables:
@@ -49,6 +56,8 @@ class Tables:
         self.counts[luid] -= 1
 
     def adapt(self, value: Any) -> Any:
+        if isinstance(value, Promised):
+            return AnswerOf(value.request)
         return pb.Referenceable() if inspect.isgenerator(value) else value
 
     def home_id(self, reference: Any) -> int | str:

@@ -15,8 +15,9 @@ import perspective_broker as pb
 from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
+from perspective_broker.ports import AnswerOf
 
-from .coding import LIMITS, End, answer_body, chopped, framed, read
+from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read
 from .test_packing import Card, cards, same
 
 GOLDEN = json.loads(
@@ -80,6 +81,25 @@ def test_golden_messages_are_written_and_read(golden: dict[str, Any]) -> None:
         assert (got[2].type, got[2].value) == ("builtins.ValueError", "bad")
     else:
         assert got == (operation, *fields)
+
+
+@pytest.mark.parametrize("golden", GOLDEN["pipelined"], ids=lambda golden: golden["name"])
+def test_golden_calls_that_are_pipelined_are_written_and_read(golden: dict[str, Any]) -> None:
+    frame = bytes.fromhex(golden["frame"])
+    target = AnswerOf(*golden["target"]) if isinstance(golden["target"], list) else golden["target"]
+    end = End()
+    [got, *more] = end.feed(frame)
+    _, request, read_target, name, wants_answer, (args, kwargs) = got
+    assert read_target == target
+    assert wants_answer
+    assert more == (
+        [("pipelining", golden["keep"], golden["hangs_on"])] if golden["keep"] or golden["hangs_on"] else []
+    )
+    if golden["hangs_on"]:
+        assert args == [["answer 7"]]
+        args = [[Promised(7)]]
+    encoded = end.dialect.encode_call(request, target, name, True, tuple(args), kwargs, None)
+    assert (end.dialect.encode_kept(encoded) if golden["keep"] else encoded) == frame
 
 
 # -- fatal
