@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,8 @@ from perspective_broker.aio.streams import ITEM_COST, PATIENCE, WINDOW, item_cos
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 CHUNK = bytes(16 * 1024)
 #: Chunks that a source may have sent and made when nobody reads.
@@ -153,7 +160,7 @@ async def test_items_keep_their_order_and_small_ones_travel_together(dialect: st
     async with spring(dialect) as (_, pair):
         before = pair.client.statistics().messages_received
         assert await read(pair.root.call("count", 3000)) == list(range(3000))
-        # 3000 items of ITEM_COST: three messages of 64 KiB, and a few words around them.
+        # 3000 items of ITEM_COST: three messages, and a few words around them.
         assert pair.client.statistics().messages_received - before < 10
 
 
@@ -704,3 +711,23 @@ async def test_items_may_come_behind_the_answer(dialect: str) -> None:
         stream.put((), 0)
         assert await last == 3
         assert await read(stream) == []
+
+
+# -- memory
+
+
+def test_a_large_stream_takes_no_memory_at_either_end() -> None:
+    """64 MiB between two processes; ``python -m tests.aio.streaming`` does a GiB."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.aio.streaming", "--mib", "64"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    measured = json.loads(done.stdout)
+    assert measured["MiB"] == 64
+    for end in ("reader", "source"):
+        assert measured[end]["peak after"] - measured[end]["peak before"] < 8

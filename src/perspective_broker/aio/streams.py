@@ -36,8 +36,10 @@ PATIENCE: Final = 4 * WINDOW
 #: What an item costs besides the bytes in it: a node's memory, see Limits.nodes.
 ITEM_COST: Final = 64
 
-#: A message is sent at this size, or when the turn of the loop ends.
-MESSAGE_BYTES: Final = 64 * 1024
+#: A message is sent at this size, or with so many items, or when the turn of the loop ends. Chunks of 64 KiB cost 55 %
+#: of the processor time in messages of 256 KiB that they cost in messages of their own; beyond, little is gained.
+MESSAGE_BYTES: Final = 256 * 1024
+MESSAGE_ITEMS: Final = 1024
 
 
 def item_cost(item: Any) -> int:
@@ -136,7 +138,7 @@ class StreamSource(Exportable):
                 cost = item_cost(item)
                 self._batch_cost += cost
                 self._credit -= cost
-                if self._batch_cost >= MESSAGE_BYTES:
+                if self._batch_cost >= MESSAGE_BYTES or len(self._batch) >= MESSAGE_ITEMS:
                     self._flush()
                     await asyncio.sleep(0)  # the generator may never wait, others must have their turn
                     await self._room()
@@ -382,7 +384,7 @@ class StreamReader(ItemReader):
 
     def _taken(self, said: int) -> None:
         self._owed += said
-        if self._owed >= WINDOW // 4 and not self._ended:
+        if self._owed >= WINDOW // 2 and not self._ended:
             owed, self._owed = self._owed, 0
             _tell(self._reference, "credit", owed)
 
