@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.interop.rig import ServerProcess, twisted_server
-from tests.interop.twisted_env import TwistedEnv, of_2019, today
+from tests.interop.twisted_env import TwistedEnv, of_2019, on_our_face, today
 
-ENVS: dict[str, Callable[[], TwistedEnv]] = {"today": today, "2019": of_2019}
+ENVS: dict[str, Callable[[], TwistedEnv]] = {"today": today, "2019": of_2019, "face": on_our_face}
 
 
 @pytest.fixture(params=ENVS, scope="module")

@@ -75,14 +75,16 @@ class ClientRun:
 
 
 def _command(env: TwistedEnv, program: str) -> list[str]:
-    return [str(env.python), "-m", f"tests.interop.peers.{program}"]
+    face = ["-m", "perspective_broker.compat"] if env.on_our_face else []
+    return [str(env.python), *face, "-m", f"tests.interop.peers.{program}"]
 
 
-def _environment() -> dict[str, str]:
+def _environment(env: TwistedEnv | None = None) -> dict[str, str]:
     """Ours, less what would make another Python import our packages or treat warnings as we do."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE", "PYTEST"))}
     # Peers of several versions share the sources: none may leave its byte code there for another.
-    return ours | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    ours |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    return ours | {"PYTHONPATH": str(CHECKOUT / "src")} if env is not None and env.on_our_face else ours
 
 
 @contextlib.contextmanager
@@ -98,7 +100,7 @@ def twisted_server(
     command = _command(env, "server")
     command += ["--portal"] if portal else []
     command += ["--unsafe-tracebacks"] if unsafe_tracebacks else []
-    with _server(command, _environment(), tcp=tcp, unix=unix) as running:
+    with _server(command, _environment(env), tcp=tcp, unix=unix) as running:
         yield running
 
 
@@ -176,7 +178,7 @@ def run_client(env: TwistedEnv, url: str, *scenarios: str, status: int = 0) -> C
         stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=CHECKOUT,
-        env=_environment(),
+        env=_environment(env),
         timeout=SCENARIOS + STOP,
         check=False,
     )

@@ -48,6 +48,7 @@ class TwistedEnv:
     name: str
     python: Path
     twisted: str
+    on_our_face: bool = False  #: are our modules in the place of `twisted.spread`?
 
     @property
     def sends_dates(self) -> bool:
@@ -63,6 +64,12 @@ def today() -> TwistedEnv:
     """The interpreter of the tests, with the Twisted that is installed beside them."""
     python = Path(sys.executable)
     return TwistedEnv("today", python, _version(python))
+
+
+@functools.cache
+def on_our_face() -> TwistedEnv:
+    """The interpreter of the tests, where `perspective_broker.compat` stands in for `twisted.spread`."""
+    return TwistedEnv("face", today().python, today().twisted, on_our_face=True)
 
 
 @functools.cache

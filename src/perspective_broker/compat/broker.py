@@ -249,6 +249,7 @@ class Broker(protocol.Protocol):
         localObjects: our objects that the peer holds, by id.
         remotelyCachedObjects: our objects that the peer keeps replicas of, by id.
         locallyCachedObjects: replicas of the peer's objects, by id.
+        waitingForAnswers: our calls that have no answer yet, by id.
     """
 
     transport: Any
@@ -291,6 +292,8 @@ class Broker(protocol.Protocol):
         self.localObjects: Mapping[Any, Local] = _Table(self._find_local, exports.ids)
         self.remotelyCachedObjects: Mapping[Any, Local] = _Table(self._find_observed, observers.ids)
         self.locallyCachedObjects: Mapping[Any, Any] = _Table(self._find_replica, replicas.ids)
+        questions = self.session.questions
+        self.waitingForAnswers: Mapping[int, Any] = _Table(questions.find, questions.ids)
 
     # -- Protocol
 

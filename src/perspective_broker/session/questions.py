@@ -65,6 +65,10 @@ class Questions:
         """Calls without an answer, held ones included."""
         return len(self._asked)
 
+    def ids(self) -> list[int]:
+        """Return the ids of these calls."""
+        return list(self._asked)
+
     @property
     def held(self) -> int:
         """Messages that wait for room in the window."""
