@@ -54,6 +54,10 @@ class Party(pb.Root):
         self.later.append((serial, later))
         return later
 
+    def remote_look(self, serial: int, *things: Any) -> int:
+        self.log.append(serial)
+        return serial
+
     def remote_refuse(self, serial: int, *things: Any) -> None:
         self.log.append(serial)
         raise pb.Error("refused")
@@ -259,6 +263,101 @@ class CallsThatAreCut(Calls):
         self.pair.link.cut()
 
 
+class Pipelined(Calls):
+    """The same where calls are made on answers that have not come, mention them, and are cancelled."""
+
+    dialect = "pb7"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.promises: dict[str, list[Outcome]] = {"server": [], "client": []}
+        self.hanging: list[tuple[Outcome, list[Outcome]]] = []  # calls, and what they hang on
+
+    def call(self, side: str, kind: str, *things: Any) -> None:
+        super().call(side, kind, *things)
+        if not self.was_cut:
+            self.promises[side].append(self.outcomes[self.serial][2])
+
+    def hang(self, side: str, outcome: Outcome, *on: Outcome) -> None:
+        self.hanging.append((outcome, list(on)))
+        self.promises[side].append(outcome)
+
+    @rule(side=sides, data=st.data())
+    def call_an_answer(self, side: str, data: st.DataObject) -> None:
+        if self.promises[side] and not self.was_cut:
+            promise = data.draw(st.sampled_from(self.promises[side]))
+            self.hang(side, promise.call("number"), promise)
+
+    @rule(side=sides, kind=st.sampled_from(["look", "same", "later"]), nested=st.booleans(), data=st.data())
+    def mention_an_answer(self, side: str, kind: str, nested: bool, data: st.DataObject) -> None:
+        promises = self.promises[side]
+        if promises and not self.was_cut and not any(promise.error for promise in promises):
+            promise = data.draw(st.sampled_from(promises))
+            outcome = self.roots[side].call(kind, 0, [(promise,)] if nested else promise)
+            self.hang(side, outcome, promise)
+
+    @rule(side=sides, data=st.data())
+    def tell_an_answer(self, side: str, data: st.DataObject) -> None:
+        promises = [promise for promise in self.promises[side] if promise.error is None]
+        if promises and not self.was_cut:
+            self.roots[side].tell("look", 0, data.draw(st.sampled_from(promises)))
+
+    @rule(side=sides, data=st.data())
+    def cancel(self, side: str, data: st.DataObject) -> None:
+        """The peer may have answered, or begun, or not; the test's methods end only when they are told to."""
+        if self.promises[side] and not self.was_cut:
+            promise = data.draw(st.sampled_from(self.promises[side]))
+            self.end(side).broker.cancel_call(promise._request)
+            self.cancelled = True
+
+    cancelled = False
+
+    @rule(side=sides)
+    def forget_promises(self, side: str) -> None:
+        self.promises[side].clear()
+
+    def resolve(self, serial: int, later: Later, well: bool = True) -> None:
+        if serial:
+            super().resolve(serial, later, well)
+        else:
+            later.answer(serial)
+
+    @invariant()
+    def calls_started_in_the_order_in_which_they_were_made(self) -> None:
+        for side in ("server", "client"):
+            log = [serial for serial in self.parties[self.other(side)].log if serial]
+            if not self.cancelled:
+                assert log == self.made[side][: len(log)]
+            assert log == sorted(log)
+
+    def check_outcomes(self) -> None:
+        for serial, (kind, _, outcome) in self.outcomes.items():
+            assert outcome.done, (serial, kind)
+        for outcome, on in self.hanging:
+            assert outcome.done
+            for promise in on:
+                assert promise.done
+                if promise.error is not None and not self.was_cut and not self.cancelled:
+                    assert outcome.error is promise.error
+        if not self.cancelled:
+            self.outcomes = {
+                serial: outcome for serial, outcome in self.outcomes.items() if outcome[0] != "number"
+            }
+            logs = {side: party.log for side, party in self.parties.items()}
+            for party in self.parties.values():
+                party.log = [serial for serial in party.log if serial]
+            super().check_outcomes()
+            for side, party in self.parties.items():
+                party.log = logs[side]
+        for promises in self.promises.values():
+            promises.clear()
+        self.hanging.clear()
+
+
+class PipelinedThatIsCut(Pipelined, CallsThatAreCut):
+    """The same on a link that breaks at some point."""
+
+
 class Replicas(Life):
     """Replicas equal their sources in the end, and every observer is told of its end exactly once."""
 
@@ -381,7 +480,16 @@ class ReplicasThatAreCut(Replicas):
 
 @pytest.mark.parametrize("machine", [Calls, CallsThatAreCut, Replicas, ReplicasThatAreCut])
 def test_the_laws_hold_in_any_life(machine: type[Life], dialect: str) -> None:
-    life = type(machine.__name__, (machine,), {"dialect": dialect})
+    run(type(machine.__name__, (machine,), {"dialect": dialect}))
+
+
+@pytest.mark.modern
+@pytest.mark.parametrize("machine", [Pipelined, PipelinedThatIsCut])
+def test_the_laws_hold_where_calls_hang_on_each_other(machine: type[Life]) -> None:
+    run(machine)
+
+
+def run(life: type[Life]) -> None:
     gc.collect()
     gc.freeze()  # what was there before need not be looked at every time
     try:
