@@ -542,6 +542,7 @@ class Broker(protocol.Protocol):
             self._answer(result, call)
 
     def _answer(self, result: Any, call: IncomingCall) -> None:
+        self._flush()  # as with Twisted, what the method has dropped is given back before it answers
         if isinstance(result, _Serialized):
             call.perspective = result.perspective
             result = result.value

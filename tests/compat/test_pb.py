@@ -1,0 +1,274 @@
+"""The face itself: what it offers, that it installs nothing, and where it is safer than what it stands in for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import defer
+from twisted.python import log
+
+from perspective_broker import Limits
+from perspective_broker.compat import banana, flavors, jelly, pb, publish, util
+from tests.compat.pumping import Pump
+
+SEED = """
+authIdentity connect failure2Copyable getObjectAt logIn noOperation printTraceback print_excFullStack AsReferenceable
+AuthChallenger AuthRoot AuthServ Broker BrokerFactory CopiedFailure CopyableFailure Error IdentityWrapper Local
+Perspective ProtocolError RemoteMethod RemoteReference Service
+""".split()
+
+
+class Money(pb.Copyable, pb.RemoteCopy):
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+        self._kept = "private, and sent all the same"
+
+    def pay(self) -> int:
+        return self.amount
+
+
+pb.setUnjellyableForClass(Money, Money)
+
+
+class Forged(pb.Copyable):
+    def __init__(self, **state: Any) -> None:
+        self.__dict__.update(state)
+
+    def getTypeToCopy(self) -> Any:
+        return jelly._tag(Money)
+
+
+class Own(pb.Jellyable):
+    """Jellies itself: what it holds, twice."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return [b"list", jellier.jelly(self.part), jellier.jelly(self.part)]
+
+
+class Desk(pb.Root):
+    def __init__(self) -> None:
+        self.later: Any = defer.Deferred()
+
+    def remote_echo(self, value: Any, **kw: Any) -> Any:
+        return (value, kw) if kw else value
+
+    def remote_wait(self) -> Any:
+        return self.later
+
+    def remote_break(self) -> None:
+        raise ValueError("broken")
+
+    def remote_own(self) -> Any:
+        return Own([1, self])
+
+    def remote_unsendable(self) -> Any:
+        return object()
+
+
+@pytest.fixture
+def pump() -> Pump:
+    return Pump(pb.PBServerFactory(Desk()))
+
+
+@pytest.fixture
+def logged() -> Any:
+    """The errors that were logged meanwhile."""
+    seen: list[Any] = []
+
+    def observe(event: Any) -> None:
+        if event.get("isError") and "failure" in event:
+            seen.append(event["failure"])
+
+    log.addObserver(observe)
+    yield seen
+    log.removeObserver(observe)
+
+
+def test_importing_the_face_installs_no_reactor() -> None:
+    program = (
+        "import sys\n"
+        "from perspective_broker.compat import banana, flavors, jelly, pb, publish, util\n"
+        "assert 'twisted.internet.reactor' not in sys.modules\n"
+        "assert not any(name.startswith('twisted.spread.') and name != 'twisted.spread.interfaces'\n"
+        "               for name in sys.modules)\n"
+    )
+    source = Path(__file__).resolve().parents[2] / "src"
+    subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(source)}, check=True)
+
+
+def test_all_names_of_the_seed_are_there() -> None:
+    assert [name for name in SEED if not hasattr(pb, name)] == []
+
+
+def test_all_names_of_today_are_there() -> None:
+    import twisted.spread.banana
+    import twisted.spread.flavors
+    import twisted.spread.jelly
+    import twisted.spread.pb
+    import twisted.spread.publish
+    import twisted.spread.util
+
+    assert [name for name in twisted.spread.pb.__all__ if not hasattr(pb, name)] == []
+    for theirs, ours in (
+        (twisted.spread.banana, banana),
+        (twisted.spread.flavors, flavors),
+        (twisted.spread.jelly, jelly),
+        (twisted.spread.publish, publish),
+        (twisted.spread.util, util),
+    ):
+        defined = {
+            name
+            for name, value in vars(theirs).items()
+            if not name.startswith("_") and getattr(value, "__module__", "") == theirs.__name__
+        }
+        missing = {name for name in defined if not hasattr(ours, name)}
+        assert missing - KNOWN_MISSING == set(), theirs.__name__
+
+
+#: Readers of single words, that no program calls by name.
+KNOWN_MISSING = {"unjellyCached", "unjellyLCache", "unjellyLocal"}
+
+
+def test_calls_and_their_special_keywords(pump: Pump) -> None:
+    assert pump.call("echo", [1, "text", b"bytes", {"a": (None, True)}]) == [
+        1,
+        "text",
+        b"bytes",
+        {"a": (None, True)},
+    ]
+    assert pump.call("echo", 1, name="word") == (1, {"name": "word"})
+    root = pump.client.remoteForName("root")
+    assert root.callRemote("echo", 1, pbanswer=0) is None
+    heard: list[Any] = []
+    root.callRemote("echo", 2, pbcallback=heard.append)
+    pump.run()
+    assert heard == [2]
+
+
+def test_a_deferred_is_answered_when_it_fires(pump: Pump) -> None:
+    heard: list[Any] = []
+    pump.client.remoteForName("root").callRemote("wait").addCallback(heard.append)
+    pump.run()
+    assert heard == []
+    pump.server.localObjectForID("root").later.callback("fired")
+    pump.run()
+    assert heard == ["fired"]
+
+
+def test_an_exception_is_logged_there_and_a_failure_here(pump: Pump, logged: Any) -> None:
+    failure = pump.failure(pump.client.remoteForName("root").callRemote("break"))
+    assert failure.check(ValueError) is ValueError
+    assert (failure.value, failure.traceback) == ("broken", "Traceback unavailable\n")
+    assert [error.type for error in logged] == [ValueError]
+
+
+def test_every_call_ends_with_the_connection(pump: Pump) -> None:
+    root = pump.client.remoteForName("root")
+    call = root.callRemote("wait")
+    pump.run()
+    ended: list[Any] = []
+    root.notifyOnDisconnect(ended.append)
+    call.addErrback(ended.append)
+    pump.cut()
+    failure, reference = ended
+    assert failure.check(pb.PBConnectionLost)
+    assert reference is root
+    with pytest.raises(pb.DeadReferenceError):
+        root.callRemote("echo", 1)
+
+
+def test_a_call_made_too_early_waits_for_the_dialect() -> None:
+    factory = pb.PBServerFactory(Desk())
+    server, client = factory.buildProtocol(None), pb.PBClientFactory().buildProtocol(None)
+    early = client.remoteForName("root").callRemote("echo", "early")
+    heard: list[Any] = []
+    early.addCallback(heard.append)
+    pump = Pump.__new__(Pump)
+    from twisted.internet.testing import StringTransport
+
+    pump.server, pump.client = server, client
+    pump._ends = {client: StringTransport(), server: StringTransport()}
+    for broker, transport in pump._ends.items():
+        broker.makeConnection(transport)
+    pump.run()
+    assert heard == ["early"]
+
+
+def test_copies_keep_private_attributes(pump: Pump) -> None:
+    copy = pump.call("echo", Money(5))
+    assert (copy.pay(), copy._kept) == (5, "private, and sent all the same")
+
+
+@pytest.mark.parametrize("name", ["pay", "__class__", "postUnjelly"])
+def test_a_peer_cannot_replace_a_method(pump: Pump, name: str) -> None:
+    failure = pump.failure(pump.client.remoteForName("root").callRemote("echo", Forged(**{name: 1})))
+    assert "may not set" in str(failure.value)
+    assert pump.call("echo", "the connection is kept") == "the connection is kept"
+
+
+def test_an_object_that_jellies_itself(pump: Pump) -> None:
+    first, second = pump.call("own")
+    assert first is second
+    assert first[0] == 1
+    assert isinstance(first[1], pb.RemoteReference)
+    luid = first[1].luid
+    assert pump.server.localObjects[luid].refcount == 1
+    del first, second
+    pump.run()
+    assert luid not in pump.server.localObjects
+
+
+def test_what_cannot_cross_fails_the_call_alone(pump: Pump) -> None:
+    root = pump.client.remoteForName("root")
+    assert "has no form here" in str(pump.failure(root.callRemote("echo", object())).value)
+    assert "has no form here" in str(pump.failure(root.callRemote("unsendable")).value)
+    assert pump.call("echo", 1) == 1
+
+
+def test_an_honest_exporter_may_give_more_than_twisted_lets_it(pump: Pump) -> None:
+    many = [pb.Referenceable() for _ in range(pb.MAX_BROKER_REFS + 100)]
+    assert len(pump.call("echo", many)) == len(many)
+
+
+def test_before_login_a_peer_gets_a_sixteenth() -> None:
+    from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+    from twisted.cred.credentials import UsernamePassword
+    from twisted.cred.portal import Portal
+
+    class Avatar(pb.Avatar):
+        def perspective_length(self, text: str) -> int:
+            return len(text)
+
+    class Realm:
+        def requestAvatar(self, name: Any, mind: Any, *interfaces: Any) -> Any:
+            return interfaces[0], Avatar(), lambda: None
+
+    checker = InMemoryUsernamePasswordDatabaseDontUse(user=b"pass")
+    pump = Pump(pb.PBServerFactory(Portal(Realm(), [checker])))
+    avatar = pump.result(pump.factory.login(UsernamePassword(b"user", b"pass")))
+    assert pump.result(avatar.callRemote("length", "x" * 100_000)) == 100_000
+
+    stranger = Pump(pb.PBServerFactory(Portal(Realm(), [checker])))
+    stranger.client.remoteForName("root").callRemote(
+        "login", b"x" * (Limits().before_login().string_bytes + 1)
+    ).addErrback(lambda _: None)
+    stranger.run()
+    assert stranger.client.disconnected
+
+
+def test_a_published_file_stays_in_its_directory() -> None:
+    replica = publish.RemotePublished()
+    replica.__dict__.update(service="../..", perspective="/etc", publishedID="a/b")
+    assert "/" not in replica.getFileName()
+
+
+def test_pages_of_a_method_that_fails(pump: Pump) -> None:
+    failure = pump.failure(util.getAllPages(pump.client.remoteForName("root"), "nowhere"))
+    assert failure.check(pb.NoSuchMethod)
