@@ -26,6 +26,7 @@ PAGES = [
     "docs/do/report-errors.md",
     "docs/do/tls.md",
     "docs/do/identities.md",
+    "docs/do/streams.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
