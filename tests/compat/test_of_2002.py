@@ -152,8 +152,6 @@ def test_a_name_in_bytes_means_a_program_of_2002(pump: Pump) -> None:
 
 def test_connect_over_tcp(app: Any) -> None:
     """The whole of it, with the reactor: 2002's clients gave their timeout where the client's reference belongs."""
-    import threading
-
     found: list[Any] = []
     server: Any = reactor
     port = app.listenTCP(0, pb.BrokerFactory(pb.AuthRoot(app)), interface="127.0.0.1")
@@ -176,7 +174,6 @@ def test_connect_over_tcp(app: Any) -> None:
     pb.connect("127.0.0.1", port.getHost().port, "guest", "guest", "pbecho", "guest", 30).addCallbacks(
         connected, end
     )
-    assert threading.current_thread() is threading.main_thread()
     server.run(installSignalHandlers=False)
     assert found == ["over tcp"]
 
@@ -184,19 +181,21 @@ def test_connect_over_tcp(app: Any) -> None:
 # -- users and services
 
 
-def test_an_identity_verifies_its_password(app: Any) -> None:
+@pytest.mark.parametrize(
+    ("password", "tried", "right"),
+    [(None, "", False), ("secret", "secret", True), ("secret", "other", False)],
+)
+def test_an_identity_verifies_its_password(app: Any, password: str | None, tried: str, right: bool) -> None:
     identity = of_2002.Identity("bob", app)
-    for password, right in ((None, False), ("secret", True), ("other", False)):
-        if password != "other":
-            identity.setPassword(password)
-        task = identity.challenge()
-        outcome: list[bool] = []
-        for verdict in (
-            identity.verifyPlainPassword(password or ""),
-            identity.verifyPassword(task, pb.respond(task, (password or "").encode())),
-        ):
-            verdict.addCallbacks(lambda _: outcome.append(True), lambda _: outcome.append(False))
-        assert outcome == [right, right]
+    identity.setPassword(password)
+    task = identity.challenge()
+    outcome: list[bool] = []
+    for verdict in (
+        identity.verifyPlainPassword(tried),
+        identity.verifyPassword(task, pb.respond(task, tried.encode())),
+    ):
+        verdict.addCallbacks(lambda _: outcome.append(True), lambda _: outcome.append(False))
+    assert outcome == [right, right]
 
 
 def test_keys_are_given_and_taken(app: Any) -> None:
@@ -217,17 +216,21 @@ def test_an_authorizer_keeps_each_name_once(app: Any) -> None:
         app.authorizer.removeIdentity("guest")
 
 
+ANY: Any = of_2002  # so that wrong arguments can be given
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: pb.Service(5),
-        lambda: pb.Service("x", "no application"),
-        lambda: pb.Service("x").addPerspective("none"),
-        lambda: pb.Perspective(5),
-        lambda: pb.Perspective("x", 5),
-        lambda: pb.Perspective("x").setIdentity("none"),
-        lambda: of_2002.Identity(5, None),
-        lambda: of_2002.Identity("x", None).setPassword(b"bytes"),
+        lambda: ANY.Service(5),
+        lambda: ANY.Service("x", "no application"),
+        lambda: ANY.Service("x").addPerspective("none"),
+        lambda: ANY.Perspective(5),
+        lambda: ANY.Perspective("x", 5),
+        lambda: ANY.Perspective("x").setIdentity("none"),
+        lambda: ANY.Perspective("x").setIdentityName(5),
+        lambda: ANY.Identity(5, None),
+        lambda: ANY.Identity("x", None).setPassword(b"bytes"),
     ],
 )
 def test_what_is_not_text_or_not_one_of_them_is_refused(make: Any) -> None:
@@ -241,7 +244,7 @@ def test_a_service_has_one_application(app: Any) -> None:
 
 
 def test_the_small_things() -> None:
-    assert pb.noOperation(1, two=2) is None
+    pb.noOperation(1, two=2)
     out = io.StringIO()
     try:
         raise ValueError("caught here")

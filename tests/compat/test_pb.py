@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.portal import Portal
 from twisted.internet import defer
+from twisted.internet.testing import StringTransport
 from twisted.python import log
 
 from perspective_broker import Limits
@@ -191,8 +195,6 @@ def test_a_call_made_too_early_waits_for_the_dialect() -> None:
     heard: list[Any] = []
     early.addCallback(heard.append)
     pump = Pump.__new__(Pump)
-    from twisted.internet.testing import StringTransport
-
     pump.server, pump.client = server, client
     pump._ends = {client: StringTransport(), server: StringTransport()}
     for broker, transport in pump._ends.items():
@@ -238,10 +240,6 @@ def test_an_honest_exporter_may_give_more_than_twisted_lets_it(pump: Pump) -> No
 
 
 def test_before_login_a_peer_gets_a_sixteenth() -> None:
-    from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
-    from twisted.cred.credentials import UsernamePassword
-    from twisted.cred.portal import Portal
-
     class Avatar(pb.Avatar):
         def perspective_length(self, text: str) -> int:
             return len(text)
@@ -250,12 +248,13 @@ def test_before_login_a_peer_gets_a_sixteenth() -> None:
         def requestAvatar(self, name: Any, mind: Any, *interfaces: Any) -> Any:
             return interfaces[0], Avatar(), lambda: None
 
-    checker = InMemoryUsernamePasswordDatabaseDontUse(user=b"pass")
-    pump = Pump(pb.PBServerFactory(Portal(Realm(), [checker])))
+    checker: Any = InMemoryUsernamePasswordDatabaseDontUse(user=b"pass")
+    realm: Any = Realm()
+    pump = Pump(pb.PBServerFactory(Portal(realm, [checker])))
     avatar = pump.result(pump.factory.login(UsernamePassword(b"user", b"pass")))
     assert pump.result(avatar.callRemote("length", "x" * 100_000)) == 100_000
 
-    stranger = Pump(pb.PBServerFactory(Portal(Realm(), [checker])))
+    stranger = Pump(pb.PBServerFactory(Portal(realm, [checker])))
     stranger.client.remoteForName("root").callRemote(
         "login", b"x" * (Limits().before_login().string_bytes + 1)
     ).addErrback(lambda _: None)

@@ -79,11 +79,8 @@ def play(place: Path, new_master: Path, *, our_master: bool, our_worker: bool) -
     shutil.copytree(new_master, place / "master")
     (place / "sent").write_text("".join(f"{number} bottles\n" for number in range(20_000)))
     worker = place / "worker"
-    subprocess.run(
-        [str(buildbot_bin() / "buildbot-worker"), "create-worker", "--quiet", str(worker)]
-        + [f"127.0.0.1:{port}", "worker1", "secret"],
-        check=True,
-    )
+    made = [str(buildbot_bin() / "buildbot-worker"), "create-worker", "--quiet", str(worker)]
+    subprocess.run([*made, f"127.0.0.1:{port}", "worker1", "secret"], check=True)
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
         "SCENARIO": str(place),
@@ -92,24 +89,18 @@ def play(place: Path, new_master: Path, *, our_master: bool, our_worker: bool) -
     }
     until = time.monotonic() + PATIENCE
     logs = {"master": place / "master.log", "worker": place / "worker.log"}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
-        processes = {
-            "master": stack.enter_context(
-                started(
-                    [*command(our_master, "buildbot"), "start", "--nodaemon", str(place / "master")],
-                    environment,
-                    logs["master"],
-                )
-            ),
-            "worker": stack.enter_context(
-                started(
-                    [*command(our_worker, "buildbot-worker"), "start", "--nodaemon", str(worker)],
-                    environment,
-                    logs["worker"],
-                )
-            ),
-        }
+
+        def start(name: str, *arguments: str) -> None:
+            processes[name] = stack.enter_context(started([*arguments], environment, logs[name]))
+
         try:
+            start("master", *command(our_master, "buildbot"), "start", "--nodaemon", str(place / "master"))
+            wait_for(
+                "started", place / "events", processes, until
+            )  # a worker that finds nobody waits a while
+            start("worker", *command(our_worker, "buildbot-worker"), "start", "--nodaemon", str(worker))
             wait_for("attached", place / "events", processes, until)
             change = ["--master", f"127.0.0.1:{port}", "--auth", "changer:changing", "--who", "somebody"]
             subprocess.run(
@@ -142,6 +133,7 @@ def test_a_build_is_run_and_another_cancelled(
 ) -> None:
     seen = play(tmp_path, new_master, our_master=our_master, our_worker=our_worker)
     assert seen["events"] == [
+        "started",
         "attached",
         "heard the first line before the last",
         "work finished",

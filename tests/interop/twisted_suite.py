@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 from perspective_broker.compat.standing_in import stand_in
 
@@ -27,25 +28,26 @@ def main() -> None:
     outcomes: dict[str, str] = {}
 
     class Recorder(Reporter):
-        def _note(self, test, text: str) -> None:
+        def _note(self, test: Any, text: str) -> None:
             outcomes.setdefault(test.id().removeprefix("twisted.spread.test."), text)
 
-        def addSuccess(self, test) -> None:
+        def addSuccess(self, test: Any) -> None:
             super().addSuccess(test)
             self._note(test, "passed")
 
-        def addFailure(self, test, fail) -> None:
+        def addFailure(self, test: Any, fail: Any) -> None:
             super().addFailure(test, fail)
             self._note(test, f"{fail!r:.2000}")
 
         addError = addFailure
 
-        def addSkip(self, test, reason) -> None:
+        def addSkip(self, test: Any, reason: Any) -> None:
             super().addSkip(test, reason)
             self._note(test, f"skipped: {reason}")
 
     with tempfile.TemporaryDirectory() as place:
-        runner = TrialRunner(Recorder, workingDirectory=os.path.join(place, "trial"), stream=sys.stderr)
+        recorder: Any = Recorder  # an IReporter by behaviour
+        runner: Any = TrialRunner(recorder, workingDirectory=os.path.join(place, "trial"), stream=sys.stderr)
         loader = TestLoader()
         wanted = sys.argv[1:] or [f"twisted.spread.test.{suite}" for suite in SUITES]
         runner.run(loader.loadByNames(wanted))
