@@ -13,6 +13,11 @@ from .errors import SerializationError, UnknownObject
 from .limits import Limits
 
 __all__ = [
+    "CANCEL",
+    "FAREWELL",
+    "OLD",
+    "PING",
+    "PIPELINING",
     "SENT_BEFORE",
     "AnswerOf",
     "Answerable",
@@ -250,6 +255,10 @@ class Receiver(Protocol):
         """Queue bytes that the dialect has to say by itself (its greeting, a complaint)."""
 
 
+#: Features of a dialect, see :attr:`Dialect.features`.
+CANCEL, FAREWELL, OLD, PING, PIPELINING = "cancel", "farewell", "2002", "ping", "pipelining"
+
+
 class Dialect(Protocol):
     """How operations become bytes and back: one instance per connection, owned by its broker.
 
@@ -262,8 +271,9 @@ class Dialect(Protocol):
 
     #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
     #: "pipelining" (``encode_kept(message)``, ``encode_forget(request)``; targets and values may be an
-    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``, ``encode_pong(payload)``) and
-    #: "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return the message.
+    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``,
+    #: ``encode_pong(payload)``) and "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return
+    #: the message.
     #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
     features: frozenset[str]
 

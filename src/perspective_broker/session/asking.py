@@ -1,0 +1,386 @@
+"""Our calls: from the reference that makes them to whoever is told how they ended.
+
+What waits for the window is the business of :mod:`.questions`, what hangs on answers that have not come that of
+:mod:`.pipelining`; here they meet the dialect.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..errors import (
+    CallError,
+    ConnectionLost,
+    DeadReferenceError,
+    ProtocolError,
+    UnknownObject,
+)
+from ..flavors import Observer, Reference
+from ..ports import (
+    CANCEL,
+    PIPELINING,
+    Answerable,
+    AnswerOf,
+    CallTarget,
+    ObjectId,
+)
+from .caches import Observed
+from .holding import Holder
+from .lifecycle import Phase
+from .pipelining import (
+    Barrier,
+    Hanging,
+    Mentions,
+    Unready,
+)
+
+__all__ = ["Asker"]
+
+log = logging.getLogger("perspective_broker")
+
+#: In the place of an answer: the peer has dropped the call.
+_DROPPED = UnknownObject("the peer has dropped the call")
+
+
+class Asker(Holder):
+    """The side of a broker that calls."""
+
+    def call(
+        self,
+        target: ObjectId,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> int:
+        """Call a method of the peer's object; ``answerable`` is told how it ended, whatever happens.
+
+        Returns:
+            The call's id, for :meth:`cancel_call`.
+
+        Raises:
+            DeadReferenceError: the connection has ended, or there is none yet.
+        """
+        self._check_usable()
+        request = self.questions.next_request()
+        self._say(
+            self._ask, request, self._dialect.encode_call, target, name, args, kwargs, perspective, answerable
+        )
+        return request
+
+    def _ask(
+        self,
+        request: int,
+        encode: Callable[..., bytes],
+        target: CallTarget,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> None:
+        """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
+        try:
+            message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
+        except Unready as unready:
+            again = partial(
+                self._say, self._ask, request, encode, target, name, args, kwargs, perspective, answerable
+            )
+            self._hold_back(request, again, unready.promise)
+        except Exception as error:
+            answerable.fail(error)
+        else:
+            if self._mentioned:
+                self._wait_to_introduce(new, self._mentioned)
+            self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            for on in self._mentioned:
+                again = partial(
+                    self._say,
+                    self._ask,
+                    self.questions.next_request(),
+                    encode,
+                    target,
+                    name,
+                    args,
+                    kwargs,
+                    perspective,
+                    answerable,
+                )
+                self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
+
+    def _ask_answer(
+        self,
+        request: int,
+        promise: Any,
+        on: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+        answerable: Answerable,
+    ) -> None:
+        """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
+        replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
+        encode = self._dialect.encode_call
+        try:
+            message, new = self._encode(encode, request, AnswerOf(on), name, True, args, kwargs, perspective)
+        except Unready as unready:
+            self._hold_back(request, replay, promise, unready.promise)
+        except Exception as error:
+            answerable.fail(error)
+        else:
+            self._mentioned[on] = None
+            self._wait_to_introduce(new, self._mentioned)
+            self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            for mentioned in self._mentioned:
+                self.pipelines.mentioned(
+                    mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
+                )
+
+    def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
+        """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.
+
+        Where the dialect cannot pipeline nothing waits: there only calls on one promise keep their order.
+        """
+        if PIPELINING not in self._dialect.features:
+            (promise,) = promises
+            self._host.when_known(promise, say)
+            return
+        self._held_back.add(request)
+
+        def ready() -> bool:
+            return all(map(self._host.known, promises))
+
+        def say_now() -> None:
+            self._held_back.discard(request)
+            say()
+
+        self.questions.hold_back(Barrier(ready, say_now))
+        for promise in promises:
+            self._host.when_known(promise, self.questions.release_held)
+
+    def _wait_to_introduce(self, new: list[Observed], mentioned: dict[int, None]) -> None:
+        """Hold a message back that mentions answers and introduces cacheables, until the answers are there.
+
+        The peer decodes what mentions answers when it has them, and updates of a cacheable must not come before.
+        """
+        if new:
+            requests = tuple(mentioned)
+            self.questions.hold_back(
+                Barrier(lambda: not any(request in self.questions for request in requests), lambda: None)
+            )
+
+    def call_answer(
+        self,
+        promise: Any,
+        on: int,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable,
+    ) -> int | None:
+        """Call a method of the object that one of our calls will be answered with, without waiting for it.
+
+        Args:
+            promise: the driver's promise of that answer.
+            on: the call's id.
+
+        Returns:
+            The new call's id; None where the dialect cannot do it, so that the caller has to wait.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        question = self.questions.find(on)
+        if PIPELINING not in self._dialect.features or (question is None and on not in self._held_back):
+            return None
+        self._check_usable()
+        request = self.questions.next_request()
+        if question is not None and self._keep(on):
+            perspective = question.perspective
+            self._say(self._ask_answer, request, promise, on, name, args, kwargs, perspective, answerable)
+        else:
+            replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
+            self._hold_back(request, replay, promise)
+        return request
+
+    def mention(self, on: int) -> bool:
+        """The message being encoded mentions the answer of one of our calls; False when it cannot."""
+        if PIPELINING not in self._dialect.features or self._encoding != self._dialect.encode_call:
+            return False
+        if on not in self.questions or not self._keep(on):
+            return False
+        self._mentioned[on] = None
+        return True
+
+    def _keep(self, request: int) -> bool:
+        """Have the peer keep the answer of a call; False when the call has left without a word of that."""
+        if request in self.pipelines:
+            return True
+        question = self.questions.find(request)
+        assert question is not None
+        message = self._dialect.encode_kept(question.message)
+        if not self.questions.replace(request, message):
+            for place in range(len(self._out) - 1, -1, -1):
+                if self._out[place] is question.message:
+                    self._out[place] = message
+                    self.questions.replaced(request, message)
+                    break
+            else:
+                return False
+        self.pipelines.keep(request)
+        return True
+
+    def cancel_call(self, request: int) -> None:
+        """Nobody waits for the answer of that call any more: let the peer stop its method, if it can be told.
+
+        The call stays open until the peer has answered it, for its method runs until then.
+        """
+        if request in self.questions and CANCEL in self._dialect.features:
+            self.questions.tell_behind(request, self._dialect.encode_cancel(request))
+
+    def tell(
+        self, target: ObjectId, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], perspective: Any
+    ) -> None:
+        """Call a method of the peer's object and ask for no answer.
+
+        Raises:
+            SerializationError: the arguments cannot cross; nothing was sent.
+            DeadReferenceError: the connection has ended.
+        """
+        self._check_usable()
+        self._say(self._tell, self._dialect.encode_call, target, name, args, kwargs, perspective)
+
+    def _tell(
+        self,
+        encode: Callable[..., bytes],
+        target: CallTarget,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        perspective: Any,
+    ) -> None:
+        request = self.questions.next_request()
+        try:
+            message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
+        except Unready as unready:
+            again = partial(self._tell_later, encode, target, name, args, kwargs, perspective)
+            self._hold_back(request, partial(self._say, again), unready.promise)
+        else:
+            if self._mentioned:
+                self._wait_to_introduce(new, self._mentioned)
+            self._queue(new, self.questions.tell, message)
+            for on in self._mentioned:
+                self.pipelines.mentioned(on, self.questions.last_place)
+
+    def _tell_later(self, *what: Any) -> None:
+        """Tell what had to wait for a promise; nobody is there any more to be told that it could not be said."""
+        try:
+            self._tell(*what)
+        except Exception as error:
+            log.debug("what was told could not be sent: %s", type(error).__name__)
+
+    def update(
+        self,
+        observer: Observer,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable | None,
+    ) -> None:
+        """Call an ``observe_`` method of the peer's replica; without ``answerable`` no answer is asked for.
+
+        Told while the state is handed out, an update follows the message with the state. A peer that leaves more
+        updates than ``Limits.observer_backlog_bytes`` unread can keep no true replica any more; its connection is
+        ended.
+
+        Raises:
+            DeadReferenceError: the peer keeps the replica no more, or the connection has ended.
+        """
+        self._check_usable()
+        if self.observers.find(observer._luid) is None:
+            raise DeadReferenceError("the peer has dropped its replica")
+        self._say(self._update, observer, name, args, kwargs, answerable)
+
+    def _update(
+        self,
+        observer: Observer,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        answerable: Answerable | None,
+    ) -> None:
+        encode, luid, perspective = self._dialect.encode_update, observer._luid, observer._perspective
+        if self.observers.find(luid) is None:  # the message with its state was never sent
+            if answerable is not None:
+                answerable.fail(DeadReferenceError("the peer has no replica"))
+        elif answerable is not None:
+            request = self.questions.next_request()
+            self._ask(request, encode, luid, name, args, kwargs, perspective, answerable)
+        else:
+            self._tell(encode, luid, name, args, kwargs, perspective)
+        if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
+            self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+
+    def on_answer(self, request: int, payload: Any) -> None:
+        self._settle(request, payload, self._dialect.decode_value)
+
+    def on_error(self, request: int, payload: Any) -> None:
+        self._settle(request, payload, self._dialect.decode_error)
+
+    def _settle(self, request: int, payload: Any, decode: Callable[[Any, Any], Any]) -> None:
+        """One of our calls has ended: decode how, and tell."""
+        question = self.questions.settle(request)
+        # A late answer is decoded too: the references in it are counted, and released with the value.
+        answerable = self if question is None else question.answerable
+        value: Any = None
+        try:
+            value = decode(payload, None if question is None else question.perspective)
+        except ProtocolError as error:
+            answerable.fail(ConnectionLost(error.code, error.reason))
+            raise
+        except CallError as error:
+            value = error
+            answerable.fail(error)
+        else:
+            if isinstance(value, Exception):
+                answerable.fail(value)
+            else:
+                answerable.succeed(value)
+        finally:
+            if self._freed:
+                self._forget_freed()
+        if self.pipelines and (mentions := self.pipelines.answered(request)) is not None:
+            self._let_go(request, mentions, value)
+        if self.questions.held:
+            self.questions.release_held()
+
+    def _let_go(self, request: int, mentions: Mentions, value: Any) -> None:
+        """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        forget = self._dialect.encode_forget(request)
+        if self.questions.has_left(mentions.last_place):
+            self.send(forget)
+        else:
+            self.questions.tell(forget)
+        failed = isinstance(value, Exception)
+        theirs = isinstance(value, Reference) and value._session is self
+        for call in mentions.hanging:
+            if (failed or (call.to and not theirs)) and self.questions.settle(call.request) is not None:
+                below = self.pipelines.answered(call.request)
+                call.again()
+                if below is not None:
+                    self._let_go(call.request, below, _DROPPED)
+
+    def succeed(self, value: Any) -> None:
+        """A late answer."""
+        self.ignored += 1
+
+    def fail(self, error: Exception) -> None:
+        """A late error."""
+        self.ignored += 1

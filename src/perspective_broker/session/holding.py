@@ -1,0 +1,159 @@
+"""What the two sides hold of each other: the ports through which a codec turns objects into ids and ids into objects,
+and how what is not held any more is given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from ..errors import (
+    SerializationError,
+    UnknownObject,
+)
+from ..flavors import Cacheable, Exportable, Reference, RemoteCache
+from ..ports import (
+    SENT_BEFORE,
+    ObjectId,
+)
+from .lifecycle import Phase
+from .speaking import Speaker
+from .tables import import_key
+
+__all__ = ["Holder"]
+
+
+class Holder(Speaker):
+    """:class:`~perspective_broker.ports.Exporter` and :class:`~perspective_broker.ports.Importer` of one connection."""
+
+    def enqueue_release(self, luid: ObjectId, perspective: Any, receipts: int) -> None:
+        """Note that a reference is gone. Called by finalisers: in any thread, in the middle of anything."""
+        self._enqueue((luid, import_key(luid, perspective), receipts))
+
+    def enqueue_decache(self, luid: int) -> None:
+        """Note that a replica is gone. Called by finalisers: in any thread, in the middle of anything."""
+        self._enqueue((luid, None, 0))
+
+    def _enqueue(self, release: tuple[ObjectId, Hashable | None, int]) -> None:
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        self._releases.append(release)
+        if not self._releases_announced:
+            self._releases_announced = True
+            self._host.wake_from_anywhere()
+
+    def _send_releases(self) -> None:
+        self._releases_announced = False
+        if self.lifecycle.phase is Phase.CLOSED:
+            self._releases.clear()
+            return
+        owed: dict[ObjectId, int] = {}
+        # In order with the calls: one that waits for room may be to the very object that is released.
+        while self._releases:
+            luid, key, receipts = self._releases.popleft()
+            if key is not None:
+                self.imports.forget(key)
+                owed[luid] = owed.get(luid, 0) + receipts
+            elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
+                self.questions.tell(self._dialect.encode_decache(luid, receipts))
+        for luid, count in owed.items():
+            self.questions.tell(self._dialect.encode_release(luid, count))
+
+    def release(self, reference: Reference) -> None:
+        """Give a reference back to its owner now; it is dead from here on."""
+        key = import_key(reference._luid, reference._perspective)
+        self.imports.discard(key, reference)
+        receipts, reference._receipts = reference._receipts, 0
+        if receipts:
+            self.enqueue_release(reference._luid, reference._perspective, receipts)
+
+    def root(self) -> Reference:
+        """Return the reference to the peer's root object.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        if self.lifecycle.phase is Phase.CLOSED:
+            self._check_usable()
+        return self.imports.named("root")
+
+    def export(self, obj: Exportable, perspective: Any) -> int:
+        self._check_open()
+        return self.exports.add(obj, perspective)
+
+    def retract(self, luid: int) -> None:
+        if self.lifecycle.phase is not Phase.CLOSED:  # a hook may have ended the connection
+            self.exports.retract(luid)
+
+    def adapt(self, value: Any) -> Any:
+        return self._host.adapt(value)
+
+    def home_id(self, reference: Reference) -> ObjectId:
+        if reference._session is not self:
+            raise SerializationError(
+                "a reference to an object of a third program cannot cross; wrap it in an object of your own",
+                culprit=reference,
+            )
+        if not reference._receipts and isinstance(reference._luid, int):
+            raise SerializationError("a reference that was given back cannot cross", culprit=reference)
+        return reference._luid
+
+    def export_cache(self, obj: Cacheable, perspective: Any) -> tuple[int, Any]:
+        self._check_open()
+        observed = self.observers.add(obj, perspective)
+        if observed.count > 1:
+            self._leans_on = max(self._leans_on, observed.place)
+            return observed.luid, SENT_BEFORE
+        try:
+            state = obj.get_state_to_cache_and_observe_for(perspective, observed.observer)
+        except BaseException:
+            self.retract_cache(observed.luid)
+            raise
+        observed.asked = True
+        if self.lifecycle.phase is Phase.CLOSED:  # its hook ended the connection
+            observed.stopped()
+        self._check_open()
+        return observed.luid, state
+
+    def retract_cache(self, luid: int) -> None:
+        if self.lifecycle.phase is not Phase.CLOSED:
+            self.observers.retract(luid)
+
+    def home_cache_id(self, replica: RemoteCache) -> int | None:
+        return replica._pb_luid if getattr(replica, "_pb_session", None) is self else None
+
+    def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
+        return self.replicas.introduce(luid, cls)
+
+    def spoil_cache(self, luid: int) -> None:
+        self.replicas.spoil(luid)
+
+    def import_cache(self, luid: int) -> RemoteCache:
+        return self.replicas.receive(luid)
+
+    def local_cache(self, luid: int) -> Cacheable:
+        return self.observers.come_home(luid)
+
+    def import_reference(self, luid: int, perspective: Any) -> Reference:
+        if self._releases and len(self.imports) >= self.limits.references_received:
+            self._send_releases()  # those that are gone already do not count
+        return self.imports.receive(luid, perspective)
+
+    def kept_answer(self, request: int) -> Any:
+        answer = self.kept.known(request)
+        if answer is None or not answer.good:
+            raise UnknownObject("an answer is mentioned that is not kept")
+        return answer.value
+
+    def local_object(self, luid: ObjectId) -> Any:
+        return self.exports.come_home(luid)
+
+    def _forget_freed(self) -> None:
+        """Nothing that the peer has released can come home any more: it said something else since, or was not asked."""
+        self._freed = False
+        self.exports.freed.clear()
+        self.observers.freed.clear()
+
+    def on_uncache(self, luid: int) -> None:
+        if not self.replicas.uncache(luid):
+            self.ignored += 1
