@@ -40,6 +40,7 @@ ROWS: Final[dict[str, Row]] = {
         Row("classic", "ours classic", (OURS,)),
         Row("ours_to_twisted", "ours -> Twisted", (OURS, "twisted")),
         Row("twisted_to_ours", "Twisted -> ours", (OURS, "twisted")),
+        Row("compat", "Twisted's names, ours", (OURS, "twisted")),
         Row("twisted_pb", "Twisted PB", ("twisted",)),
         Row("foolscap", "Foolscap", ("foolscap",)),
         Row("pyro5", "Pyro5", ("Pyro5", "msgpack")),
