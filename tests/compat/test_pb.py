@@ -271,3 +271,53 @@ def test_a_published_file_stays_in_its_directory() -> None:
 def test_pages_of_a_method_that_fails(pump: Pump) -> None:
     failure = pump.failure(util.getAllPages(pump.client.remoteForName("root"), "nowhere"))
     assert failure.check(pb.NoSuchMethod)
+
+
+def test_what_a_slow_reader_leaves_is_kept_back() -> None:
+    """At a write buffer's size the transport is asked to say when it is empty; until then no more is given to it."""
+    pump = Pump(pb.PBServerFactory(Desk()))
+    transport: Any = pump._ends[pump.client]
+    root = pump.client.remoteForName("root")
+    answers: list[Any] = []
+    for _ in range(100):
+        root.callRemote("echo", b"x" * 100_000).addCallback(answers.append)
+    given = len(transport.value())
+    high = Limits().write_buffer_high
+    assert high < given < 2 * high
+    assert transport.producer is pump.client
+    assert not transport.streaming
+    while transport.producer is not None:
+        pump.client.resumeProducing()  # as a transport does: once when asked, and again when it is empty
+    pump.run()
+    while len(answers) < 100:
+        for broker in (pump.client, pump.server):
+            while pump._ends[broker].producer is not None:
+                broker.resumeProducing()
+        pump.run()
+    assert set(map(len, answers)) == {100_000}
+
+
+def test_an_object_that_takes_messages_itself(pump: Pump) -> None:
+    class Anything(pb.Referenceable):
+        def remoteMessageReceived(self, broker: Any, message: str, args: Any, kw: Any) -> Any:
+            found = (message, broker.unserialize(args), broker.unserialize(kw))
+            return broker.serialize(defer.succeed(found))
+
+    pump.server.setNameForLocal("anything", Anything())
+    anything = pump.client.remoteForName("anything")
+    assert pump.result(anything.callRemote("no_such_method", 1, a=2)) == ("no_such_method", (1,), {"a": 2})
+
+
+def test_a_class_that_security_allows_crosses_by_its_state(pump: Pump) -> None:
+    class Plain:
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+    security = jelly.SecurityOptions.of_plain_values()
+    security.allowInstancesOf(Plain)
+    trusting = Pump(pb.PBServerFactory(Desk(), security=security), pb.PBClientFactory(security=security))
+    assert trusting.call("echo", Plain(7)).value == 7
+    # The reader judges, whatever the writer allows.
+    one_sided = Pump(pb.PBServerFactory(Desk()), pb.PBClientFactory(security=security))
+    failure = one_sided.failure(one_sided.client.remoteForName("root").callRemote("echo", Plain(7)))
+    assert failure.check(jelly.InsecureJelly)
