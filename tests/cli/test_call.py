@@ -34,10 +34,10 @@ def test_json(desk: Serving) -> None:
 
 
 def test_an_answer_without_json_is_an_error_in_one_line(desk: Serving) -> None:
-    done = pb("call", desk.url, "cycle", "--json")
+    done = pb("call", desk.url, "cycle", "--json", "--dialect", "pb")
     assert done.returncode == 1
     assert done.stderr == "pb: the answer cannot be shown: a value that contains itself has no JSON form\n"
-    assert pb("call", desk.url, "cycle").stdout == "[[...]]\n"
+    assert pb("call", desk.url, "cycle", "--dialect", "pb").stdout == "[[...]]\n"
 
 
 def test_a_reference_is_shown_and_leaves_no_noise(desk: Serving) -> None:
