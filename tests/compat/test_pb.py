@@ -14,6 +14,7 @@ from twisted.cred.portal import Portal
 from twisted.internet import defer
 from twisted.internet.testing import StringTransport
 from twisted.python import log
+from twisted.python.reflect import qual
 
 from perspective_broker import Limits
 from perspective_broker.compat import banana, flavors, jelly, pb, publish, util
@@ -43,7 +44,7 @@ class Forged(pb.Copyable):
         self.__dict__.update(state)
 
     def getTypeToCopy(self) -> Any:
-        return jelly._tag(Money)
+        return qual(Money).encode()
 
 
 class Own(pb.Jellyable):

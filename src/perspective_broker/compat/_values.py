@@ -20,10 +20,10 @@ from .jelly import (
     ListJellier,
     TasterPolicy,
     _state_of,
-    _tag,
     is_stock,
     readers,
 )
+from .registry import _tag
 
 __all__ = ["FaceDialect", "Jellied", "makers"]
 

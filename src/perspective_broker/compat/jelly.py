@@ -1,4 +1,4 @@
-"""jelly under Twisted's names: values as nested lists, the global registry of classes, and what security allows.
+"""jelly under Twisted's names: values as nested lists, and objects that say how they are jellied.
 
 What crosses a connection is written and read by the classic dialect (:mod:`._values`). :func:`jelly` and
 :func:`unjelly` are for everything else: files, and values of classes that only this program knows. They read with
@@ -28,6 +28,19 @@ from ..dialects.classic.vocabulary import NONE
 from ..flavors import Policy, Registry, RemoteCache
 from ..limits import Limits
 from ..ports import Importer, NullPort
+from .registry import (
+    DummySecurityOptions,
+    InsecureJelly,
+    SecurityOptions,
+    _bytes,
+    _tag,
+    globalSecurity,
+    setUnjellyableFactoryForClass,
+    setUnjellyableForClass,
+    setUnjellyableForClassTree,
+    unjellyableFactoryRegistry,
+    unjellyableRegistry,
+)
 
 __all__ = [
     "DummySecurityOptions",
@@ -79,157 +92,6 @@ def __getattr__(name: str) -> bytes:
         )
         return b"instance"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class InsecureJelly(Exception):
-    """A type, class or module that the security options do not allow."""
-
-    __module__ = "twisted.spread.jelly"
-
-
-def _tag(name: Any) -> bytes:
-    return _bytes(qual(name) if isinstance(name, type) else name)
-
-
-def _bytes(name: Any) -> bytes:
-    return name if isinstance(name, bytes) else str(name).encode()
-
-
-# -- what is allowed
-
-
-class DummySecurityOptions:
-    """Allows everything. Not for what a stranger wrote: :func:`unjelly` imports what it names."""
-
-    def isModuleAllowed(self, moduleName: Any) -> bool:
-        return True
-
-    def isClassAllowed(self, klass: type) -> bool:
-        return True
-
-    def isTypeAllowed(self, typeName: Any) -> bool:
-        return True
-
-
-class SecurityOptions:
-    """Allows numbers, text, bytes and dates, and whatever is added.
-
-    Attributes:
-        allowedTypes: names of types, as they stand in a jelly.
-        allowedModules: names of modules.
-        allowedClasses: classes.
-    """
-
-    basicTypes: Any = (
-        "dictionary",
-        "list",
-        "tuple",
-        "reference",
-        "dereference",
-        "unpersistable",
-        "persistent",
-        "long_int",
-        "long",
-        "dict",
-    )
-
-    def __init__(self) -> None:
-        plain = (
-            "None NoneType bool boolean string str unicode int float decimal datetime date time timedelta "
-            "set frozenset"
-        )
-        self.allowedTypes: dict[bytes, int] = dict.fromkeys(plain.encode().split(), 1)
-        self.allowedModules: dict[bytes, int] = {}
-        self.allowedClasses: dict[type, int] = {}
-
-    @classmethod
-    def of_plain_values(cls) -> SecurityOptions:
-        """Return options that allow the basic types and nothing else."""
-        options = cls()
-        options.allowBasicTypes()
-        return options
-
-    def allowBasicTypes(self) -> None:
-        """Allow lists, dictionaries and tuples, and sharing between them."""
-        self.allowTypes(*self.basicTypes)
-
-    def allowTypes(self, *types: Any) -> None:
-        """Allow types by their names; a class stands for its qualified name."""
-        for kind in types:
-            self.allowedTypes[_tag(kind)] = 1
-
-    def allowInstancesOf(self, *classes: type) -> None:
-        """Allow instances of classes, the classes themselves, and the basic types."""
-        self.allowBasicTypes()
-        self.allowTypes("instance", "class", "classobj", "module")
-        for cls in classes:
-            self.allowTypes(cls)
-            self.allowModules(cls.__module__)
-            self.allowedClasses[cls] = 1
-
-    def allowModules(self, *modules: Any) -> None:
-        """Allow modules, given by name or as themselves."""
-        for module in modules:
-            self.allowedModules[
-                _bytes(module.__name__ if isinstance(module, types.ModuleType) else module)
-            ] = 1
-
-    def isModuleAllowed(self, moduleName: Any) -> bool:
-        return _bytes(moduleName) in self.allowedModules
-
-    def isClassAllowed(self, klass: type) -> bool:
-        return klass in self.allowedClasses
-
-    def isTypeAllowed(self, typeName: Any) -> bool:
-        """Return whether a type may occur; names with a dot are classes, which are judged by themselves."""
-        name = _bytes(typeName)
-        return name in self.allowedTypes or b"." in name
-
-
-#: What connections allow that are given nothing else; registering a class widens it.
-globalSecurity = SecurityOptions()
-globalSecurity.allowBasicTypes()
-globalSecurity.allowTypes("remote", "local", "cached", "lcache")
-
-
-# -- the registry: the one piece of global state, and this module owns it
-
-unjellyableRegistry: dict[bytes, Any] = {}
-unjellyableFactoryRegistry: dict[bytes, Callable[[Any], Any]] = {}
-
-
-def setUnjellyableForClass(classname: Any, unjellyable: Any) -> None:
-    """Let what arrives under a type tag become an instance of ``unjellyable``, whoever it comes from.
-
-    Args:
-        classname: the tag, as text or bytes; a class stands for its qualified name.
-        unjellyable: a :class:`~.flavors.RemoteCopy` (or RemoteCache), another class with ``unjellyFor``, or a
-            function that is called with the unjellier and the list.
-    """
-    tag = _tag(classname)
-    unjellyableRegistry[tag] = unjellyable
-    globalSecurity.allowTypes(tag)
-
-
-def setUnjellyableFactoryForClass(classname: Any, copyFactory: Callable[[Any], Any]) -> None:
-    """Let what arrives under a type tag become what ``copyFactory(state)`` returns."""
-    tag = _tag(classname)
-    unjellyableFactoryRegistry[tag] = copyFactory
-    globalSecurity.allowTypes(tag)
-
-
-def setUnjellyableForClassTree(module: Any, baseClass: type, prefix: str | None = None) -> None:
-    """Register every class in ``module`` that derives from ``baseClass`` under its name.
-
-    Args:
-        module: where to look.
-        baseClass: such as RemoteCopy.
-        prefix: put before the names with a dot between; the module's name when None, nothing when empty.
-    """
-    before = f"{module.__name__}." if prefix is None else f"{prefix}." if prefix else ""
-    for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, baseClass):
-            setUnjellyableForClass(before + name, value)
 
 
 # -- objects that say how they are jellied

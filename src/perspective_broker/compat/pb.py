@@ -6,7 +6,7 @@ global registry are this face's, the protocol, its tables and its limits are the
 
 from __future__ import annotations
 
-from .broker import Broker, Local, RemoteMethod, RemoteReference
+from .broker import Broker
 from .factories import (
     AsReferenceable,
     Avatar,
@@ -66,6 +66,7 @@ from .of_2002 import (
     print_excFullStack,
     printTraceback,
 )
+from .references import Local, RemoteMethod, RemoteReference
 
 __all__ = [
     "MAX_BROKER_REFS",
