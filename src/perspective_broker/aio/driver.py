@@ -122,6 +122,7 @@ class Driver(asyncio.Protocol):
                 dialects=self.settings.dialects,
             )
         )
+        self._set_timer()
         self._turn()
 
     def data_received(self, data: bytes) -> None:
@@ -186,7 +187,7 @@ class Driver(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-        if self._timer is None or broker.mid_message:
+        if broker.mid_message:
             self._set_timer()
         self._flush()
 
@@ -355,6 +356,7 @@ class Driver(asyncio.Protocol):
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
 
     def on_open(self) -> None:
+        self._set_timer()
         if not self.opened.done():
             self.opened.set_result(None)
 

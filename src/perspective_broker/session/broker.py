@@ -117,6 +117,7 @@ class Broker(Asker, Answerer):
         except ProtocolError as error:
             self._fail(error)
             return
+        self._unread = True
         if self.deadlines.message_began is None:
             self.deadlines.message_began = now
 
@@ -129,6 +130,8 @@ class Broker(Asker, Answerer):
         phase = self.lifecycle
         if self.serving.waiting:
             self._start_waiting()
+        if not self._unread:
+            return False
         for _ in range(messages):
             if phase.phase is Phase.CLOSED:
                 return False
@@ -137,6 +140,7 @@ class Broker(Asker, Answerer):
                 return False
             try:
                 if not self._dialect.next_message():
+                    self._unread = False
                     # Between messages no time runs; within one it began with these bytes at the latest.
                     if not self._dialect.mid_message:
                         self.deadlines.message_began = None

@@ -62,6 +62,7 @@ class Speaker:
         self._agreed = ""
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._unread = False  # whether bytes have come that process() has not been through
         self._blocked = False  # whether the transport has all it can take
         self._starting = False  # whether calls that waited are being started
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
