@@ -58,6 +58,7 @@ from .of_2002 import (
     IdentityWrapper,
     Perspective,
     Service,
+    _Detacher,  # noqa: F401 (a name of 2002, kept for whoever knows it)
     authIdentity,
     connect,
     getObjectAt,
