@@ -187,8 +187,13 @@ class AuthServ(Referenceable):
         return IdentityWrapper(self, identity)
 
     def remote_username(self, name: object) -> tuple[bytes, Any]:
-        """Begin a login of 2002. Only its programs do: from now on the peer is spoken to as one of them."""
-        self.connection.speak_as_in_2002()
+        """Begin a login of 2002.
+
+        A program of that time calls text what is bytes today, and is spoken to in kind from now on. One that logs in
+        by the old names but knows text (a program on the face of ``compat``) is spoken to as any other.
+        """
+        if isinstance(name, bytes):
+            self.connection.speak_as_in_2002()
         return self._legacy(_Challenger2002, name)
 
     def remote_login(self, name: object) -> tuple[bytes, Any]:
