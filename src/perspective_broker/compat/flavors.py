@@ -48,6 +48,9 @@ __all__ = [
     "setUnjellyableFactoryForClass",
     "setUnjellyableForClass",
     "setUnjellyableForClassTree",
+    "unjellyCached",
+    "unjellyLCache",
+    "unjellyLocal",
 ]
 
 setCopierForClass = setUnjellyableForClass
@@ -378,3 +381,13 @@ class RemoteCacheMethod:
 
     def __hash__(self) -> int:
         return hash((self.name, self.observer))
+
+
+def _read(unjellier: Any, unjellyList: Any) -> Any:
+    """Return what a list of the wire stands for on the unjellier's connection."""
+    return unjellier.unjelly(unjellyList)
+
+
+#: What ``cached``, ``lcache`` and ``local`` lists stand for: a replica kept here, our own object a replica of which
+#: comes home, our own object. These words are read by the codec itself, so the three are one.
+unjellyCached = unjellyLCache = unjellyLocal = _read

@@ -63,6 +63,8 @@ __all__ = [
     "unjellyableRegistry",
 ]
 
+DictTypes = (dict,)
+
 None_atom = b"None"
 class_atom = b"class"
 module_atom = b"module"
