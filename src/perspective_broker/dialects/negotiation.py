@@ -6,7 +6,7 @@ with the bytes that were already behind the greeting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -122,8 +122,4 @@ class Negotiation:
             if name.encode() in offer:
                 self._host.send(encode(name.encode(), NONE))
                 return name
-        raise ProtocolError("no-dialect", f"the peer speaks none of {_listed(list(self._dialects))}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+        raise ProtocolError("no-dialect", f"the peer speaks none of {', '.join(self._dialects)}")

@@ -87,10 +87,8 @@ class Asker(Holder):
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Unready as unready:
-            again = partial(
-                self._say, self._ask, request, encode, target, name, args, kwargs, perspective, answerable
-            )
-            self._hold_back(request, again, unready.promise)
+            what = (encode, target, name, args, kwargs, perspective, answerable)
+            self._hold_back(request, partial(self._say, self._ask, request, *what), unready.promise)
         except Exception as error:
             answerable.fail(error)
         else:
@@ -98,18 +96,8 @@ class Asker(Holder):
                 self._wait_to_introduce(new, self._mentioned)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for on in self._mentioned:
-                again = partial(
-                    self._say,
-                    self._ask,
-                    self.questions.next_request(),
-                    encode,
-                    target,
-                    name,
-                    args,
-                    kwargs,
-                    perspective,
-                    answerable,
-                )
+                what = (encode, target, name, args, kwargs, perspective, answerable)
+                again = partial(self._say, self._ask, self.questions.next_request(), *what)
                 self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
 
     def _ask_answer(
