@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -28,7 +29,7 @@ from ..ports import (
     CallTarget,
     ObjectId,
 )
-from .holding import Holder
+from .asking import Asker
 from .lifecycle import Phase
 from .pipelining import (
     NOTHING,
@@ -46,8 +47,8 @@ _EXPECTED = (Error, LoginFailed, BadArguments)
 log = logging.getLogger("perspective_broker")
 
 
-class Answerer(Holder):
-    """The side of a broker that is called."""
+class Answerer(Asker):
+    """The side of a broker that is called. (On top of the one that calls, for a compiled class has one base.)"""
 
     def on_call(
         self,
@@ -137,7 +138,7 @@ class Answerer(Holder):
         ) as error:  # an application's hook: an attribute that raises, a class that will not be made
             self.fail_call(call, error)
             return False
-        if self.lifecycle.phase is Phase.CLOSED:  # by an application's hook, too
+        if self.lifecycle.ended:  # by an application's hook, too
             return False
         call.args = (*leading, *args) if leading else args
         call.perspective = perspective
@@ -266,26 +267,38 @@ class Answerer(Holder):
 
     def answer_call(self, call: IncomingCall, value: Any) -> None:
         """The method of ``call`` returned ``value``."""
-        if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
+        if not self.serving.end(call) or self.lifecycle.ended:
             return
         if call.wants_answer:
-            self._say(self._answer, call, value)
+            self._answer(call, value)
         if self.serving.waiting:
             self._start_waiting()
 
     def _answer(self, call: IncomingCall, value: Any) -> None:
+        if self._saying:
+            self._said_meanwhile.append(partial(self._answer, call, value))
+            return
+        self._saying = True
         try:
-            message, new = self._encode(self._dialect.encode_answer, call.request, value, call.perspective)
+            self._begin_message()
+            message = self._dialect.encode_answer(call.request, value, call.perspective)
+            new = self._end_message()
         except ConnectionLost:
             pass
         except Unready:
-            self._report(call, SerializationError("an answer cannot mention a promise that is not kept yet"))
+            self._tell_error(
+                call, SerializationError("an answer cannot mention a promise that is not kept yet")
+            )
         except Exception as error:
-            self._report(call, error)
+            self._tell_error(call, error)
         else:
-            self._queue(new, self._send_answer, message)
+            self._send_answer(message)
+            if new:
+                self._place(new)
             if self.kept:
                 self.kept.keep(call.request, KeptAnswer(True, value, call.perspective, len(message)))
+        finally:
+            self._said()
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
@@ -295,9 +308,9 @@ class Answerer(Holder):
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
-        if not self.serving.end(call) or self.lifecycle.phase is Phase.CLOSED:
+        if not self.serving.end(call) or self.lifecycle.ended:
             return
-        self._say(self._report, call, error)
+        self._report(call, error)
         if self.serving.waiting:
             self._start_waiting()
 
@@ -311,6 +324,16 @@ class Answerer(Holder):
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
+        if self._saying:
+            self._said_meanwhile.append(partial(self._report, call, error))
+            return
+        self._saying = True
+        try:
+            self._tell_error(call, error)
+        finally:
+            self._said()
+
+    def _tell_error(self, call: IncomingCall, error: BaseException) -> None:
         self.kept.keep(call.request, NOTHING)
         if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
@@ -319,16 +342,19 @@ class Answerer(Holder):
         if not call.wants_answer:
             return
         try:
-            message, new = self._encode(
-                self._dialect.encode_error, call.request, error, self._unsafe_tracebacks, call.perspective
+            self._begin_message()
+            message = self._dialect.encode_error(
+                call.request, error, self._unsafe_tracebacks, call.perspective
             )
+            new = self._end_message()
         except ConnectionLost:
             return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             log.error("the report of an exception could not be sent", exc_info=unsent)
             plain = RemoteError(type(error).__name__, "an exception that could not be sent")
             message, new = self._dialect.encode_error(call.request, plain, False, None), []
-        self._queue(new, self._send_answer, message)
+        self._send_answer(message)
+        self._place(new)
 
     def on_release(self, luid: ObjectId, count: int) -> None:
         # A call that waits may mention what is given back behind it.

@@ -27,9 +27,7 @@ from ..ports import (
     CallTarget,
     ObjectId,
 )
-from .caches import Observed
 from .holding import Holder
-from .lifecycle import Phase
 from .pipelining import (
     Barrier,
     Hanging,
@@ -67,38 +65,46 @@ class Asker(Holder):
         """
         self._check_usable()
         request = self.questions.next_request()
-        self._say(
-            self._ask, request, self._dialect.encode_call, target, name, args, kwargs, perspective, answerable
-        )
+        self._ask(request, target, name, args, kwargs, perspective, answerable)
         return request
 
     def _ask(
         self,
         request: int,
-        encode: Callable[..., bytes],
         target: CallTarget,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
         answerable: Answerable,
+        update: bool = False,
     ) -> None:
-        """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
+        """Make a call, of an object or with ``update`` of a replica; one that cannot be encoded fails, unsent."""
+        what = (target, name, args, kwargs, perspective, answerable, update)
+        if self._saying:
+            self._said_meanwhile.append(partial(self._ask, request, *what))
+            return
+        self._saying = True
         try:
-            message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
+            self._begin_message(may_mention=not update)
+            encode = self._dialect.encode_update if update else self._dialect.encode_call
+            message = encode(request, target, name, True, args, kwargs, perspective)
+            new = self._end_message()
         except Unready as unready:
-            what = (encode, target, name, args, kwargs, perspective, answerable)
-            self._hold_back(request, partial(self._say, self._ask, request, *what), unready.promise)
+            self._hold_back(request, partial(self._ask, request, *what), unready.promise)
         except Exception as error:
             answerable.fail(error)
         else:
-            if self._mentioned:
-                self._wait_to_introduce(new, self._mentioned)
-            self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            if new and self._mentioned:
+                self._wait_to_introduce(self._mentioned)
+            self.questions.ask(request, message, answerable, perspective)
+            if new:
+                self._place(new)
             for on in self._mentioned:
-                what = (encode, target, name, args, kwargs, perspective, answerable)
-                again = partial(self._say, self._ask, self.questions.next_request(), *what)
+                again = partial(self._ask, self.questions.next_request(), *what)
                 self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
+        finally:
+            self._said()
 
     def _ask_answer(
         self,
@@ -112,22 +118,33 @@ class Asker(Holder):
         answerable: Answerable,
     ) -> None:
         """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
+        if self._saying:
+            what = (request, promise, on, name, args, kwargs, perspective, answerable)
+            self._said_meanwhile.append(partial(self._ask_answer, *what))
+            return
         replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
-        encode = self._dialect.encode_call
+        self._saying = True
         try:
-            message, new = self._encode(encode, request, AnswerOf(on), name, True, args, kwargs, perspective)
+            self._begin_message(may_mention=True)
+            message = self._dialect.encode_call(request, AnswerOf(on), name, True, args, kwargs, perspective)
+            new = self._end_message()
         except Unready as unready:
             self._hold_back(request, replay, promise, unready.promise)
         except Exception as error:
             answerable.fail(error)
         else:
             self._mentioned[on] = None
-            self._wait_to_introduce(new, self._mentioned)
-            self._queue(new, self.questions.ask, request, message, answerable, perspective)
+            if new:
+                self._wait_to_introduce(self._mentioned)
+            self.questions.ask(request, message, answerable, perspective)
+            if new:
+                self._place(new)
             for mentioned in self._mentioned:
                 self.pipelines.mentioned(
                     mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
                 )
+        finally:
+            self._said()
 
     def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
         """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.
@@ -151,16 +168,15 @@ class Asker(Holder):
         for promise in promises:
             self._host.when_known(promise, self.questions.release_held)
 
-    def _wait_to_introduce(self, new: list[Observed], mentioned: dict[int, None]) -> None:
+    def _wait_to_introduce(self, mentioned: dict[int, None]) -> None:
         """Hold a message back that mentions answers and introduces cacheables, until the answers are there.
 
         The peer decodes what mentions answers when it has them, and updates of a cacheable must not come before.
         """
-        if new:
-            requests = tuple(mentioned)
-            self.questions.hold_back(
-                Barrier(lambda: not any(request in self.questions for request in requests), lambda: None)
-            )
+        requests = tuple(mentioned)
+        self.questions.hold_back(
+            Barrier(lambda: not any(request in self.questions for request in requests), lambda: None)
+        )
 
     def call_answer(
         self,
@@ -190,7 +206,7 @@ class Asker(Holder):
         request = self.questions.next_request()
         if question is not None and self._keep(on):
             perspective = question.perspective
-            self._say(self._ask_answer, request, promise, on, name, args, kwargs, perspective, answerable)
+            self._ask_answer(request, promise, on, name, args, kwargs, perspective, answerable)
         else:
             replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
             self._hold_back(request, replay, promise)
@@ -198,7 +214,7 @@ class Asker(Holder):
 
     def mention(self, on: int) -> bool:
         """The message being encoded mentions the answer of one of our calls; False when it cannot."""
-        if PIPELINING not in self._dialect.features or self._encoding != self._dialect.encode_call:
+        if PIPELINING not in self._dialect.features or not self._may_mention:
             return False
         if on not in self.questions or not self._keep(on):
             return False
@@ -241,29 +257,41 @@ class Asker(Holder):
             DeadReferenceError: the connection has ended.
         """
         self._check_usable()
-        self._say(self._tell, self._dialect.encode_call, target, name, args, kwargs, perspective)
+        self._tell(target, name, args, kwargs, perspective)
 
     def _tell(
         self,
-        encode: Callable[..., bytes],
         target: CallTarget,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
+        update: bool = False,
     ) -> None:
+        """The same as :meth:`_ask` for what has no answer; what cannot be encoded raises, unsent."""
+        what = (target, name, args, kwargs, perspective, update)
+        if self._saying:
+            self._said_meanwhile.append(partial(self._tell, *what))
+            return
         request = self.questions.next_request()
+        self._saying = True
         try:
-            message, new = self._encode(encode, request, target, name, False, args, kwargs, perspective)
+            self._begin_message(may_mention=not update)
+            encode = self._dialect.encode_update if update else self._dialect.encode_call
+            message = encode(request, target, name, False, args, kwargs, perspective)
+            new = self._end_message()
         except Unready as unready:
-            again = partial(self._tell_later, encode, target, name, args, kwargs, perspective)
-            self._hold_back(request, partial(self._say, again), unready.promise)
+            self._hold_back(request, partial(self._tell_later, *what), unready.promise)
         else:
-            if self._mentioned:
-                self._wait_to_introduce(new, self._mentioned)
-            self._queue(new, self.questions.tell, message)
+            if new and self._mentioned:
+                self._wait_to_introduce(self._mentioned)
+            self.questions.tell(message)
+            if new:
+                self._place(new)
             for on in self._mentioned:
                 self.pipelines.mentioned(on, self.questions.last_place)
+        finally:
+            self._said()
 
     def _tell_later(self, *what: Any) -> None:
         """Tell what had to wait for a promise; nobody is there any more to be told that it could not be said."""
@@ -292,7 +320,7 @@ class Asker(Holder):
         self._check_usable()
         if self.observers.find(observer._luid) is None:
             raise DeadReferenceError("the peer has dropped its replica")
-        self._say(self._update, observer, name, args, kwargs, answerable)
+        self._update(observer, name, args, kwargs, answerable)
 
     def _update(
         self,
@@ -302,15 +330,18 @@ class Asker(Holder):
         kwargs: dict[str, Any],
         answerable: Answerable | None,
     ) -> None:
-        encode, luid, perspective = self._dialect.encode_update, observer._luid, observer._perspective
+        if self._saying:
+            self._said_meanwhile.append(partial(self._update, observer, name, args, kwargs, answerable))
+            return
+        luid, perspective = observer._luid, observer._perspective
         if self.observers.find(luid) is None:  # the message with its state was never sent
             if answerable is not None:
                 answerable.fail(DeadReferenceError("the peer has no replica"))
         elif answerable is not None:
             request = self.questions.next_request()
-            self._ask(request, encode, luid, name, args, kwargs, perspective, answerable)
+            self._ask(request, luid, name, args, kwargs, perspective, answerable, update=True)
         else:
-            self._tell(encode, luid, name, args, kwargs, perspective)
+            self._tell(luid, name, args, kwargs, perspective, update=True)
         if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
 
@@ -349,7 +380,7 @@ class Asker(Holder):
 
     def _let_go(self, request: int, mentions: Mentions, value: Any) -> None:
         """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
         forget = self._dialect.encode_forget(request)
         if self.questions.has_left(mentions.last_place):

@@ -25,7 +25,6 @@ from ..ports import (
     Dialect,
 )
 from .answering import Answerer
-from .asking import Asker
 from .lifecycle import CloseCause, Phase
 from .statistics import Statistics
 
@@ -37,7 +36,7 @@ log = logging.getLogger("perspective_broker")
 _MAX_CODE, _MAX_REASON = 32, 200
 
 
-class Broker(Asker, Answerer):
+class Broker(Answerer):
     """One connection's protocol machine.
 
     Args:
@@ -108,7 +107,7 @@ class Broker(Asker, Answerer):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Keep bytes from the peer; :meth:`process` acts on them."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
         self._bytes_received += len(data)
         self.deadlines.heard = now
@@ -127,13 +126,13 @@ class Broker(Asker, Answerer):
         Returns:
             Whether there may be more that can be acted on at once.
         """
-        phase = self.lifecycle
+        lifecycle = self.lifecycle
         if self.serving.waiting:
             self._start_waiting()
         if not self._unread:
             return False
         for _ in range(messages):
-            if phase.phase is Phase.CLOSED:
+            if lifecycle.ended:
                 return False
             if self.serving.is_full or self.paused:
                 self.deadlines.message_began = None  # we stopped reading: the time it takes now is ours
@@ -177,7 +176,7 @@ class Broker(Asker, Answerer):
 
     def set_blocked(self, blocked: bool, now: float) -> None:
         """The transport can take no more, or can again: while it cannot, no further method is started."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
         self._blocked = blocked
         self.deadlines.blocked_since = now if blocked else None
@@ -191,13 +190,13 @@ class Broker(Asker, Answerer):
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return None
         return self.deadlines.next(self._dialect.mid_message)
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
         overdue = self.deadlines.overdue(now, self._dialect.mid_message)
         if overdue is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Final
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
@@ -19,6 +19,9 @@ from ..limits import Limits
 __all__ = ["Observed", "Observers", "Replicas"]
 
 log = logging.getLogger("perspective_broker")
+
+#: What nearly every message introduces.
+_NOTHING: Final[list[Observed]] = []
 
 
 class Observed:
@@ -103,11 +106,12 @@ class Observers:
 
     def begin(self) -> None:
         """A message is about to be encoded."""
-        self._new = {}
+        if self._new:
+            self._new = {}
 
     def introduced(self) -> list[Observed]:
         """The message is encoded: return the objects that the peer first hears of in it."""
-        return list(self._new.values())
+        return list(self._new.values()) if self._new else _NOTHING
 
     def find(self, luid: int) -> Observed | None:
         """Return what the peer's replica ``luid`` is a replica of, or None when it is not any more."""

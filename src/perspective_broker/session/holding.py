@@ -16,7 +16,6 @@ from ..ports import (
     SENT_BEFORE,
     ObjectId,
 )
-from .lifecycle import Phase
 from .speaking import Speaker
 from .tables import import_key
 
@@ -35,7 +34,7 @@ class Holder(Speaker):
         self._enqueue((luid, None, 0))
 
     def _enqueue(self, release: tuple[ObjectId, Hashable | None, int]) -> None:
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
         self._releases.append(release)
         if not self._releases_announced:
@@ -44,7 +43,7 @@ class Holder(Speaker):
 
     def _send_releases(self) -> None:
         self._releases_announced = False
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             self._releases.clear()
             return
         owed: dict[ObjectId, int] = {}
@@ -73,7 +72,7 @@ class Holder(Speaker):
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             self._check_usable()
         return self.imports.named("root")
 
@@ -82,7 +81,7 @@ class Holder(Speaker):
         return self.exports.add(obj, perspective)
 
     def retract(self, luid: int) -> None:
-        if self.lifecycle.phase is not Phase.CLOSED:  # a hook may have ended the connection
+        if not self.lifecycle.ended:  # a hook may have ended the connection
             self.exports.retract(luid)
 
     def adapt(self, value: Any) -> Any:
@@ -110,13 +109,13 @@ class Holder(Speaker):
             self.retract_cache(observed.luid)
             raise
         observed.asked = True
-        if self.lifecycle.phase is Phase.CLOSED:  # its hook ended the connection
+        if self.lifecycle.ended:  # its hook ended the connection
             observed.stopped()
         self._check_open()
         return observed.luid, state
 
     def retract_cache(self, luid: int) -> None:
-        if self.lifecycle.phase is not Phase.CLOSED:
+        if not self.lifecycle.ended:
             self.observers.retract(luid)
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:

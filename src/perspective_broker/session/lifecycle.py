@@ -52,24 +52,32 @@ class CloseCause:
 
 
 class Lifecycle:
-    """The phase of one connection; refuses steps that the table does not have."""
+    """The phase of one connection; refuses steps that the table does not have.
 
-    __slots__ = ("cause", "phase")
+    Attributes:
+        phase: where it stands.
+        cause: why it ended; None while it has not.
+        ended: whether the phase is CLOSED, as what every message asks.
+    """
+
+    __slots__ = ("cause", "ended", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.NEGOTIATING
         self.cause: CloseCause | None = None
+        self.ended = False
 
     def enter(self, phase: Phase) -> None:
         """Go on to ``phase``."""
         if phase not in _NEXT[self.phase]:
             raise AssertionError(f"a connection does not go from {self.phase.value} to {phase.value}")
         self.phase = phase
+        self.ended = phase is Phase.CLOSED
 
     def close(self, cause: CloseCause) -> bool:
         """Enter CLOSED because of ``cause``; False when it was closed before, for another cause."""
-        if self.phase is Phase.CLOSED:
+        if self.ended:
             return False
-        self.enter(Phase.CLOSED)
         self.cause = cause
+        self.enter(Phase.CLOSED)
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ProtocolError
 from ..limits import Limits
@@ -19,7 +19,7 @@ from .pipelining import Barrier
 __all__ = ["Question", "Questions"]
 
 
-class Question(NamedTuple):
+class Question:
     """One call of ours.
 
     Attributes:
@@ -29,10 +29,13 @@ class Question(NamedTuple):
         place: where it waited for room; 0 when it did not.
     """
 
-    answerable: Answerable
-    message: bytes
-    perspective: Any
-    place: int
+    __slots__ = ("answerable", "message", "perspective", "place")
+
+    def __init__(self, answerable: Answerable, message: bytes, perspective: Any, place: int) -> None:
+        self.answerable = answerable
+        self.message = message
+        self.perspective = perspective
+        self.place = place
 
 
 class Questions:
@@ -133,7 +136,7 @@ class Questions:
 
     def replaced(self, request: int, message: bytes) -> None:
         """A call is said differently."""
-        self._asked[request] = self._asked[request]._replace(message=message)
+        self._asked[request].message = message
 
     def hold_back(self, barrier: Barrier) -> None:
         """Let everything said from now on wait until ``barrier`` is ready, and has been said."""

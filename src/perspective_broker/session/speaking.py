@@ -49,7 +49,7 @@ class Speaker:
         self.deadlines = Deadlines(limits, now)
         self.pipelines = Pipelines()
         self.kept = KeptAnswers()
-        self._encoding: Any = None  # what makes the message being encoded,
+        self._may_mention = False  # whether the message being encoded may mention answers that are not there,
         self._mentioned: dict[int, None] = {}  # and our calls whose answers it mentions
         self._held_back: set[int] = set()  # our calls that a barrier holds back
         self._put_off = 0  # what the peer gave back behind calls that could not be decoded yet
@@ -71,7 +71,8 @@ class Speaker:
         self._freed = False  # whether something is freed that can still come home
         self._drains = False  # whether to drain as soon as the greeting is over
         self._saying = False  # whether a message is being made: hooks of the application run then,
-        self._said_meanwhile: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # and may say more
+        self._said_meanwhile: deque[Callable[[], None]] = deque()  # and may say more
+        self._catching_up = False  # whether that is being made
         self._leans_on = 0  # the place of the last message that the one being made builds on
         self._bytes_received = 0
         self._bytes_sent = 0
@@ -118,70 +119,76 @@ class Speaker:
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the peer (called by the dialect and by the questions as well)."""
-        if self.lifecycle.phase is Phase.CLOSED:
+        if self.lifecycle.ended:
             return
-        if not self._out:
-            self._host.wake()
-        self._out.append(data)
+        out = self._out
+        out.append(data)
         self._out_bytes += len(data)
+        if len(out) == 1:
+            self._host.wake()
 
-    def _say(self, say: Callable[..., None], *args: Any) -> None:
-        """Make and queue a message, which ``say(*args)`` does, and then what was said meanwhile.
+    # A message is made between `_saying = True` and `_said()`. Whoever makes one finds `_saying` set when a hook of the
+    # application says something while another message is made, and then leaves itself in `_said_meanwhile`: what is
+    # said so follows that message, which may introduce what it mentions, and depends in nothing on how that one ends.
 
-        What an application's hook says while a message is made follows that message, which may introduce what
-        it mentions; it is made then, and so depends in nothing on how that message ends.
-        """
-        if self._saying:
-            self._said_meanwhile.append((say, args))
-            return
-        self._saying = True
+    def _said(self) -> None:
+        """A message was made, or could not be: now comes what was said meanwhile."""
+        self._saying = False
+        if self._said_meanwhile and not self._catching_up:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self._catching_up = True
         try:
-            say(*args)
+            while self._said_meanwhile:
+                say = self._said_meanwhile.popleft()
+                try:
+                    say()
+                except ConnectionLost:
+                    pass
+                except Exception:
+                    log.exception("what was said while another message was made could not be sent")
         finally:
-            try:
-                while self._said_meanwhile:
-                    say, args = self._said_meanwhile.popleft()
-                    try:
-                        say(*args)
-                    except ConnectionLost:
-                        pass
-                    except Exception:
-                        log.exception("what was said while another message was made could not be sent")
-            finally:
-                self._saying = False
+            self._catching_up = False
 
-    def _encode(self, encode: Callable[..., Any], *args: Any) -> tuple[bytes, list[Observed]]:
-        """Return what the dialect's ``encode`` returns, and the cacheables that the message introduces.
+    def _begin_message(self, may_mention: bool = False) -> None:
+        """A message is about to be encoded.
+
+        Args:
+            may_mention: whether it may mention the answers of calls that have none yet.
 
         Raises:
-            ConnectionLost: a hook of the application ended the connection.
+            ConnectionLost: a hook of the application has ended the connection.
         """
         self._check_open()
         self.observers.begin()
         self._leans_on = 0
-        self._mentioned = {}
-        self._encoding = encode
-        message = encode(*args)
+        if self._mentioned:
+            self._mentioned = {}
+        self._may_mention = may_mention
+
+    def _end_message(self) -> list[Observed]:
+        """The message is encoded: return the cacheables that it introduces, to be told their :meth:`_place`.
+
+        Raises:
+            ConnectionLost: a hook of the application has ended the connection.
+        """
         self._check_open()
-        return message, self.observers.introduced()
+        return self.observers.introduced()
+
+    def _place(self, new: list[Observed]) -> None:
+        """The message that introduces ``new`` was queued last."""
+        for observed in new:
+            observed.place = self.questions.last_place
 
     def _check_open(self) -> None:
         cause = self.lifecycle.cause
         if cause is not None:
             raise ConnectionLost(cause.code, cause.reason)
 
-    def _queue(self, new: list[Observed], queue: Callable[..., None], *args: Any) -> None:
-        """Queue a message that was encoded."""
-        queue(*args)
-        for observed in new:
-            observed.place = self.questions.last_place
-
     def _check_usable(self) -> None:
-        phase = self.lifecycle.phase
-        if phase is Phase.CLOSED:
-            cause = self.lifecycle.cause
-            raise DeadReferenceError(
-                f"the connection has ended ({cause.code}: {cause.reason})" if cause else ""
-            )
-        if phase is Phase.NEGOTIATING:
+        cause = self.lifecycle.cause
+        if cause is not None:
+            raise DeadReferenceError(f"the connection has ended ({cause.code}: {cause.reason})")
+        if not self._agreed:
             raise DeadReferenceError("the connection is not established yet")
