@@ -5,8 +5,9 @@ from .copyable import Copyable, RemoteCopy
 from .failure import Failure
 from .graph import Graph
 from .policy import Policy
-from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root, Target
+from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root
 from .registry import Registry, copier_for, default_registry
+from .target import Target
 from .viewable import Viewable, ViewPoint
 
 __all__ = [

@@ -1,8 +1,7 @@
 """Referenceable: the object stays here, the peer gets a reference to it.
 
-:class:`Target` is what an export table keeps of an object: which methods a peer reaches, with which leading
-arguments, and under which perspective values cross. :class:`Reference` is the other end, the shape common to
-the references of all drivers.
+What an export table keeps of it is a :class:`~.target.Target`. :class:`Reference` is the other end, the shape common
+to the references of all drivers.
 """
 
 from __future__ import annotations
@@ -10,33 +9,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .target import Target
+
 if TYPE_CHECKING:
     from ..ports import ObjectId
 
-__all__ = ["AsReferenceable", "Exportable", "Reference", "Referenceable", "Root", "Target"]
-
-
-class Target:
-    """What calls to one exported object reach.
-
-    Attributes:
-        obj: what arrives at home when the peer sends its reference back.
-        holder: the object whose methods are called.
-        prefix: what the names of callable methods start with.
-        leading: arguments put before those of the caller (a view's perspective).
-        perspective: under which the arguments and the answer are coded; None outside of a perspective.
-    """
-
-    __slots__ = ("holder", "leading", "obj", "perspective", "prefix")
-
-    def __init__(
-        self, obj: Any, holder: Any, prefix: str, leading: tuple[Any, ...] = (), perspective: Any = None
-    ) -> None:
-        self.obj = obj
-        self.holder = holder
-        self.prefix = prefix
-        self.leading = leading
-        self.perspective = perspective
+__all__ = ["AsReferenceable", "Exportable", "Reference", "Referenceable", "Root"]
 
 
 class Exportable:

@@ -10,7 +10,8 @@ from collections.abc import Hashable
 from typing import Any
 
 from ..errors import SerializationError
-from .referenceable import Exportable, Target
+from .referenceable import Exportable
+from .target import Target
 
 __all__ = ["ViewPoint", "Viewable"]
 
