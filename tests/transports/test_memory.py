@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -47,3 +49,24 @@ async def test_the_peer_has_a_name() -> None:
     await client.lost.wait()
     assert not client.transport.is_reading()
     listener.close()
+
+
+def test_a_listener_that_nobody_closed_is_forgotten_with_its_loop() -> None:
+    async def listen() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.get_running_loop()
+
+        def factory() -> Recorder:  # it reaches its loop, as a server does
+            assert loop.is_running()
+            return Recorder()
+
+        await transports.listen(ADDRESS, factory)
+        return weakref.ref(loop)
+
+    first = asyncio.run(listen())
+    second = asyncio.run(listen())  # the name is free: it is another loop's
+    gc.collect()
+    assert first() is None
+    assert second() is not None
+    asyncio.run(listen())
+    gc.collect()
+    assert second() is None

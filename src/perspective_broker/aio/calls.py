@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
@@ -11,7 +12,7 @@ from ..flavors.dispatch import find_method
 from .streams import StreamReader
 
 if TYPE_CHECKING:
-    from ..session import Broker
+    from .driver import Driver
 
 __all__ = ["Promise", "call_when_kept"]
 
@@ -29,9 +30,19 @@ class Promise(asyncio.Future[Any]):
         SerializationError: the arguments could not cross; nothing was sent.
     """
 
-    #: The broker whose call this is the answer of, and the call's id; None for what only follows another promise.
-    _broker: Broker | None = None
-    _request = 0
+    __slots__ = ("_driver", "_request")
+
+    #: Of the connection whose call this is the answer of; None for what only follows another promise.
+    _driver: Driver | None
+    #: That call's id.
+    _request: int
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._driver is not None:
+            self._driver.flush_in_a_lull()
+        return super().__await__()
+
+    __iter__ = __await__
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
@@ -41,8 +52,8 @@ class Promise(asyncio.Future[Any]):
         """
         if not super().cancel(msg):
             return False
-        if self._broker is not None:
-            self._broker.cancel_call(self._request)
+        if self._driver is not None:
+            self._driver.broker.cancel_call(self._request)
         return True
 
     def succeed(self, value: Any) -> None:
@@ -68,10 +79,12 @@ class Promise(asyncio.Future[Any]):
         promise is kept; calls on one promise keep their order.
         """
         chained = Promise(loop=self.get_loop())
-        if self._broker is not None and not self.done():
-            request = self._broker.call_answer(self, self._request, name, args, kwargs, chained)
+        chained._driver = None
+        driver = self._driver
+        if driver is not None and not self.done():
+            request = driver.broker.call_answer(self, self._request, name, args, kwargs, chained)
             if request is not None:
-                chained._broker, chained._request = self._broker, request
+                chained._driver, chained._request = driver, request
                 self.add_done_callback(chained._give_up_with)
                 return chained
         self.add_done_callback(lambda kept: call_when_kept(kept, chained, name, args, kwargs))

@@ -16,7 +16,7 @@ from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..session import CloseCause
 from .connection import Connection
-from .driver import Driver
+from .driver import Driver, as_protocol
 from .login import Login
 from .references import RemoteReference
 from .settings import Settings
@@ -121,10 +121,10 @@ async def _connect(
 ) -> RemoteReference:
     driver: Driver | None = None
 
-    def factory() -> Driver:
+    def factory() -> asyncio.Protocol:
         nonlocal driver
         driver = Driver(settings, str(address))
-        return driver
+        return as_protocol(driver)
 
     deadline = asyncio.timeout(timeout)
     try:

@@ -33,7 +33,7 @@ from .streams import ItemReader, StreamSource
 if TYPE_CHECKING:
     from .server import Server
 
-__all__ = ["Driver"]
+__all__ = ["Driver", "as_protocol"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -43,8 +43,10 @@ _Subject = TypeVar("_Subject")
 MESSAGES_PER_TURN: Final = 64
 
 
-class Driver(asyncio.Protocol):
+class Driver:
     """One connection. The transport calls it as a protocol, the broker as its host.
+
+    (It has the methods of :class:`asyncio.Protocol`, but is none by class: what is compiled has no base outside.)
 
     Args:
         settings: what ``serve`` or ``connect`` were told.
@@ -75,9 +77,10 @@ class Driver(asyncio.Protocol):
         self.channel: TLSChannel | None = None
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
-        self._thread = threading.get_ident()
+        self._home_thread = threading.get_ident()
         self._turn_scheduled = False
         self._in_turn = False
+        self._lull = True  # whether little goes on
         self._more = False  # whether messages were left for the next turn
         self._reading = True
         self._blocked = False
@@ -86,7 +89,9 @@ class Driver(asyncio.Protocol):
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
-        self.page_readers: WeakSet[PageReader] = WeakSet()
+        self._page_readers: WeakSet[PageReader] | None = (
+            None  # made with the first: most connections have none
+        )
         self._sources: WeakValueDictionary[int, StreamSource] = WeakValueDictionary()
         self._left_behind = False  # whether what has not ended is not waited for any more
         self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
@@ -168,8 +173,9 @@ class Driver(asyncio.Protocol):
         self._turn_scheduled = False
         if self._is_closed:
             return
-        if self.page_readers or broker.paused:
-            broker.paused = pages_are_unread(self.page_readers, len(broker.questions))
+        if self._page_readers is not None:
+            broker.paused = pages_are_unread(self._page_readers, len(broker.questions))
+        received = broker.messages_received
         self._in_turn = True
         try:
             self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
@@ -177,6 +183,7 @@ class Driver(asyncio.Protocol):
             self._in_turn = False
         if self._is_closed:
             return
+        self._lull = broker.messages_received - received < 2
         if self._more:
             self._turn_scheduled = True
             self.loop.call_soon(self._turn)
@@ -223,6 +230,15 @@ class Driver(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def flush_in_a_lull(self) -> None:
+        """Write now what was said, if so little goes on that nothing else would go with it.
+
+        For one call at a time the turn of the loop until the next :meth:`_turn` would be a tenth of its round trip.
+        """
+        if self._lull:
+            self._lull = False  # until the next turn
+            self._flush()
+
     # -- ports.Host
 
     def wake(self) -> None:
@@ -232,7 +248,7 @@ class Driver(asyncio.Protocol):
 
     def wake_from_anywhere(self) -> None:
         try:
-            if threading.get_ident() == self._thread:
+            if threading.get_ident() == self._home_thread:
                 self.wake()
             else:
                 self.loop.call_soon_threadsafe(self.wake)
@@ -255,7 +271,7 @@ class Driver(asyncio.Protocol):
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)
         if promise.done():
             return promise.result()
-        if promise._broker is self.broker and self.broker.mention(promise._request):
+        if promise._driver is self and self.broker.mention(promise._request):
             return AnswerOf(promise._request)
         raise Unready(promise)
 
@@ -416,7 +432,18 @@ class Driver(asyncio.Protocol):
             if self._server is not None:
                 self._server.forget(self)
 
-    # -- for references
+    # -- for references and streams
+
+    def add_page_reader(self, reader: PageReader) -> None:
+        """From now on the connection pauses while ``reader`` has enough to read."""
+        if self._page_readers is None:
+            self._page_readers = WeakSet()
+        self._page_readers.add(reader)
+
+    def discard_page_reader(self, reader: PageReader) -> None:
+        """``reader`` reads no more."""
+        if self._page_readers is not None:
+            self._page_readers.discard(reader)
 
     def notify_on_disconnect(self, subject: _Subject, callback: Callable[[_Subject], object]) -> None:
         """Call ``callback(subject)`` at the end of the connection; what it returns is awaited if it can be."""
@@ -495,6 +522,11 @@ class Driver(asyncio.Protocol):
 
     def statistics(self) -> Statistics:
         return self.broker.statistics()
+
+
+def as_protocol(driver: Driver) -> asyncio.Protocol:
+    """Return ``driver`` as what event loops ask for."""
+    return cast(asyncio.Protocol, driver)
 
 
 _Call = tuple[IncomingCall, Method, Sequence[Any], Mapping[str, Any]]

@@ -133,7 +133,7 @@ class PageReader(ItemReader):
         reference, method, args, kwargs = self._asked
         self._asked = ()  # they are the peer's now
         me, loop = weakref.ref(self), self._driver.loop
-        self._driver.page_readers.add(self)
+        self._driver.add_page_reader(self)
         collector = _Collector(me)
         # A peer that lets go of the collector may be ahead of pages that wait for their turn here. These hold it: when
         # it is gone, no page can come any more.
@@ -199,7 +199,7 @@ class PageReader(ItemReader):
 
     def _end(self, error: BaseException | None = None) -> None:
         super()._end(error)
-        self._driver.page_readers.discard(self)
+        self._driver.discard_page_reader(self)
         _answer(self._driver, self._unanswered)
 
     def _taken(self, said: int) -> None:

@@ -42,9 +42,9 @@ class RemoteReference(Reference):
         """
         driver = self._usable()
         promise = Promise(loop=driver.loop)
-        broker = self._session
-        promise._request = broker.call(self._luid, name, args, kwargs, self._perspective, promise)
-        promise._broker = broker
+        promise._driver = None  # until there is something to give up
+        promise._request = self._session.call(self._luid, name, args, kwargs, self._perspective, promise)
+        promise._driver = driver
         return promise
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Room:
@@ -174,6 +174,7 @@ class RemoteCacheObserver(Observer):
             DeadReferenceError: the replica is gone.
         """
         promise = Promise(loop=self._driver.loop)
+        promise._driver = None
         self._session.update(self, name, args, kwargs, promise)
         return promise
 

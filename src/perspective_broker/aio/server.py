@@ -13,7 +13,7 @@ from .. import transports
 from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
 from .connection import Connection
-from .driver import Driver
+from .driver import Driver, as_protocol
 from .settings import Settings
 
 __all__ = ["Server", "serve"]
@@ -135,8 +135,8 @@ class Server:
             raise
         return self
 
-    def _accept(self) -> Driver:
-        return Driver(self._settings, "somebody", server=self, root=self._make_root)
+    def _accept(self) -> asyncio.Protocol:
+        return as_protocol(Driver(self._settings, "somebody", server=self, root=self._make_root))
 
     def attach(self, driver: Driver) -> None:
         """A connection was made (called by its driver)."""

@@ -149,7 +149,7 @@ class Broker(Answerer):
             except ProtocolError as error:
                 self._fail(error)
                 return False
-            self._messages_received += 1
+            self.messages_received += 1
             self.deadlines.message_began = None
         return True
 
@@ -254,7 +254,7 @@ class Broker(Answerer):
             bytes_received=self._bytes_received,
             bytes_sent=self._bytes_sent,
             bytes_buffered=self._out_bytes,
-            messages_received=self._messages_received,
+            messages_received=self.messages_received,
             answers_kept=len(self.kept),
             ignored=self.ignored,
         )

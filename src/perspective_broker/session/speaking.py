@@ -76,7 +76,7 @@ class Speaker:
         self._leans_on = 0  # the place of the last message that the one being made builds on
         self._bytes_received = 0
         self._bytes_sent = 0
-        self._messages_received = 0
+        self.messages_received = 0  #: operations of the peer's so far
 
     def _fail(self, error: ProtocolError) -> None:
         """End the connection because the peer broke the protocol."""

@@ -165,6 +165,9 @@ async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> 
 
 async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
     """Listen within the running loop. Raises OSError when the name is taken."""
+    # A listener that nobody closed keeps its loop alive (and itself with it), for the weak key reaches itself.
+    for loop in [loop for loop in _listeners if loop.is_closed()]:
+        del _listeners[loop]
     among = _listeners.setdefault(asyncio.get_running_loop(), {})
     if address.path in among:
         raise OSError(f"{address} is listened on already")
