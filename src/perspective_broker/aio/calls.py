@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .driver import Driver
 
 __all__ = ["Promise", "call_when_kept"]
+
+
+_await: Final = asyncio.Future.__await__
 
 
 class Promise(asyncio.Future[Any]):
@@ -38,9 +41,10 @@ class Promise(asyncio.Future[Any]):
     _request: int
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if self._driver is not None:
-            self._driver.flush_in_a_lull()
-        return super().__await__()
+        driver = self._driver
+        if driver is not None and driver.lull:
+            driver.flush()
+        return _await(self)
 
     __iter__ = __await__
 

@@ -39,6 +39,9 @@ log = logging.getLogger("perspective_broker")
 
 _Subject = TypeVar("_Subject")
 
+#: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
 #: Operations per turn of the loop (ROBUSTNESS, fault 6): at 30 µs each about 2 ms, then others have their turn.
 MESSAGES_PER_TURN: Final = 64
 
@@ -80,7 +83,9 @@ class Driver:
         self._home_thread = threading.get_ident()
         self._turn_scheduled = False
         self._in_turn = False
-        self._lull = True  # whether little goes on
+        #: Whether so little goes on that what is said next need not wait for more to go with it. (For one call at a
+        #: time the turn of the loop until the next :meth:`_turn` would be a tenth of its round trip.)
+        self.lull = True
         self._more = False  # whether messages were left for the next turn
         self._reading = True
         self._blocked = False
@@ -183,7 +188,7 @@ class Driver:
             self._in_turn = False
         if self._is_closed:
             return
-        self._lull = broker.messages_received - received < 2
+        self.lull = broker.messages_received - received < 2
         if self._more:
             self._turn_scheduled = True
             self.loop.call_soon(self._turn)
@@ -230,14 +235,10 @@ class Driver:
             self._timer.cancel()
             self._timer = None
 
-    def flush_in_a_lull(self) -> None:
-        """Write now what was said, if so little goes on that nothing else would go with it.
-
-        For one call at a time the turn of the loop until the next :meth:`_turn` would be a tenth of its round trip.
-        """
-        if self._lull:
-            self._lull = False  # until the next turn
-            self._flush()
+    def flush(self) -> None:
+        """Write now what was said."""
+        self.lull = False  # until the next turn
+        self._flush()
 
     # -- ports.Host
 
@@ -322,7 +323,9 @@ class Driver:
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             self.broker.fail_call(call, error)
             return
-        if type(result) is CoroutineType:
+        if type(result) in _PLAIN:
+            self.broker.answer_call(call, result)
+        elif type(result) is CoroutineType:
             self._spawn(call, result)
         elif hasattr(type(result), "__await__"):
             self._spawn(call, _awaited(result))

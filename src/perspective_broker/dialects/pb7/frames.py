@@ -24,11 +24,8 @@ _SMALL: Final = 4096
 
 HEADER_BYTES: Final = 4
 
-_length = struct.Struct("!I")
-_length_at = _length.unpack_from
-
 #: Return the header of a frame with a body of so many bytes.
-frame_header = _length.pack
+frame_header: Final = struct.Struct("!I").pack
 
 
 class Frames:
@@ -86,10 +83,9 @@ class Frames:
                     return b"".join(body)
             elif not self._header and pos + HEADER_BYTES <= len(data):
                 # Nearly every frame is whole within one chunk.
-                (size,) = _length_at(data, pos)
-                if not 0 < size <= self.limits.message_bytes:
-                    self._check(size)
                 start = pos + HEADER_BYTES
+                size = data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
+                self._check(size)
                 end = start + size
                 if end <= len(data):
                     self._pos = end
@@ -102,7 +98,7 @@ class Frames:
                 self._header += data[pos:end]
                 self._pos = min(end, len(data))
                 if len(self._header) == HEADER_BYTES:
-                    (size,) = _length_at(self._header)
+                    size = int.from_bytes(self._header, "big")
                     self._check(size)
                     self._header = b""
                     self._begin(size)

@@ -152,16 +152,32 @@ class Pb7Dialect:
             message, payload = self._careful(frame)
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
-        operation = _OPERATIONS.get(message[0])
-        if operation is None:
+        operation, size = message[0], len(message)
+        if operation == ANSWER and size == 3 and self._ready:
+            self._answer(
+                message, payload
+            )  # these two stand in the table like the others, and are most of what comes
+        elif operation == CALL and 6 <= size <= 8 and self._ready:
+            self._call(message, payload)
+        else:
+            self._run(operation, size)(self, message, payload)
+        return True
+
+    def _run(self, operation: int, size: int) -> _Operation:
+        """Return what acts on an operation of ``size`` fields.
+
+        Raises:
+            ProtocolError: none does.
+        """
+        known = _OPERATIONS.get(operation)
+        if known is None:
             raise ProtocolError("bad-message", "an operation that does not exist")
-        fewest, most, run = operation
-        if not fewest <= len(message) <= most:
+        fewest, most, run = known
+        if not fewest <= size <= most:
             raise ProtocolError("bad-message", "an operation with too few or too many fields")
         if not self._ready and run is not _HELLO:
             raise ProtocolError("bad-version", "a peer says hello first")
-        run(self, message, payload)
-        return True
+        return run
 
     def _careful(self, frame: Frame) -> tuple[Any, Any]:
         """Return a frame's message, and what its values are to be decoded from.
@@ -574,10 +590,12 @@ _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
+_Operation = Callable[[Pb7Dialect, list[Any], Any], None]
+
 _HELLO: Final = Pb7Dialect._hello
 
 #: Operation -> the fewest and the most items of its array, and what acts on it.
-_OPERATIONS: Final[dict[int, tuple[int, int, Callable[[Pb7Dialect, list[Any], Any], None]]]] = {
+_OPERATIONS: Final[dict[int, tuple[int, int, _Operation]]] = {
     HELLO: (3, 3, _HELLO),
     CALL: (6, 8, Pb7Dialect._call),
     UPDATE: (6, 7, Pb7Dialect._update),
