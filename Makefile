@@ -3,12 +3,15 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Here the library is installed as its users get it: compiled, where there is a compiler.
+BUILT  := .venv-built
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PRECIOUS: %/.stamp
+.PHONY: help demo test test-built check bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +24,10 @@ test: $(VENV)/.stamp-test ## Run the tests (more options: make test ARGS="-k ord
 	@echo "==> Running the tests"
 	@$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
+test-built: $(BUILT)/.stamp-test ## Run the tests of the core over the compiled build
+	@echo "==> Running the tests of the core, over $$($(BUILT)/bin/pb --version)"
+	@$(BUILT)/bin/pytest -o pythonpath=. --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS))
+
 check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 	@echo "==> ruff check"
 	@$(BIN)/ruff check .
@@ -31,27 +38,38 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 	@echo "==> lint-imports"
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.stamp-bench ## Measure against the other brokers (heavy install)
-	@echo "==> Running the benchmarks"
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
+	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
+	@$(BUILT)/bin/python -m bench $(ARGS)
 
 clean: ## Remove the environment, caches and build products
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BUILT) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # One stamp per set of extras, in one environment; a changed pyproject.toml installs again.
 $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 	@echo "==> Installing perspective-broker[$*] into $(VENV) (the first time takes a minute)"
-	@$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@PERSPECTIVE_BROKER_COMPILE=0 $(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch "$@"
+
+SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
+CORE_TESTS := $(addprefix tests/,aio compat dialects flavors session testing transports)
+
+# The same, not editable; what changed in the source is compiled again.
+$(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp
+	@echo "==> Building and installing perspective-broker[$*] into $(BUILT) (compiling takes a minute or two)"
+	@rm -rf $(BUILT)/wheel && $(BUILT)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILT)/wheel .
+	@$(BUILT)/bin/python -m pip install --quiet --force-reinstall --no-deps $(BUILT)/wheel/*.whl
+	@$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]"
 	@touch "$@"
 
 # The stamp is written last, so that an environment half made is made anew.
-$(VENV)/.stamp:
+%/.stamp:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
 	    echo "error: no '$(PYTHON)' here; install Python 3.11 or newer, or say: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "error: '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1), and 3.11 or newer is needed; say: make PYTHON=python3.11" >&2; exit 1; }
-	@echo "==> Creating $(VENV) with $$("$(PYTHON)" -V 2>&1)"
-	@"$(PYTHON)" -m venv --clear $(VENV) || { \
+	@echo "==> Creating $* with $$("$(PYTHON)" -V 2>&1)"
+	@"$(PYTHON)" -m venv --clear $* || { \
 	    echo "error: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@touch "$@"

@@ -72,11 +72,12 @@ from .flavors import (
     default_registry,
 )
 from .limits import Limits
-from .session import CloseCause, Statistics
+from .session import COMPILED, CloseCause, Statistics
 from .transports import ClientTLS, PeerCertificate, ServerTLS
 
 __all__ = [
     "ANONYMOUS",
+    "COMPILED",
     "Application",
     "AsReferenceable",
     "Authorizer",

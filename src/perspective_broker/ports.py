@@ -21,6 +21,7 @@ __all__ = [
     "SENT_BEFORE",
     "AnswerOf",
     "Answerable",
+    "Data",
     "Dialect",
     "Exporter",
     "Host",
@@ -38,6 +39,9 @@ class AnswerOf(NamedTuple):
 
 #: An object id on the wire: a number from the owner's table, or the name of an object that is always there.
 ObjectId = int | str
+
+#: What event loops hand in: bytes, whatever holds them.
+Data = bytes | bytearray | memoryview
 
 #: What is called: an object, or where the dialect can pipeline the answer of an earlier call.
 CallTarget = ObjectId | AnswerOf
@@ -283,7 +287,7 @@ class Dialect(Protocol):
     def use_limits(self, limits: Limits) -> None:
         """Judge what comes from now on by ``limits`` (before and after a login they differ)."""
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         """Keep bytes from the peer. Linear in their number, however they are chopped."""
 
     def next_message(self) -> bool:

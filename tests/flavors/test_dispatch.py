@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from perspective_broker.errors import NoSuchMethod
-from perspective_broker.flavors.dispatch import MessageReceiver, find_method
+from perspective_broker.flavors.dispatch import find_method
+from perspective_broker.flavors.message_receiver import MessageReceiver
 
 
 class Door:

@@ -20,7 +20,7 @@ from weakref import WeakSet, WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
-from ..ports import AnswerOf, Method, ObjectId
+from ..ports import AnswerOf, Data, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
@@ -135,7 +135,7 @@ class Driver:
         self._set_timer()
         self._turn()
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: Data) -> None:
         self.broker.receive_data(data, self.loop.time())
         if not self._more:
             self._turn()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from ..session import COMPILED
 from . import call, identity, ping, serve, shell
 from .output import complain, one_line
 from .status import Status, explain
@@ -18,7 +19,7 @@ __all__ = ["app", "run_command"]
 
 def _version() -> str:
     try:
-        return importlib.metadata.version("perspective-broker")
+        return f"{importlib.metadata.version('perspective-broker')} ({'compiled' if COMPILED else 'plain Python'})"
     except importlib.metadata.PackageNotFoundError:
         return "unknown (not installed)"
 

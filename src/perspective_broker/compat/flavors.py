@@ -12,7 +12,8 @@ from twisted.python.reflect import qual
 from zope.interface import Interface, implementer
 
 from .. import errors, flavors
-from ..flavors.dispatch import MessageReceiver, find_method
+from ..flavors.dispatch import find_method
+from ..flavors.message_receiver import MessageReceiver
 from ..ports import Method
 from .jelly import (
     Jellyable,

@@ -95,4 +95,6 @@ def guarded(take: Callable[[Any], Any], state: Any) -> Any:
     except DecodeError:
         raise
     except Exception as error:
-        raise DecodeError(f"a state was refused by its class ({type(error).__name__})") from error
+        refusal = DecodeError(f"a state was refused by its class ({type(error).__name__})")
+        refusal.__cause__ = error  # as "from error" says, which a compiled module does not hear
+        raise refusal from error

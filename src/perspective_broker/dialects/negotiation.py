@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import Dialect
+from ..ports import Data, Dialect
 from .classic.banana import NEED_MORE, Decoder, encode
 from .classic.vocabulary import NONE
 
@@ -81,7 +81,7 @@ class Negotiation:
     def mid_message(self) -> int:
         return self._decoder.mid_message
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         """Keep bytes from the peer.
 
         Raises:

@@ -10,19 +10,9 @@ from typing import Any
 
 from ..errors import NoSuchMethod
 from ..ports import Method
+from .message_receiver import MessageReceiver
 
-__all__ = ["MessageReceiver", "find_method"]
-
-
-class MessageReceiver:
-    """The holder of an exported object that looks up its callers' names by rules of its own.
-
-    For drivers whose objects may answer to any name (:mod:`perspective_broker.compat`); nobody else needs one.
-    """
-
-    def find_message(self, name: str) -> Method:
-        """Return what runs when a caller asks for ``name``."""
-        raise NotImplementedError
+__all__ = ["find_method"]
 
 
 def find_method(holder: Any, prefix: str, name: str) -> Method:

@@ -1,9 +1,15 @@
 """The sans-I/O broker: lifecycle, tables, questions, serving, and the broker that joins them."""
 
+from typing import Final
+
+from . import broker as _broker
 from .broker import Broker
 from .lifecycle import CloseCause, Phase
 from .pipelining import Unready
 from .serving import IncomingCall
 from .statistics import Statistics
 
-__all__ = ["Broker", "CloseCause", "IncomingCall", "Phase", "Statistics", "Unready"]
+#: Whether the core of this installation is compiled, see ``docs/performance.md``; else it is plain Python.
+COMPILED: Final = not str(_broker.__file__).endswith(".py")
+
+__all__ = ["COMPILED", "Broker", "CloseCause", "IncomingCall", "Phase", "Statistics", "Unready"]

@@ -22,6 +22,7 @@ from ..ports import (
     FAREWELL,
     OLD,
     PING,
+    Data,
     Dialect,
 )
 from .answering import Answerer
@@ -105,7 +106,7 @@ class Broker(Answerer):
         """The transport broke."""
         self._end(CloseCause("lost", reason, clean=False))
 
-    def receive_data(self, data: bytes, now: float) -> None:
+    def receive_data(self, data: Data, now: float) -> None:
         """Keep bytes from the peer; :meth:`process` acts on them."""
         if self.lifecycle.ended:
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perspective_broker import Limits, ProtocolError, SerializationError
+from perspective_broker import COMPILED, Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode, encode_integer
 from perspective_broker.dialects.classic.vocabulary import BY_NUMBER
@@ -230,7 +230,7 @@ def test_take_rest_leaves_nothing() -> None:
 def test_what_is_received_is_kept_by_value() -> None:
     buffer = bytearray(b"\x04\x82abcd")
     decoder = Decoder(LIMITS, has_words=True)
-    decoder.receive_data(memoryview(buffer))  # type: ignore[arg-type] # what an event loop may hand in
+    decoder.receive_data(memoryview(buffer))
     buffer[:] = b"\x04\x82wxyz"
     assert decoder.next() == b"abcd"
 
@@ -266,6 +266,7 @@ def _work(data: bytes, size: int) -> int:
     return CountedBytes.work
 
 
+@pytest.mark.skipif(COMPILED, reason="compiled code reads bytes without asking them")
 @pytest.mark.parametrize("size", [1, 7, 64, 100_000])
 @pytest.mark.parametrize("kind", ["one string", "texts", "long integers"])
 def test_reading_is_linear_however_it_is_chopped(kind: str, size: int) -> None:

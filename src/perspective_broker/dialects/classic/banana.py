@@ -15,6 +15,7 @@ from typing import Final
 
 from ...errors import ProtocolError, SerializationError
 from ...limits import Limits
+from ...ports import Data
 from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
@@ -100,7 +101,7 @@ class Decoder:
         """Bytes received of a value that is not complete; 0 between values."""
         return self._before + len(self._data) - self._pos + sum(map(len, self._chunks))
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         """Keep ``data`` to be read by :meth:`next`."""
         if data:
             self._chunks.append(bytes(data))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import AnswerOf, CallTarget, Exporter, Importer, ObjectId, Receiver
+from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
 from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
@@ -82,7 +82,7 @@ class ClassicDialect:
         """Write from now on nothing that a program of 2002 cannot read; what is read does not change."""
         self._spelling = OF_2002[self.name]
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         self._decoder.receive_data(data)
 
     @property

@@ -12,6 +12,7 @@ from typing import Final
 
 from ...errors import ProtocolError
 from ...limits import Limits
+from ...ports import Data
 
 __all__ = ["HEADER_BYTES", "Frame", "Frames", "frame_header"]
 
@@ -54,7 +55,7 @@ class Frames:
         begun = len(self._header) + (0 if self._body is None else HEADER_BYTES + self._size - self._missing)
         return begun + len(self._data) - self._pos + sum(map(len, self._chunks))
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         """Keep ``data`` to be read by :meth:`next`."""
         if self._chunks or self._pos < len(self._data):
             self._chunks.append(bytes(data))

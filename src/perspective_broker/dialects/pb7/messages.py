@@ -18,7 +18,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import AnswerOf, CallTarget, Exporter, Importer, Receiver
+from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, Receiver
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -124,7 +124,7 @@ class Pb7Dialect:
         if limits.depth < MAX_PLAIN_DEPTH:
             self._harmless = min(self._harmless, limits.depth)
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: Data) -> None:
         self._pings = 0
         self._frames.receive_data(data)
 

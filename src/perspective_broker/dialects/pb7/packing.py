@@ -199,8 +199,7 @@ class Packer:
             try:
                 return packb(value, self._default, OPTIONS)
             except TypeError as refusal:
-                if self._error is not None:
-                    raise self._error from None
+                self._raise_error()
                 # No hook of an application is called twice for one mention: what was written is used again.
                 for done in self._done:
                     self._kept.setdefault(id(done[0]), []).append(done)
@@ -210,12 +209,16 @@ class Packer:
                 try:
                     return packb(tame, self._default, OPTIONS)
                 except TypeError:
-                    if self._error is not None:
-                        raise self._error from None
+                    self._raise_error()
                     raise _cannot(value, f"it has no form here ({refusal})") from None
         finally:
             self._done = before
             self._private = around
+
+    def _raise_error(self) -> None:
+        """Raise what was wrong with a value that ormsgpack did not know, if that was it."""
+        if self._error is not None:
+            raise self._error from None
 
     def failure(self, failure: Failure) -> Ext:
         """Return what an exception crosses as."""

@@ -1,0 +1,101 @@
+"""Compiles the core into the wheel where there is a compiler, and leaves it plain Python where there is none.
+
+The source is the same, and so is what it does; ``pb --version`` says which one is installed, and docs/performance.md
+what it is worth. The modules are named in pyproject.toml. An editable install is never compiled: it follows the source.
+
+PERSPECTIVE_BROKER_COMPILE=0 builds plain Python, =1 fails where compiling does.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SWITCH = "PERSPECTIVE_BROKER_COMPILE"
+
+
+class CustomBuildHook(BuildHookInterface[Any]):
+    """Called by the build backend, for wheels."""
+
+    def dependencies(self) -> list[str]:
+        """What compiling needs; nothing where there will be none."""
+        return list(self.config["needs"]) if self._wanted() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Put the compiled modules beside their sources in the wheel that is about to be built."""
+        if version == "editable" or not self._wanted():
+            return
+        self._folder = tempfile.TemporaryDirectory()
+        try:
+            built = self._compile(Path(self._folder.name))
+        except (Exception, SystemExit) as error:  # the compiler's own words are on the screen
+            if os.environ.get(SWITCH) == "1":
+                raise
+            self.app.display_warning(f"perspective-broker stays plain Python, for compiling failed: {error}")
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["force_include"].update(built)
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was only there to be packed."""
+        if hasattr(self, "_folder"):
+            self._folder.cleanup()
+
+    def _wanted(self) -> bool:
+        return os.environ.get(SWITCH) != "0" and (os.environ.get(SWITCH) == "1" or _can_compile())
+
+    def _compile(self, folder: Path) -> dict[str, str]:
+        """Compile a copy of the source in ``folder``; return what came out: file -> place in the wheel."""
+        # Both are there only where dependencies() asked for them.
+        from mypyc.build import mypycify  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        from setuptools import Distribution  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+        source = folder / "src"
+        shutil.copytree(
+            Path(self.root, "src"), source, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+        )
+        before = Path.cwd()
+        os.chdir(source)
+        try:
+            options = [
+                "--config-file=",
+                "--ignore-missing-imports",
+                "--follow-imports=silent",
+                "--explicit-package-bases",
+            ]
+            extensions = mypycify(
+                [*options, *self.config["modules"]],
+                opt_level="3",
+                debug_level="0",
+                group_name="perspective_broker",
+                target_dir=str(folder / "c"),
+            )
+            distribution = Distribution({"name": "perspective-broker", "ext_modules": extensions})
+            command = distribution.get_command_obj("build_ext")
+            command.build_lib = str(folder / "lib")
+            command.build_temp = str(folder / "o")
+            command.ensure_finalized()
+            command.run()
+        finally:
+            os.chdir(before)
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        return {
+            str(file): str(file.relative_to(folder / "lib")) for file in (folder / "lib").rglob(f"*{suffix}")
+        }
+
+
+def _can_compile() -> bool:
+    """Whether there are a C compiler and Python's headers."""
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "")
+    if sys.platform != "win32" and not (compiler and shutil.which(compiler[0])):
+        return False
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
