@@ -14,16 +14,10 @@ from ..dialects.classic.vocabulary import Spelling
 from ..errors import CallError
 from ..ports import Dialect
 from .failures import Failed, as_failure, copied_from, copyable
-from .jelly import (
-    FaceUnjellier,
-    Jellyable,
-    ListJellier,
-    TasterPolicy,
-    _state_of,
-    is_stock,
-    readers,
-)
+from .jelly import ListJellier
+from .jellyable import Jellyable, TasterPolicy, is_stock, state_of
 from .registry import _tag
+from .unjellier import FaceUnjellier, readers
 
 __all__ = ["FaceDialect", "Jellied", "makers"]
 
@@ -66,7 +60,7 @@ class FaceJellier(Jellier):
             if not self._again(value):
                 self._enter(value)
                 self._out.append(encode_list_head(2) + self._words.spelling.string(_tag(kind)))
-                self._jelly(_state_of(value))
+                self._jelly(state_of(value))
                 self._depth -= 1
         else:
             super()._object(value)
@@ -91,12 +85,18 @@ class FaceDialect(ClassicDialect):
     Args:
         face: the broker of this face.
         spelling: which of the two dialects.
-        ports: see :class:`~perspective_broker.dialects.classic.ClassicDialect`.
+        session: the core's broker.
     """
 
-    def __init__(self, face: Any, spelling: Spelling, **ports: Any) -> None:
+    def __init__(self, face: Any, spelling: Spelling, session: Any) -> None:
         super().__init__(
-            spelling, registry=flavors.default_registry, policy=TasterPolicy(face.security), **ports
+            spelling,
+            receiver=session,
+            exporter=session,
+            importer=session,
+            limits=session.limits,
+            registry=flavors.default_registry,
+            policy=TasterPolicy(face.security),
         )
         self._face = face
         self._face_readers = readers(face.security)
@@ -129,9 +129,7 @@ def makers(face: Any, session: Any, limits: Any, names: Any) -> dict[str, Callab
     """Return how each of the dialects that a broker of this face knows is made, best first."""
 
     def make(spelling: Spelling) -> Callable[[], Dialect]:
-        return lambda: FaceDialect(
-            face, spelling, receiver=session, exporter=session, importer=session, limits=session.limits
-        )
+        return lambda: FaceDialect(face, spelling, session)
 
     spellings = {b"pb": PB, b"none": NONE}
     return {name.decode(): make(spellings[name]) for name in names}

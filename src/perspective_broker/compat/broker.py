@@ -19,13 +19,11 @@ from twisted.internet import defer, protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python import failure, log
 
-from .. import flavors
 from ..dialects.negotiation import Negotiation
 from ..errors import DeadReferenceError as CoreDeadReferenceError
 from ..errors import UnknownObject
 from ..limits import Limits
 from ..ports import SENT_BEFORE, Method, ObjectId
-from ..session import Broker as Session
 from ..session import CloseCause, IncomingCall, Phase
 from ._values import Jellied, makers
 from .failures import (
@@ -39,6 +37,7 @@ from .failures import (
 from .flavors import Message, Received, RemoteCacheObserver
 from .jelly import globalSecurity
 from .references import Local, RemoteReference
+from .session import FaceSession
 
 __all__ = ["Broker"]
 
@@ -70,42 +69,6 @@ class _Serialized:
     def __init__(self, value: Any, perspective: Any) -> None:
         self.value = value
         self.perspective = perspective
-
-
-class _FaceSession(Session):
-    """The core's broker, which tells this face two moments that Twisted's programs know.
-
-    Attributes:
-        face: the Protocol.
-    """
-
-    def __init__(self, face: Broker, limits: Limits) -> None:
-        super().__init__(face, limits, time.monotonic())
-        self.face = face
-
-    def on_dialect(self, dialect: Any, rest: bytes) -> None:
-        super().on_dialect(dialect, rest)
-        self.face.connectionReady()  # Twisted's begin here, before the peer has said its version
-
-    def introduce_cache(self, luid: int, cls: type[flavors.RemoteCache]) -> flavors.RemoteCache:
-        replica = super().introduce_cache(luid, cls)
-        self.face.watch(replica)
-        return replica
-
-    def import_cache(self, luid: int) -> flavors.RemoteCache:
-        replica = super().import_cache(luid)
-        self.face.watch(replica)
-        return replica
-
-    def decode_value(self, jelly: Any, perspective: Any) -> Any:
-        """Return what lists, as they came from the peer, stand for."""
-        return self._dialect.decode_value(jelly, perspective)
-
-    def on_release(self, luid: ObjectId, count: int) -> None:
-        held = self.face.localObjects.get(luid)
-        super().on_release(luid, count)
-        if held is not None and luid not in self.face.localObjects:
-            self.face.clean_up(held.object)
 
 
 class _Table(Mapping[Any, Any]):
@@ -169,7 +132,7 @@ class Broker(protocol.Protocol):
         self._localCleanup: dict[Any, Callable[[], object]] = {}
         self.lost: Any = None  #: why the transport went
         self._limits = limits or Limits()
-        self.session = _FaceSession(self, self._limits)
+        self.session = FaceSession(self, self._limits)
         self._watched: set[weakref.ref[Any]] = set()
         self._early: list[Callable[[], object]] = []  # calls made before both sides agreed on a dialect
         self._busy = 0  # inside of the core, which writes when it is done

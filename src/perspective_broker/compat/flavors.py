@@ -16,15 +16,12 @@ from ..flavors.dispatch import find_method
 from ..flavors.message_receiver import MessageReceiver
 from ..ports import Method
 from .jelly import (
-    Jellyable,
-    Unjellyable,
-    getInstanceState,
     setUnjellyableFactoryForClass,
     setUnjellyableForClass,
     setUnjellyableForClassTree,
-    stock,
     unjellyableRegistry,
 )
+from .jellyable import Jellyable, Unjellyable, getInstanceState, stock
 
 __all__ = [
     "Cacheable",

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from .. import flavors
 from ..errors import SerializationError
 from .flavors import Serializable
-from .jelly import stock
+from .jellyable import stock
 
 if TYPE_CHECKING:
     from .broker import Broker
