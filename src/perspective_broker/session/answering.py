@@ -279,13 +279,28 @@ class Answerer(Holder):
         except ConnectionLost:
             pass
         except Unready:
-            self._report(call, SerializationError("an answer cannot mention a promise that is not kept yet"))
+            self._cannot_cross(
+                call, SerializationError("an answer cannot mention a promise that is not kept yet")
+            )
+        except SerializationError as error:
+            self._cannot_cross(call, error)
         except Exception as error:
             self._report(call, error)
         else:
             self._queue(new, self._send_answer, message)
             if self.kept:
                 self.kept.keep(call.request, KeptAnswer(True, value, call.perspective, len(message)))
+
+    def _cannot_cross(self, call: IncomingCall, error: SerializationError) -> None:
+        """Tell of an answer that cannot cross: one line, for the text says where in it, and a traceback only ours."""
+        self.reports.say(
+            self.deadlines.heard,
+            logging.ERROR,
+            "the answer of method %.64a cannot cross: %.512s",
+            call.name,
+            error,
+        )
+        self._tell_error(call, error)
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
@@ -303,7 +318,7 @@ class Answerer(Holder):
 
     def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded) -> None:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
-        log.info("refused a call: %s", error)
+        self.reports.say(self.deadlines.heard, logging.INFO, "refused a call: %s", error)
         self.serving.end(call)
         self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
@@ -311,11 +326,21 @@ class Answerer(Holder):
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
-        self.kept.keep(call.request, NOTHING)
         if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
-            log.error("method %.64a raised an exception", call.name, exc_info=error)
+            self.reports.say(
+                self.deadlines.heard,
+                logging.ERROR,
+                "method %.64a raised an exception",
+                call.name,
+                error=error,
+            )
+        self._tell_error(call, error)
+
+    def _tell_error(self, call: IncomingCall, error: BaseException) -> None:
+        """Tell the peer, if it wants to know, that its call has ended with an error."""
+        self.kept.keep(call.request, NOTHING)
         if not call.wants_answer:
             return
         try:
@@ -325,7 +350,8 @@ class Answerer(Holder):
         except ConnectionLost:
             return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
-            log.error("the report of an exception could not be sent", exc_info=unsent)
+            text = "the report of an exception could not be sent"
+            self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
             plain = RemoteError(type(error).__name__, "an exception that could not be sent")
             message, new = self._dialect.encode_error(call.request, plain, False, None), []
         self._queue(new, self._send_answer, message)
