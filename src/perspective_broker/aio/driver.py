@@ -20,11 +20,13 @@ from weakref import WeakSet, WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
+from ..flavors.dispatch import blame
 from ..ports import AnswerOf, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
 from .connection import Connection
+from .hangup import HangUpWatch
 from .pages import PageReader, pages_are_unread
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
@@ -98,6 +100,7 @@ class Driver(asyncio.Protocol):
         # uvloop's transports are asyncio's by behaviour, not by class.
         transport = self._transport = cast(asyncio.Transport, transport)
         self.channel = TLSChannel.of(transport)
+        self._hang_up_watch = HangUpWatch(self.loop, transport, self._hung_up)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
         self.connection.made(transport)
@@ -136,6 +139,7 @@ class Driver(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._hang_up_watch.stop()
         self.error = exc
         if exc is None:
             self.broker.receive_eof()
@@ -143,6 +147,11 @@ class Driver(asyncio.Protocol):
             self.broker.connection_lost(str(exc) or type(exc).__name__)
         self._wake_waiters()
         self._maybe_gone()
+
+    def _hung_up(self) -> None:
+        """The peer is gone while nothing was read: what it has said before is not worth reading any more."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -184,9 +193,11 @@ class Driver(asyncio.Protocol):
         if reading is not self._reading and self._transport is not None:
             self._reading = reading
             if reading:
+                self._hang_up_watch.stop()
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+                self._hang_up_watch.start()
         if broker.mid_message:
             self._set_timer()
         self._flush()
@@ -303,6 +314,9 @@ class Driver(asyncio.Protocol):
             return
         try:
             result = method(*args, **kwargs)
+        except TypeError as error:
+            self.broker.fail_call(call, blame(error, method, args, kwargs))
+            return
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             self.broker.fail_call(call, error)
             return
