@@ -507,6 +507,9 @@ class _Graph:
     def __init__(self, rows: list[Any], depth: int) -> None:
         self._rows = rows
         self._depth = depth
+        self._begun: set[int] = (
+            set()
+        )  # containers that cannot be made before their parts, and whose parts are read
         self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
 
     def build(self, root: Any) -> Any:
@@ -531,7 +534,12 @@ class _Graph:
         if made is not _UNMADE:
             return made
         if depth > self._depth:
-            raise DecodeError("tuples of a graph that are nested too deep, or contain themselves")
+            raise DecodeError("tuples of a graph that are nested too deep")
+        if (
+            number in self._begun
+        ):  # found at once: looking for it by depth would read its items again for each level
+            raise DecodeError("a tuple of a graph that contains itself")
+        self._begun.add(number)
         row = self._rows[number]
         parts = [self._value(item, depth + 1) for item in row[1:]]
         made = self._made[number] = tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts))
