@@ -23,6 +23,8 @@ __all__ = [
     "Replied",
     "Row",
     "Said",
+    "Script",
+    "SlotsHeld",
     "Stand",
     "Verdict",
 ]
@@ -184,11 +186,30 @@ class Held:
     async def judge(self, stage: Stage) -> None:
         def wrong(state: dict[str, Any]) -> bool:
             (connection,) = state["connections"]
-            return bool(connection["calls_in"] != self.running or connection["calls_waiting"] <= 2 * self.running)
+            return bool(
+                connection["calls_in"] != self.running or connection["calls_waiting"] <= 2 * self.running
+            )
 
         state = await stage.until("the slots are taken", wrong)
         (connection,) = state["connections"]
         assert connection["calls_waiting"] <= 2 * self.running + 64
+
+
+@dataclass(frozen=True)
+class SlotsHeld:
+    """So many calls run on although they were cancelled, and the others end before they have begun."""
+
+    running: int
+
+    @property
+    def said(self) -> str:
+        return f"{self.running} run to their end, the others are refused"
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear_end_of(stage.words.last_request)
+        assert (heard.kind, heard.what) == ("error", "LimitExceeded")
+        (connection,) = stage.state()["connections"]
+        assert (connection["calls_in"], connection["calls_waiting"]) == (self.running, 0)
 
 
 @dataclass(frozen=True)
@@ -208,7 +229,7 @@ class Said:
         await stage.probe()
 
 
-Script = Callable[[Any], "bytes | Iterable[bytes]"]
+Script = Callable[[Any], "bytes | Iterable[bytes | None]"]
 
 
 @dataclass(frozen=True)
@@ -245,8 +266,8 @@ class Case:
     memory: bool = False
     slow: bool = False
 
-    def pieces(self, words: Any) -> Iterable[bytes]:
-        """Return what is said, piece by piece."""
+    def pieces(self, words: Any) -> Iterable[bytes | None]:
+        """Return what is said, piece by piece; None waits for the answer to the last call."""
         said = self.script(words)
         return (said,) if isinstance(said, bytes) else said
 

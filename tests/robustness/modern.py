@@ -11,7 +11,20 @@ from ormsgpack import Ext, packb
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 
-from .cases import CANARY, Answered, Case, Fatal, Held, Ignored, PendingEnds, Refused, Said, Stand
+from .cases import (
+    CANARY,
+    Answered,
+    Case,
+    Fatal,
+    Held,
+    Ignored,
+    PendingEnds,
+    Refused,
+    Said,
+    Script,
+    SlotsHeld,
+    Stand,
+)
 from .words import Modern, framed
 
 __all__ = ["CASES"]
@@ -22,12 +35,17 @@ MI: Final = 1024 * 1024
 _LIST, _TUPLE = 0, 2
 
 
-def _take(*things: Any) -> Any:
+def _call(method: Any, *args: Any, **options: Any) -> Script:
+    """Return a script: one call."""
+    return lambda say: say.call(method, *args, **options)
+
+
+def _take(*things: Any) -> Script:
     """Return a script: a call with that among its arguments."""
     return lambda say: say.call("take", *things)
 
 
-def _spelled(value: bytes) -> Any:
+def _spelled(value: bytes) -> Script:
     """Return a script: a call with one argument, spelled byte for byte."""
     return lambda say: say.spelled_call("take", b"\x91" + value)
 
@@ -67,7 +85,7 @@ def _failure(kind: str, parents: list[str]) -> Ext:
     return _ext(codes.FAILURE, [kind, "x", "", parents])
 
 
-def _given(*then: Any) -> Any:
+def _given(*then: Any) -> Script:
     """Return a script: let the subject give an object, then say things of its id."""
 
     def script(say: Modern) -> Iterator[bytes]:
@@ -83,11 +101,11 @@ def _release(count: Any) -> Any:
     return lambda say, luid: say.say(codes.RELEASE, luid, count)
 
 
-def _answer(value: Any) -> Any:
+def _answer(value: Any) -> Script:
     return lambda say: say.answer(say.pending, value)
 
 
-def _error(payload: Any) -> Any:
+def _error(payload: Any) -> Script:
     return lambda say: say.error(say.pending, payload)
 
 
@@ -102,21 +120,39 @@ def _nested_bytes(levels: int) -> bytes:
     return b"\x91" * (levels - 1) + b"\x90"
 
 
-def _login_again(say: Modern) -> Iterator[bytes]:
+def _say_badly(kind: str) -> Script:
+    """Return a script: let the subject call what it was given, with what cannot cross."""
+    return lambda say: (say.call("keep", say.reference(8)), say.call("say_badly", kind))
+
+
+def _login_again(say: Modern) -> Iterator[bytes | None]:
     for challenger in range(1, 7):
         yield say.call("login", b"alice")
+        yield None
         yield say.call("respond", b"wrong", to=challenger)
 
 
-def _many(say: Modern, method: str, count: int, cancel: bool = False) -> Iterator[bytes]:
+def _many(say: Modern, method: str, count: int) -> Iterator[bytes]:
     for _ in range(count // 500):
-        said = []
-        for _ in range(500):
-            said.append(say.call(method))
-            if cancel:
-                said.append(say.say(codes.CANCEL, say.last_request))
-        yield b"".join(said)
+        yield b"".join(say.call(method) for _ in range(500))
 
+
+def _started_and_cancelled(say: Modern) -> Iterator[bytes | None]:
+    """Let fifteen methods begin, of sixteen that may; cancel them, and go on with calls that are cancelled at once."""
+    running = []
+    for _ in range(15):
+        yield say.call("stubborn")
+        running.append(say.last_request)
+    yield say.call("turn")
+    yield None
+    for request in running:
+        yield say.say(codes.CANCEL, request)
+    for _ in range(10):
+        yield b"".join(say.call("stubborn") + say.say(codes.CANCEL, say.last_request) for _ in range(500))
+
+
+_NO_FLAGS: Final[tuple[Any, ...]] = (2, 4, -1, "1", [], 1.0, True)
+_NO_FAILURES: Final[tuple[Any, ...]] = (5, "sorry", None, [])
 
 _ANSWERS_NOTHING: Final = ("authenticate", b"NOTHING", b"")
 
@@ -133,7 +169,13 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("a text behind its frame", _spelled(b"\xdb\x00\x0a\x00\x01"), Fatal("bad-message")),
     ),
     6: (
-        Case("announced", lambda say: frame_header(16 * MI), Fatal("message-timeout"), server="small", memory=True),
+        Case(
+            "announced",
+            lambda say: frame_header(16 * MI),
+            Fatal("message-timeout"),
+            server="small",
+            memory=True,
+        ),
     ),
     7: (Case("announced", _spelled(b"\xdd\x00\x0f\x42\x41"), Fatal("limit-nodes")),),
     8: (
@@ -141,7 +183,12 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("257", _spelled(_nested_bytes(257)), Refused("DecodeError")),
     ),
     9: (
-        Case("2 million", _spelled(b"\xdd\x00\x1e\x84\x80" + b"\x90" * 2_000_000), Fatal("limit-nodes"), is_large=True),
+        Case(
+            "2 million",
+            _spelled(b"\xdd\x00\x1e\x84\x80" + b"\x90" * 2_000_000),
+            Fatal("limit-nodes"),
+            is_large=True,
+        ),
     ),
     10: (Case("announced", lambda say: frame_header(300 * 640 * 1024), Fatal("limit-message")),),
     11: (Case("in a list", _spelled(b"\xdd\x00\x09\x27\xc0" + b"\x07" * 600_000), Answered()),),
@@ -150,14 +197,18 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("glued", lambda say: say.call("probe") + say.call("echo", 77), Answered(77)),
     ),
     15: (
-        Case("not a number", lambda say: say.call("echo", float("nan")), Answered(float("nan"))),
-        Case("infinity", lambda say: say.call("echo", float("-inf")), Answered(float("-inf"))),
+        Case("not a number", _call("echo", float("nan")), Answered(float("nan"))),
+        Case("infinity", _call("echo", float("-inf")), Answered(float("-inf"))),
         Case("as a key", _take(_ext(codes.DICTIONARY, [float("nan"), 1])), Refused("DecodeError")),
     ),
     16: (
         Case("2**447", _take(Ext(codes.INTEGER, (2**447).to_bytes(56, "big"))), Refused("DecodeError")),
         Case("2**446", _take(Ext(codes.INTEGER, (2**446).to_bytes(56, "big"))), Answered()),
-        Case("beyond 8192 bits", _take(Ext(codes.INTEGER, (2**9000).to_bytes(1126, "big"))), Refused("DecodeError")),
+        Case(
+            "beyond 8192 bits",
+            _take(Ext(codes.INTEGER, (2**9000).to_bytes(1126, "big"))),
+            Refused("DecodeError"),
+        ),
     ),
     17: (Case("as an extension", _take(Ext(codes.INTEGER, b"\x00")), Refused("DecodeError")),),
     18: (
@@ -194,25 +245,25 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     ),
     25: (
         Case("an operation", lambda say: say.say("__class__", 1), Fatal("bad-message")),
-        Case("a method", lambda say: say.call("__class__"), Refused("NoSuchMethod")),
-        Case("another", lambda say: say.call("__init__"), Refused("NoSuchMethod")),
+        Case("a method", _call("__class__"), Refused("NoSuchMethod")),
+        Case("another", _call("__init__"), Refused("NoSuchMethod")),
     ),
-    26: (Case("before the hello", lambda say: say.call("probe"), Fatal("bad-version"), Stand.CHOSEN),),
+    26: (Case("before the hello", _call("probe"), Fatal("bad-version"), Stand.CHOSEN),),
     29: (Case("a second hello", lambda say: say.say(codes.HELLO, 7, {}), Fatal("bad-version")),),
     30: (
-        Case("never given", lambda say: say.call("probe", to=999), Refused("UnknownObject")),
-        Case("0", lambda say: say.call("probe", to=0), Refused("UnknownObject")),
-        Case("digits", lambda say: say.call("probe", to="1"), Refused("UnknownObject")),
-        Case("bytes", lambda say: say.call("probe", to=b"1"), Fatal("bad-id")),
+        Case("never given", _call("probe", to=999), Refused("UnknownObject")),
+        Case("0", _call("probe", to=0), Refused("UnknownObject")),
+        Case("digits", _call("probe", to="1"), Refused("UnknownObject")),
+        Case("bytes", _call("probe", to=b"1"), Fatal("bad-id")),
     ),
     31: (
-        Case("an array", lambda say: say.call("probe", to=[999]), Fatal("bad-id")),
-        Case("a float", lambda say: say.call("probe", to=1.0), Fatal("bad-id")),
-        Case("negative", lambda say: say.call("probe", to=-1), Fatal("bad-id")),
+        Case("an array", _call("probe", to=[999]), Fatal("bad-id")),
+        Case("a float", _call("probe", to=1.0), Fatal("bad-id")),
+        Case("negative", _call("probe", to=-1), Fatal("bad-id")),
     ),
-    32: (Case("a long name", lambda say: say.call(CANARY * 9), Refused("NoSuchMethod")),),
+    32: (Case("a long name", _call(CANARY * 9), Refused("NoSuchMethod")),),
     33: (
-        Case("an integer", lambda say: say.call(5), Fatal("bad-message")),
+        Case("an integer", _call(5), Fatal("bad-message")),
         Case(
             "bad UTF-8",
             lambda say: framed(b"\x96\x01\x63" + packb(say.target) + b"\xa1\xff\x01\x90"),
@@ -220,32 +271,36 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         ),
     ),
     34: (
-        Case("600 KB", lambda say: say.call("x" * 600 * 1024), Fatal("limit-name"), is_large=True),
-        Case("257 bytes", lambda say: say.call("x" * 257), Fatal("limit-name")),
-        Case("256 bytes", lambda say: say.call("x" * 256), Refused("NoSuchMethod")),
+        Case("600 KB", _call("x" * 600 * 1024), Fatal("limit-name"), is_large=True),
+        Case("257 bytes", _call("x" * 257), Fatal("limit-name")),
+        Case("256 bytes", _call("x" * 256), Refused("NoSuchMethod")),
     ),
     35: (
-        Case("bytes", lambda say: say.call("take", args=b"x"), Refused("BadArguments")),
-        Case("an integer", lambda say: say.call("take", args=5), Refused("BadArguments")),
-        Case("a map", lambda say: say.call("take", args={}), Refused("BadArguments")),
-        Case("too many for the method", lambda say: say.call("two", 1, 2, 3), Refused("BadArguments")),
-        Case("too few for the method", lambda say: say.call("two"), Refused("BadArguments")),
+        Case("bytes", _call("take", args=b"x"), Refused("BadArguments")),
+        Case("an integer", _call("take", args=5), Refused("BadArguments")),
+        Case("a map", _call("take", args={}), Refused("BadArguments")),
+        Case("too many for the method", _call("two", 1, 2, 3), Refused("BadArguments")),
+        Case("too few for the method", _call("two"), Refused("BadArguments")),
     ),
-    36: tuple(
-        Case(name, lambda say, method=method, kwargs=kwargs: say.call(method, kwargs=kwargs), Refused(error))
-        for name, method, kwargs, error in (
-            ("an integer", "take", 5, "BadArguments"),
-            ("integers as keys", "take", {1: 2}, "DecodeError"),
-            ("mixed keys", "take", {"a": 1, 2: 2}, "DecodeError"),
-            ("self", "take", {"self": 1}, "BadArguments"),
-            ("none that the method has", "two", {"one": 1, CANARY * 9: 2}, "BadArguments"),
-        )
-    )
-    + (
+    36: (
+        *(
+            Case(name, _call(method, kwargs=kwargs), Refused(error))
+            for name, method, kwargs, error in (
+                ("an integer", "take", 5, "BadArguments"),
+                ("integers as keys", "take", {1: 2}, "DecodeError"),
+                ("mixed keys", "take", {"a": 1, 2: 2}, "DecodeError"),
+                ("self", "take", {"self": 1}, "BadArguments"),
+                ("none that the method has", "two", {"one": 1, CANARY * 9: 2}, "BadArguments"),
+            )
+        ),
         Case(
             "bad UTF-8",
             lambda say: framed(
-                b"\x97\x01" + packb(say._request({})) + packb(say.target) + packb("take") + b"\x01\x90\x81\xa1\xff\x01"
+                b"\x97\x01"
+                + packb(say._request({}))
+                + packb(say.target)
+                + packb("take")
+                + b"\x01\x90\x81\xa1\xff\x01"
             ),
             Refused("DecodeError"),
         ),
@@ -258,12 +313,11 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         ),
     ),
     38: (
-        Case("an array", lambda say: say.call("probe", request=[1]), Fatal("bad-id")),
-        Case("100 KB", lambda say: say.call("probe", request="1" * 100 * 1024), Fatal("bad-id"), is_large=True),
+        Case("an array", _call("probe", request=[1]), Fatal("bad-id")),
+        Case("100 KB", _call("probe", request="1" * 100 * 1024), Fatal("bad-id"), is_large=True),
     ),
     39: tuple(
-        Case(repr(answer), lambda say, answer=answer: say.call("probe", answer=answer), Fatal("bad-message"))
-        for answer in (2, 4, -1, "1", [], 1.0, True)
+        Case(repr(answer), _call("probe", answer=answer), Fatal("bad-message")) for answer in _NO_FLAGS
     ),
     40: (
         Case("extension 99", _take(Ext(99, b"os.path")), Refused("DecodeError")),
@@ -277,14 +331,22 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("a copyable", _take(Ext(codes.AGAIN, b"\x05")), Refused("DecodeError")),
         Case("a container", _take(_node(5)), Refused("DecodeError")),
     ),
-    43: (Case("a container beyond the last", _take(_graph(_node(0), [_LIST, _node(5)])), Refused("DecodeError")),),
+    43: (
+        Case(
+            "a container beyond the last", _take(_graph(_node(0), [_LIST, _node(5)])), Refused("DecodeError")
+        ),
+    ),
     44: (
         Case("of lists", _take(_graph(_node(30), *_dag(_LIST))), Answered()),
         Case("of tuples", _take(_graph(_node(30), *_dag(_TUPLE))), Answered()),
         Case("as a key", _take(_graph(_node(31), *_dag(_TUPLE), [1, _node(30), 1])), Refused("DecodeError")),
     ),
     45: (
-        Case("in itself", _take(_graph(_node(0), [_TUPLE, *([0] * 640 * 1024), _node(0)])), Refused("DecodeError")),
+        Case(
+            "in itself",
+            _take(_graph(_node(0), [_TUPLE, *([0] * 640 * 1024), _node(0)])),
+            Refused("DecodeError"),
+        ),
     ),
     46: (Case("in itself", _take(_graph(_node(0), [_LIST, _node(0)])), Answered()),),
     47: (
@@ -347,19 +409,26 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             PendingEnds("DecodeError"),
             ends_pending=True,
         ),
-        Case("an unknown class", _answer(_copy("unheard", {})), PendingEnds("InsecureJelly"), ends_pending=True),
+        Case(
+            "an unknown class", _answer(_copy("unheard", {})), PendingEnds("InsecureJelly"), ends_pending=True
+        ),
         Case(
             "bad UTF-8",
             lambda say: framed(b"\x93\x02" + packb(say.pending) + b"\xa1\xff"),
             PendingEnds("DecodeError"),
             ends_pending=True,
         ),
-        Case("an unknown object", _answer(Ext(codes.LOCAL, b"\x63")), PendingEnds("UnknownObject"), ends_pending=True),
+        Case(
+            "an unknown object",
+            _answer(Ext(codes.LOCAL, b"\x63")),
+            PendingEnds("UnknownObject"),
+            ends_pending=True,
+        ),
     ),
     56: (
         *(
             Case(repr(payload), _error(payload), PendingEnds("RemoteError", "malformed"), ends_pending=True)
-            for payload in (5, "sorry", None, [])
+            for payload in _NO_FAILURES
         ),
         Case(
             "without parents",
@@ -393,8 +462,12 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         ),
     ),
     59: (
-        Case("release of what was never given", lambda say: say.say(codes.RELEASE, 999, 1), Fatal("refcount")),
-        Case("decache of what was never given", lambda say: say.say(codes.DECACHE, 999, 1), Fatal("refcount")),
+        Case(
+            "release of what was never given", lambda say: say.say(codes.RELEASE, 999, 1), Fatal("refcount")
+        ),
+        Case(
+            "decache of what was never given", lambda say: say.say(codes.DECACHE, 999, 1), Fatal("refcount")
+        ),
         Case("uncache of anything", lambda say: say.say(codes.UNCACHE, 999), Ignored()),
         Case("release of what was just released", _given(_release(1), _release(1)), Ignored()),
         Case("cancel of what does not run", lambda say: say.say(codes.CANCEL, 999), Ignored()),
@@ -437,12 +510,12 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("another name", _take(Ext(codes.LOCAL_NAMED, b"rook")), Refused("UnknownObject")),
     ),
     66: (Case("never sent", lambda say: say.update(99, "mark"), Refused("UnknownObject")),),
-    67: (Case("that never end", lambda say: _many(say, "sleep", 50_000), Held(1024), is_large=True),),
+    67: (Case("that never end", lambda say: _many(say, "sleep", 8_000), Held(1024), is_large=True),),
     68: (
         Case(
             "of methods that do not heed it",
-            lambda say: _many(say, "stubborn", 5_000, cancel=True),
-            Held(16),
+            _started_and_cancelled,
+            SlotsHeld(15),
             server="small",
             is_large=True,
         ),
@@ -451,7 +524,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         *(
             Case(
                 name,
-                lambda say, value=value: say.call("username", value),
+                _call("username", value),
                 Refused("BadArguments"),
                 server="login",
                 directions=("server",),
@@ -461,7 +534,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         ),
         Case(
             "2 MB",
-            lambda say: say.call("username", b"x" * 2 * MI),
+            _call("username", b"x" * 2 * MI),
             Fatal("limit-message"),
             server="login",
             directions=("server",),
@@ -476,19 +549,17 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             probe=_ANSWERS_NOTHING,
         ),
     ),
-    71: (
-        Case("six times", _login_again, Fatal("too-many-logins"), server="login", directions=("server",)),
-    ),
+    71: (Case("six times", _login_again, Fatal("too-many-logins"), server="login", directions=("server",)),),
     73: tuple(
         Case(
             kind,
-            lambda say, kind=kind: (say.call("keep", say.reference(8)), say.call("say_badly", kind)),
+            _say_badly(kind),
             Said("SerializationError, nothing leaked"),
         )
         for kind in ("too large", "huge int", "surrogate", "unserialisable")
     ),
     74: tuple(
-        Case(kind, lambda say, kind=kind: say.call("give_badly", kind), Refused("SerializationError"))
+        Case(kind, _call("give_badly", kind), Refused("SerializationError"))
         for kind in ("too large", "huge int", "surrogate", "unserialisable")
     ),
     75: (

@@ -208,8 +208,17 @@ class Stage:
         for piece in self.case.pieces(self.words):
             if self.peer.ended:
                 return
-            self.peer.send_bytes(piece)
-            await asyncio.sleep(self.case.pause)
+            if piece is None:
+                await self.hear_end_of(self.words.last_request)
+            else:
+                self.peer.send_bytes(piece)
+                await asyncio.sleep(self.case.pause)
+
+    async def hang_up(self) -> None:
+        """End the connection; what the subject does not read is lost."""
+        if not self.peer.ended and self.case.is_large:
+            self.peer.abort()
+        await self.peer.aclose()
 
     async def probe(self) -> None:
         """The connection is kept: an honest call is answered."""
@@ -231,10 +240,10 @@ class Stage:
             pending = "meet" if self.direction == "client" else "later"
             if not ended:
                 assert self.state()["outcomes"] == [], "I1: a pending call has ended before its time"
-            await self.peer.aclose()
+            await self.hang_up()
             state = await self.until("I1", lambda state: not state["outcomes"])
             assert state["outcomes"] == [[pending, "ConnectionLost", ""]], "I1"
-        await self.peer.aclose()
+        await self.hang_up()
 
         def left(state: dict[str, Any]) -> list[str]:
             names = ("connections", "remembered", "tasks")
@@ -323,6 +332,6 @@ async def _set_up(playing: Stage) -> None:
         playing.pending = call.number
         words.target = playing.probe_target
         words.pending = call.number
-        await playing.probe()
+    await playing.probe()  # which is answered when all that was said before has been acted on
     playing.tables = _tables(playing.state())
     playing.heard.clear()

@@ -132,6 +132,10 @@ class Desk(pb.Root):
     async def remote_sleep(self) -> None:
         await asyncio.get_running_loop().create_future()
 
+    async def remote_turn(self) -> None:
+        """End when what was called before has begun."""
+        await asyncio.sleep(0)
+
     async def remote_stubborn(self) -> None:
         """Take no notice of being cancelled while the connection lives."""
         while not self._gone.is_set():
@@ -258,7 +262,7 @@ class Subject:
         promise.add_done_callback(note)
 
     def _beat(self) -> None:
-        """Note how long the loop has worked at a stretch, in processor time: other work on the machine does not count."""
+        """Note how long the loop has worked at a stretch, in processor time: other programs do not count."""
         now = time.thread_time()
         self._longest = max(self._longest, now - self._last)
         self._last = now

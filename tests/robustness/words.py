@@ -6,7 +6,6 @@ the classic one, MessagePack's own (with :class:`ormsgpack.Ext`) for pb7. Nothin
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
 from itertools import count
 from typing import Any, NamedTuple
@@ -17,7 +16,10 @@ from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encod
 from perspective_broker.dialects.classic.vocabulary import NONE, PB, Spelling
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import HEADER_BYTES, frame_header
+from perspective_broker.errors import RemoteError
+from perspective_broker.flavors import default_registry
 from perspective_broker.limits import Limits
+from tests.dialects.classic.coding import from_lists
 
 __all__ = ["Classic", "Heard", "Modern", "Words", "framed", "words_of"]
 
@@ -172,9 +174,10 @@ class Classic(Words):
                 return Heard("call", request, name.decode(), decoder.last_size)
             case [b"answer", int(request), value]:
                 return Heard("answer", request, value, decoder.last_size)
-            case [b"error", int(request), [_, [_, *pairs]]]:
-                state = {_text(key): value for key, value in pairs}  # type: ignore[misc, str-unpack]
-                return Heard("error", request, _text(state["type"]).rpartition(".")[2], decoder.last_size)
+            case [b"error", int(request), failure]:
+                error = from_lists(failure, registry=default_registry)
+                kind = error.type if type(error) is RemoteError else type(error).__name__
+                return Heard("error", request, kind.rpartition(".")[2], decoder.last_size)
             case [bytes(command), *rest]:
                 return Heard(command.decode(), 0, rest, decoder.last_size)
         raise AssertionError(f"heard no message: {message!r:.200}")
@@ -227,15 +230,15 @@ class Modern(Words):
         end = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "big")
         if len(data) < end:
             return None
-        message = unpackb(bytes(data[HEADER_BYTES:end]), ext_hook=Ext)
+        message = unpackb(bytes(data[HEADER_BYTES:end]), ext_hook=lambda code, payload: (code, payload))
         del data[:end]
         match message:
             case [codes.CALL | codes.UPDATE, request, _, name, *_]:
                 return Heard("call", request, name, end)
             case [codes.ANSWER, request, value]:
                 return Heard("answer", request, value, end)
-            case [codes.ERROR, request, failure]:
-                kind = unpackb(failure.data)[0]
+            case [codes.ERROR, request, (codes.FAILURE, failure)]:
+                kind = unpackb(failure)[0]
                 return Heard("error", request, kind.rpartition(".")[2], end)
             case [codes.FAREWELL, code, _]:
                 return Heard("farewell", 0, code, end)
@@ -275,11 +278,3 @@ def _plain(expression: Any) -> Any:
     if isinstance(expression, (list, tuple)):
         return [_plain(item) for item in expression]
     return expression
-
-
-def _text(jelly: Any) -> str:
-    """Return a text that came as a string, or as unicode."""
-    with contextlib.suppress(AttributeError):
-        return str(jelly.decode())
-    assert jelly[0] == b"unicode"
-    return str(jelly[1].decode())
