@@ -22,7 +22,8 @@ class Sleeper(pb.Root):
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 async def test_a_peer_that_is_gone_is_not_waited_for(how: str, scheme: str, tmp_path: object) -> None:
     url = "tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/sock"
-    async with pb.serve(Sleeper(), url, limits=pb.Limits(calls_in_flight=1)) as server:
+    limits = pb.Limits(calls_in_flight=1)
+    async with pb.serve(Sleeper(), url, limits=limits) as server:  # noqa: SIM117
         async with ScriptedPeer.connect(server.urls[0], dialect="pb") as peer:
             for _ in range(300):
                 peer.call("root", "sleep")
@@ -49,7 +50,7 @@ async def test_who_is_there_is_left_alone() -> None:
             await ends[-1]
             return len(ends)
 
-    async with pb.serve(Gate(), "tcp://127.0.0.1:0", limits=pb.Limits(calls_in_flight=1)) as server:
+    async with pb.serve(Gate(), "tcp://127.0.0.1:0", limits=pb.Limits(calls_in_flight=1)) as server:  # noqa: SIM117
         async with pb.connect(server.urls[0]) as root:
             answers = [root.call("wait") for _ in range(20)]
             await asyncio.sleep(0.25)  # two looks

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import struct
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -28,14 +27,11 @@ from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
 from . import codes
 from .frames import Frame
 from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT, MAX_INT_BITS, OPTIONS, nested_bytes
-from .scanning import extension
+from .scanning import PLAIN_VALUES, extension
 
 __all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
 
 _DOUBLES: Final = struct.Struct("!dd")
-
-#: Values of one byte, and the heads of containers, which stand before what they hold.
-_UNMENTIONING: Final = re.compile(rb"[\x00-\x9f\xc0\xc2\xc3\xe0-\xff]*")
 
 #: Bytes of a cacheable's tag and id, at most.
 _MAX_HEAD: Final = 2 + 0xFF + 9
@@ -444,7 +440,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
     """
     pos = 0
     try:
-        while (pos := _UNMENTIONING.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
+        while (pos := PLAIN_VALUES.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
             code, start, end = extension(frame, pos, limits)
             pos = start if code in codes.NESTED else end
             payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
