@@ -529,6 +529,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             server="login",
             directions=("server",),
             is_large=True,
+            probe=_ANSWERS_NOTHING,
         ),
         Case(
             "a list as the response",
@@ -546,6 +547,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             Fatal("too-many-logins"),
             server="login",
             directions=("server",),
+            probe=_ANSWERS_NOTHING,
         ),
     ),
     73: tuple(

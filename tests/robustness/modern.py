@@ -539,6 +539,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             server="login",
             directions=("server",),
             is_large=True,
+            probe=_ANSWERS_NOTHING,
         ),
         Case(
             "an array as the response",
@@ -549,7 +550,16 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             probe=_ANSWERS_NOTHING,
         ),
     ),
-    71: (Case("six times", _login_again, Fatal("too-many-logins"), server="login", directions=("server",)),),
+    71: (
+        Case(
+            "six times",
+            _login_again,
+            Fatal("too-many-logins"),
+            server="login",
+            directions=("server",),
+            probe=_ANSWERS_NOTHING,
+        ),
+    ),
     73: tuple(
         Case(
             kind,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from .cases import Case, Direction
-from .rig import Subject, stage, subject_process
+from .report import PAGE, page
+from .rig import ROOT, Subject, stage, subject_process
 from .rows import ROWS, every_case
 
 
@@ -35,3 +36,14 @@ def test_every_row_is_there_and_shown_or_says_why_not() -> None:
     assert [row.number for row in ROWS] == list(range(1, 77))
     for row in ROWS:
         assert row.cases or row.elsewhere or row.note, row.number
+
+
+def test_what_is_shown_elsewhere_is_there() -> None:
+    for row in ROWS:
+        for test in row.elsewhere:
+            file, _, name = test.partition("::")
+            assert f"def {name}(" in (ROOT / file).read_text(), test
+
+
+def test_the_page_is_made_from_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.robustness.report"

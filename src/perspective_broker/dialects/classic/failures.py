@@ -86,7 +86,7 @@ def failure_from_state(state: Any) -> Failure:
     ours = [_OUR_NAMES[name] for name in names if name in _OUR_NAMES]
     names = [*ours, *filter(None, names)][:64]
     kind = _OUR_NAMES.get(kind, kind)
-    if kind == _BAD_ARGUMENTS_ON_WIRE and _BAD_ARGUMENTS in names:
+    if _BAD_ARGUMENTS in names and kind in (_BAD_ARGUMENTS_ON_WIRE, _python_2(_BAD_ARGUMENTS_ON_WIRE)):
         kind = _BAD_ARGUMENTS
     traceback = _text(fields.get("traceback"))
     return Failure(
