@@ -46,6 +46,10 @@ LONGEST_TURN = 0.2
 #: Bytes of one reply, and of one record in the log.
 LARGEST_REPLY = LARGEST_RECORD = 1024
 
+#: Bytes that a connection may cost at its peak whose peer has announced much (640 KiB, or 16 MiB) and sent nothing: the
+#: 64 KiB of the design, its own set-up included, and what asyncio allocates for every read.
+MOST_MEMORY = (64 + 256) * 1024
+
 #: Records in the log that one connection may cause in an instant: its beginning, its end, and what is not yet too much.
 MOST_RECORDS = 24
 
@@ -256,6 +260,8 @@ class Stage:
         served = state["ticks"]
         await self.until("I3: the bystander is served", lambda state: state["ticks"] <= served)
         assert self.case.slow or state["longest"] < LONGEST_TURN, f"I3: {state['longest']:.3f} s at a stretch"
+        if self.case.memory:
+            assert 0 < state["peak"] < MOST_MEMORY, f"{state['peak']} bytes were allocated"
         log = state["log"]
         assert len(log) <= MOST_RECORDS, f"I4: {len(log)} records: {log[:MOST_RECORDS]}"
         assert all(len(line) <= LARGEST_RECORD for line in log), f"I4: {max(log, key=len):.2000}"

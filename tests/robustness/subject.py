@@ -276,6 +276,7 @@ class Subject:
         self._causes.clear()
         self._outcomes.clear()
         self._log.lines.clear()
+        tracemalloc.stop()
         if memory:
             tracemalloc.start()
         state = self.do_state()
@@ -289,7 +290,6 @@ class Subject:
         peak = 0
         if tracemalloc.is_tracing():
             peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
         gc.collect()
         self._last = time.thread_time()  # the collection is nobody's fault
         others = [driver.connection for driver in self._drivers if driver not in self.bystanders]
