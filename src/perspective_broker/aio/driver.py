@@ -85,6 +85,7 @@ class Driver(asyncio.Protocol):
         self._blocked = False
         self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
@@ -216,11 +217,12 @@ class Driver(asyncio.Protocol):
     def _set_timer(self) -> None:
         """Arrange to be called at the broker's next deadline; an early call only looks again."""
         deadline = self.broker.next_deadline()
-        if self._timer is not None and (deadline is None or self._timer.when() > deadline):
+        if self._timer is not None and (deadline is None or self._timer_at > deadline):
             self._timer.cancel()
             self._timer = None
         if deadline is not None and self._timer is None:
             self._timer = self.loop.call_at(deadline, self._on_timer)
+            self._timer_at = deadline  # which uvloop's handle does not know of a time that has passed
 
     def _on_timer(self) -> None:
         self._timer = None
