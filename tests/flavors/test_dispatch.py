@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from perspective_broker.errors import NoSuchMethod
-from perspective_broker.flavors.dispatch import find_method
+from perspective_broker.errors import BadArguments, NoSuchMethod
+from perspective_broker.flavors.dispatch import blame, find_method
 from perspective_broker.flavors.message_receiver import MessageReceiver
 
 
@@ -42,3 +42,48 @@ def test_a_message_receiver_looks_names_up_itself() -> None:
             raise AssertionError("its own rules say otherwise")
 
     assert find_method(Oracle(), "remote_", "open")() == "asked for open"
+
+
+class Signatures:
+    def remote_two(self, one: int, two: int = 0) -> None:
+        raise TypeError("its own")
+
+    async def remote_later(self, one: int) -> None:
+        raise AssertionError("nothing awaits it")
+
+
+def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
+    """Return what is reported when a method is called so."""
+    try:
+        method(*args, **kwargs)
+    except TypeError as error:
+        return blame(error, method, args, kwargs)
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs"),
+    [
+        (Signatures().remote_two, (), {}),
+        (Signatures().remote_two, (1, 2, 3), {}),
+        (Signatures().remote_two, (1,), {"secret": 2}),
+        (Signatures().remote_two, (1,), {"one": 2}),
+        (Signatures().remote_later, (), {}),
+        ([].index, (), {}),
+    ],
+)
+def test_arguments_that_do_not_fit_are_the_callers_fault(
+    method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    error = _raised(method, args, kwargs)
+    assert type(error) is BadArguments
+    assert str(error) == "the arguments do not fit the method"  # and nothing of what they were
+
+
+def test_what_a_method_raises_itself_is_its_own() -> None:
+    assert str(_raised(Signatures().remote_two, (1,), {})) == "its own"
+
+
+def test_a_method_in_c_that_does_not_say_what_it_takes_is_believed() -> None:
+    error = _raised(getattr, (), {})  # has no signature
+    assert type(error) is TypeError

@@ -20,11 +20,13 @@ from weakref import WeakSet, WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
+from ..flavors.dispatch import blame
 from ..ports import AnswerOf, Data, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
 from .connection import Connection
+from .hangup import HangUpWatch
 from .pages import PageReader, pages_are_unread
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
@@ -91,6 +93,7 @@ class Driver:
         self._blocked = False
         self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
@@ -108,6 +111,7 @@ class Driver:
         # uvloop's transports are asyncio's by behaviour, not by class.
         transport = self._transport = cast(asyncio.Transport, transport)
         self.channel = TLSChannel.of(transport)
+        self._hang_up_watch = HangUpWatch(self.loop, transport, self._hung_up)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
         self.connection.made(transport)
@@ -146,6 +150,7 @@ class Driver:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._hang_up_watch.stop()
         self.error = exc
         if exc is None:
             self.broker.receive_eof()
@@ -153,6 +158,11 @@ class Driver:
             self.broker.connection_lost(str(exc) or type(exc).__name__)
         self._wake_waiters()
         self._maybe_gone()
+
+    def _hung_up(self) -> None:
+        """The peer is gone while nothing was read: what it has said before is not worth reading any more."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -196,9 +206,11 @@ class Driver:
         if reading is not self._reading and self._transport is not None:
             self._reading = reading
             if reading:
+                self._hang_up_watch.stop()
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+                self._hang_up_watch.start()
         if broker.mid_message:
             self._set_timer()
         self._flush()
@@ -217,11 +229,12 @@ class Driver:
     def _set_timer(self) -> None:
         """Arrange to be called at the broker's next deadline; an early call only looks again."""
         deadline = self.broker.next_deadline()
-        if self._timer is not None and (deadline is None or self._timer.when() > deadline):
+        if self._timer is not None and (deadline is None or self._timer_at > deadline):
             self._timer.cancel()
             self._timer = None
         if deadline is not None and self._timer is None:
             self._timer = self.loop.call_at(deadline, self._on_timer)
+            self._timer_at = deadline  # which uvloop's handle does not know of a time that has passed
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -320,6 +333,9 @@ class Driver:
             return
         try:
             result = method(*args, **kwargs)
+        except TypeError as error:
+            self.broker.fail_call(call, blame(error, method, args, kwargs))
+            return
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             self.broker.fail_call(call, error)
             return

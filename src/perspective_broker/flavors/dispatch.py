@@ -6,13 +6,15 @@ the prefix of the object's flavor: ``remote_``, ``view_``, ``perspective_``, ``o
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import NoSuchMethod
+from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
 from .message_receiver import MessageReceiver
 
-__all__ = ["find_method"]
+__all__ = ["blame", "find_method"]
 
 
 def find_method(holder: Any, prefix: str, name: str) -> Method:
@@ -34,3 +36,28 @@ def find_method(holder: Any, prefix: str, name: str) -> Method:
         shown = name if len(name) <= 64 else name[:61] + "..."
         raise NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers")
     return method  # type: ignore[no-any-return]
+
+
+def blame(error: TypeError, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
+    """Return whose fault it is that calling ``method`` raised ``error``: the caller's, or the method's own.
+
+    Asked only when it has happened, so that a call that goes well costs nothing.
+
+    Args:
+        error: as it was caught where the method was called.
+        method: what was called, with ``args`` and ``kwargs``.
+
+    Returns:
+        A BadArguments, when the arguments do not fit the method's signature; its text says nothing of them. Else
+        ``error``.
+    """
+    raised_at = error.__traceback__
+    if raised_at is not None and raised_at.tb_next is not None:
+        return error  # it was raised within the method, or within what decorates it
+    try:
+        inspect.signature(method).bind(*args, **kwargs)
+    except TypeError:
+        return BadArguments("the arguments do not fit the method")
+    except ValueError:  # a method in C that does not say what it takes
+        pass
+    return error

@@ -286,10 +286,13 @@ class Answerer(Asker):
         except ConnectionLost:
             pass
         except Unready:
-            self._tell_error(
+            self._cannot_cross(
                 call, SerializationError("an answer cannot mention a promise that is not kept yet")
             )
+        except SerializationError as error:
+            self._cannot_cross(call, error)
         except Exception as error:
+            self._log_error(call, error)
             self._tell_error(call, error)
         else:
             self._send_answer(message)
@@ -299,6 +302,17 @@ class Answerer(Asker):
                 self.kept.keep(call.request, KeptAnswer(True, value, call.perspective, len(message)))
         finally:
             self._said()
+
+    def _cannot_cross(self, call: IncomingCall, error: SerializationError) -> None:
+        """Tell of an answer that cannot cross: one line, for the text says where in it, and a traceback only ours."""
+        self.reports.say(
+            self.deadlines.heard,
+            logging.ERROR,
+            "the answer of method %.64a cannot cross: %.512s",
+            call.name,
+            error,
+        )
+        self._tell_error(call, error)
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
@@ -316,7 +330,7 @@ class Answerer(Asker):
 
     def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded) -> None:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
-        log.info("refused a call: %s", error)
+        self.reports.say(self.deadlines.heard, logging.INFO, "refused a call: %s", error)
         self.serving.end(call)
         self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
@@ -329,16 +343,26 @@ class Answerer(Asker):
             return
         self._saying = True
         try:
+            self._log_error(call, error)
             self._tell_error(call, error)
         finally:
             self._said()
 
-    def _tell_error(self, call: IncomingCall, error: BaseException) -> None:
-        self.kept.keep(call.request, NOTHING)
+    def _log_error(self, call: IncomingCall, error: BaseException) -> None:
         if call.cancelled or isinstance(error, _EXPECTED):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
-            log.error("method %.64a raised an exception", call.name, exc_info=error)
+            self.reports.say(
+                self.deadlines.heard,
+                logging.ERROR,
+                "method %.64a raised an exception",
+                call.name,
+                error=error,
+            )
+
+    def _tell_error(self, call: IncomingCall, error: BaseException) -> None:
+        """Tell the peer, if it wants to know, that its call has ended with an error."""
+        self.kept.keep(call.request, NOTHING)
         if not call.wants_answer:
             return
         try:
@@ -350,7 +374,8 @@ class Answerer(Asker):
         except ConnectionLost:
             return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
-            log.error("the report of an exception could not be sent", exc_info=unsent)
+            text = "the report of an exception could not be sent"
+            self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
             plain = RemoteError(type(error).__name__, "an exception that could not be sent")
             message, new = self._dialect.encode_error(call.request, plain, False, None), []
         self._send_answer(message)

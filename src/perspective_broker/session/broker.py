@@ -31,8 +31,6 @@ from .statistics import Statistics
 
 __all__ = ["Broker"]
 
-log = logging.getLogger("perspective_broker")
-
 #: What a peer may say of the end: a word, and a line.
 _MAX_CODE, _MAX_REASON = 32, 200
 
@@ -237,7 +235,7 @@ class Broker(Answerer):
 
     def on_complaint(self, text: str) -> None:
         self.ignored += 1
-        log.info("%s", text)
+        self.reports.say(self.deadlines.heard, logging.INFO, "%s", text)
 
     def statistics(self) -> Statistics:
         """Return the state of the connection now."""

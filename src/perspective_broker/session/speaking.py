@@ -26,6 +26,7 @@ from .pipelining import (
     Pipelines,
 )
 from .questions import Questions
+from .reports import Reports
 from .serving import Serving
 from .tables import Exports, Imports
 
@@ -47,6 +48,7 @@ class Speaker:
         self.questions = Questions(limits, self.send)
         self.serving = Serving(limits)
         self.deadlines = Deadlines(limits, now)
+        self.reports = Reports(now)
         self.pipelines = Pipelines()
         self.kept = KeptAnswers()
         self._may_mention = False  # whether the message being encoded may mention answers that are not there,
@@ -94,6 +96,7 @@ class Speaker:
         if not self.lifecycle.close(cause):
             return
         self.deadlines.stop()
+        self.reports.sum_up()
         for call in self.serving.abandon():
             self._host.cancel(call)
         answerables, barriers = self.questions.abandon()

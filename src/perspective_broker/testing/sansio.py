@@ -14,7 +14,7 @@ from typing import Any
 
 from ..dialects.offer import negotiate
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
-from ..flavors.dispatch import find_method
+from ..flavors.dispatch import blame, find_method
 from ..limits import Limits
 from ..ports import AnswerOf, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Unready
@@ -281,6 +281,9 @@ class End:
         self.invoked.append(call.name)
         try:
             result = method(*args, **kwargs)
+        except TypeError as error:
+            self.broker.fail_call(call, blame(error, method, args, kwargs))
+            return
         except Exception as error:
             self.broker.fail_call(call, error)
             return

@@ -173,3 +173,13 @@ def test_forged_names_map_to_nothing_but_what_is_registered() -> None:
     known = from_lists(forged, registry=registry)
     assert type(known) is Refused
     assert isinstance(known.__cause__, RemoteError)
+
+
+@pytest.mark.parametrize(("old", "on_wire"), [(False, "builtins.TypeError"), (True, "exceptions.TypeError")])
+def test_bad_arguments_are_a_type_error_to_twisted_and_themselves_to_us(old: bool, on_wire: str) -> None:
+    state = failure_state(Failure.of(pb.BadArguments("the arguments do not fit the method")), old=old)
+    assert state["type"] == on_wire.encode()
+    assert state["parents"][0] == on_wire
+    assert failure_from_state(state).type == "perspective_broker.errors.BadArguments"
+    plain = failure_state(Failure.of(TypeError("a defect")), old=old)
+    assert failure_from_state(plain).type == on_wire

@@ -21,6 +21,8 @@ from ormsgpack import packb
 import perspective_broker as pb
 from perspective_broker import Limits, Registry
 from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS
+from perspective_broker.dialects.pb7.unpacking import _Graph, _Node
+from perspective_broker.errors import DecodeError
 from perspective_broker.flavors.graph import Graph
 
 from .coding import End, across
@@ -506,3 +508,18 @@ def test_uuid_and_zone_types_are_the_very_ones() -> None:
     arrived = across(value)
     assert same(arrived, value)
     assert arrived[1].utcoffset() == datetime.timedelta(hours=1)
+
+
+def test_a_tuple_that_contains_itself_is_found_by_reading_its_items_once() -> None:
+    """Counted, not timed: it was read again for every level of nesting that is allowed."""
+    read = 0
+
+    class Counting(_Graph):
+        def _value(self, item: Any, depth: int) -> Any:
+            nonlocal read
+            read += 1
+            return super()._value(item, depth)
+
+    with pytest.raises(DecodeError, match="contains itself"):
+        Counting([[2, *([0] * 1000), _Node(0)]], depth=128).build(_Node(0))
+    assert read == 1001

@@ -31,6 +31,9 @@ _WIRE_BASES: Final[dict[str, tuple[str, ...]]] = {
         "twisted.cred.error.Unauthorized",
     ),
 }
+#: A class of ours that is a builtin to a Twisted peer, and found again among the parents by a peer of ours.
+_BAD_ARGUMENTS: Final = qualified_name(errors.BadArguments)
+_BAD_ARGUMENTS_ON_WIRE: Final = "builtins.TypeError"
 _OUR_NAMES: Final = {wire: ours for ours, wire in _WIRE_NAMES.items()}
 
 _UNAVAILABLE: Final = "Traceback unavailable\n"
@@ -48,6 +51,9 @@ def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Any]:
         name = _WIRE_NAMES.get(name, name)
         parents.update(dict.fromkeys((name, *_WIRE_BASES.get(name, ()))))
     kind = _WIRE_NAMES.get(failure.type, failure.type)
+    if kind == _BAD_ARGUMENTS:
+        kind = _BAD_ARGUMENTS_ON_WIRE
+        parents = {kind: None, **parents}
     if old:
         kind, parents = _python_2(kind), dict.fromkeys(map(_python_2, parents))
     return {
@@ -80,6 +86,8 @@ def failure_from_state(state: Any) -> Failure:
     ours = [_OUR_NAMES[name] for name in names if name in _OUR_NAMES]
     names = [*ours, *filter(None, names)][:64]
     kind = _OUR_NAMES.get(kind, kind)
+    if _BAD_ARGUMENTS in names and kind in (_BAD_ARGUMENTS_ON_WIRE, _python_2(_BAD_ARGUMENTS_ON_WIRE)):
+        kind = _BAD_ARGUMENTS
     traceback = _text(fields.get("traceback"))
     return Failure(
         kind, _text(fields.get("value")), "" if traceback == _UNAVAILABLE else traceback, tuple(names)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import struct
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -28,14 +27,11 @@ from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
 from . import codes
 from .frames import Frame
 from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT, MAX_INT_BITS, OPTIONS, nested_bytes
-from .scanning import extension
+from .scanning import PLAIN_VALUES, extension
 
 __all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
 
 _DOUBLES: Final = struct.Struct("!dd")
-
-#: Values of one byte, and the heads of containers, which stand before what they hold.
-_UNMENTIONING: Final = re.compile(rb"[\x00-\x9f\xc0\xc2\xc3\xe0-\xff]*")
 
 #: Bytes of a cacheable's tag and id, at most.
 _MAX_HEAD: Final = 2 + 0xFF + 9
@@ -444,7 +440,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
     """
     pos = 0
     try:
-        while (pos := _UNMENTIONING.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
+        while (pos := PLAIN_VALUES.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
             code, start, end = extension(frame, pos, limits)
             pos = start if code in codes.NESTED else end
             payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
@@ -507,6 +503,9 @@ class _Graph:
     def __init__(self, rows: list[Any], depth: int) -> None:
         self._rows = rows
         self._depth = depth
+        self._begun: set[int] = (
+            set()
+        )  # containers that cannot be made before their parts, and whose parts are read
         self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
 
     def build(self, root: Any) -> Any:
@@ -531,7 +530,12 @@ class _Graph:
         if made is not _UNMADE:
             return made
         if depth > self._depth:
-            raise DecodeError("tuples of a graph that are nested too deep, or contain themselves")
+            raise DecodeError("tuples of a graph that are nested too deep")
+        if (
+            number in self._begun
+        ):  # found at once: looking for it by depth would read its items again for each level
+            raise DecodeError("a tuple of a graph that contains itself")
+        self._begun.add(number)
         row = self._rows[number]
         parts = [self._value(item, depth + 1) for item in row[1:]]
         made = self._made[number] = tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts))

@@ -1,0 +1,62 @@
+"""Noticing that a peer has hung up while nothing of it is read.
+
+An event loop sees the end of a connection by reading. A connection whose peer has asked for more than it may is not
+read, for as long as its calls run; a peer that then goes away would be waited for until they end, which they may never.
+So as long as it is not read, the system is asked now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["HangUpWatch"]
+
+#: Seconds between two looks: what a peer that is gone may cost more than it did, at 2 µs of work a look.
+LOOK_EVERY: Final = 0.1
+
+#: That the peer will send nothing more, where the system tells it apart from the end of the connection.
+_SAYS_NO_MORE: Final = getattr(select, "POLLRDHUP", 0)
+
+
+class HangUpWatch:
+    """Looks whether the peer of one transport is still there, between :meth:`start` and :meth:`stop`.
+
+    Args:
+        loop: whose timer is used.
+        transport: of the connection; one without a socket is not watched.
+        gone: called once when the peer has hung up; the watch has stopped then.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.BaseTransport, gone: Callable[[], object]
+    ) -> None:
+        self._loop = loop
+        self._gone = gone
+        self._timer: asyncio.TimerHandle | None = None
+        self._socket: Any = transport.get_extra_info("socket") if hasattr(select, "poll") else None
+
+    def start(self) -> None:
+        """Watch from now on."""
+        if self._socket is not None and self._timer is None:
+            self._timer = self._loop.call_later(LOOK_EVERY, self._look)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return  # closed, and so noticed
+        poll = select.poll()
+        poll.register(descriptor, _SAYS_NO_MORE)  # the end itself is told unasked
+        if poll.poll(0):
+            self._gone()
+        else:
+            self.start()

@@ -1,0 +1,293 @@
+"""What a case is, and what may come of it: the vocabulary of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from .rig import Stage
+
+__all__ = [
+    "CANARY",
+    "Answered",
+    "Case",
+    "Direction",
+    "Fatal",
+    "Held",
+    "Ignored",
+    "PendingEnds",
+    "Refused",
+    "Replied",
+    "Row",
+    "Said",
+    "Script",
+    "SlotsHeld",
+    "Stand",
+    "Verdict",
+]
+
+#: Where names and texts of a peer's choice are long: three in a row must be in no reply, and in no log.
+CANARY = "only-the-peer-has-said-this-"
+
+#: Who of the two is attacked: our server by a client, or our client by a server.
+Direction = Literal["server", "client"]
+
+
+class Stand(Enum):
+    """Where a case begins."""
+
+    CONNECTED = "a connection, nothing else"
+    CHOSEN = "the dialect is agreed on"
+    OPEN = "both sides have said hello, and the subject waits for the answer to a call"
+
+
+class Verdict(Protocol):
+    """What must come of a case."""
+
+    @property
+    def said(self) -> str:
+        """The same for a reader."""
+
+    async def judge(self, stage: Stage) -> None:
+        """Wait for it; AssertionError when something else happens."""
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """The connection ends with that code; where the dialect has a farewell, the peer is told it, unless it said it."""
+
+    code: str
+    told: bool = True
+
+    @property
+    def said(self) -> str:
+        return f"fatal, `{self.code}`"
+
+    async def judge(self, stage: Stage) -> None:
+        await stage.until_ended(self.code)
+        await stage.hear_all() if stage.case.stand is Stand.OPEN else await stage.peer.read_to_end()
+        told = [heard.what for heard in stage.heard if heard.kind == "farewell"]
+        if self.told and stage.words.name == "pb7" and stage.case.stand is Stand.OPEN:
+            # Bytes that nobody has read can cost the last words of a connection over TCP.
+            assert told == [self.code] or (not told and stage.case.is_large)
+        else:
+            assert not told
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The call fails with an error of that type, and the connection is kept.
+
+    Attributes:
+        kind: name of the class of the error.
+        forgets: the call has introduced nothing, and left nothing behind.
+    """
+
+    kind: str
+    forgets: bool = True
+
+    @property
+    def said(self) -> str:
+        return f"call-level, `{self.kind}`"
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear_end_of(stage.words.last_request)
+        assert (heard.kind, heard.what) == ("error", self.kind)
+        await stage.probe()
+        if self.forgets:
+            stage.check_tables()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The call is answered, with that value where one is given, and the connection is kept."""
+
+    value: Any = ...
+    note: str = "accepted"
+
+    @property
+    def said(self) -> str:
+        return self.note
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear_end_of(stage.words.last_request)
+        assert heard.kind == "answer", heard
+        if self.value is not ...:
+            assert repr(heard.what) == repr(self.value)  # which tells numbers that are equal apart
+        await stage.probe()
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Nothing is said of it, and the connection is kept; it may be counted."""
+
+    counted: int = 1
+
+    @property
+    def said(self) -> str:
+        return "ignored, and counted"
+
+    async def judge(self, stage: Stage) -> None:
+        await stage.probe()
+        assert {heard.kind for heard in stage.heard} == {"answer"}
+        (connection,) = stage.state()["connections"]
+        assert connection["ignored"] == self.counted
+
+
+@dataclass(frozen=True)
+class Replied:
+    """The subject says something that is no answer, and the connection is kept."""
+
+    kind: str
+
+    @property
+    def said(self) -> str:
+        return f"`{self.kind}`, and kept"
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear()
+        assert heard is not None
+        assert heard.kind == self.kind
+        await stage.probe()
+        stage.check_tables()
+
+
+@dataclass(frozen=True)
+class PendingEnds:
+    """The subject's own call ends with that error, of that remote type if any, and the connection is kept."""
+
+    kind: str
+    remote: str = ""
+
+    @property
+    def said(self) -> str:
+        return f"the pending call fails, `{self.kind}{f': {self.remote}' if self.remote else ''}`"
+
+    async def judge(self, stage: Stage) -> None:
+        state = await stage.until("the pending call ends", lambda state: not state["outcomes"])
+        what = "meet" if stage.direction == "client" else "later"
+        assert state["outcomes"] == [[what, self.kind, self.remote]], state["outcomes"]
+        await stage.probe()
+
+
+@dataclass(frozen=True)
+class Held:
+    """Reading stops: no more than so many calls run, and not many more wait."""
+
+    running: int
+
+    @property
+    def said(self) -> str:
+        return f"{self.running} run, some wait, nothing more is read"
+
+    async def judge(self, stage: Stage) -> None:
+        def wrong(state: dict[str, Any]) -> bool:
+            (connection,) = state["connections"]
+            return bool(
+                connection["calls_in"] != self.running or connection["calls_waiting"] <= 2 * self.running
+            )
+
+        state = await stage.until("the slots are taken", wrong)
+        (connection,) = state["connections"]
+        assert connection["calls_waiting"] <= 2 * self.running + 64
+
+
+@dataclass(frozen=True)
+class SlotsHeld:
+    """So many calls run on although they were cancelled, and the others end before they have begun."""
+
+    running: int
+
+    @property
+    def said(self) -> str:
+        return f"{self.running} run to their end, the others are refused"
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear_end_of(stage.words.last_request)
+        assert (heard.kind, heard.what) == ("error", "LimitExceeded")
+        (connection,) = stage.state()["connections"]
+        assert (connection["calls_in"], connection["calls_waiting"]) == (self.running, 0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """The subject's own caller was told what is wrong, which it says in its answer."""
+
+    text: str
+
+    @property
+    def said(self) -> str:
+        return f"local, {self.text}"
+
+    async def judge(self, stage: Stage) -> None:
+        heard = await stage.hear_end_of(stage.words.last_request)
+        assert heard.kind == "answer"
+        assert self.text in repr(heard.what)
+        await stage.probe()
+
+
+Script = Callable[[Any], "bytes | Iterable[bytes | None]"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to say, and what must come of it.
+
+    Attributes:
+        name: what is special about it, short.
+        script: given the words of the dialect, what is said: bytes, or pieces of them.
+        then: what must come of it.
+        stand: where it begins.
+        server: whom it is said to: ``desk``, ``small`` (limits and times scaled down) or ``login``.
+        directions: who is attacked.
+        probe: a method that answers where all is well, and its arguments.
+        pause: seconds between pieces.
+        ends_pending: whether the subject's pending call is what it is about.
+        large_answer: whether an honest answer is large.
+        is_large: whether it is so much that the subject hangs up before it has read all.
+        memory: whether the subject notes how much it allocates.
+        slow: whether it may take longer at a stretch than any other, with a reason in the row's note.
+    """
+
+    name: str
+    script: Script
+    then: Verdict
+    stand: Stand = Stand.OPEN
+    server: str = "desk"
+    directions: tuple[Direction, ...] = ("server", "client")
+    probe: tuple[Any, ...] = ("probe",)
+    pause: float = 0
+    ends_pending: bool = False
+    large_answer: bool = False
+    is_large: bool = False
+    memory: bool = False
+    slow: bool = False
+
+    def pieces(self, words: Any) -> Iterable[bytes | None]:
+        """Return what is said, piece by piece; None waits for the answer to the last call."""
+        said = self.script(words)
+        return (said,) if isinstance(said, bytes) else said
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        number: its number.
+        title: what comes in.
+        expected: what the table of the design demands, in its words: F, C, L, I and a code.
+        cases: by dialect.
+        note: where the code means something else, and why.
+        elsewhere: a test that shows it, ``file::test``, where one beside this table does.
+    """
+
+    number: int
+    title: str
+    expected: str
+    cases: dict[str, tuple[Case, ...]] = field(default_factory=dict)
+    note: str = ""
+    elsewhere: tuple[str, ...] = ()

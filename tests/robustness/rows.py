@@ -1,0 +1,202 @@
+"""The table: the 76 rows of bad input, as the design numbers and words them, with the cases of each dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from . import classic, modern
+from .cases import Case, Direction, Row
+
+__all__ = ["ROWS", "every_case"]
+
+_LOGIN_TLS: Final = "tests/cred/test_login_tls.py::"
+_LOGIN: Final = "tests/cred/test_login.py::"
+
+#: What comes in, and what the design demands.
+_TABLE: Final[tuple[tuple[str, str], ...]] = (
+    ("Unknown type byte 0x88", "F bad-token"),
+    ("65-byte length prefix", "F limit-prefix"),
+    ("64-byte prefix, then silence", "F after message deadline"),
+    ("Non-canonical int or length", "accept in PB; F in modern"),
+    ("STRING 640 KiB + 1 announced", "F limit-size before reading body"),
+    ("STRING 640 KiB announced, nothing sent", "F message deadline; ≤64 KiB allocated"),
+    ("LIST 640 Ki + 1 announced", "F limit-items"),
+    ("1.2 M nested LIST prefixes", "F limit-depth at 257"),
+    ("Millions of empty lists in an open list", "F limit-nodes"),
+    ("300 × 640 KiB strings in one open list", "F limit-message"),
+    ("600 k one-byte ints", "decode ≥20 MB/s or F limit-nodes"),
+    ("Same message split at every byte; glued with next", "identical result"),
+    ("VOCAB 0 / 99", "F bad-token"),
+    ("VOCAB before dialect chosen / in dialect `none`", "F"),
+    ("FLOAT NaN, ±inf", "accept, round-trip; never as dict key"),
+    ("INT 2**447 / prefix-limit int", "accept ≤ limit; else F"),
+    ("LONGNEG 0", "0"),
+    ("Top-level INT or STRING", "F"),
+    ("Empty list message", "F"),
+    ("Command is int / list / bad UTF-8", "F"),
+    ("Unknown command", "PB: `didNotUnderstand` + keep; modern: F"),
+    ("`didNotUnderstand` with newline text", "I, escaped log"),
+    ("Too few / too many fields", "F"),
+    ("version 7 / version list", "F version"),
+    ("`__class__`, `__init__` as command / method", "F / C NoSuchMethod"),
+    ("Message before dialect; unknown dialect", "F"),
+    ("HTTP GET / TLS hello to the port", "F bad-handshake at once"),
+    ("Silent connection", "closed at handshake_timeout"),
+    ("Second handshake / dialect mid-session", "F"),
+    ("Unknown object id; id 0; digits as bytes", "C UnknownObject"),
+    ("Object id list / float 1.0", "F bad-id"),
+    ("Method missing", "C NoSuchMethod, one line"),
+    ("Method name int / bad UTF-8", "F"),
+    ("Method name 600 KB", "F limit"),
+    ("args not a tuple", "C BadArguments"),
+    ("kwargs int; int keys; mixed keys; bad UTF-8 key; `self`", "C BadArguments, fixed text"),
+    ("Duplicate in-flight request id", "F duplicate-id"),
+    ("Request id list / 100 KB string", "F bad-id"),
+    ("`answerRequired` not 0/1", "F"),
+    ("Unknown jelly type; dotted; class/module/function/…", "C NotAllowed, type name truncated"),
+    ("Registered class not allowed for this connection", "C NotAllowed"),
+    ("`dereference` never defined", "C DecodeError"),
+    ("`reference` defined twice / unhashable id", "C DecodeError"),
+    ("Reference DAG 2**30", "C or safe"),
+    ("Unresolved ref in 640 KB tuple", "C in O(n)"),
+    ("Cyclic list through reference", "accept (PB) or C; no leak"),
+    ("Hash-colliding ints (dict/set)", "C limit"),
+    ("Unhashable key / set item; pair of 1 or 3", "C DecodeError"),
+    ("Duplicate dict keys", "C DecodeError (modern); last wins (PB)"),
+    ("`unicode` bad UTF-8, surrogates, int", "C DecodeError"),
+    ("decimal exponent 1e9; date 9999999999; `1_0`", "C DecodeError"),
+    ("`persistent`, `unpersistable`", "C NotAllowed"),
+    ("RemoteCopy state: dunder / method / `postUnjelly` names, non-dict", "C; only declared fields set"),
+    ("Depth 332…20 000 in a call", "C limit-depth, ≤1 KB log"),
+    ("Depth / any bad value in an answer", "pending call fails with DecodeError; connection kept"),
+    ("`error` payload int / str / None / without `parents`", "call fails RemoteError(malformed)"),
+    ("Answer for unknown / already answered id", "I if id was once issued; F if never issued"),
+    ("Answer whose value is a failure; forged exception type names", "RemoteError"),
+    ("decref / decache / uncache unknown id", "F if never issued; I if just released"),
+    ("decref more than owned; negative, 0, bool, float count", "F refcount"),
+    ("decref of `root` or a named object", "F"),
+    ("Call on id after its decref", "C UnknownObject"),
+    ("100 000 forged `[remote, i]`", "F limit-refs-received (default 10 000)"),
+    ("`local` / `lcache` / `cached` unknown or foreign", "C UnknownObject"),
+    ('`[local, "root"]` passed as argument', "C unless exported to this peer"),
+    ("cachemessage to unknown cache", "C"),
+    ("50 000 unanswered calls", "limit-inflight (1024), reads paused first"),
+    ("start + cancel × 10⁵ (rapid reset)", "slots held until handlers end; then paused"),
+    ("Compressed frame 1000:1", "F limit-inflated"),
+    ("login name int, list, None, 600 KB; response a list", "C BadArguments; fixed cost"),
+    ("Wrong password × 6; replayed challenge", "closed after 5, growing delay; single-use"),
+    ("Relay (MITM) login", "refused"),
+    (
+        "Local: argument too large / int too big / lone surrogate / unserialisable",
+        "L SerializationError; 0 leaked",
+    ),
+    ("Local: result too large or unserialisable", "C error to caller, connection kept"),
+    ("Pings every ms; unanswered pongs; huge ping payload", "F too-many-pings; payload ≤125 B"),
+    ("Slowloris: 1 byte / 50 ms", "F message deadline"),
+)
+
+#: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
+_NOTES: Final[dict[int, str]] = {
+    9: "PB: the codec in Python works up to 110 ms at a stretch on what is read at once; the design says 50 ms.",
+    1: "pb7: a byte that begins no value.",
+    2: "pb7: a length has four bytes; the highest bit of it set.",
+    3: "The deadline is 30 s, see `limits.py`; a test's 0.3 s.",
+    5: "pb7: a frame of 16 MiB + 1; a text that ends behind its frame is no message.",
+    6: "pb7: a frame of 16 MiB.",
+    7: "pb7 has one limit for all values of a message.",
+    8: (
+        "pb7: more than a million values are fatal; nesting by itself is call-level there "
+        "(docs/wire/pb7.md, 6)."
+    ),
+    10: "pb7: by the header, before any of it.",
+    11: "Decoded; the figures are those of `python -m bench.hostile`.",
+    13: "pb7 has no vocabulary.",
+    14: "pb7 has no vocabulary.",
+    16: (
+        "pb7: integers beyond 64 bits are extensions, with a limit of 8192 bits, which is about a "
+        "value: call-level."
+    ),
+    17: "pb7: zero as a large integer is not in its shortest spelling.",
+    19: "pb7: an empty frame, too.",
+    20: "pb7: an operation is an integer.",
+    21: "256 of them in a connection's life are fatal.",
+    22: "The text is not logged at all. pb7 has no such message; the reason of a farewell is escaped.",
+    24: "pb7: 8, for 7 is its own.",
+    25: "PB: a command that does not exist is answered, as in row 21.",
+    28: "A test's timeout is 0.3 s.",
+    30: "pb7: bytes are no id, which is fatal; digits as text are a name.",
+    31: "pb7: an array means the answer of an earlier call, of which there is none.",
+    32: "The first 64 characters of the name are told to the caller, who sent it.",
+    35: "Arguments that do not fit the method are refused in the same way.",
+    36: "pb7: a key that is no text costs the value that it is in, so `DecodeError`.",
+    39: "pb7: the flags 0, 1 and 3 exist.",
+    40: "Here the error is called `InsecureJelly`.",
+    42: "pb7: a copyable, or a container of a graph, that was not sent.",
+    43: "pb7: a graph's containers have their places as numbers.",
+    44: "Safe: it arrives as 31 containers, and nothing expands them. As a key it is refused.",
+    52: "pb7 has no such extension.",
+    53: (
+        "A class that declares no fields takes every public name that is no code of its own; nothing "
+        "calls what it takes."
+    ),
+    54: (
+        "PB: nesting is judged by the tokens, before it is known what they are: fatal, as row 8 "
+        "demands. The two rows cannot both hold there."
+    ),
+    55: "PB: depth is fatal as in row 54.",
+    56: "PB: a bare string is the text of an error (DESIGN, 5).",
+    59: "The ids of replicas are the peer's own, so an `uncache` cannot be judged; it is ignored.",
+    60: "PB: a decref has no count; one too many comes for an object that is gone, as in row 59.",
+    64: "pb7: the answer of a call that is not kept, too.",
+    65: "A server exports its root to everybody, a client to nobody.",
+    67: "A test makes 8,000.",
+    68: "PB has no cancel. A test's limit is 16 calls.",
+    69: "No dialect compresses: there is nothing to inflate.",
+    70: (
+        "Before login a message is a sixteenth, so 600 KB are fatal. A response that is none fails as "
+        "any wrong one does."
+    ),
+    71: "In the test the delays are a hundredth.",
+    75: (
+        "PB has no pings. More than 16 in what is read at once are too many; a pong that nobody asked "
+        "for is a sign of life."
+    ),
+    76: "A test's deadline is 0.3 s.",
+}
+
+_ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
+    71: (
+        _LOGIN + "test_a_challenge_is_good_once",
+        _LOGIN + "test_the_fourth_failure_of_a_name_makes_the_next_wait",
+    ),
+    72: (
+        _LOGIN_TLS + "test_who_is_in_between_gets_nothing",
+        _LOGIN + "test_md5_is_taken_where_it_is_safe_or_allowed",
+    ),
+}
+
+
+def _cases(number: int) -> dict[str, tuple[Case, ...]]:
+    greetings = classic.GREETINGS.get(number, ())
+    cases = {
+        "pb": (*greetings, *classic.CASES.get(number, ())),
+        "none": classic.NONE_CASES.get(number, ()),
+        "pb7": (*(greetings if number != 14 else ()), *modern.CASES.get(number, ())),
+    }
+    return {dialect: found for dialect, found in cases.items() if found}
+
+
+ROWS: Final[tuple[Row, ...]] = tuple(
+    Row(number, title, expected, _cases(number), _NOTES.get(number, ""), _ELSEWHERE.get(number, ()))
+    for number, (title, expected) in enumerate(_TABLE, 1)
+)
+
+
+def every_case() -> Iterator[tuple[Row, str, Case, Direction]]:
+    """Yield each case of each row, in each dialect and direction."""
+    for row in ROWS:
+        for dialect, cases in row.cases.items():
+            for case in cases:
+                for direction in case.directions:
+                    yield row, dialect, case, direction
