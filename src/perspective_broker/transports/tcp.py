@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from .listener import Listener
+from .strangers import Strangers, address_of
 from .tls import tls_error
 from .urls import Address, bound_urls
 
-__all__ = ["connect", "listen"]
+__all__ = ["connect", "listen", "watch_for_silence"]
 
 log = logging.getLogger("perspective_broker")
+
+#: Questions of the system to a silent machine before it is given up: one that is lost on the way is no answer.
+_PROBES: Final = 4
 
 
 class _TcpListener:
@@ -42,6 +48,7 @@ class _TLSListener:
         factory: makes the protocol of a connection whose handshake is over.
         make_context: gives the context of the next connection.
         seconds: for a handshake; None for the event loop's own choice.
+        strangers: counts those in the middle of a handshake, and refuses some; None refuses nobody.
     """
 
     def __init__(
@@ -51,10 +58,12 @@ class _TLSListener:
         factory: Callable[[], asyncio.Protocol],
         make_context: Callable[[], ssl.SSLContext],
         seconds: float | None,
+        strangers: Strangers | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
         self._factory, self._make_context, self._seconds = factory, make_context, seconds
+        self._strangers = strangers
         self._handshakes: set[asyncio.Task[None]] = set()
         self.urls = bound_urls(address, self._sockets)
         try:
@@ -92,10 +101,17 @@ class _TLSListener:
             self._loop.remove_reader(listening)
             self._loop.call_later(1, self._accept_again, listening)
             return
+        address = None if self._strangers is None else address_of(peer)
+        if self._strangers is not None and address is not None and not self._strangers.arrive(address):
+            accepted.close()
+            return
         accepted.setblocking(False)
         task = self._loop.create_task(self._shake_hands(accepted, f"{peer[0]}:{peer[1]}"))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
+        if self._strangers is not None and address is not None:
+            leave, whence = self._strangers.leave, address
+            task.add_done_callback(lambda _: leave(whence))
 
     def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._sockets:
@@ -140,6 +156,7 @@ async def listen(
     factory: Callable[[], asyncio.Protocol],
     make_context: Callable[[], ssl.SSLContext] | None = None,
     handshake_seconds: float | None = None,
+    strangers: Strangers | None = None,
 ) -> Listener:
     """Listen; every connection gets a protocol made by ``factory``, over TLS when contexts are made.
 
@@ -158,4 +175,37 @@ async def listen(
         return _TcpListener(server, address)
     sockets = [bound.dup() for bound in server.sockets]  # the loop has done the binding, and that was all
     server.close()
-    return _TLSListener(sockets, address, factory, make_context, handshake_seconds)
+    return _TLSListener(sockets, address, factory, make_context, handshake_seconds, strangers)
+
+
+def watch_for_silence(sock: Any, silence: float, patience: float, unread: float) -> None:
+    """Let the system find out when the machine at the other end is gone; does nothing where there is no TCP.
+
+    It is for what the broker's own pings do not see: classic dialects, which have none, and the last bytes of a
+    connection that is closed already.
+
+    Args:
+        sock: the transport's.
+        silence: seconds without a byte after which the system asks whether the other end is there.
+        patience: seconds for the answer.
+        unread: seconds that what was sent may go unacknowledged; not less than a slow reader is given, for to the
+            system one that reads nothing looks like one that is gone.
+    """
+    if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = [
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", math.ceil(silence)),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", math.ceil(patience / _PROBES)),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _PROBES),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", math.ceil(unread * 1000)),
+    ]
+    for level, name, value in options:
+        number = getattr(socket, name, None)  # what a system does not have, it does not have
+        if number is not None:
+            try:
+                sock.setsockopt(level, number, value)
+            except (
+                OSError
+            ) as error:  # the connection is gone already, or a number is beyond what the system takes
+                log.debug("%s was not set: %s", name, error)
