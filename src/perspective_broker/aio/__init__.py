@@ -8,7 +8,7 @@ from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
 from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
-from .server import Server, serve
+from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "RemoteMethod",
     "RemoteReference",
     "Server",
+    "ServerStatistics",
     "StreamReader",
     "collect_stream",
     "connect",

@@ -22,7 +22,7 @@ from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..ports import AnswerOf, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
-from ..transports import TLSChannel
+from ..transports import TLSChannel, watch_for_silence
 from .calls import Promise, call_when_kept
 from .connection import Connection
 from .pages import PageReader, pages_are_unread
@@ -72,6 +72,11 @@ class Driver(asyncio.Protocol):
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
         self._root = root
+        self.awaits_login = False  # whether the peer has to say who it is before it is known
+        self.stranger: str | None = None  # whence the peer comes, as long as it is not known (the server's)
+        self.when_draining: Callable[[], object] | None = (
+            None  # called when the peer takes no new calls any more
+        )
         self.channel: TLSChannel | None = None
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
@@ -100,9 +105,16 @@ class Driver(asyncio.Protocol):
         self.channel = TLSChannel.of(transport)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
+        watch_for_silence(
+            transport.get_extra_info("socket"),
+            limits.ping_seconds,
+            limits.pong_seconds,
+            max(limits.ping_seconds + limits.pong_seconds, limits.slow_consumer_seconds)
+            + limits.close_seconds,
+        )
         self.connection.made(transport)
         if self._server is not None:
-            self._server.attach(self)
+            self._server.attach(self, transport.get_extra_info("peername"))
             if self._is_closed:
                 return
         if self._root is not None:
@@ -354,11 +366,20 @@ class Driver(asyncio.Protocol):
 
     def on_draining(self) -> None:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
+        if self.when_draining is not None:
+            self.when_draining()
 
     def on_open(self) -> None:
         self._set_timer()
+        if not self.awaits_login:
+            self.welcome()
         if not self.opened.done():
             self.opened.set_result(None)
+
+    def welcome(self) -> None:
+        """The peer is no stranger any more."""
+        if self._server is not None:
+            self._server.welcome(self)
 
     def on_closed(self, cause: CloseCause) -> None:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
