@@ -5,11 +5,13 @@
 """
 
 from .aio import (
+    Backoff,
     Change,
     Connection,
     Live,
     PageReader,
     Promise,
+    ReconnectingReference,
     RemoteCacheObserver,
     RemoteMethod,
     RemoteReference,
@@ -81,6 +83,7 @@ __all__ = [
     "Application",
     "AsReferenceable",
     "Authorizer",
+    "Backoff",
     "BadArguments",
     "BrokerError",
     "Cacheable",
@@ -110,6 +113,7 @@ __all__ = [
     "Portal",
     "Promise",
     "ProtocolError",
+    "ReconnectingReference",
     "Referenceable",
     "Registry",
     "RemoteCache",

@@ -26,6 +26,7 @@ from ..transports import TLSChannel, watch_for_silence
 from .calls import Promise, call_when_kept
 from .connection import Connection
 from .pages import PageReader, pages_are_unread
+from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 from .streams import ItemReader, StreamSource
@@ -254,6 +255,8 @@ class Driver(asyncio.Protocol):
     def adapt(self, value: Any) -> Any:
         if isinstance(value, Promise):
             return self._adapt_promise(value)
+        if isinstance(value, ReconnectingReference):
+            return value.current
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         source = self._sources.get(id(value))  # which keeps the value alive, so its id is its own
