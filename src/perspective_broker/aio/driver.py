@@ -318,7 +318,9 @@ class Driver(asyncio.Protocol):
             return
         try:
             result = method(*args, **kwargs)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
+            raise
+        except BaseException as error:
             self.broker.fail_call(call, error)
             return
         if type(result) is CoroutineType:
@@ -358,6 +360,8 @@ class Driver(asyncio.Protocol):
             self._begin(running)
             running.coroutine.close()
             self.broker.fail_call(running.call, asyncio.CancelledError())
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            self.broker.fail_call(running.call, error)  # an exception that is no Exception
         if self._waiters:
             self.wake()
         self._maybe_gone()
