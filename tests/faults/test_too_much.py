@@ -15,6 +15,7 @@ from tests.faults.processes import eventually, running
 from tests.faults.served import Desk, memory
 
 MIB = 1024 * 1024
+SILENT = 400
 
 # -- row 3: silence before the greeting
 
@@ -33,7 +34,7 @@ async def read_to_end(sock: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_clients_that_never_greet_are_gone_when_their_time_is_over(loop: str) -> None:
-    number, most = 400, 300
+    number, most = SILENT, SILENT * 3 // 4
     limits = {"handshake_seconds": 1.0, "strangers_per_address": most}
     async with running("serve", "tcp://127.0.0.1:0", "--loop", loop, limits=limits) as server:
         (url,) = (await server.hear())["urls"]
