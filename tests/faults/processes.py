@@ -18,7 +18,7 @@ from tests.cli.processes import ROOT, environment
 __all__ = ["Process", "eventually", "running"]
 
 #: Seconds that only bound what a process that hangs can cost.
-PATIENCE = 20
+PATIENCE = 60
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
