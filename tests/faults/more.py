@@ -73,16 +73,10 @@ def main() -> None:
     test_too_much.SILENT = int(test_too_much.SILENT * given.times / 2)
     cancels, connections = int(10_000 * given.times), int(500 * given.times)
     for _ in range(int(given.times)):
-        do(
-            f"row 1: {test_killed.SERVERS} servers killed",
-            test_killed.test_servers_killed_in_mid_call("tcp"),
-            given.loop,
-        )
-        do(
-            f"row 1: {test_killed.CLIENTS} clients killed",
-            test_killed.test_clients_killed_in_mid_call(),
-            given.loop,
-        )
+        servers = test_killed.test_servers_killed_in_mid_call("tcp")
+        do(f"row 1: {test_killed.SERVERS} servers killed", servers, given.loop)
+        clients = test_killed.test_clients_killed_in_mid_call()
+        do(f"row 1: {test_killed.CLIENTS} clients killed", clients, given.loop)
     silent = test_too_much.test_clients_that_never_greet_are_gone_when_their_time_is_over(given.loop)
     do(f"row 3: {test_too_much.SILENT} silent clients", silent, given.loop)
     for dialect in ("pb7", "pb"):

@@ -35,8 +35,8 @@ ROWS = (
         1,
         "the peer is killed (SIGKILL) in the middle of calls",
         "In the turn of the loop that sees the end, every pending call has failed with `ConnectionLost` "
-        "and every table is empty, before any callback runs; callbacks and `detached` run once. 100 "
-        "servers, 100 clients that had logged in.",
+        "and every table is empty, before any callback runs; callbacks and `detached` run once. 60 "
+        "servers, 40 clients that had logged in.",
         ("faults/test_killed.py",),
     ),
     Row(
@@ -183,7 +183,7 @@ ROWS = (
         15,
         "a storm of calls that are made and given up",
         "A slot is held until its method has ended: never more run than may, and a bystander is "
-        "answered all the while. 2000 in the tests, 100 000 in `python -m tests.faults.more`.",
+        "answered all the while. 2000 in the tests; 100 000 in `python -m tests.faults.more`.",
         ("faults/test_too_much.py::test_calls_that_are_made_and_given_up_take_no_slot_that_is_not_there",),
     ),
     Row(
