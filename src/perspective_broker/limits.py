@@ -27,6 +27,8 @@ _NOT_REDUCED = frozenset(
         "close_seconds",
         "slow_consumer_seconds",
         "login_seconds",
+        "strangers_per_address",
+        "connection_seconds",
     }
 )
 
@@ -65,6 +67,12 @@ class Limits:
         logins: failed logins on one connection.
         login_seconds: life of a login's challenge, and what a peer that has to log in may let pass without trying.
             Programs need one; half a minute is for whoever connects first and asks for the password then.
+        strangers_per_address: connections from one IP address (one /64 of IPv6) whose peers have not said who they are:
+            no greeting yet, or no login where one is asked for. Further ones are closed at once. A thousand users
+            behind one address can log in at the same moment; who holds silent connections open gets no more.
+        connection_seconds: age at which a connection takes no new calls and ends as soon as those that run have ended,
+            or a tenth of that age later. None, the default, lets it live: who wants a certificate or a password that
+            was taken back to end what was begun with it sets a day (86 400) or less.
     """
 
     depth: int = 256
@@ -90,11 +98,14 @@ class Limits:
     slow_consumer_seconds: float = 30.0
     logins: int = 5
     login_seconds: float = 30.0
+    strangers_per_address: int = 1024
+    connection_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
-                raise ValueError(f"Limits.{field.name} must be positive, not {getattr(self, field.name)!r}")
+            value = getattr(self, field.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"Limits.{field.name} must be positive, not {value!r}")
         if self.write_buffer_low > self.write_buffer_high:
             raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")
 

@@ -15,10 +15,13 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 EXPECTED = {
     # talking
     "Connection",
+    "Backoff",
     "Promise",
+    "ReconnectingReference",
     "RemoteMethod",
     "RemoteReference",
     "Server",
+    "ServerStatistics",
     "connect",
     "run",
     "serve",

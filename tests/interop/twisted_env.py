@@ -1,4 +1,4 @@
-"""Interpreters that have Twisted: today's, and one with the Twisted of 2019.
+"""Interpreters that have Twisted: today's, one with the Twisted of 2019, and some from between.
 
 *Today* is the interpreter that runs the tests. *2019* is a virtual environment `.venv-twisted-2019/` in the
 checkout, made when a test first asks for it and kept; it holds Twisted 19.10.0, the last release of that
@@ -9,6 +9,8 @@ Twisted 19.10.0 has no wheel, and ``pip install`` from its source stops on Pytho
 Python has moved. Everything else is plain Python, and its perspective broker runs unmodified up to 3.13 at
 least. So the source archive is fetched by pip, checked against its digest and unpacked where pip would have
 installed it: the same files, and no compiler needed on the machine.
+
+Those between have wheels; pip installs them, each in an environment beside that of 2019.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -75,20 +78,41 @@ def on_our_face() -> TwistedEnv:
 @functools.cache
 def of_2019() -> TwistedEnv:
     """The interpreter with Twisted 19.10.0, made now if it is not there yet."""
-    home = CHECKOUT / ".venv-twisted-2019"
+    return _made("2019", (_ARCHIVE_SHA256, *_PINS), _build_2019)
+
+
+@functools.cache
+def of_2022() -> TwistedEnv:
+    """The interpreter with Twisted 22.10.0, made now if it is not there yet."""
+    return _made(
+        "2022", ("Twisted==22.10.0", "setuptools==75.8.0"), _build
+    )  # it asks for setuptools and does not use it
+
+
+@functools.cache
+def of_2024() -> TwistedEnv:
+    """The interpreter with Twisted 24.7.0, made now if it is not there yet."""
+    return _made("2024", ("Twisted==24.7.0",), _build)
+
+
+def _made(name: str, recipe: tuple[str, ...], build: Callable[[Path, tuple[str, ...]], None]) -> TwistedEnv:
+    home = CHECKOUT / f".venv-twisted-{name}"
     venv = home / "venv"
     python = venv / "bin" / "python"
     home.mkdir(exist_ok=True)
     (home / ".gitignore").write_text("*\n")
     # Another Python or other pins make another environment.
-    recipe = "\n".join((sys.version, _ARCHIVE_SHA256, *_PINS))
+    text = "\n".join((sys.version, *recipe))
     stamp = venv / "recipe"
     with open(home / "lock", "w") as lock:  # several test runs may share the checkout
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.is_file() and stamp.read_text() == recipe):
-            _build(venv, python)
-            stamp.write_text(recipe)
-    return TwistedEnv("2019", python, _version(python))
+        if not (stamp.is_file() and stamp.read_text() == text):
+            if venv.exists():
+                shutil.rmtree(venv)
+            _run(sys.executable, "-m", "venv", str(venv))
+            build(python, recipe)
+            stamp.write_text(text)
+    return TwistedEnv(name, python, _version(python))
 
 
 def _version(python: Path) -> str:
@@ -96,11 +120,16 @@ def _version(python: Path) -> str:
     return done.strip()
 
 
-def _build(venv: Path, python: Path) -> None:
-    if venv.exists():
-        shutil.rmtree(venv)
-    _run(sys.executable, "-m", "venv", str(venv))
-    pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--quiet")
+def _pip(python: Path) -> tuple[str, ...]:
+    return (str(python), "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
+def _build(python: Path, pins: tuple[str, ...]) -> None:
+    _run(*_pip(python), "install", *pins)
+
+
+def _build_2019(python: Path, recipe: tuple[str, ...]) -> None:
+    pip = _pip(python)
     _run(*pip, "install", *_PINS)
     packages = Path(_run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     with tempfile.TemporaryDirectory() as temporary:

@@ -74,6 +74,25 @@ def test_any_byte_is_a_sign_of_life() -> None:
     assert deadlines.wants_ping(START + 50)
 
 
+def test_who_is_patient_with_an_answer_asks_no_later_again() -> None:
+    """A driver looks when it was told to; the answer to the first ping does not make it look again."""
+    deadlines = Deadlines(Limits(ping_seconds=5, pong_seconds=60), START)
+    deadlines.established(keepalive=True)
+    assert deadlines.wants_ping(START + 5)
+    look = deadlines.next(0)
+    assert look == START + 10
+    deadlines.heard = START + 5.5
+    assert not deadlines.wants_ping(look)
+    assert deadlines.next(0) == START + 10.5
+    assert deadlines.wants_ping(START + 10.5)
+    # Now it is silent: it is looked at in between, and given up when its time is over.
+    for now in range(1015, 1070, 5):
+        assert code_at(deadlines, now + 0.5) is None
+        assert not deadlines.wants_ping(now + 0.5)
+        assert deadlines.next(0) == now + 5.5
+    assert code_at(deadlines, START + 70.5) == "ping-timeout"
+
+
 def test_without_keepalive_silence_is_nothing() -> None:
     deadlines = established(keepalive=False)
     assert not deadlines.wants_ping(START + 1e6)

@@ -6,21 +6,25 @@ from .connection import Connection
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
+from .reconnect import Backoff, ReconnectingReference
 from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
-from .server import Server, serve
+from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
 
 __all__ = [
+    "Backoff",
     "Change",
     "Connection",
     "Live",
     "PageReader",
     "Promise",
+    "ReconnectingReference",
     "RemoteCacheObserver",
     "RemoteMethod",
     "RemoteReference",
     "Server",
+    "ServerStatistics",
     "StreamReader",
     "collect_stream",
     "connect",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from .. import transports
 from ..cred.login import Anonymous
@@ -15,13 +15,55 @@ from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolEr
 from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..session import CloseCause
-from .connection import Connection
 from .driver import Driver, as_protocol
 from .login import Login
+from .reconnect import Backoff, ReconnectingReference
 from .references import RemoteReference
 from .settings import Settings
 
 __all__ = ["Connecting", "connect"]
+
+_R = TypeVar("_R")
+
+
+@overload
+def connect(
+    url: str,
+    *,
+    username: str | Anonymous | None = ...,
+    password: str | None = ...,
+    service: str | None = ...,
+    perspective: str | None = ...,
+    client: Any = ...,
+    legacy_login: bool = ...,
+    timeout: float | None = ...,
+    limits: Limits | None = ...,
+    policy: Policy | None = ...,
+    registry: Registry | None = ...,
+    dialects: Sequence[str] | None = ...,
+    tls: ssl.SSLContext | transports.ClientTLS | None = ...,
+    reconnect: Literal[False] = ...,
+) -> Connecting[RemoteReference]: ...
+
+
+@overload
+def connect(
+    url: str,
+    *,
+    username: str | Anonymous | None = ...,
+    password: str | None = ...,
+    service: str | None = ...,
+    perspective: str | None = ...,
+    client: Any = ...,
+    legacy_login: bool = ...,
+    timeout: float | None = ...,
+    limits: Limits | None = ...,
+    policy: Policy | None = ...,
+    registry: Registry | None = ...,
+    dialects: Sequence[str] | None = ...,
+    tls: ssl.SSLContext | transports.ClientTLS | None = ...,
+    reconnect: Literal[True] | Backoff,
+) -> Connecting[ReconnectingReference]: ...
 
 
 def connect(
@@ -39,7 +81,8 @@ def connect(
     registry: Registry | None = None,
     dialects: Sequence[str] | None = None,
     tls: ssl.SSLContext | transports.ClientTLS | None = None,
-) -> Connecting:
+    reconnect: bool | Backoff = False,
+) -> Connecting[Any]:
     """Connect to a peer, and log in there.
 
     ``root = await connect(url)`` leaves the connection open until ``root.connection.close()``;
@@ -62,6 +105,9 @@ def connect(
         dialects: names of dialects to allow, best first.
         tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None believes the authorities of
             the system.
+        reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
+            a :class:`Backoff` says how soon. What follows is raised when the first connection cannot be made;
+            ``timeout`` is then also what a call waits for a connection.
 
     Returns:
         What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
@@ -84,33 +130,57 @@ def connect(
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects)
     establish = partial(_connect, address, settings, timeout, tls)
-    return Connecting(establish() if login is None else _log_in(establish, login, timeout))
+    if login is not None:
+        establish = partial(_log_in, establish, login, timeout)
+    if reconnect is False:
+        return Connecting(establish(), lambda reference: reference.connection.close)
+    backoff = Backoff() if reconnect is True else reconnect
+    if not isinstance(backoff, Backoff):
+        raise TypeError(f"reconnect is True, False or a Backoff, not {reconnect!r}")
+    return Connecting(_keep(establish, str(address), backoff, timeout), lambda reference: reference.close)
 
 
-class Connecting:
-    """A connection that is being made: awaitable, and an asynchronous context manager."""
+class Connecting(Generic[_R]):
+    """A connection that is being made: awaitable, and an asynchronous context manager.
 
-    def __init__(self, establish: Coroutine[Any, Any, RemoteReference]) -> None:
+    Args:
+        establish: makes it.
+        closer: gives what closes it.
+    """
+
+    def __init__(
+        self, establish: Coroutine[Any, Any, _R], closer: Callable[[_R], Callable[[], Awaitable[None]]]
+    ) -> None:
         self._establish = establish
-        self._connection: Connection | None = None
+        self._closer = closer
+        self._close: Callable[[], Awaitable[None]] | None = None
 
-    def __await__(self) -> Generator[Any, None, RemoteReference]:
+    def __await__(self) -> Generator[Any, None, _R]:
         # A generator of our own, for it keeps this object, whose end closes the coroutine, until it is done.
         return (yield from self._establish.__await__())
 
-    async def __aenter__(self) -> RemoteReference:
+    async def __aenter__(self) -> _R:
         reference = await self._establish
-        self._connection = reference.connection  # the reference may be released before the block ends
+        self._close = self._closer(reference)  # the reference may be released before the block ends
         return reference
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._connection is not None
-        await self._connection.close()
+        assert self._close is not None
+        await self._close()
 
     def __del__(self) -> None:
         self._establish.close()  # never awaited: nothing was begun, nothing to warn of
+
+
+async def _keep(
+    establish: Callable[[], Coroutine[Any, Any, RemoteReference]],
+    url: str,
+    backoff: Backoff,
+    timeout: float | None,
+) -> ReconnectingReference:
+    return await ReconnectingReference(establish, url, backoff, timeout).start()
 
 
 async def _connect(

@@ -106,6 +106,16 @@ class Connection:
         """Judge the peer by other limits from now on."""
         self._driver.broker.use_limits(limits)
 
+    def expect_login(self) -> None:
+        """The peer has to say who it is: until :meth:`welcome` it is a stranger, under :meth:`Limits.before_login`."""
+        self._driver.awaits_login = True
+        self.use_limits(self.limits.before_login())
+
+    def welcome(self) -> None:
+        """The peer has said who it is."""
+        self.use_limits(self.limits)
+        self._driver.welcome()
+
     def speak_as_in_2002(self) -> None:
         """Send nothing from now on that a program of 2002 cannot read: plain strings for text, no booleans."""
         self._driver.broker.speak_as_in_2002()

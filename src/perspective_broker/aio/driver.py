@@ -23,11 +23,12 @@ from ..flavors import Exportable
 from ..flavors.dispatch import blame
 from ..ports import AnswerOf, Data, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
-from ..transports import TLSChannel
+from ..transports import TLSChannel, watch_for_silence
 from .calls import Promise, call_when_kept
 from .connection import Connection
 from .hangup import HangUpWatch
 from .pages import PageReader, pages_are_unread
+from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 from .streams import ItemReader, StreamSource
@@ -79,6 +80,11 @@ class Driver:
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
         self._root = root
+        self.awaits_login = False  # whether the peer has to say who it is before it is known
+        self.stranger: str | None = None  # whence the peer comes, as long as it is not known (the server's)
+        self.when_draining: Callable[[], object] | None = (
+            None  # called when the peer takes no new calls any more
+        )
         self.channel: TLSChannel | None = None
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
@@ -114,9 +120,16 @@ class Driver:
         self._hang_up_watch = HangUpWatch(self.loop, transport, self._hung_up)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
+        watch_for_silence(
+            transport.get_extra_info("socket"),
+            limits.ping_seconds,
+            limits.pong_seconds,
+            max(limits.ping_seconds + limits.pong_seconds, limits.slow_consumer_seconds)
+            + limits.close_seconds,
+        )
         self.connection.made(transport)
         if self._server is not None:
-            self._server.attach(self)
+            self._server.attach(self, transport.get_extra_info("peername"))
             if self._is_closed:
                 return
         if self._root is not None:
@@ -272,6 +285,8 @@ class Driver:
     def adapt(self, value: Any) -> Any:
         if isinstance(value, Promise):
             return self._adapt_promise(value)
+        if isinstance(value, ReconnectingReference):
+            return value.current
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         source = self._sources.get(id(value))  # which keeps the value alive, so its id is its own
@@ -336,7 +351,9 @@ class Driver:
         except TypeError as error:
             self.broker.fail_call(call, blame(error, method, args, kwargs))
             return
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
+            raise
+        except BaseException as error:
             self.broker.fail_call(call, error)
             return
         if type(result) in _PLAIN:
@@ -378,6 +395,8 @@ class Driver:
             self._begin(running)
             running.coroutine.close()
             self.broker.fail_call(running.call, asyncio.CancelledError())
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            self.broker.fail_call(running.call, error)  # an exception that is no Exception
         if self._waiters:
             self.wake()
         self._maybe_gone()
@@ -389,11 +408,20 @@ class Driver:
 
     def on_draining(self) -> None:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
+        if self.when_draining is not None:
+            self.when_draining()
 
     def on_open(self) -> None:
         self._set_timer()
+        if not self.awaits_login:
+            self.welcome()
         if not self.opened.done():
             self.opened.set_result(None)
+
+    def welcome(self) -> None:
+        """The peer is no stranger any more."""
+        if self._server is not None:
+            self._server.welcome(self)
 
     def on_closed(self, cause: CloseCause) -> None:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..session import Broker
     from .connection import Connection
     from .driver import Driver
+    from .reconnect import ReconnectingReference
 
 __all__ = ["RemoteCacheObserver", "RemoteMethod", "RemoteReference", "Room"]
 
@@ -136,7 +137,7 @@ class RemoteMethod:
 
     __slots__ = ("name", "reference")
 
-    def __init__(self, reference: RemoteReference, name: str) -> None:
+    def __init__(self, reference: RemoteReference | ReconnectingReference, name: str) -> None:
         self.reference = reference
         self.name = name
 

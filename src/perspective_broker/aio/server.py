@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,9 +15,10 @@ from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
 from .connection import Connection
 from .driver import Driver, as_protocol
+from .lag import LoopWatch
 from .settings import Settings
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "ServerStatistics", "serve"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -73,6 +75,28 @@ def serve(
     return Server(root, make_root, addresses, settings, tls)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """The state of a server at one moment.
+
+    Attributes:
+        connections: connections that live.
+        strangers: those of them, and handshakes of TLS, whose peers come from an IP address and have not said who they
+            are.
+        accepted: connections that came so far and were let in.
+        refused: connections that came so far and were closed at once (``Limits.strangers_per_address``).
+        lag: seconds by which the event loop was late when it was last looked at.
+        worst_lag: seconds by which it was late at its worst.
+    """
+
+    connections: int
+    strangers: int
+    accepted: int
+    refused: int
+    lag: float
+    worst_lag: float
+
+
 class Server:
     """Listens and keeps its connections; made by :func:`serve`."""
 
@@ -95,6 +119,12 @@ class Server:
         self._closing = False
         self._ending: set[Driver] = set()  # closed, and methods or callbacks of theirs still run
         self._closed: asyncio.Event | None = None
+        most = settings.limits.strangers_per_address
+        self._strangers, self._handshakes = transports.Strangers(most), transports.Strangers(most)
+        self._accepted = 0
+        self._retirements: dict[Driver, asyncio.TimerHandle] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._watch: LoopWatch | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -105,6 +135,18 @@ class Server:
     def connections(self) -> list[Connection]:
         """The connections that live now, oldest first."""
         return [driver.connection for driver in self._drivers]
+
+    def statistics(self) -> ServerStatistics:
+        """Return the server's state now."""
+        watch, counters = self._watch, (self._strangers, self._handshakes)
+        return ServerStatistics(
+            connections=len(self._drivers),
+            strangers=sum(map(len, counters)),
+            accepted=self._accepted,
+            refused=sum(counter.refused for counter in counters),
+            lag=0.0 if watch is None else watch.latest,
+            worst_lag=0.0 if watch is None else watch.worst,
+        )
 
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
@@ -121,13 +163,18 @@ class Server:
         if self._closed is not None:
             raise RuntimeError("a server is started once")
         self._closed = asyncio.Event()
+        self._watch = LoopWatch()
         try:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
             for address in self._addresses:
                 self._listeners.append(
                     await transports.listen(
-                        address, self._accept, self._tls, self._settings.limits.handshake_seconds
+                        address,
+                        self._accept,
+                        self._tls,
+                        self._settings.limits.handshake_seconds,
+                        self._handshakes,
                     )
                 )
         except BaseException:
@@ -138,16 +185,40 @@ class Server:
     def _accept(self) -> asyncio.Protocol:
         return as_protocol(Driver(self._settings, "somebody", server=self, root=self._make_root))
 
-    def attach(self, driver: Driver) -> None:
-        """A connection was made (called by its driver)."""
+    def attach(self, driver: Driver, peer: object) -> None:
+        """A connection was made (called by its driver).
+
+        Args:
+            peer: its transport's ``peername``.
+        """
         if self._closing:  # it was on its way when the listeners were closed
             driver.broker.close("closed", "the server was closed")
-        else:
-            log.info("connection from %s", driver.connection.peer)
-            self._drivers[driver] = None
+            return
+        address = transports.address_of(peer)
+        if address is not None:
+            if not self._strangers.arrive(address):
+                driver.broker.close("refused", "too many strangers come from there")
+                return
+            driver.stranger = address
+        log.info("connection from %s", driver.connection.peer)
+        self._accepted += 1
+        self._drivers[driver] = None
+        age = self._settings.limits.connection_seconds
+        if age is not None:
+            self._retirements[driver] = driver.loop.call_later(age, self._retire, driver, age / 10)
+
+    def welcome(self, driver: Driver) -> None:
+        """Who is at the other end is known (called by the driver)."""
+        address, driver.stranger = driver.stranger, None
+        if address is not None:
+            self._strangers.leave(address)
 
     def detach(self, driver: Driver) -> None:
         """A connection has ended (called by its driver)."""
+        self.welcome(driver)
+        retirement = self._retirements.pop(driver, None)
+        if retirement is not None:
+            retirement.cancel()
         if driver in self._drivers:
             log.info("connection from %s ended", driver.connection.peer)
             del self._drivers[driver]
@@ -156,6 +227,17 @@ class Server:
     def forget(self, driver: Driver) -> None:
         """Nothing of a connection runs any more (called by its driver)."""
         self._ending.discard(driver)
+
+    def _retire(self, driver: Driver, seconds: float) -> None:
+        """End a connection that is as old as it may be, with time for what runs."""
+        del self._retirements[driver]
+        task = driver.loop.create_task(self._see_off(driver, seconds))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _see_off(self, driver: Driver, seconds: float) -> None:
+        await self._drain([driver], seconds)
+        driver.broker.close("aged", "the connection is as old as it may be")
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
@@ -178,6 +260,10 @@ class Server:
             driver.broker.close("closed", "the server was closed")
         for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
+        for task in list(self._retiring):
+            await task
+        if self._watch is not None:
+            self._watch.stop()
         for listener in self._listeners:
             await listener.wait_closed()
         if self._root_begun:

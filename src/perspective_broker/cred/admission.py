@@ -71,7 +71,7 @@ class Judge:
 class Admission:
     """Counts the attempts of one connection, and ends it when there are too many or none.
 
-    Until the first that succeeds, the peer lives under :meth:`Limits.before_login`.
+    Until the first that succeeds, the peer is a stranger and lives under :meth:`Limits.before_login`.
 
     Args:
         judge: decides.
@@ -88,7 +88,7 @@ class Admission:
         self._challenges = 0
         self._timer: asyncio.TimerHandle | None = None
         self._admitted = False
-        connection.use_limits(self._limits.before_login())
+        connection.expect_login()
         connection.on_disconnect(self._on_disconnect)
         self._wait_for_attempt()
 
@@ -141,7 +141,7 @@ class Admission:
         self._stop_timer()
         if not self._admitted:
             self._admitted = True
-            self._connection.use_limits(self._limits)
+            self._connection.welcome()
 
     def _look_at_failures(self) -> None:
         if self._failures >= self._limits.logins and not self._judging:

@@ -197,10 +197,16 @@ class Broker(Answerer):
         """Act on the time being ``now``."""
         if self.lifecycle.ended:
             return
+        if not self.wants_data:
+            # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.
+            if self.deadlines.wants_ping(now):
+                self.send(self._dialect.encode_ping(b""))
+            self.deadlines.did_not_listen(now)
         overdue = self.deadlines.overdue(now, self._dialect.mid_message)
         if overdue is not None:
             self._fail(overdue)
-        elif self.deadlines.wants_ping(now):
+            return
+        if self.deadlines.wants_ping(now):
             self.send(self._dialect.encode_ping(b""))
 
     def on_dialect(self, dialect: Dialect, rest: bytes) -> None:

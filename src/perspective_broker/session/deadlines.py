@@ -41,6 +41,7 @@ class Deadlines:
         "_granted",
         "_handshake",
         "_keepalive",
+        "_look_again",
         "_pinged",
         "blocked_since",
         "heard",
@@ -56,6 +57,9 @@ class Deadlines:
         self._handshake: float | None = now + limits.handshake_seconds
         self._keepalive = False
         self._pinged = now  # when we last asked whether the peer lives
+        self._look_again = (
+            now  # when to look whether the answer came, for then the next silence counts from it
+        )
         self._granted = now  # nothing is judged before
 
     def established(self, keepalive: bool) -> None:
@@ -75,8 +79,8 @@ class Deadlines:
             mid_message: bytes received of an incomplete message.
         """
         times = [when for when, _, _ in self._ends(mid_message)]
-        if self._keepalive and not self._asked:
-            times.append(self.heard + self.limits.ping_seconds)
+        if self._keepalive:
+            times.append(self._look_again if self._asked else self.heard + self.limits.ping_seconds)
         return max(min(times), self._granted) if times else None
 
     def overdue(self, now: float, mid_message: int) -> ProtocolError | None:
@@ -93,10 +97,21 @@ class Deadlines:
 
     def wants_ping(self, now: float) -> bool:
         """Return whether the peer has to be asked now whether it lives; it then counts as asked."""
-        if not self._keepalive or self._asked or now < self.heard + self.limits.ping_seconds:
+        if not self._keepalive:
+            return False
+        if self._asked:
+            if now >= self._look_again:
+                self._look_again = now + self.limits.ping_seconds
+            return False
+        if now < self.heard + self.limits.ping_seconds:
             return False
         self._pinged = now
+        self._look_again = now + self.limits.ping_seconds
         return True
+
+    def did_not_listen(self, now: float) -> None:
+        """We read nothing of the peer for now: that nothing was heard is no silence of its."""
+        self.heard = now
 
     @property
     def _asked(self) -> bool:

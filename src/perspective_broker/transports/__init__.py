@@ -11,6 +11,8 @@ from typing import Final, cast
 from . import memory, tcp, unix
 from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
+from .strangers import Strangers, address_of
+from .tcp import watch_for_silence
 from .tls import ClientTLS, ServerTLS, client_context, server_context, tls_error
 from .urls import DEFAULT_PORT, Address, parse_url
 
@@ -21,11 +23,14 @@ __all__ = [
     "Listener",
     "PeerCertificate",
     "ServerTLS",
+    "Strangers",
     "TLSChannel",
+    "address_of",
     "connect",
     "listen",
     "parse_url",
     "tls_error",
+    "watch_for_silence",
 ]
 
 _BY_SCHEME: Final[dict[str, ModuleType]] = {"tcp": tcp, "unix": unix, "memory": memory}
@@ -58,17 +63,19 @@ async def listen(
     factory: Callable[[], asyncio.Protocol],
     tls: ssl.SSLContext | ServerTLS | None = None,
     handshake_seconds: float | None = None,
+    strangers: Strangers | None = None,
 ) -> Listener:
     """Listen on ``address``, with a protocol made by ``factory`` for every connection.
 
     Args:
         tls: for ``tls://``, which needs it.
         handshake_seconds: for that of TLS; None for the event loop's own choice.
+        strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
 
     Raises:
         OSError: the address cannot be bound.
         TypeError: ``tls`` is not for servers.
     """
     if address.scheme == "tls":
-        return await tcp.listen(address, factory, server_context(tls), handshake_seconds)
+        return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers)
     return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))

@@ -9,6 +9,7 @@ import socket
 import stat
 from collections.abc import Callable
 
+from .accepting import Acceptor
 from .listener import Listener
 from .urls import Address
 
@@ -16,8 +17,8 @@ __all__ = ["connect", "listen"]
 
 
 class _UnixListener:
-    def __init__(self, server: asyncio.AbstractServer, address: Address) -> None:
-        self._server = server
+    def __init__(self, acceptor: Acceptor, address: Address) -> None:
+        self._acceptor = acceptor
         self._address = address
         self._identity = _identity(address.path)
         self._open = True
@@ -30,7 +31,7 @@ class _UnixListener:
         if not self._open:
             return
         self._open = False
-        self._server.close()
+        self._acceptor.close()
         try:
             # Somebody else may listen under this name by now.
             if _identity(self._address.path) == self._identity:
@@ -39,7 +40,7 @@ class _UnixListener:
             pass
 
     async def wait_closed(self) -> None:
-        await asyncio.sleep(0)
+        await self._acceptor.wait_closed()
 
 
 def _identity(path: str) -> tuple[int, int, int]:
@@ -78,9 +79,13 @@ async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> L
     else:
         if not stat.S_ISSOCK(mode):
             raise FileExistsError(f"{address.path} exists and is no socket")
-        # Event loops remove whatever socket they find, also from under a server that lives.
         if _is_listened_on(address.path):
             raise OSError(errno.EADDRINUSE, f"{address} is listened on already")
-    loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(factory, address.path, backlog=1024)
-    return _UnixListener(server, address)
+        os.unlink(address.path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(address.path)
+    except OSError:
+        listening.close()
+        raise
+    return _UnixListener(Acceptor([listening], factory), address)

@@ -1,0 +1,125 @@
+"""Accepting connections from sockets that listen, over TLS or not.
+
+It is done here and not by the event loop's servers, for three reasons: each connection gets the TLS context that is in
+use when it comes, handshakes that have not ended can be ended, and a program that runs out of file descriptors says so
+in one line a second, keeps what it has, and lets the next connections wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from .strangers import Strangers, address_of
+from .tls import tls_error
+
+__all__ = ["Acceptor"]
+
+log = logging.getLogger("perspective_broker")
+
+#: Connections that may wait to be accepted.
+BACKLOG: Final = 1024
+
+#: Connections accepted before others have their turn of the loop: 64 cost about 3 ms.
+_PER_TURN: Final = 64
+
+#: Seconds without accepting when that was not possible.
+_RETRY: Final = 1.0
+
+
+class Acceptor:
+    """Accepts from sockets until it is closed, and hands connections over.
+
+    Args:
+        sockets: bound; they are the acceptor's from now on.
+        factory: makes the protocol of a connection, whose handshake is over where there is one.
+        make_context: gives the TLS context of the next connection; None for none.
+        seconds: for a handshake; None for the event loop's own choice.
+        strangers: counts those in the middle of a handshake, and refuses some; None refuses nobody.
+
+    Raises:
+        OSError: a socket cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        factory: Callable[[], asyncio.Protocol],
+        make_context: Callable[[], ssl.SSLContext] | None = None,
+        seconds: float | None = None,
+        strangers: Strangers | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = list(sockets)
+        self._factory, self._make_context, self._seconds = factory, make_context, seconds
+        self._strangers = strangers if make_context is not None else None
+        self._beginning: set[asyncio.Task[None]] = set()
+        try:
+            for listening in self._sockets:
+                listening.setblocking(False)
+                listening.listen(BACKLOG)
+        except OSError:  # somebody else was a moment earlier
+            self.close()
+            raise
+        for listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        """Accept no more; handshakes go on until :meth:`wait_closed`. May be called twice."""
+        sockets, self._sockets = self._sockets, []
+        for listening in sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+
+    async def wait_closed(self) -> None:
+        """End the handshakes that have not ended, and wait until all is free again."""
+        await asyncio.sleep(0)  # each has begun by then, and closes its own socket
+        for task in self._beginning:
+            task.cancel()
+        if self._beginning:
+            await asyncio.wait(self._beginning)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_PER_TURN):
+            try:
+                accepted, peer = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return  # none is left, or it went away again
+            except OSError as error:  # out of file descriptors or memory: those we have go on, new ones wait
+                log.error("no connection can be accepted, trying again in a second: %s", error)
+                self._loop.remove_reader(listening)
+                self._loop.call_later(_RETRY, self._accept_again, listening)
+                return
+            self._begin(accepted, peer)
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _begin(self, accepted: socket.socket, peer: Any) -> None:
+        address = None if self._strangers is None else address_of(peer)
+        if address is not None and self._strangers is not None and not self._strangers.arrive(address):
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._hand_over(accepted, peer, address))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _hand_over(self, accepted: socket.socket, peer: Any, address: str | None) -> None:
+        try:
+            if self._make_context is None:
+                await self._loop.connect_accepted_socket(self._factory, accepted)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
+                )
+        except OSError as error:  # on the open internet it happens all day
+            log.debug("no TLS with %.100s: %s", peer, tls_error(error))
+        finally:
+            if address is not None and self._strangers is not None:
+                self._strangers.leave(address)

@@ -1,0 +1,107 @@
+"""Starts the processes of :mod:`tests.faults.served`; none outlives the block that it was started for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cli.processes import ROOT, environment
+
+__all__ = ["Process", "eventually", "running"]
+
+#: Seconds that only bound what a process that hangs can cost.
+PATIENCE = 60
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Wait until ``condition()``, which another process brings about, and leave it the processor meanwhile."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class Process:
+    """A running process, and what it says."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def hear(self) -> dict[str, Any]:
+        """Return the next thing that it says."""
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
+        assert line, f"the process has ended:\n{self.logged()}"
+        heard: dict[str, Any] = json.loads(line)
+        return heard
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """End it as a machine failure would, and wait until it is gone."""
+        self._process.kill()
+        await asyncio.wait_for(self._process.wait(), PATIENCE)
+
+    async def wait(self) -> int:
+        """Return its exit status, once it has ended by itself."""
+        return await asyncio.wait_for(self._process.wait(), PATIENCE)
+
+    def logged(self) -> str:
+        """What it has logged so far."""
+        return self._log.read_text(errors="replace")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *arguments: str, limits: dict[str, float] | None = None, descriptors: int | None = None
+) -> AsyncIterator[Process]:
+    """Run one within the block.
+
+    Args:
+        arguments: of ``python -m tests.faults.served``.
+        limits: of a server.
+        descriptors: how many files it may have open (RLIMIT_NOFILE).
+    """
+    command = [sys.executable, "-m", "tests.faults.served", *arguments]
+    if limits:
+        command += ["--limits", json.dumps(limits)]
+    if descriptors is not None:
+        command = ["bash", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"', *command]
+    with tempfile.NamedTemporaryFile("w", prefix="pb-", suffix=".log") as log:
+        started = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            cwd=ROOT,
+            env=environment(PYTHONPATH=f"{ROOT}/src:{ROOT}"),
+        )
+        try:
+            yield Process(started, Path(log.name))
+        finally:
+            assert started.stdin is not None
+            started.stdin.close()
+            if started.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(started.pid, signal.SIGCONT)
+            try:
+                await asyncio.wait_for(started.wait(), PATIENCE)
+            except TimeoutError:
+                started.kill()
+                await started.wait()
+            assert started.stdout is not None
+            await started.stdout.read()
+            started._transport.close()  # type: ignore[attr-defined]  # or its pipes are closed by the collector

@@ -1,0 +1,311 @@
+"""The faults, what was asked for, what is observed, and the tests that show it: docs/faults.md is made from this.
+
+``python -m tests.faults.table`` writes the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["PAGE", "ROWS", "Row", "page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fault.
+
+    Attributes:
+        number: in the list of faults that this library was built to.
+        fault: what happens.
+        observed: what the library then does.
+        tests: where that is shown, as ``path`` or ``path::function`` below ``tests/``; empty where nothing shows it.
+    """
+
+    number: int
+    fault: str
+    observed: str
+    tests: tuple[str, ...]
+
+
+ROWS = (
+    Row(
+        1,
+        "the peer is killed (SIGKILL) in the middle of calls",
+        "In the turn of the loop that sees the end, every pending call has failed with `ConnectionLost` "
+        "and every table is empty, before any callback runs; callbacks and `detached` run once. 60 "
+        "servers, 40 clients that had logged in.",
+        ("faults/test_killed.py",),
+    ),
+    Row(
+        2,
+        "half-open: the peer's machine is gone, or its process stands still, and nobody says so",
+        "pb7: ended with `ping-timeout` after `ping_seconds` + `pong_seconds` of silence, and the "
+        "socket at most `close_seconds` later. TCP connections of every dialect also have "
+        "`SO_KEEPALIVE` and `TCP_USER_TIMEOUT`, which is all that a classic dialect has: to it a "
+        "process that stands still looks like a slow one.",
+        (
+            "faults/test_stalled.py::test_a_peer_that_is_stopped_is_given_up_and_so_is_its_socket",
+            "faults/test_stalled.py::test_closing_does_not_wait_for_a_peer_that_is_stopped",
+            "faults/test_stalled.py::test_the_system_is_asked_to_watch_both_ends",
+            "session/test_deadlines.py::test_who_is_patient_with_an_answer_asks_no_later_again",
+        ),
+    ),
+    Row(
+        3,
+        "clients that never greet, or never log in",
+        "Closed at `handshake_seconds`, or `login_seconds` without an attempt. Of one address (a /64 of "
+        "IPv6) at most `strangers_per_address` are let in; further ones are closed at once, counted in "
+        "`server.statistics()`, and logged once. 400 against a server of 300.",
+        (
+            "faults/test_too_much.py::test_clients_that_never_greet_are_gone_when_their_time_is_over",
+            "aio/test_strangers.py",
+            "transports/test_strangers.py",
+        ),
+    ),
+    Row(
+        4,
+        "a peer that reads nothing",
+        "300 answers, or 300 updates, of 600 KB each to a peer that reads none: the server's memory "
+        "peaks less than 8 MiB higher and stays less than 5 MiB higher; closed with `slow-consumer` "
+        "after `slow_consumer_seconds`.",
+        (
+            "faults/test_too_much.py::test_a_peer_that_reads_nothing_costs_a_little_memory_and_is_closed",
+            "aio/test_driver.py::test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory",
+        ),
+    ),
+    Row(
+        5,
+        "methods that take their time, all slots taken",
+        "Further calls wait at their caller's, so pings, answers and cancellations pass. A peer that "
+        "sends more than the window is not read until there is room; then its silence is not held "
+        "against it, and our pings show that we live.",
+        (
+            "faults/test_too_much.py::test_while_all_slots_are_taken_pings_are_answered_and_calls_can_be_given_up",
+            "session/test_not_reading.py",
+            "aio/test_driver.py::test_reading_pauses_when_as_many_methods_run_as_may_and_nothing_is_lost",
+        ),
+    ),
+    Row(
+        6,
+        "a flood of small calls, with or without answers",
+        "64 messages of one connection a turn of the loop: during a flood of 20 000 a bystander's calls "
+        "are answered one after the other, more than 50 of them. Milliseconds are not asserted.",
+        ("faults/test_too_much.py::test_a_flood_does_not_keep_a_bystander_from_its_answers",),
+    ),
+    Row(
+        7,
+        "the server is restarted, clients reconnect",
+        "Killed four times under 20 clients: every call ran at most once, was answered, failed as lost, "
+        "or as `not-sent` and never ran; every client came back. Old references stay dead. By the "
+        "default back-off 1000 clients come back at less than 200 a second however long the server was "
+        "away, on average 4 to 5 s after a quick restart.",
+        (
+            "faults/test_restart.py",
+            "aio/test_reconnect.py",
+            "aio/test_reconnect.py::test_a_thousand_clients_come_back_at_less_than_two_hundred_a_second",
+        ),
+    ),
+    Row(
+        8,
+        "a half-open connection is replaced by a new login",
+        'With `pb.Service(..., second_login="replace")` the new login takes over within a second of a '
+        "client that stands still, exactly one is attached, and the old one is told `replaced` "
+        "(classic: its connection is lost). A reconnecting reference that was replaced does not come "
+        "back.",
+        (
+            "faults/test_stalled.py::test_a_new_login_takes_the_place_of_a_half_open_one",
+            "cred/test_service.py::test_the_second_login_takes_over",
+            "aio/test_reconnect.py::test_who_was_replaced_does_not_fight_for_the_place",
+        ),
+    ),
+    Row(
+        9,
+        "graceful drain",
+        "`server.close(drain=seconds)`: in 400 runs, beginning anywhere among 30 calls, every method "
+        "that began was answered and every other call was refused. What is overdue is cut, and said in "
+        "one line.",
+        (
+            "faults/test_drain.py",
+            "aio/test_server.py::test_what_is_overdue_when_draining_is_cut",
+        ),
+    ),
+    Row(
+        10,
+        "the clock is set a day forward or back",
+        "Nothing happens: only the event loop's clock is asked. The wall clock is read in one place, "
+        "for a timestamp.",
+        (
+            "faults/test_stalled.py::test_a_wall_clock_that_jumps_is_nobodys_business",
+            "architecture/test_clocks.py",
+        ),
+    ),
+    Row(
+        11,
+        "our own event loop stands still",
+        "No healthy connection is lost: a late judgement is put off until what came has been read. A "
+        "server measures how late its loop is (`server.statistics()`) and warns above 100 ms, once a "
+        "minute.",
+        (
+            "faults/test_stalled.py::test_a_stall_of_our_own_kills_no_healthy_connection",
+            "session/test_deadlines.py::test_a_late_timer_first_lets_the_bytes_be_read",
+            "aio/test_lag.py",
+        ),
+    ),
+    Row(
+        12,
+        "the peer's event loop stands still",
+        "Kept as long as it is shorter than `pong_seconds`; calls keep their own deadlines meanwhile.",
+        ("faults/test_stalled.py::test_a_peer_whose_loop_stands_still_for_less_than_its_time_is_kept",),
+    ),
+    Row(
+        13,
+        "10 000 connections",
+        "Not met: an idle connection costs the server about 17 KiB (10 were asked for), and 5000 "
+        "connects take 6 to 9 s with client and server on two busy cores. There is no task for a "
+        "connection. Measured by `python -m tests.faults.more`, in no test.",
+        (),
+    ),
+    Row(
+        14,
+        "deadlines and cancellation",
+        "Giving a call up cancels the method, and what it called at a third program, and so on. A late "
+        "answer is ignored. There is no deadline on the wire: the caller's own time limit is what "
+        "travels, as a cancellation (pb7).",
+        (
+            "faults/test_methods.py::test_who_gives_up_first_gives_up_for_all_that_were_called_on_the_way",
+            "aio/test_calls.py::test_a_cancelled_promise_ignores_its_answer",
+        ),
+    ),
+    Row(
+        15,
+        "a storm of calls that are made and given up",
+        "A slot is held until its method has ended: never more run than may, and a bystander is "
+        "answered all the while. 2000 in the tests; 100 000 in `python -m tests.faults.more`, where no "
+        "turn of the loop was late by more than 95 ms, but by 1.1 s on a machine with too much else to do.",
+        ("faults/test_too_much.py::test_calls_that_are_made_and_given_up_take_no_slot_that_is_not_there",),
+    ),
+    Row(
+        18,
+        "replicas: a storm of updates, an observer that is stuck, a first state that fails",
+        "A peer that leaves `observer_backlog_bytes` unread loses its connection, for a replica is true "
+        "or gone. A state that cannot be sent or read leaves nothing behind on either side. Replicas "
+        "equal their source in random lives.",
+        (
+            "session/test_caches.py::test_a_peer_that_reads_no_updates_is_given_up",
+            "session/test_caches.py::test_a_state_that_cannot_be_handed_out_leaves_nothing",
+            "session/test_state_machine.py",
+        ),
+    ),
+    Row(
+        19,
+        "partial writes, one byte at a time, frames glued together",
+        "The same operations for any split, in random lives of two brokers and in the samples of every "
+        "codec. What it costs in time is not asserted.",
+        (
+            "session/test_state_machine.py",
+            "transports/test_conformance.py",
+        ),
+    ),
+    Row(
+        20,
+        "certificates expire and are renewed; connections grow old",
+        "`reload()` or SIGHUP: new connections get the new certificate, none is lost. Expired, for "
+        "another name, signed by itself or a stranger, or TLS below 1.2: refused, with a code. With "
+        "`connection_seconds` a connection of that age takes no new calls, lets what runs end, and is "
+        "closed with `aged`; a reconnecting client changes over at once.",
+        (
+            "aio/test_tls.py",
+            "aio/test_age.py",
+            "cli/test_serve.py",
+            "aio/test_reconnect.py::test_from_an_aged_connection_it_changes_to_a_new_one_at_once",
+        ),
+    ),
+    Row(
+        22,
+        "out of file descriptors; no room on the disk of the identities",
+        "No descriptor: calls go on, new connections wait and are accepted a second after there is "
+        "room, with one line in the log each second. No room: logins go on, a change fails whole, `pb "
+        "identity` says why in one line and exits with 3. There is no budget of memory over all "
+        "connections.",
+        (
+            "faults/test_descriptors.py",
+            "faults/test_full_disk.py",
+            "cred/test_sql.py::test_sqlite_full",
+        ),
+    ),
+    Row(
+        23,
+        "methods that raise anything, return anything, or never end",
+        "The caller gets an error whatever is raised, `BaseException` too, except a KeyboardInterrupt, "
+        "which ends the program; the connection and the server go on. What never ends is counted "
+        "(`calls_in`), and left behind `close_seconds` after the connection, with a warning.",
+        (
+            "faults/test_methods.py",
+            "aio/test_close.py",
+        ),
+    ),
+    Row(
+        24,
+        "shutdown in the middle of everything",
+        "Handshakes, logins, calls both ways, streams, connections that are just seen off, `close()` "
+        "three times at once: no task, no file descriptor, no warning and no complaint of the loop is "
+        "left, in 12 runs on each event loop.",
+        (
+            "faults/test_shutdown.py",
+            "aio/test_close.py",
+        ),
+    ),
+    Row(
+        25,
+        "a forked child, another thread, another event loop",
+        "`UsageError` at once, and the parent's connection is as it was.",
+        (
+            "faults/test_boundaries.py",
+            "aio/test_references.py::test_another_thread_and_another_loop_are_told_so",
+        ),
+    ),
+    Row(
+        26,
+        "peers of other versions",
+        "Twisted 19.10 and today's run everything; 22.10 and 24.7 a part of it, both ways.",
+        (
+            "interop/test_versions.py",
+            "interop/test_twisted_client.py",
+            "interop/test_twisted_server.py",
+        ),
+    ),
+    Row(
+        27,
+        "a buffer is used again while it is being sent",
+        "What was handed over is what arrives: 100 to 8000 bytes and 8 MB, one behind the other, "
+        "overwritten at once.",
+        ("faults/test_payloads.py",),
+    ),
+)
+
+HEAD = """\
+# Faults, and what happens then
+
+Made from `tests/faults/table.py` by `python -m tests.faults.table`; not to be edited here. The words in code
+are fields of `pb.Limits`, codes with which connections end, and names of the library. Tests are below
+`tests/`. The numbers are those of the list this library was built to: 16 and 17 (churn of references) are
+shown by its soak, and 21 waits for the transport that it is about.
+
+| # | fault | what is observed | shown by |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return the text of docs/faults.md."""
+    return HEAD + "".join(
+        f"| {row.number} | {row.fault} | {row.observed} | {', '.join(f'`{test}`' for test in row.tests) or '—'} |\n"
+        for row in ROWS
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
