@@ -14,7 +14,7 @@ from .streams import StreamReader
 if TYPE_CHECKING:
     from .driver import Driver
 
-__all__ = ["Promise", "call_when_kept"]
+__all__ = ["Promise", "call_when_kept", "unasked"]
 
 
 _await: Final = asyncio.Future.__await__
@@ -82,8 +82,7 @@ class Promise(asyncio.Future[Any]):
         On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
         promise is kept; calls on one promise keep their order.
         """
-        chained = Promise(loop=self.get_loop())
-        chained._driver = None
+        chained = unasked(self.get_loop())
         driver = self._driver
         if driver is not None and not self.done():
             request = driver.broker.call_answer(self, self._request, name, args, kwargs, chained)
@@ -106,6 +105,13 @@ class Promise(asyncio.Future[Any]):
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """The same without an answer: if this promise fails, nothing is sent and nobody is told."""
         self.call(name, *args, **kwargs).add_done_callback(_look_away)
+
+
+def unasked(loop: asyncio.AbstractEventLoop) -> Promise:
+    """Return a promise of ``loop`` that is not the answer of a call, or not yet."""
+    promise = Promise(loop=loop)
+    promise._driver = None
+    return promise
 
 
 def _look_away(promise: asyncio.Future[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
 from ..session import CloseCause
-from .calls import Promise, call_when_kept
+from .calls import Promise, call_when_kept, unasked
 from .connection import Connection
 from .references import RemoteMethod, RemoteReference
 
@@ -261,7 +261,7 @@ class ReconnectingReference:
         return current
 
     def _wait(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_answer: bool) -> Promise:
-        promise = Promise(loop=self._loop)
+        promise = unasked(self._loop)
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(self._forget)

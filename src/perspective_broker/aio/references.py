@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeadReferenceError, UsageError
 from ..flavors import Observer, Reference
-from .calls import Promise
+from .calls import Promise, unasked
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -174,8 +174,7 @@ class RemoteCacheObserver(Observer):
         Raises:
             DeadReferenceError: the replica is gone.
         """
-        promise = Promise(loop=self._driver.loop)
-        promise._driver = None
+        promise = unasked(self._driver.loop)
         self._session.update(self, name, args, kwargs, promise)
         return promise
 
