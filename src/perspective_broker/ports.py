@@ -14,6 +14,7 @@ from .limits import Limits
 
 __all__ = [
     "CANCEL",
+    "DEADLINES",
     "FAREWELL",
     "OLD",
     "PING",
@@ -21,6 +22,7 @@ __all__ = [
     "SENT_BEFORE",
     "AnswerOf",
     "Answerable",
+    "Deadline",
     "Dialect",
     "Exporter",
     "Host",
@@ -212,9 +214,10 @@ class Receiver(Protocol):
         arguments: Any,
         keep: bool = False,
         hangs_on: Sequence[int] = (),
+        seconds: float | None = None,
     ) -> None:
         """A call; ``keep`` its answer until it may be forgotten. ``hangs_on`` are the calls whose answers are
-        mentioned in the arguments.
+        mentioned in the arguments; ``seconds`` what its caller leaves it, if that is bounded.
         """
 
     def on_forget(self, request: int) -> None:
@@ -256,7 +259,8 @@ class Receiver(Protocol):
 
 
 #: Features of a dialect, see :attr:`Dialect.features`.
-CANCEL, FAREWELL, OLD, PING, PIPELINING = "cancel", "farewell", "2002", "ping", "pipelining"
+CANCEL, DEADLINES, FAREWELL, OLD, PING = "cancel", "deadlines", "farewell", "2002", "ping"
+PIPELINING = "pipelining"
 
 
 class Dialect(Protocol):
@@ -269,9 +273,11 @@ class Dialect(Protocol):
 
     name: str
 
-    #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
+    #: What the dialect can say beyond what every dialect can, once the peer has said that it understands it; each
+    #: names the ``encode_*`` methods that it has:
     #: "pipelining" (``encode_kept(message)``, ``encode_forget(request)``; targets and values may be an
-    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``,
+    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "deadlines" (``encode_due(message, seconds)``, which
+    #: returns the call with what is left for it), "ping" (``encode_ping(payload)``,
     #: ``encode_pong(payload)``) and "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return
     #: the message.
     #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
@@ -347,8 +353,19 @@ class Dialect(Protocol):
     def encode_uncache(self, luid: int) -> bytes: ...
 
 
+class Deadline(Protocol):
+    """The moment at which a caller gives its call up."""
+
+    def left(self) -> float:
+        """Return the seconds until then; less than nothing when it has passed."""
+
+
 class Answerable(Protocol):
     """Where the outcome of one call of ours goes. Exactly one of the two is called, once."""
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When its caller gives the call up, if it has said so; asked when the message is made."""
 
     def succeed(self, value: Any) -> None: ...
 
@@ -369,6 +386,9 @@ class Host(Protocol):
 
     def on_draining(self) -> None:
         """The peer takes no new calls any more."""
+
+    def on_deadline(self) -> None:
+        """``broker.next_deadline()`` may be earlier than it was."""
 
     def adapt(self, value: Any) -> Any:
         """See :meth:`Exporter.adapt`; a promise may ask ``broker.mention`` and raise :class:`Unready`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from .deadlines import Limit, current, under
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ class Promise(asyncio.Future[Any]):
     Raises, when awaited:
         RemoteError: the method raised (or the registered class of what it raised).
         CallError: the call was refused before its method ran.
+        DeadlineExceeded: the peer stopped the method, or never began, because the call's deadline has passed.
         ConnectionLost: the connection ended first.
         SerializationError: the arguments could not cross; nothing was sent.
     """
@@ -32,6 +35,9 @@ class Promise(asyncio.Future[Any]):
     #: The broker whose call this is the answer of, and the call's id; None for what only follows another promise.
     _broker: Broker | None = None
     _request = 0
+
+    #: Until when the call may take; asked by the broker when it makes the message.
+    deadline: Limit | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
@@ -68,6 +74,8 @@ class Promise(asyncio.Future[Any]):
         promise is kept; calls on one promise keep their order.
         """
         chained = Promise(loop=self.get_loop())
+        if under.get() is not None:
+            chained.deadline = current()
         if self._broker is not None and not self.done():
             request = self._broker.call_answer(self, self._request, name, args, kwargs, chained)
             if request is not None:
@@ -110,7 +118,18 @@ def call_when_kept(
     if isinstance(error, Exception):
         chained.fail(error)
         return
-    target = kept.result()
+    if chained.deadline is None:
+        _call_kept(kept.result(), chained, name, args, kwargs)
+        return
+    # Whoever tells us of the promise runs in a context of its own, and the block may have been left meanwhile.
+    context = copy_context()
+    context.run(under.set, Limit(chained.get_loop(), chained.deadline.when))
+    context.run(_call_kept, kept.result(), chained, name, args, kwargs)
+
+
+def _call_kept(
+    target: Any, chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     try:
         if isinstance(target, Reference):
             _follow(target.call(name, *args, **kwargs), chained)  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unrea
 from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
 from .connection import Connection
+from .deadlines import Limit, under
 from .pages import PageReader, pages_are_unread
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
@@ -301,6 +302,20 @@ class Driver(asyncio.Protocol):
     ) -> None:
         if call.done:
             return
+        before = under.get()
+        if call.due is None and before is None:
+            self._start(call, method, args, kwargs)
+            return
+        # Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
+        under.set(None if call.due is None else Limit(self.loop, call.due, None, call))
+        try:
+            self._start(call, method, args, kwargs)
+        finally:
+            under.set(before)
+
+    def _start(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
         try:
             result = method(*args, **kwargs)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -354,6 +369,9 @@ class Driver(asyncio.Protocol):
 
     def on_draining(self) -> None:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
+
+    def on_deadline(self) -> None:
+        self._set_timer()
 
     def on_open(self) -> None:
         self._set_timer()

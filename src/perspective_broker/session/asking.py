@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import (
     CallError,
     ConnectionLost,
+    DeadlineExceeded,
     DeadReferenceError,
     ProtocolError,
     UnknownObject,
@@ -21,10 +22,12 @@ from ..errors import (
 from ..flavors import Observer, Reference
 from ..ports import (
     CANCEL,
+    DEADLINES,
     PIPELINING,
     Answerable,
     AnswerOf,
     CallTarget,
+    Deadline,
     ObjectId,
 )
 from .caches import Observed
@@ -84,6 +87,8 @@ class Asker(Holder):
         answerable: Answerable,
     ) -> None:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
+        if answerable.deadline is not None and self._is_late(answerable):
+            return
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
         except Unready as unready:
@@ -94,6 +99,8 @@ class Asker(Holder):
         else:
             if self._mentioned:
                 self._wait_to_introduce(new, self._mentioned)
+            if answerable.deadline is not None:
+                message = self._with_deadline(message, answerable.deadline)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for on in self._mentioned:
                 what = (encode, target, name, args, kwargs, perspective, answerable)
@@ -112,6 +119,8 @@ class Asker(Holder):
         answerable: Answerable,
     ) -> None:
         """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
+        if answerable.deadline is not None and self._is_late(answerable):
+            return
         replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
         encode = self._dialect.encode_call
         try:
@@ -123,11 +132,28 @@ class Asker(Holder):
         else:
             self._mentioned[on] = None
             self._wait_to_introduce(new, self._mentioned)
+            if answerable.deadline is not None:
+                message = self._with_deadline(message, answerable.deadline)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for mentioned in self._mentioned:
                 self.pipelines.mentioned(
                     mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
                 )
+
+    def _is_late(self, answerable: Answerable) -> bool:
+        """Whether the time for a call has passed before it could be made; then it fails, and nothing is sent."""
+        deadline = answerable.deadline
+        if deadline is None or deadline.left() > 0:
+            return False
+        answerable.fail(DeadlineExceeded("the time for the call passed before it was made"))
+        return True
+
+    def _with_deadline(self, message: bytes, deadline: Deadline) -> bytes:
+        """Return a call with what is left for it, as far as the peer can be told."""
+        if DEADLINES not in self._dialect.features:
+            return message
+        limited: bytes = self._dialect.encode_due(message, deadline.left())
+        return limited
 
     def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
         """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.

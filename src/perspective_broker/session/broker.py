@@ -193,12 +193,16 @@ class Broker(Asker, Answerer):
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
         if self.lifecycle.phase is Phase.CLOSED:
             return None
-        return self.deadlines.next(self._dialect.mid_message)
+        due = self.serving.expiry.next()
+        other = self.deadlines.next(self._dialect.mid_message)
+        return due if other is None or (due is not None and due < other) else other
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
         if self.lifecycle.phase is Phase.CLOSED:
             return
+        if overdue_calls := self.serving.expiry.take(now):
+            self._expire(overdue_calls)
         overdue = self.deadlines.overdue(now, self._dialect.mid_message)
         if overdue is not None:
             self._fail(overdue)

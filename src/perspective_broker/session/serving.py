@@ -15,6 +15,7 @@ from ..errors import ProtocolError
 from ..flavors import Target
 from ..limits import Limits
 from ..ports import Method
+from .expiry import Expiry
 from .pipelining import PutOff
 
 __all__ = ["IncomingCall", "Serving"]
@@ -34,6 +35,8 @@ class IncomingCall:
         handle: the driver's own, such as the task that runs the method.
         done: whether it has ended.
         cancelled: whether the peer has withdrawn it.
+        due: when its caller gives it up, by the driver's clock; None when it did not say.
+        expired: whether it was stopped because of that.
         hangs_on: answers of ours that have to be there before it can start, by the calls they answer.
         undecoded: its target (None when that is an answer) and its arguments as they came, until these are there.
         put_off: what the peer gave back behind it while it was undecoded, for it may mention that.
@@ -43,6 +46,8 @@ class IncomingCall:
         "args",
         "cancelled",
         "done",
+        "due",
+        "expired",
         "handle",
         "hangs_on",
         "kwargs",
@@ -69,18 +74,27 @@ class IncomingCall:
         self.handle: Any = None
         self.done = False
         self.cancelled = False
+        self.due: float | None = None
+        self.expired = False
         self.hangs_on: Sequence[int] = ()
         self.undecoded: tuple[Target | None, Any] | None = None
         self.put_off: PutOff | None = None
 
 
 class Serving:
-    """The calls of one peer that have begun and not ended, and those that wait to begin."""
+    """The calls of one peer that have begun and not ended, and those that wait to begin.
+
+    Attributes:
+        running: those that have begun.
+        waiting: the others, in order.
+        expiry: which of either have a deadline.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.running: set[IncomingCall] = set()
         self.waiting: deque[IncomingCall] = deque()
+        self.expiry = Expiry()
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._waiting_bytes = 0
         self._last_undecoded: IncomingCall | None = None
@@ -161,6 +175,8 @@ class Serving:
             return False
         call.done = True
         self.running.discard(call)
+        if call.due is not None:
+            self.expiry.remove(call)
         if call.wants_answer:
             self._requests.pop(call.request, None)
         return True
@@ -172,6 +188,7 @@ class Serving:
             call.done = True
         self.running.clear()
         self.waiting.clear()
+        self.expiry.clear()
         self._requests.clear()
         self._last_undecoded = None
         self._waiting_bytes = 0

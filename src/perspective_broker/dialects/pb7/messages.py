@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, Final
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
@@ -18,7 +19,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import AnswerOf, CallTarget, Exporter, Importer, Receiver
+from ...ports import DEADLINES, AnswerOf, CallTarget, Exporter, Importer, Receiver
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -32,6 +33,7 @@ from .codes import (
     FORGET,
     HELLO,
     KEEP_ANSWER,
+    MAX_MILLISECONDS,
     PING,
     PONG,
     RELEASE,
@@ -42,7 +44,7 @@ from .codes import (
 )
 from .frames import HEADER_BYTES, Frame, Frames, frame_header
 from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
-from .scanning import check_size, scan, token
+from .scanning import check_size, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
 
 __all__ = ["Pb7Dialect"]
@@ -52,6 +54,12 @@ MAX_PING_BYTES: Final = 125
 
 #: Answers that one call may mention.
 MAX_HANGS_ON: Final = 1024
+
+#: What begins flags that have a time beside them: an array of two.
+_PAIR: Final = 0x92
+
+#: What this side understands beyond what every peer does: a peer's hello says it, and ours.
+_OPTIONAL: Final = (DEADLINES,)
 
 #: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
 MAX_PINGS_AT_ONCE: Final = 16
@@ -115,7 +123,7 @@ class Pb7Dialect:
     # -- receiving
 
     def open(self) -> None:
-        self._receiver.send(_framed(packb([HELLO, VERSION, {}])))
+        self._receiver.send(_framed(packb([HELLO, VERSION, dict.fromkeys(_OPTIONAL, True)])))
 
     def use_limits(self, limits: Limits) -> None:
         self._limits = self._frames.limits = limits
@@ -197,7 +205,7 @@ class Pb7Dialect:
         pos, _ = token(frame, 0, self._limits)
         wanted = ADDRESSED.get(frame[pos], 0) if frame[0] & 0xF0 == 0x90 else 0
         for _ in range(min(wanted, frame[0] & 0x0F)):
-            end, _ = token(frame, pos, self._limits)
+            end = skip(frame, pos, 1, self._limits)
             try:
                 message.append(unpackb(frame[pos:end]))
             except ValueError:
@@ -217,6 +225,7 @@ class Pb7Dialect:
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
+        self.features = self.features.union(key for key in _OPTIONAL if features.get(key) is True)
         self._receiver.on_ready()
 
     def _call(self, message: list[Any], payload: Any) -> None:
@@ -227,6 +236,9 @@ class Pb7Dialect:
             raise ProtocolError(
                 "bad-id", "an object id is a positive integer or a name, or a call's in an array"
             )
+        seconds = None
+        if type(message[4]) is list:
+            message[4], seconds = _limited(message[4])
         self._check_call(message)
         flags = message[4]
         if flags not in _CALL_FLAGS:
@@ -240,6 +252,7 @@ class Pb7Dialect:
             payload,
             flags & KEEP_ANSWER != 0,
             hangs_on,
+            seconds,
         )
 
     def _update(self, message: list[Any], payload: Any) -> None:
@@ -430,12 +443,35 @@ class Pb7Dialect:
 
     def encode_kept(self, message: bytes) -> bytes:
         """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
-        pos, _ = token(message, HEADER_BYTES, self._limits)
-        pending = 4  # operation, request, target, name: what stands before the flags
-        while pending:
-            pos, inside = token(message, pos, self._limits)
-            pending += inside - 1
+        pos = self._flags_in(message)
+        if message[pos] == _PAIR:
+            pos += 1
         return b"".join((message[:pos], bytes((message[pos] | KEEP_ANSWER,)), message[pos + 1 :]))
+
+    def encode_due(self, message: bytes, seconds: float) -> bytes:
+        """Return a call of ours with what its caller leaves it; unchanged when that is too much to be said."""
+        milliseconds = seconds * 1000
+        if not milliseconds <= MAX_MILLISECONDS:
+            return message
+        pos = self._flags_in(message)
+        left = packb(max(1, ceil(milliseconds)))
+        size = len(message) - HEADER_BYTES + 1 + len(left)
+        if size > self._limits.message_bytes:  # the call fits, and goes as it is
+            return message
+        return b"".join(
+            (
+                frame_header(size),
+                message[HEADER_BYTES:pos],
+                bytes((_PAIR, message[pos])),
+                left,
+                message[pos + 1 :],
+            )
+        )
+
+    def _flags_in(self, message: bytes) -> int:
+        """Return where in a call of ours the flags stand: behind operation, request, target and name."""
+        pos, _ = token(message, HEADER_BYTES, self._limits)
+        return skip(message, pos, 4, self._limits)
 
     def encode_forget(self, request: int) -> bytes:
         """Return the notice that a kept answer will be mentioned no more."""
@@ -604,6 +640,20 @@ def _id(value: Any) -> int:
 
 def _no_such_flag() -> ProtocolError:
     return ProtocolError("bad-message", "flags that do not exist")
+
+
+def _limited(value: list[Any]) -> tuple[int, float]:
+    """Return the flags of a call, and the seconds that its caller leaves it."""
+    if len(value) == 2:
+        flags, milliseconds = value
+        if (
+            type(flags) is int
+            and flags & WANTS_ANSWER
+            and type(milliseconds) is int
+            and 0 < milliseconds <= MAX_MILLISECONDS
+        ):
+            return flags, milliseconds / 1000
+    raise ProtocolError("bad-message", "a time that a call cannot have")
 
 
 def _hangs_on(value: Any) -> list[int]:
