@@ -20,6 +20,8 @@ EXPECTED = {
     "RemoteReference",
     "Server",
     "connect",
+    "deadline",
+    "remaining",
     "run",
     "serve",
     # flavors
@@ -51,6 +53,7 @@ EXPECTED = {
     # errors
     "ConnectionLost",
     "DeadReferenceError",
+    "DeadlineExceeded",
     "Error",
     "InsecureJelly",
     "LimitExceeded",

@@ -27,6 +27,7 @@ PAGES = [
     "docs/do/tls.md",
     "docs/do/identities.md",
     "docs/do/streams.md",
+    "docs/do/deadlines.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

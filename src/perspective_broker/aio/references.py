@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeadReferenceError, UsageError
 from ..flavors import Observer, Reference
 from .calls import Promise
+from .deadlines import current, under
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class RemoteReference(Reference):
         """
         driver = self._usable()
         promise = Promise(loop=driver.loop)
+        if under.get() is not None:
+            promise.deadline = current()
         broker = self._session
         promise._request = broker.call(self._luid, name, args, kwargs, self._perspective, promise)
         promise._broker = broker
