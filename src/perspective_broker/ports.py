@@ -7,6 +7,7 @@ stand on these interfaces, once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import SerializationError, UnknownObject
@@ -17,6 +18,7 @@ __all__ = [
     "DEADLINES",
     "FAREWELL",
     "OLD",
+    "PIECES",
     "PING",
     "PIPELINING",
     "SENT_BEFORE",
@@ -28,6 +30,7 @@ __all__ = [
     "Host",
     "Importer",
     "NullPort",
+    "Rank",
     "Receiver",
 ]
 
@@ -260,7 +263,16 @@ class Receiver(Protocol):
 
 #: Features of a dialect, see :attr:`Dialect.features`.
 CANCEL, DEADLINES, FAREWELL, OLD, PING = "cancel", "deadlines", "farewell", "2002", "ping"
-PIPELINING = "pipelining"
+PIECES, PIPELINING = "pieces", "pipelining"
+
+
+class Rank(Enum):
+    """What of several messages may leave before another that is still on its way out."""
+
+    CALL = "call"  #: calls, what is told, updates: one behind the other
+    ANSWER = "answer"  #: answers and errors
+    GIVES_BACK = "gives back"  #: releases and their like; and the last word
+    AT_ONCE = "at once"  #: pings, cancellations, notices
 
 
 class Dialect(Protocol):
@@ -274,14 +286,20 @@ class Dialect(Protocol):
     name: str
 
     #: What the dialect can say beyond what every dialect can, once the peer has said that it understands it; each
-    #: names the ``encode_*`` methods that it has:
-    #: "pipelining" (``encode_kept(message)``, ``encode_forget(request)``; targets and values may be an
-    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "deadlines" (``encode_due(message, seconds)``, which
-    #: returns the call with what is left for it), "ping" (``encode_ping(payload)``,
-    #: ``encode_pong(payload)``) and "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return
-    #: the message.
-    #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
+    #: names the methods that it has. Those that begin with "encode" return a message.
+    #: "pipelining": ``encode_kept(message)``, ``encode_forget(request)``; targets and values may be :class:`AnswerOf`.
+    #: "cancel": ``encode_cancel(request)``.
+    #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
+    #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,
+    #: number)``, the next piece of it (header and content) and how far it has left then.
+    #: "ping": ``encode_ping(payload)``, ``encode_pong(payload)``.
+    #: "farewell": ``encode_farewell(code, reason)``, ``encode_draining()``.
+    #: "2002": it can go back to what programs of 2002 read (``speak_as_in_2002()``).
     features: frozenset[str]
+
+    #: Messages of the peer of which pieces have come but not the last: a number that is used once -> bytes so far. What
+    #: can have some has ``forget_unfinished()``, for the end of the connection.
+    unfinished: Mapping[int, int]
 
     def open(self) -> None:
         """Say what the dialect says first. Called once, before any data is received."""

@@ -195,13 +195,20 @@ class Driver(asyncio.Protocol):
     def _flush(self) -> None:
         if self._transport is None or self._blocked:
             return
-        out = self.broker.data_to_send()
+        out = self.broker.data_to_send(self._write_room)
         if len(out) == 1:
             self._transport.write(out[0])
         elif out:
             self._transport.write(b"".join(out))
+        if self.broker.outgoing and not self._blocked:
+            self.wake()  # more pieces in the next turn
         if self._waiters:
             self._wake_waiters()
+
+    def _write_room(self) -> int:
+        """Return how many bytes may be written before the transport says that it is full."""
+        assert self._transport is not None
+        return self.settings.limits.write_buffer_high - self._transport.get_write_buffer_size()
 
     def _set_timer(self) -> None:
         """Arrange to be called at the broker's next deadline; an early call only looks again."""
@@ -454,8 +461,11 @@ class Driver(asyncio.Protocol):
     def buffered(self) -> int:
         """Bytes that were sent by the application and not yet taken by the system, without calls held back."""
         transport, broker = self._transport, self.broker
+        unsent = broker.bytes_buffered
+        if unsent > self.settings.limits.write_buffer_high:
+            unsent = broker.weigh_buffered()
         return (
-            broker.bytes_buffered
+            unsent
             + broker.questions.told_bytes
             + (transport.get_write_buffer_size() if transport is not None else 0)
         )
@@ -477,6 +487,8 @@ class Driver(asyncio.Protocol):
         """
         high = self.settings.limits.write_buffer_high
         broker = self.broker
+        if broker.outgoing:
+            high *= 2  # the transport's buffer is full of pieces, which are nobody's fault
         if self._is_closed:
             return  # which is what the message itself will meet
         if not self._blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:

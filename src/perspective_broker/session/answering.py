@@ -318,8 +318,9 @@ class Answerer(Holder):
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
-        if self._leans_on:
+        if self._leans_on is not None:
             self.questions.send_until(self._leans_on)
+            self._leaning.add(id(message))
         self.send(message)
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:

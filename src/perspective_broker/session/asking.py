@@ -33,6 +33,7 @@ from ..ports import (
 from .caches import Observed
 from .holding import Holder
 from .lifecycle import Phase
+from .outgoing import LARGE_MESSAGE
 from .pipelining import (
     Barrier,
     Hanging,
@@ -337,8 +338,18 @@ class Asker(Holder):
             self._ask(request, encode, luid, name, args, kwargs, perspective, answerable)
         else:
             self._tell(encode, luid, name, args, kwargs, perspective)
-        if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
+        backlog = self._out_bytes + self.questions.held_bytes
+        if (
+            backlog > self.limits.observer_backlog_bytes
+            and self._small_backlog > self.limits.observer_backlog_bytes
+        ):
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+
+    @property
+    def _small_backlog(self) -> int:
+        """Bytes of what has not left, without large messages: those take their time, and are no updates."""
+        small = sum(size for size in map(len, self._out) if size < LARGE_MESSAGE)
+        return small + self.outgoing.small_bytes + self.questions.held_bytes
 
     def on_answer(self, request: int, payload: Any) -> None:
         self._settle(request, payload, self._dialect.decode_value)

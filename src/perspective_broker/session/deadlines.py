@@ -6,7 +6,7 @@ and then the peer's bytes may be waiting unread. So a late judgement is put off 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ..errors import ProtocolError
@@ -34,6 +34,7 @@ class Deadlines:
     Attributes:
         heard: when the peer's last bytes came.
         message_began: when the first bytes of an incomplete message came; None between messages.
+        unfinished: when the first piece came of each message that comes in pieces, and the bytes of it that have come.
         blocked_since: when the peer stopped reading what we send; None while it reads.
     """
 
@@ -46,12 +47,14 @@ class Deadlines:
         "heard",
         "limits",
         "message_began",
+        "unfinished",
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.heard = now
         self.message_began: float | None = None
+        self.unfinished: dict[int, tuple[float, int]] = {}
         self.blocked_since: float | None = None
         self._handshake: float | None = now + limits.handshake_seconds
         self._keepalive = False
@@ -66,7 +69,16 @@ class Deadlines:
     def stop(self) -> None:
         """The connection has ended: nothing is due any more."""
         self._handshake = self.message_began = self.blocked_since = None
+        self.unfinished.clear()
         self._keepalive = False
+
+    def pieces_came(self, unfinished: Mapping[int, int], now: float) -> None:
+        """Take note of the messages of which pieces have come, but not the last, with the bytes that have."""
+        began = self.unfinished
+        self.unfinished = {
+            serial: (began[serial][0] if serial in began else now, size)
+            for serial, size in unfinished.items()
+        }
 
     def next(self, mid_message: int) -> float | None:
         """Return when :meth:`overdue` and :meth:`wants_ping` have to be asked next, or None.
@@ -111,6 +123,9 @@ class Deadlines:
         if self.message_began is not None:
             allowed = limits.message_seconds + mid_message / SLOWEST_BYTES_PER_SECOND
             yield self.message_began + allowed, "message-timeout", "a message was not finished in time"
+        for began, size in self.unfinished.values():
+            allowed = limits.message_seconds + size / SLOWEST_BYTES_PER_SECOND
+            yield began + allowed, "message-timeout", "a message in pieces was not finished in time"
         if self.blocked_since is not None:
             allowed = limits.slow_consumer_seconds
             yield self.blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import Answerable
+from .outgoing import weight
 from .pipelining import Barrier
 
 __all__ = ["Question", "Questions"]
@@ -114,7 +115,7 @@ class Questions:
         else:
             self._asked[request] = Question(answerable, message, perspective, 0)
             self._on_their_way += 1
-            self._bytes += len(message)
+            self._bytes += weight(message)
             self._send(message)
 
     def find(self, request: int) -> Question | None:
@@ -193,7 +194,7 @@ class Questions:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
         self._on_their_way -= 1
-        self._bytes -= len(asked.message)
+        self._bytes -= weight(asked.message)
         if self._held:
             self.release_held()
         return asked
@@ -228,7 +229,7 @@ class Questions:
         self._held_bytes -= len(message)
         if request:
             self._on_their_way += 1
-            self._bytes += len(message)
+            self._bytes += weight(message)
         else:
             self._told_bytes -= len(message)
         self._send(message)

@@ -16,6 +16,7 @@ from ..flavors import Target
 from ..limits import Limits
 from ..ports import Method
 from .expiry import Expiry
+from .outgoing import LARGE_MESSAGE
 from .pipelining import PutOff
 
 __all__ = ["IncomingCall", "Serving"]
@@ -28,7 +29,7 @@ class IncomingCall:
         request: the peer's id of it.
         name: the method's name.
         wants_answer: whether the peer waits.
-        size: encoded bytes.
+        size: encoded bytes; while it waits, as which it counts.
         method: what to run, with ``args`` and ``kwargs``; decoded when the call arrives, even if it has to wait,
             for what comes behind it may release what it mentions.
         perspective: under which the answer is coded.
@@ -154,6 +155,7 @@ class Serving:
 
     def wait(self, call: IncomingCall) -> None:
         """Keep a call until there is a slot."""
+        call.size = min(call.size, LARGE_MESSAGE)  # as its caller counts it, see Questions
         self.waiting.append(call)
         self._waiting_bytes += call.size
         if call.undecoded is not None:

@@ -136,6 +136,16 @@ def test_what_a_peer_announces_is_what_it_is_told() -> None:
         assert ("deadlines" in end.dialect.features) == understood
 
 
+@pytest.mark.parametrize("golden", GOLDEN["pieces"], ids=lambda golden: golden["name"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
+def test_golden_pieces_are_put_together(golden: dict[str, Any], size: int) -> None:
+    end = End()
+    data = bytes.fromhex(golden["frames"])
+    got = end.feed(*chopped(data + data, size))
+    assert [f"{message[0]} {message[1]}" for message in got] == golden["got"] * 2
+    assert (end.dialect.unfinished, end.dialect.mid_message) == ({}, 0)
+
+
 # -- fatal
 
 

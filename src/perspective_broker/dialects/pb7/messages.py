@@ -19,7 +19,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import DEADLINES, AnswerOf, CallTarget, Exporter, Importer, Receiver
+from ...ports import DEADLINES, PIECES, AnswerOf, CallTarget, Exporter, Importer, Rank, Receiver
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -42,7 +42,7 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import HEADER_BYTES, Frame, Frames, frame_header
+from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, piece_header
 from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
 from .scanning import check_size, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
@@ -59,7 +59,7 @@ MAX_HANGS_ON: Final = 1024
 _PAIR: Final = 0x92
 
 #: What this side understands beyond what every peer does: a peer's hello says it, and ours.
-_OPTIONAL: Final = (DEADLINES,)
+_OPTIONAL: Final = (DEADLINES, PIECES)
 
 #: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
 MAX_PINGS_AT_ONCE: Final = 16
@@ -116,6 +116,7 @@ class Pb7Dialect:
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
+        self.unfinished: Mapping[int, int] = self._frames.unfinished
         self._ready = False
         self._pings = 0
         self.use_limits(limits)
@@ -497,6 +498,27 @@ class Pb7Dialect:
         """Return the notice that this side takes no new calls."""
         return _framed(packb([DRAINING]))
 
+    def rank(self, message: bytes) -> tuple[Rank, int]:
+        """Return what a message of ours may pass on its way out, and the request that it is or is about."""
+        operation = message[HEADER_BYTES + 1]
+        rank = _RANKS.get(operation, Rank.AT_ONCE)
+        if rank is not Rank.CALL and operation != CANCEL:
+            return rank, 0
+        start = HEADER_BYTES + 2
+        end = skip(message, start, 1, self._limits)
+        return rank, unpackb(message[start:end])
+
+    def piece(self, message: bytes, sent: int, number: int) -> tuple[bytes, memoryview, int]:
+        """Return the next piece of a message of ours, header and content, and how much of it has left then."""
+        start = max(sent, HEADER_BYTES)
+        end = min(start + PIECE_BYTES, len(message))
+        return piece_header(end - start, number, end == len(message)), memoryview(message)[start:end], end
+
+    def forget_unfinished(self) -> None:
+        """Nothing more will come: let go of what is incomplete."""
+        self._frames = Frames(self._limits)
+        self.unfinished = self._frames.unfinished
+
     def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
         """Return a frame; ``values`` are where large bytes objects are looked for."""
         try:
@@ -607,6 +629,19 @@ def _is_deeper(value: Any, depth: int) -> bool:
 #: What is kept is an answer that is wanted.
 _CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
 _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
+
+#: Operation -> what a message may pass; the others pass everything.
+_RANKS: Final[dict[int, Rank]] = {
+    CALL: Rank.CALL,
+    UPDATE: Rank.CALL,
+    ANSWER: Rank.ANSWER,
+    ERROR: Rank.ANSWER,
+    RELEASE: Rank.GIVES_BACK,
+    DECACHE: Rank.GIVES_BACK,
+    UNCACHE: Rank.GIVES_BACK,
+    FORGET: Rank.GIVES_BACK,
+    FAREWELL: Rank.GIVES_BACK,
+}
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
