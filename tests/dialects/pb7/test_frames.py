@@ -1,4 +1,4 @@
-"""Frames and pieces: the same messages however they are cut and mixed; what is announced is judged before it is kept."""
+"""Frames and pieces: the same messages however they are cut and mixed; what is announced is judged before it comes."""
 
 from __future__ import annotations
 
