@@ -200,7 +200,7 @@ class Driver(asyncio.Protocol):
             self._transport.write(out[0])
         elif out:
             self._transport.write(b"".join(out))
-        if self.broker.outgoing and not self._blocked:
+        if self.broker.outgoing.bytes and not self._blocked:
             self.wake()  # more pieces in the next turn
         if self._waiters:
             self._wake_waiters()
@@ -294,35 +294,37 @@ class Driver(asyncio.Protocol):
         # the order in which they were made, so asynchronous methods need not wait for each other.
         if self._queue or (self._unbegun and not _is_asynchronous(method)):
             self._queue.append((call, method, args, kwargs))
-        else:
+        elif call.due is None and under.get() is None:
             self._run(call, method, args, kwargs)
+        else:
+            self._run_limited(call, method, args, kwargs)
 
     def _run_queue(self) -> None:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
-            self._run(*queue.popleft())
+            self._run_limited(*queue.popleft())
         if self._waiters:
             self.wake()  # they may wait for the end of a call that had no answer
+
+    def _run_limited(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Run a method under the deadline of its call, or under none.
+
+        Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
+        """
+        before = under.get()
+        under.set(None if call.due is None else Limit(self.loop, call.due, None, call))
+        try:
+            self._run(call, method, args, kwargs)
+        finally:
+            under.set(before)
 
     def _run(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         if call.done:
             return
-        before = under.get()
-        if call.due is None and before is None:
-            self._start(call, method, args, kwargs)
-            return
-        # Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
-        under.set(None if call.due is None else Limit(self.loop, call.due, None, call))
-        try:
-            self._start(call, method, args, kwargs)
-        finally:
-            under.set(before)
-
-    def _start(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
         try:
             result = method(*args, **kwargs)
         except (Exception, SystemExit, asyncio.CancelledError) as error:

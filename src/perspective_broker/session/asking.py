@@ -88,7 +88,8 @@ class Asker(Holder):
         answerable: Answerable,
     ) -> None:
         """Make a call with the dialect's ``encode``; one that cannot be encoded fails, and nothing is sent."""
-        if answerable.deadline is not None and self._is_late(answerable):
+        deadline = answerable.deadline
+        if deadline is not None and self._is_late(deadline, answerable):
             return
         try:
             message, new = self._encode(encode, request, target, name, True, args, kwargs, perspective)
@@ -100,8 +101,8 @@ class Asker(Holder):
         else:
             if self._mentioned:
                 self._wait_to_introduce(new, self._mentioned)
-            if answerable.deadline is not None:
-                message = self._with_deadline(message, answerable.deadline)
+            if deadline is not None:
+                message = self._with_deadline(message, deadline)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for on in self._mentioned:
                 what = (encode, target, name, args, kwargs, perspective, answerable)
@@ -120,7 +121,8 @@ class Asker(Holder):
         answerable: Answerable,
     ) -> None:
         """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
-        if answerable.deadline is not None and self._is_late(answerable):
+        deadline = answerable.deadline
+        if deadline is not None and self._is_late(deadline, answerable):
             return
         replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
         encode = self._dialect.encode_call
@@ -133,18 +135,17 @@ class Asker(Holder):
         else:
             self._mentioned[on] = None
             self._wait_to_introduce(new, self._mentioned)
-            if answerable.deadline is not None:
-                message = self._with_deadline(message, answerable.deadline)
+            if deadline is not None:
+                message = self._with_deadline(message, deadline)
             self._queue(new, self.questions.ask, request, message, answerable, perspective)
             for mentioned in self._mentioned:
                 self.pipelines.mentioned(
                     mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
                 )
 
-    def _is_late(self, answerable: Answerable) -> bool:
+    def _is_late(self, deadline: Deadline, answerable: Answerable) -> bool:
         """Whether the time for a call has passed before it could be made; then it fails, and nothing is sent."""
-        deadline = answerable.deadline
-        if deadline is None or deadline.left() > 0:
+        if deadline.left() > 0:
             return False
         answerable.fail(DeadlineExceeded("the time for the call passed before it was made"))
         return True

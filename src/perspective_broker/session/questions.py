@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import Answerable
-from .outgoing import weight
+from .outgoing import LARGE_MESSAGE
 from .pipelining import Barrier
 
 __all__ = ["Question", "Questions"]
@@ -115,7 +115,8 @@ class Questions:
         else:
             self._asked[request] = Question(answerable, message, perspective, 0)
             self._on_their_way += 1
-            self._bytes += weight(message)
+            size = len(message)
+            self._bytes += size if size < LARGE_MESSAGE else LARGE_MESSAGE  # see outgoing.weight
             self._send(message)
 
     def find(self, request: int) -> Question | None:
@@ -194,7 +195,8 @@ class Questions:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
         self._on_their_way -= 1
-        self._bytes -= weight(asked.message)
+        size = len(asked.message)
+        self._bytes -= size if size < LARGE_MESSAGE else LARGE_MESSAGE
         if self._held:
             self.release_held()
         return asked
@@ -229,7 +231,7 @@ class Questions:
         self._held_bytes -= len(message)
         if request:
             self._on_their_way += 1
-            self._bytes += weight(message)
+            self._bytes += min(len(message), LARGE_MESSAGE)
         else:
             self._told_bytes -= len(message)
         self._send(message)

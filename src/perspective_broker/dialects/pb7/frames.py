@@ -53,7 +53,8 @@ class _Unfinished:
 
     def __init__(self, serial: int) -> None:
         self.serial = serial
-        self.body: list[bytes | bytearray] = []
+        # One buffer that grows: many pieces, kept apart, would leave the memory in shreds when they are joined.
+        self.body: list[bytes | bytearray] = [bytearray()]
         self.size = 0  # announced so far
 
 
@@ -126,7 +127,11 @@ class Frames:
                 self._data, self._pos = self._chunks.popleft(), 0
             elif self._body is not None:
                 end = min(pos + self._missing, len(data))
-                self._keep(data[pos:end] if pos or end < len(data) else data)
+                if self._number is not None:
+                    self._body[0] += memoryview(data)[pos:end]
+                    self._missing -= end - pos
+                else:
+                    self._keep(data[pos:end] if pos or end < len(data) else data)
                 self._pos = end
                 if not self._missing:
                     body, self._body = self._body, None
