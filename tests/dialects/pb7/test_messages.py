@@ -14,6 +14,7 @@ from ormsgpack import Ext, packb
 import perspective_broker as pb
 from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
+from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
 from perspective_broker.ports import AnswerOf
 
@@ -541,6 +542,15 @@ payloads = st.one_of(
         st.binary(max_size=60).map(framed),
         payloads.map(lambda body: framed(answer_body(body))),
         payloads.map(lambda body: framed(head(body))),
+        st.lists(
+            st.builds(
+                lambda content, number, last: piece_header(len(content), number, last) + content,
+                st.binary(max_size=9) | payloads.map(answer_body),
+                st.integers(0, 5),
+                st.booleans(),
+            ),
+            max_size=6,
+        ).map(b"".join),
     )
 )
 @example(framed(answer_body(b"\xc7\x00\x01")) + b"\x00")
