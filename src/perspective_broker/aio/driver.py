@@ -69,6 +69,7 @@ class Driver(asyncio.Protocol):
             self, settings.limits, self.loop.time(), unsafe_tracebacks=settings.unsafe_tracebacks
         )
         self.room = Room(self)
+        self._room = self._write_room  # bound once: every turn hands it over
         self.opened: asyncio.Future[None] = self.loop.create_future()
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
@@ -195,13 +196,11 @@ class Driver(asyncio.Protocol):
     def _flush(self) -> None:
         if self._transport is None or self._blocked:
             return
-        out = self.broker.data_to_send(self._write_room)
+        out = self.broker.data_to_send(self._room)
         if len(out) == 1:
             self._transport.write(out[0])
         elif out:
             self._transport.write(b"".join(out))
-        if self.broker.outgoing.bytes and not self._blocked:
-            self.wake()  # more pieces in the next turn
         if self._waiters:
             self._wake_waiters()
 

@@ -140,8 +140,7 @@ class Broker(Asker, Answerer):
             if phase.phase is Phase.CLOSED:
                 return False
             if self.serving.is_full or self.paused:
-                self.deadlines.message_began = None  # we stopped reading: the time it takes now is ours
-                self.deadlines.unfinished.clear()
+                self.deadlines.reading_stopped()
                 return False
             try:
                 if not self._dialect.next_message():
@@ -151,8 +150,9 @@ class Broker(Asker, Answerer):
                         self.deadlines.message_began = None
                     elif self.deadlines.message_began is None:
                         self.deadlines.message_began = now
-                    if self._dialect.unfinished or self.deadlines.unfinished:
+                    if self._dialect.unfinished:
                         self.deadlines.pieces_came(self._dialect.unfinished, now)
+                        self._host.on_deadline()
                     return False
             except ProtocolError as error:
                 self._fail(error)
@@ -198,6 +198,8 @@ class Broker(Asker, Answerer):
         out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
         self._bytes_sent += sum(map(len, out))
         self._out_bytes = self.outgoing.weight
+        if self.outgoing:
+            self._host.wake()  # more in another turn, unless the transport says otherwise
         return out
 
     def _passes_nothing(self, message: bytes, rank: Rank) -> bool:
@@ -227,7 +229,7 @@ class Broker(Asker, Answerer):
     @property
     def mid_message(self) -> bool:
         """Whether a message of the peer has begun and not ended."""
-        return self.deadlines.message_began is not None or len(self.deadlines.unfinished) > 0
+        return self.deadlines.message_began is not None
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
