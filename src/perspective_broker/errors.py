@@ -11,6 +11,7 @@
         ├── DeadReferenceError    a reference, or its connection, was used after its end
         ├── SerializationError    a value of ours cannot cross (.path names where it sits)
         ├── LimitExceeded         our own side asked for more than a limit allows
+        ├── DeadlineExceeded      the time that its caller gave a call has passed; a TimeoutError, too
         ├── LoginFailed           the peer did not let us in (it never says which part was wrong)
         ├── CallError             a call was refused before its method ran; told to the caller as itself
         │   ├── NoSuchMethod      ... the object has no method of that name for its callers
@@ -32,6 +33,7 @@ __all__ = [
     "CallError",
     "ConnectionLost",
     "DeadReferenceError",
+    "DeadlineExceeded",
     "DecodeError",
     "Error",
     "InsecureJelly",
@@ -125,6 +127,10 @@ class SerializationError(BrokerError):
 
 class LimitExceeded(BrokerError):
     """Our own caller asked for more than a limit allows (see :class:`perspective_broker.Limits`)."""
+
+
+class DeadlineExceeded(BrokerError, TimeoutError):
+    """The time that its caller gave a call has passed: the call never began, or its method was stopped."""
 
 
 class LoginFailed(BrokerError):

@@ -40,7 +40,8 @@ class Limits:
     Attributes:
         depth: nested lists in a message. 256 is deeper than any data met in practice, and leaves half of
             Python's recursion limit of 1000 to the application.
-        message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings.
+        message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings. On pb7 four of them may be under
+            way in pieces.
         nodes: items in a message, counted when a container announces them. A node costs about 60 bytes of
             memory, so a million keeps the worst message under 100 MB.
         list_items: items in one list; the number every classic peer uses for its own bound.
@@ -50,7 +51,8 @@ class Limits:
         int_bits: size of an integer: 64 base-128 digits, what every classic peer can read.
         calls_in_flight: unanswered calls, either way; further ones wait, see ``window_bytes``.
         window_bytes: encoded size of calls that may be on their way unanswered before further ones wait in
-            their caller's memory. 1 MiB fills any local network; a receiver holds twice as much.
+            their caller's memory. 1 MiB fills any local network; a receiver holds twice as much. A call counts as
+            512 KiB at most, so that one large argument does not hold up the small calls behind it until it is answered.
         references_received: live references a peer may make us hold.
         references_exported: live objects a peer may make us keep for it.
         observer_backlog_bytes: unsent bytes at which a peer that keeps replicas is given up: it lags so far behind

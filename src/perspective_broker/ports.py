@@ -7,6 +7,7 @@ stand on these interfaces, once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from .errors import SerializationError, UnknownObject
@@ -14,19 +15,23 @@ from .limits import Limits
 
 __all__ = [
     "CANCEL",
+    "DEADLINES",
     "FAREWELL",
     "OLD",
+    "PIECES",
     "PING",
     "PIPELINING",
     "SENT_BEFORE",
     "AnswerOf",
     "Answerable",
     "Data",
+    "Deadline",
     "Dialect",
     "Exporter",
     "Host",
     "Importer",
     "NullPort",
+    "Rank",
     "Receiver",
 ]
 
@@ -216,9 +221,10 @@ class Receiver(Protocol):
         arguments: Any,
         keep: bool = False,
         hangs_on: Sequence[int] = (),
+        seconds: float | None = None,
     ) -> None:
         """A call; ``keep`` its answer until it may be forgotten. ``hangs_on`` are the calls whose answers are
-        mentioned in the arguments.
+        mentioned in the arguments; ``seconds`` what its caller leaves it, if that is bounded.
         """
 
     def on_forget(self, request: int) -> None:
@@ -260,7 +266,17 @@ class Receiver(Protocol):
 
 
 #: Features of a dialect, see :attr:`Dialect.features`.
-CANCEL, FAREWELL, OLD, PING, PIPELINING = "cancel", "farewell", "2002", "ping", "pipelining"
+CANCEL, DEADLINES, FAREWELL, OLD, PING = "cancel", "deadlines", "farewell", "2002", "ping"
+PIECES, PIPELINING = "pieces", "pipelining"
+
+
+class Rank(Enum):
+    """What of several messages may leave before another that is still on its way out."""
+
+    CALL = "call"  #: calls, what is told, updates: one behind the other
+    ANSWER = "answer"  #: answers and errors
+    GIVES_BACK = "gives back"  #: releases and their like; and the last word
+    AT_ONCE = "at once"  #: pings, cancellations, notices
 
 
 class Dialect(Protocol):
@@ -273,13 +289,21 @@ class Dialect(Protocol):
 
     name: str
 
-    #: What the dialect can say beyond what every dialect can; each names the ``encode_*`` methods that it has:
-    #: "pipelining" (``encode_kept(message)``, ``encode_forget(request)``; targets and values may be an
-    #: :class:`AnswerOf`), "cancel" (``encode_cancel(request)``), "ping" (``encode_ping(payload)``,
-    #: ``encode_pong(payload)``) and "farewell" (``encode_farewell(code, reason)``, ``encode_draining()``). They return
-    #: the message.
-    #: "2002" is one that can go back to what programs of 2002 read (``speak_as_in_2002()``).
+    #: What the dialect can say beyond what every dialect can, once the peer has said that it understands it; each
+    #: names the methods that it has. Those that begin with "encode" return a message.
+    #: "pipelining": ``encode_kept(message)``, ``encode_forget(request)``; targets and values may be :class:`AnswerOf`.
+    #: "cancel": ``encode_cancel(request)``.
+    #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
+    #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,
+    #: number)``, the next piece of it (header and content) and how far it has left then.
+    #: "ping": ``encode_ping(payload)``, ``encode_pong(payload)``.
+    #: "farewell": ``encode_farewell(code, reason)``, ``encode_draining()``.
+    #: "2002": it can go back to what programs of 2002 read (``speak_as_in_2002()``).
     features: frozenset[str]
+
+    #: Messages of the peer of which pieces have come but not the last: a number that is used once -> bytes so far. What
+    #: can have some has ``forget_unfinished()``, for the end of the connection.
+    unfinished: Mapping[int, int]
 
     def open(self) -> None:
         """Say what the dialect says first. Called once, before any data is received."""
@@ -351,8 +375,19 @@ class Dialect(Protocol):
     def encode_uncache(self, luid: int) -> bytes: ...
 
 
+class Deadline(Protocol):
+    """The moment at which a caller gives its call up."""
+
+    def left(self) -> float:
+        """Return the seconds until then; less than nothing when it has passed."""
+
+
 class Answerable(Protocol):
     """Where the outcome of one call of ours goes. Exactly one of the two is called, once."""
+
+    @property
+    def deadline(self) -> Deadline | None:
+        """When its caller gives the call up, if it has said so; asked when the message is made."""
 
     def succeed(self, value: Any) -> None: ...
 
@@ -373,6 +408,9 @@ class Host(Protocol):
 
     def on_draining(self) -> None:
         """The peer takes no new calls any more."""
+
+    def on_deadline(self) -> None:
+        """``broker.next_deadline()`` may be earlier than it was."""
 
     def adapt(self, value: Any) -> Any:
         """See :meth:`Exporter.adapt`; a promise may ask ``broker.mention`` and raise :class:`Unready`."""

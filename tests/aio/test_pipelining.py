@@ -223,6 +223,8 @@ async def test_draining_tells_the_peer_refuses_what_is_new_and_ends_what_runs() 
         desk.gate.set()
         assert await running == "ended"
         await closing
+        assert root.connection.close_cause is not None
+        assert root.connection.close_cause.code == "drained"
 
 
 SERVER = """

@@ -23,6 +23,8 @@ EXPECTED = {
     "Server",
     "ServerStatistics",
     "connect",
+    "deadline",
+    "remaining",
     "run",
     "serve",
     # flavors
@@ -54,6 +56,7 @@ EXPECTED = {
     # errors
     "ConnectionLost",
     "DeadReferenceError",
+    "DeadlineExceeded",
     "Error",
     "InsecureJelly",
     "LimitExceeded",

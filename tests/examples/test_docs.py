@@ -28,6 +28,7 @@ PAGES = [
     "docs/do/identities.md",
     "docs/do/streams.md",
     "docs/do/reconnect.md",
+    "docs/do/deadlines.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

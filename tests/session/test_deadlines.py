@@ -122,3 +122,15 @@ def test_after_the_end_nothing_is_due() -> None:
     deadlines.stop()
     assert deadlines.next(0) is None
     assert code_at(deadlines, START + 1e9) is None
+
+
+def test_each_message_in_pieces_has_its_time_whatever_comes_between() -> None:
+    deadlines = established()
+    deadlines.pieces_came({1: 10}, START)
+    deadlines.pieces_came({1: 10, 2: 5}, START + 20)
+    assert code_at(deadlines, START + 29.9) is None
+    assert deadlines.next(0) == pytest.approx(START + 30, abs=0.001)
+    deadlines.pieces_came({2: 60 * SLOWEST_BYTES_PER_SECOND}, START + 29.9)  # the first one is complete
+    assert deadlines.next(0) == START + 20 + 90
+    assert code_at(deadlines, START + 109) is None
+    assert code_at(deadlines, START + 110) == "message-timeout"

@@ -3,6 +3,7 @@
 from .calls import Promise
 from .client import connect
 from .connection import Connection
+from .deadlines import deadline, remaining
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
@@ -28,7 +29,9 @@ __all__ = [
     "StreamReader",
     "collect_stream",
     "connect",
+    "deadline",
     "get_pages",
+    "remaining",
     "run",
     "save_stream",
     "send_pages",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from .deadlines import Limit, current, under
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -29,16 +31,19 @@ class Promise(asyncio.Future[Any]):
     Raises, when awaited:
         RemoteError: the method raised (or the registered class of what it raised).
         CallError: the call was refused before its method ran.
+        DeadlineExceeded: the peer stopped the method, or never began, because the call's deadline has passed.
         ConnectionLost: the connection ended first.
         SerializationError: the arguments could not cross; nothing was sent.
     """
 
-    __slots__ = ("_driver", "_request")
+    __slots__ = ("_driver", "_request", "deadline")
 
     #: Of the connection whose call this is the answer of; None for what only follows another promise.
     _driver: Driver | None
     #: That call's id.
     _request: int
+    #: Until when the call may take; asked by the broker when it makes the message.
+    deadline: Limit | None
 
     def __await__(self) -> Generator[Any, None, Any]:
         driver = self._driver
@@ -83,6 +88,8 @@ class Promise(asyncio.Future[Any]):
         promise is kept; calls on one promise keep their order.
         """
         chained = unasked(self.get_loop())
+        if under.get() is not None:
+            chained.deadline = current()
         driver = self._driver
         if driver is not None and not self.done():
             request = driver.broker.call_answer(self, self._request, name, args, kwargs, chained)
@@ -110,7 +117,7 @@ class Promise(asyncio.Future[Any]):
 def unasked(loop: asyncio.AbstractEventLoop) -> Promise:
     """Return a promise of ``loop`` that is not the answer of a call, or not yet."""
     promise = Promise(loop=loop)
-    promise._driver = None
+    promise._driver = promise.deadline = None
     return promise
 
 
@@ -133,7 +140,18 @@ def call_when_kept(
     if isinstance(error, Exception):
         chained.fail(error)
         return
-    target = kept.result()
+    if chained.deadline is None:
+        _call_kept(kept.result(), chained, name, args, kwargs)
+        return
+    # Whoever tells us of the promise runs in a context of its own, and the block may have been left meanwhile.
+    context = copy_context()
+    context.run(under.set, Limit(chained.get_loop(), chained.deadline.when))
+    context.run(_call_kept, kept.result(), chained, name, args, kwargs)
+
+
+def _call_kept(
+    target: Any, chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     try:
         if isinstance(target, Reference):
             _follow(target.call(name, *args, **kwargs), chained)  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unrea
 from ..transports import TLSChannel, watch_for_silence
 from .calls import Promise, call_when_kept
 from .connection import Connection
+from .deadlines import Limit, under
 from .hangup import HangUpWatch
 from .pages import PageReader, pages_are_unread
 from .reconnect import ReconnectingReference
@@ -76,6 +77,7 @@ class Driver:
             self, settings.limits, self.loop.time(), unsafe_tracebacks=settings.unsafe_tracebacks
         )
         self.room = Room(self)
+        self._room = self._write_room  # bound once: every turn hands it over
         self.opened: asyncio.Future[None] = self.loop.create_future()
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
@@ -231,13 +233,18 @@ class Driver:
     def _flush(self) -> None:
         if self._transport is None or self._blocked:
             return
-        out = self.broker.data_to_send()
+        out = self.broker.data_to_send(self._room)
         if len(out) == 1:
             self._transport.write(out[0])
         elif out:
             self._transport.write(b"".join(out))
         if self._waiters:
             self._wake_waiters()
+
+    def _write_room(self) -> int:
+        """Return how many bytes may be written before the transport says that it is full."""
+        assert self._transport is not None
+        return self.settings.limits.write_buffer_high - self._transport.get_write_buffer_size()
 
     def _set_timer(self) -> None:
         """Arrange to be called at the broker's next deadline; an early call only looks again."""
@@ -331,15 +338,31 @@ class Driver:
         # the order in which they were made, so asynchronous methods need not wait for each other.
         if self._queue or (self._unbegun and not _is_asynchronous(method)):
             self._queue.append((call, method, args, kwargs))
-        else:
+        elif call.due is None and under.get() is None:
             self._run(call, method, args, kwargs)
+        else:
+            self._run_limited(call, method, args, kwargs)
 
     def _run_queue(self) -> None:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
-            self._run(*queue.popleft())
+            self._run_limited(*queue.popleft())
         if self._waiters:
             self.wake()  # they may wait for the end of a call that had no answer
+
+    def _run_limited(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Run a method under the deadline of its call, or under none.
+
+        Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
+        """
+        before = under.get()
+        under.set(None if call.due is None else Limit(self.loop, call.due, None, call))
+        try:
+            self._run(call, method, args, kwargs)
+        finally:
+            under.set(before)
 
     def _run(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -410,6 +433,9 @@ class Driver:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
         if self.when_draining is not None:
             self.when_draining()
+
+    def on_deadline(self) -> None:
+        self._set_timer()
 
     def on_open(self) -> None:
         self._set_timer()
@@ -510,8 +536,11 @@ class Driver:
     def buffered(self) -> int:
         """Bytes that were sent by the application and not yet taken by the system, without calls held back."""
         transport, broker = self._transport, self.broker
+        unsent = broker.bytes_buffered
+        if unsent > self.settings.limits.write_buffer_high:
+            unsent = broker.weigh_buffered()
         return (
-            broker.bytes_buffered
+            unsent
             + broker.questions.told_bytes
             + (transport.get_write_buffer_size() if transport is not None else 0)
         )
@@ -533,6 +562,8 @@ class Driver:
         """
         high = self.settings.limits.write_buffer_high
         broker = self.broker
+        if broker.outgoing:
+            high *= 2  # the transport's buffer is full of pieces, which are nobody's fault
         if self._is_closed:
             return  # which is what the message itself will meet
         if not self._blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:

@@ -205,6 +205,8 @@ class _Feed:
 
     __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
 
+    deadline = None  # a replica is told, however long it takes
+
     def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str]) -> None:
         self._observer = observer
         self._fields = fields

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeadReferenceError, UsageError
 from ..flavors import Observer, Reference
 from .calls import Promise, unasked
+from .deadlines import current, under
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RemoteReference(Reference):
         driver = self._usable()
         promise = Promise(loop=driver.loop)
         promise._driver = None  # until there is something to give up
+        promise.deadline = None if under.get() is None else current()
         promise._request = self._session.call(self._luid, name, args, kwargs, self._perspective, promise)
         promise._driver = driver
         return promise

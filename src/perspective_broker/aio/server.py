@@ -254,10 +254,11 @@ class Server:
         for listener in self._listeners:
             listener.close()
         drivers = list(self._drivers)
-        if drain > 0 and drivers:
-            await self._drain(drivers, drain)
+        code = "closed"
+        if drain > 0 and drivers and await self._drain(drivers, drain):
+            code = "drained"
         for driver in drivers:
-            driver.broker.close("closed", "the server was closed")
+            driver.broker.close(code, "the server was closed")
         for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
         for task in list(self._retiring):
@@ -272,8 +273,8 @@ class Server:
         if self._closed is not None:
             self._closed.set()
 
-    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> None:
-        """Wait until nothing runs, or the time is over."""
+    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> bool:
+        """Wait until nothing runs, or the time is over; return whether everything came to its end."""
         for driver in drivers:
             driver.broker.drain()
         try:
@@ -283,6 +284,8 @@ class Server:
         except TimeoutError:
             busy = sum(driver.statistics().calls_in for driver in drivers)
             log.warning("closing after %g s of draining with %d calls still running", seconds, busy)
+            return False
+        return True
 
 
 async def _hook(root: Any, name: str) -> None:

@@ -23,7 +23,7 @@ from ..dialects.negotiation import Negotiation
 from ..errors import DeadReferenceError as CoreDeadReferenceError
 from ..errors import UnknownObject
 from ..limits import Limits
-from ..ports import SENT_BEFORE, Method, ObjectId
+from ..ports import SENT_BEFORE, Deadline, Method, ObjectId
 from ..session import CloseCause, IncomingCall, Phase
 from ._values import Jellied, makers
 from .failures import (
@@ -49,6 +49,8 @@ class _Outcome:
     """Where the outcome of one call of ours goes."""
 
     __slots__ = ("_broker", "deferred")
+
+    deadline: Deadline | None = None
 
     def __init__(self, broker: Broker) -> None:
         self.deferred: Any = defer.Deferred()
@@ -424,6 +426,9 @@ class Broker(protocol.Protocol):
 
     def cancel(self, call: IncomingCall) -> None:
         """The connection has ended: what runs may end, as with Twisted."""
+
+    def on_deadline(self) -> None:
+        """Classic peers give none."""
 
     def on_draining(self) -> None:
         """The classic dialects have no word for it."""

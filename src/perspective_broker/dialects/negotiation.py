@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol
 
 from ..errors import ProtocolError
@@ -45,6 +46,7 @@ class Negotiation:
     """
 
     name = "negotiation"
+    unfinished: Mapping[int, int] = MappingProxyType({})
 
     def __init__(
         self,

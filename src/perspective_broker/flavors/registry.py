@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import (
     BadArguments,
+    DeadlineExceeded,
     DecodeError,
     InsecureJelly,
     LimitExceeded,
@@ -25,6 +26,7 @@ _Class = TypeVar("_Class", bound=type)
 #: Conditions of the library that a peer may report: they arrive as themselves.
 _OWN_ERRORS: tuple[type[Exception], ...] = (
     BadArguments,
+    DeadlineExceeded,
     DecodeError,
     InsecureJelly,
     LimitExceeded,

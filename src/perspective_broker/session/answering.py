@@ -15,6 +15,7 @@ from ..errors import (
     BadArguments,
     CallError,
     ConnectionLost,
+    DeadlineExceeded,
     Error,
     LimitExceeded,
     LoginFailed,
@@ -42,7 +43,7 @@ from .serving import IncomingCall
 __all__ = ["Answerer"]
 
 #: What a method raises to tell its caller something, not because it has a defect.
-_EXPECTED = (Error, LoginFailed, BadArguments)
+_EXPECTED = (Error, LoginFailed, BadArguments, DeadlineExceeded)
 
 log = logging.getLogger("perspective_broker")
 
@@ -59,11 +60,14 @@ class Answerer(Asker):
         arguments: Any,
         keep: bool = False,
         hangs_on: Sequence[int] = (),
+        seconds: float | None = None,
     ) -> None:
         if self._freed:
             self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
         self.serving.arrive(call)
+        if seconds is not None:
+            self._has_deadline(call, seconds)
         if isinstance(target, AnswerOf):
             hangs_on = (target.request, *hangs_on)
         if hangs_on:
@@ -112,6 +116,31 @@ class Answerer(Asker):
             serving.wait(call)
         else:
             self._invoke(call)
+
+    def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
+        """Give a call up in so many seconds from when its bytes came, wherever it is then."""
+        call.due = self.deadlines.heard + seconds
+        self.serving.expiry.add(call, call.due)
+        self._host.on_deadline()
+
+    def _expire(self, calls: list[IncomingCall]) -> None:
+        """The time that the peer gave these calls has passed: none begins any more, methods that run are stopped."""
+        for call in calls:
+            call.expired = True
+            if not self._withdraw(call, DeadlineExceeded("the time for the call passed before it began")):
+                self._host.cancel(call)
+        if self.serving.waiting:
+            self._start_waiting()  # what came behind a call need not wait for what that hung on
+
+    def _withdraw(self, call: IncomingCall, error: LimitExceeded | DeadlineExceeded) -> bool:
+        """Refuse a call that has not begun; False when it has."""
+        if not self.serving.withdraw(call):
+            return False
+        if call.undecoded is not None:
+            self._forget_arguments(call.undecoded[1])
+            self._act_on(call.put_off)
+        self._refuse_call(call, error)
+        return True
 
     def _prepare(
         self,
@@ -316,19 +345,22 @@ class Answerer(Asker):
 
     def _send_answer(self, message: bytes) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
-        if self._leans_on:
+        if self._leans_on is not None:
             self.questions.send_until(self._leans_on)
+            self._leaning.add(id(message))
         self.send(message)
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
         if not self.serving.end(call) or self.lifecycle.ended:
             return
+        if call.expired and not isinstance(error, Exception):  # how it was stopped is the driver's affair
+            error = DeadlineExceeded("the time for the call has passed")
         self._report(call, error)
         if self.serving.waiting:
             self._start_waiting()
 
-    def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded) -> None:
+    def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded | DeadlineExceeded) -> None:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
         self.reports.say(self.deadlines.heard, logging.INFO, "refused a call: %s", error)
         self.serving.end(call)
@@ -425,15 +457,13 @@ class Answerer(Asker):
 
     def on_cancel(self, request: int) -> None:
         call = self.serving.find(request)
-        if call is None:
+        if call is None or call.cancelled or call.expired:  # a method that cleans up is not disturbed again
             self.ignored += 1
             return
         call.cancelled = True
-        if self.serving.withdraw(call):
-            if call.undecoded is not None:
-                self._forget_arguments(call.undecoded[1])
-                self._act_on(call.put_off)
-            self._refuse_call(call, LimitExceeded("the call was cancelled before it began"))
+        if call.due is not None:
+            self.serving.expiry.remove(call)
+        if self._withdraw(call, LimitExceeded("the call was cancelled before it began")):
             self._start_waiting()  # what came behind it need not wait for what it hung on
         else:
             self._host.cancel(call)

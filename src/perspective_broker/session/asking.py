@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import (
     CallError,
     ConnectionLost,
+    DeadlineExceeded,
     DeadReferenceError,
     ProtocolError,
     UnknownObject,
@@ -21,13 +22,16 @@ from ..errors import (
 from ..flavors import Observer, Reference
 from ..ports import (
     CANCEL,
+    DEADLINES,
     PIPELINING,
     Answerable,
     AnswerOf,
     CallTarget,
+    Deadline,
     ObjectId,
 )
 from .holding import Holder
+from .outgoing import LARGE_MESSAGE
 from .pipelining import (
     Barrier,
     Hanging,
@@ -84,6 +88,9 @@ class Asker(Holder):
         if self._saying:
             self._said_meanwhile.append(partial(self._ask, request, *what))
             return
+        deadline = answerable.deadline
+        if deadline is not None and self._is_late(deadline, answerable):
+            return
         self._saying = True
         try:
             self._begin_message(may_mention=not update)
@@ -97,6 +104,8 @@ class Asker(Holder):
         else:
             if new and self._mentioned:
                 self._wait_to_introduce(self._mentioned)
+            if deadline is not None:
+                message = self._with_deadline(message, deadline)
             self.questions.ask(request, message, answerable, perspective)
             if new:
                 self._place(new)
@@ -122,6 +131,9 @@ class Asker(Holder):
             what = (request, promise, on, name, args, kwargs, perspective, answerable)
             self._said_meanwhile.append(partial(self._ask_answer, *what))
             return
+        deadline = answerable.deadline
+        if deadline is not None and self._is_late(deadline, answerable):
+            return
         replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
         self._saying = True
         try:
@@ -136,6 +148,8 @@ class Asker(Holder):
             self._mentioned[on] = None
             if new:
                 self._wait_to_introduce(self._mentioned)
+            if deadline is not None:
+                message = self._with_deadline(message, deadline)
             self.questions.ask(request, message, answerable, perspective)
             if new:
                 self._place(new)
@@ -145,6 +159,20 @@ class Asker(Holder):
                 )
         finally:
             self._said()
+
+    def _is_late(self, deadline: Deadline, answerable: Answerable) -> bool:
+        """Whether the time for a call has passed before it could be made; then it fails, and nothing is sent."""
+        if deadline.left() > 0:
+            return False
+        answerable.fail(DeadlineExceeded("the time for the call passed before it was made"))
+        return True
+
+    def _with_deadline(self, message: bytes, deadline: Deadline) -> bytes:
+        """Return a call with what is left for it, as far as the peer can be told."""
+        if DEADLINES not in self._dialect.features:
+            return message
+        limited: bytes = self._dialect.encode_due(message, deadline.left())
+        return limited
 
     def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
         """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.
@@ -342,8 +370,18 @@ class Asker(Holder):
             self._ask(request, luid, name, args, kwargs, perspective, answerable, update=True)
         else:
             self._tell(luid, name, args, kwargs, perspective, update=True)
-        if self._out_bytes + self.questions.held_bytes > self.limits.observer_backlog_bytes:
+        backlog = self._out_bytes + self.questions.held_bytes
+        if (
+            backlog > self.limits.observer_backlog_bytes
+            and self._small_backlog > self.limits.observer_backlog_bytes
+        ):
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+
+    @property
+    def _small_backlog(self) -> int:
+        """Bytes of what has not left, without large messages: those take their time, and are no updates."""
+        small = sum(size for size in map(len, self._out) if size < LARGE_MESSAGE)
+        return small + self.outgoing.small_bytes + self.questions.held_bytes
 
     def on_answer(self, request: int, payload: Any) -> None:
         self._settle(request, payload, self._dialect.decode_value)

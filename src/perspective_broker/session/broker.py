@@ -12,6 +12,7 @@ of each other, :mod:`.asking` calls, :mod:`.answering` is called. Here are its b
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import (
@@ -21,12 +22,15 @@ from ..limits import Limits
 from ..ports import (
     FAREWELL,
     OLD,
+    PIECES,
     PING,
     Data,
     Dialect,
+    Rank,
 )
 from .answering import Answerer
 from .lifecycle import CloseCause, Phase
+from .outgoing import LARGE_MESSAGE, weight
 from .statistics import Statistics
 
 __all__ = ["Broker"]
@@ -81,7 +85,7 @@ class Broker(Answerer):
     def idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
         serving = self.serving
-        return not (serving.running or serving.waiting or len(self.questions) or self._out)
+        return not (serving.running or serving.waiting or len(self.questions) or self._out or self.outgoing)
 
     def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
         """End the connection in order, as far as we are concerned at once."""
@@ -134,7 +138,7 @@ class Broker(Answerer):
             if lifecycle.ended:
                 return False
             if self.serving.is_full or self.paused:
-                self.deadlines.message_began = None  # we stopped reading: the time it takes now is ours
+                self.deadlines.reading_stopped()
                 return False
             try:
                 if not self._dialect.next_message():
@@ -144,6 +148,9 @@ class Broker(Answerer):
                         self.deadlines.message_began = None
                     elif self.deadlines.message_began is None:
                         self.deadlines.message_began = now
+                    if self._dialect.unfinished:
+                        self.deadlines.pieces_came(self._dialect.unfinished, now)
+                        self._host.on_deadline()
                     return False
             except ProtocolError as error:
                 self._fail(error)
@@ -157,21 +164,56 @@ class Broker(Answerer):
         """Whether the driver should go on reading."""
         return not (self.serving.is_full or self.paused)
 
-    def data_to_send(self) -> list[bytes]:
-        """Return, and forget, the messages to be written now, in order."""
+    def data_to_send(self, room: Callable[[], int] | None = None) -> Sequence[bytes | memoryview]:
+        """Return, and forget, what is to be written now, in order.
+
+        Args:
+            room: returns how many bytes the transport takes now; asked only when something is so large that it leaves
+                in pieces. Then more may be left for the next time. None takes everything.
+        """
         if self._releases:
             self._send_releases()
-        out, self._out = self._out, []
-        self._bytes_sent += self._out_bytes
-        self._out_bytes = 0
+        out: Sequence[bytes | memoryview]
+        if self._out_bytes < LARGE_MESSAGE or PIECES not in self._dialect.features:
+            out, self._out = self._out, []
+            self._bytes_sent += self._out_bytes
+            self._out_bytes = 0
+        else:
+            out = self._pieces_to_send(room)
+        if self._leaning:
+            self._leaning.clear()
         if self.serving.waiting and self._may_start and self._first_is_due:
             self._host.wake()  # for there is room now, unless the transport says otherwise
         return out
 
+    def _pieces_to_send(self, room: Callable[[], int] | None) -> list[bytes | memoryview]:
+        """The same while something large is on its way out."""
+        messages, self._out = self._out, []
+        if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
+            self._bytes_sent += self._out_bytes
+            self._out_bytes = 0
+            return list(messages)
+        out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
+        self._bytes_sent += sum(map(len, out))
+        self._out_bytes = self.outgoing.weight
+        if self.outgoing:
+            self._host.wake()  # more in another turn, unless the transport says otherwise
+        return out
+
+    def _passes_nothing(self, message: bytes, rank: Rank) -> bool:
+        """Whether a message mentions a replica of ours, or may: it must not pass what introduces that."""
+        if rank is Rank.ANSWER:
+            return id(message) in self._leaning
+        return rank is Rank.CALL and len(self.observers) > 0
+
     @property
     def bytes_buffered(self) -> int:
-        """Bytes made and not yet taken by :meth:`data_to_send`."""
+        """Bytes made and not yet taken by :meth:`data_to_send`, or more: see :meth:`weigh_buffered`."""
         return self._out_bytes
+
+    def weigh_buffered(self) -> int:
+        """Return the same with every large message counted as a few small ones. It looks at all of them."""
+        return self.outgoing.weight + sum(map(weight, self._out))
 
     def set_blocked(self, blocked: bool, now: float) -> None:
         """The transport can take no more, or can again: while it cannot, no further method is started."""
@@ -191,12 +233,16 @@ class Broker(Answerer):
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
         if self.lifecycle.ended:
             return None
-        return self.deadlines.next(self._dialect.mid_message)
+        due = self.serving.expiry.next()
+        other = self.deadlines.next(self._dialect.mid_message)
+        return due if other is None or (due is not None and due < other) else other
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
         if self.lifecycle.ended:
             return
+        if overdue_calls := self.serving.expiry.take(now):
+            self._expire(overdue_calls)
         if not self.wants_data:
             # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.
             if self.deadlines.wants_ping(now):
@@ -258,7 +304,7 @@ class Broker(Answerer):
             calls_waiting=len(self.serving.waiting),
             bytes_received=self._bytes_received,
             bytes_sent=self._bytes_sent,
-            bytes_buffered=self._out_bytes,
+            bytes_buffered=self._out_bytes - self.outgoing.weight + self.outgoing.bytes,
             messages_received=self.messages_received,
             answers_kept=len(self.kept),
             ignored=self.ignored,

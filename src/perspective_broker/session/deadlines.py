@@ -6,7 +6,7 @@ and then the peer's bytes may be waiting unread. So a late judgement is put off 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ..errors import ProtocolError
@@ -38,11 +38,13 @@ class Deadlines:
     """
 
     __slots__ = (
+        "_first_pieces",
         "_granted",
         "_handshake",
         "_keepalive",
         "_look_again",
         "_pinged",
+        "_unfinished",
         "blocked_since",
         "heard",
         "limits",
@@ -54,6 +56,8 @@ class Deadlines:
         self.heard = now
         self.message_began: float | None = None
         self.blocked_since: float | None = None
+        self._unfinished: Mapping[int, int] = {}  # messages that come in pieces, with their bytes so far,
+        self._first_pieces: dict[int, float] = {}  # and when the first piece of each came
         self._handshake: float | None = now + limits.handshake_seconds
         self._keepalive = False
         self._pinged = now  # when we last asked whether the peer lives
@@ -70,7 +74,23 @@ class Deadlines:
     def stop(self) -> None:
         """The connection has ended: nothing is due any more."""
         self._handshake = self.message_began = self.blocked_since = None
+        self._first_pieces = {}
         self._keepalive = False
+
+    def pieces_came(self, unfinished: Mapping[int, int], now: float) -> None:
+        """Take note of messages of which pieces have come but not the last.
+
+        Args:
+            unfinished: by a number that is used once, with the bytes that have come. It is kept, and may change.
+            now: the driver's clock.
+        """
+        self._unfinished = unfinished
+        self._first_pieces = {serial: self._first_pieces.get(serial, now) for serial in unfinished}
+
+    def reading_stopped(self) -> None:
+        """We read no further for now: the time that what is incomplete takes is ours, not the peer's."""
+        self.message_began = None
+        self._first_pieces = {}
 
     def next(self, mid_message: int) -> float | None:
         """Return when :meth:`overdue` and :meth:`wants_ping` have to be asked next, or None.
@@ -126,6 +146,10 @@ class Deadlines:
         if self.message_began is not None:
             allowed = limits.message_seconds + mid_message / SLOWEST_BYTES_PER_SECOND
             yield self.message_began + allowed, "message-timeout", "a message was not finished in time"
+        for serial, began in self._first_pieces.items():
+            if serial in self._unfinished:
+                allowed = limits.message_seconds + self._unfinished[serial] / SLOWEST_BYTES_PER_SECOND
+                yield began + allowed, "message-timeout", "a message in pieces was not finished in time"
         if self.blocked_since is not None:
             allowed = limits.slow_consumer_seconds
             yield self.blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"

@@ -101,7 +101,7 @@ class Holder(Speaker):
         self._check_open()
         observed = self.observers.add(obj, perspective)
         if observed.count > 1:
-            self._leans_on = max(self._leans_on, observed.place)
+            self._leans_on = max(self._leans_on or 0, observed.place)
             return observed.luid, SENT_BEFORE
         try:
             state = obj.get_state_to_cache_and_observe_for(perspective, observed.observer)

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import Answerable
+from .outgoing import LARGE_MESSAGE
 from .pipelining import Barrier
 
 __all__ = ["Question", "Questions"]
@@ -117,7 +118,8 @@ class Questions:
         else:
             self._asked[request] = Question(answerable, message, perspective, 0)
             self._on_their_way += 1
-            self._bytes += len(message)
+            size = len(message)
+            self._bytes += size if size < LARGE_MESSAGE else LARGE_MESSAGE  # see outgoing.weight
             self._send(message)
 
     def find(self, request: int) -> Question | None:
@@ -196,7 +198,8 @@ class Questions:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
         self._on_their_way -= 1
-        self._bytes -= len(asked.message)
+        size = len(asked.message)
+        self._bytes -= size if size < LARGE_MESSAGE else LARGE_MESSAGE
         if self._held:
             self.release_held()
         return asked
@@ -231,7 +234,7 @@ class Questions:
         self._held_bytes -= len(message)
         if request:
             self._on_their_way += 1
-            self._bytes += len(message)
+            self._bytes += min(len(message), LARGE_MESSAGE)
         else:
             self._told_bytes -= len(message)
         self._send(message)

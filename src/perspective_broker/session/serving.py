@@ -15,6 +15,8 @@ from ..errors import ProtocolError
 from ..flavors import Target
 from ..limits import Limits
 from ..ports import Method
+from .expiry import Expiry
+from .outgoing import LARGE_MESSAGE
 from .pipelining import PutOff
 
 __all__ = ["IncomingCall", "Serving"]
@@ -27,13 +29,15 @@ class IncomingCall:
         request: the peer's id of it.
         name: the method's name.
         wants_answer: whether the peer waits.
-        size: encoded bytes.
+        size: encoded bytes; while it waits, as which it counts.
         method: what to run, with ``args`` and ``kwargs``; decoded when the call arrives, even if it has to wait,
             for what comes behind it may release what it mentions.
         perspective: under which the answer is coded.
         handle: the driver's own, such as the task that runs the method.
         done: whether it has ended.
         cancelled: whether the peer has withdrawn it.
+        due: when its caller gives it up, by the driver's clock; None when it did not say.
+        expired: whether it was stopped because of that.
         hangs_on: answers of ours that have to be there before it can start, by the calls they answer.
         undecoded: its target (None when that is an answer) and its arguments as they came, until these are there.
         put_off: what the peer gave back behind it while it was undecoded, for it may mention that.
@@ -43,6 +47,8 @@ class IncomingCall:
         "args",
         "cancelled",
         "done",
+        "due",
+        "expired",
         "handle",
         "hangs_on",
         "kwargs",
@@ -69,18 +75,27 @@ class IncomingCall:
         self.handle: Any = None
         self.done = False
         self.cancelled = False
+        self.due: float | None = None
+        self.expired = False
         self.hangs_on: Sequence[int] = ()
         self.undecoded: tuple[Target | None, Any] | None = None
         self.put_off: PutOff | None = None
 
 
 class Serving:
-    """The calls of one peer that have begun and not ended, and those that wait to begin."""
+    """The calls of one peer that have begun and not ended, and those that wait to begin.
+
+    Attributes:
+        running: those that have begun.
+        waiting: the others, in order.
+        expiry: which of either have a deadline.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.running: set[IncomingCall] = set()
         self.waiting: deque[IncomingCall] = deque()
+        self.expiry = Expiry()
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._waiting_bytes = 0
         self._last_undecoded: IncomingCall | None = None
@@ -140,6 +155,7 @@ class Serving:
 
     def wait(self, call: IncomingCall) -> None:
         """Keep a call until there is a slot."""
+        call.size = min(call.size, LARGE_MESSAGE)  # as its caller counts it, see Questions
         self.waiting.append(call)
         self._waiting_bytes += call.size
         if call.undecoded is not None:
@@ -161,6 +177,8 @@ class Serving:
             return False
         call.done = True
         self.running.discard(call)
+        if call.due is not None:
+            self.expiry.remove(call)
         if call.wants_answer:
             self._requests.pop(call.request, None)
         return True
@@ -172,6 +190,7 @@ class Serving:
             call.done = True
         self.running.clear()
         self.waiting.clear()
+        self.expiry.clear()
         self._requests.clear()
         self._last_undecoded = None
         self._waiting_bytes = 0

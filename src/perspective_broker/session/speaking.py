@@ -21,6 +21,7 @@ from ..ports import (
 from .caches import Observed, Observers, Replicas
 from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
+from .outgoing import Outgoing
 from .pipelining import (
     KeptAnswers,
     Pipelines,
@@ -63,7 +64,8 @@ class Speaker:
         self._dialect: Any = None  # the negotiation first, a Dialect then
         self._agreed = ""
         self._out: list[bytes] = []
-        self._out_bytes = 0
+        self.outgoing = Outgoing()  # what could not leave yet because something large does
+        self._out_bytes = 0  # of what has not left, large messages in outgoing counted as a few small ones
         self._unread = False  # whether bytes have come that process() has not been through
         self._blocked = False  # whether the transport has all it can take
         self._starting = False  # whether calls that waited are being started
@@ -75,7 +77,9 @@ class Speaker:
         self._saying = False  # whether a message is being made: hooks of the application run then,
         self._said_meanwhile: deque[Callable[[], None]] = deque()  # and may say more
         self._catching_up = False  # whether that is being made
-        self._leans_on = 0  # the place of the last message that the one being made builds on
+        # The place of the last message that the one being made builds on; 0 for one that waits no more, None for none.
+        self._leans_on: int | None = None
+        self._leaning: set[int] = set()  # answers in _out that build on something, by identity
         self._bytes_received = 0
         self._bytes_sent = 0
         self.messages_received = 0  #: operations of the peer's so far
@@ -111,7 +115,11 @@ class Speaker:
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
-        self._host.on_closed(cause)
+        self._host.on_closed(cause)  # which carries away the last words
+        self.outgoing = Outgoing()
+        self._out_bytes = sum(map(len, self._out))
+        if self._dialect is not None and self._dialect.unfinished:
+            self._dialect.forget_unfinished()
         for observed in observed_at_the_end:
             observed.stopped()
         for replica in self.replicas.abandon():
@@ -165,7 +173,7 @@ class Speaker:
         """
         self._check_open()
         self.observers.begin()
-        self._leans_on = 0
+        self._leans_on = None
         if self._mentioned:
             self._mentioned = {}
         self._may_mention = may_mention

@@ -16,7 +16,7 @@ from ..dialects.offer import negotiate
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
 from ..flavors.dispatch import blame, find_method
 from ..limits import Limits
-from ..ports import AnswerOf, Method, ObjectId
+from ..ports import AnswerOf, Deadline, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Unready
 from .leaks import broker_leaks
 
@@ -33,13 +33,17 @@ class Clock:
 class Outcome:
     """How one call of ours ended, or that it has not. What :meth:`SansIOReference.call` returns.
 
+    Args:
+        deadline: when its caller gives it up, if it does.
+
     Attributes:
         done: whether it has ended.
         value: the answer, when it has and went well.
         error: the exception, when it has and did not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline | None = None) -> None:
+        self.deadline = deadline
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
@@ -71,7 +75,7 @@ class Outcome:
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method of what the answer will be, without waiting for it where the dialect can."""
-        outcome = Outcome()
+        outcome = Outcome(self.deadline)
         if self._broker is not None and not self.done:
             request = self._broker.call_answer(self, self._request, name, args, kwargs, outcome)
             if request is not None:
@@ -160,7 +164,7 @@ class SansIOReference(Reference):
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method; the outcome is filled in when the answer has been carried back."""
-        outcome = Outcome()
+        outcome = Outcome(self._session._host.deadline)
         broker = self._session
         outcome._request = broker.call(self._luid, name, args, kwargs, self._perspective, outcome)
         outcome._broker = broker
@@ -203,6 +207,7 @@ class End:
         cause: why the connection ended; None while it lives.
         woken: whether the broker asked to be looked at.
         opened: how often it said that calls may begin.
+        deadline: when the calls that are made here are given up; None for never.
     """
 
     def __init__(
@@ -224,6 +229,7 @@ class End:
         self.cause: CloseCause | None = None
         self.woken = False
         self.opened = 0
+        self.deadline: Deadline | None = None
         self.blocked = False
         self._negotiation: Any = None
         self.broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
@@ -319,6 +325,9 @@ class End:
         promise.when_done(lambda: promise.replay(answerable, name, args, kwargs))
 
     def on_draining(self) -> None:
+        self._alive()
+
+    def on_deadline(self) -> None:
         self._alive()
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> SansIOReference:

@@ -157,11 +157,14 @@ class End:
         arguments: Any,
         keep: bool = False,
         hangs_on: Sequence[int] = (),
+        seconds: float | None = None,
     ) -> None:
         decoded = self._decoded(self.dialect.decode_arguments, arguments)
         self.got.append(("call", request, target, name, wants_answer, decoded))
         if keep or hangs_on:
             self.got.append(("pipelining", keep, list(hangs_on)))
+        if seconds is not None:
+            self.got.append(("seconds", seconds))
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         decoded = self._decoded(self.dialect.decode_arguments, arguments)

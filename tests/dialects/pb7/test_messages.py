@@ -14,6 +14,7 @@ from ormsgpack import Ext, packb
 import perspective_broker as pb
 from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
+from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
 from perspective_broker.ports import AnswerOf
 
@@ -102,6 +103,50 @@ def test_golden_calls_that_are_pipelined_are_written_and_read(golden: dict[str, 
     assert (end.dialect.encode_kept(encoded) if golden["keep"] else encoded) == frame
 
 
+@pytest.mark.parametrize("golden", GOLDEN["limited"], ids=lambda golden: golden["name"])
+def test_golden_calls_with_a_deadline_are_written_and_read(golden: dict[str, Any]) -> None:
+    frame = bytes.fromhex(golden["frame"])
+    end = End()
+    encoded = end.dialect.encode_call(7, "root", "room", True, ("lobby",), {}, None)
+    limited = end.dialect.encode_due(encoded, golden["seconds"])
+    if golden["keep"]:
+        # The wish to be kept may come before or after the time.
+        assert end.dialect.encode_due(end.dialect.encode_kept(encoded), golden["seconds"]) == frame
+        limited = end.dialect.encode_kept(limited)
+    assert limited == frame
+    call, *more = end.feed(frame)
+    assert call == ("call", 7, "root", "room", True, (["lobby"], {}))
+    assert more == [("pipelining", True, [])] * golden["keep"] + [("seconds", golden["milliseconds"] / 1000)]
+
+
+def test_a_deadline_that_is_far_away_or_does_not_fit_is_not_sent() -> None:
+    end = End()
+    call = end.dialect.encode_call(1, "root", "x", True, (), {}, None)
+    for seconds in (2**32 / 1000, 1e300, float("inf"), float("nan")):
+        assert end.dialect.encode_due(call, seconds) == call
+    exact = End()
+    exact.dialect.use_limits(Limits(message_bytes=len(call) - 4))
+    assert exact.dialect.encode_due(call, 1.0) == call
+    assert end.dialect.encode_due(call, 1e-9) == end.dialect.encode_due(call, 0.001)
+
+
+def test_what_a_peer_announces_is_what_it_is_told() -> None:
+    for features, understood in (({}, False), ({"deadlines": True, "x": 1}, True), ({"deadlines": 1}, False)):
+        end = End(greeted=False)
+        end.message(0, 7, features)
+        assert ("deadlines" in end.dialect.features) == understood
+
+
+@pytest.mark.parametrize("golden", GOLDEN["pieces"], ids=lambda golden: golden["name"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
+def test_golden_pieces_are_put_together(golden: dict[str, Any], size: int) -> None:
+    end = End()
+    data = bytes.fromhex(golden["frames"])
+    got = end.feed(*chopped(data + data, size))
+    assert [f"{message[0]} {message[1]}" for message in got] == golden["got"] * 2
+    assert (end.dialect.unfinished, end.dialect.mid_message) == ({}, 0)
+
+
 # -- fatal
 
 
@@ -145,6 +190,17 @@ FATAL = {
     "flags that do not exist": (None, [packb([1, 1, "root", "x", 4, []])], "bad-message"),
     "an answer to be kept that nobody wants": (None, [packb([1, 1, "root", "x", 2, []])], "bad-message"),
     "an answer of an update to be kept": (None, [packb([10, 1, 1, "x", 3, []])], "bad-message"),
+    "a time that is over": (None, [packb([1, 1, "root", "x", [1, 0], []])], "bad-message"),
+    "a time that is negative": (None, [packb([1, 1, "root", "x", [1, -1], []])], "bad-message"),
+    "a time that is a float": (None, [packb([1, 1, "root", "x", [1, 1.5], []])], "bad-message"),
+    "a time that is a truth": (None, [packb([1, 1, "root", "x", [1, True], []])], "bad-message"),
+    "a time of fifty days": (None, [packb([1, 1, "root", "x", [1, 2**32], []])], "bad-message"),
+    "a time for what has no answer": (None, [packb([1, 1, "root", "x", [0, 9], []])], "bad-message"),
+    "a time with a truth for flags": (None, [packb([1, 1, "root", "x", [True, 9], []])], "bad-message"),
+    "a time with flags that do not exist": (None, [packb([1, 1, "root", "x", [5, 9], []])], "bad-message"),
+    "a time without flags": (None, [packb([1, 1, "root", "x", [9], []])], "bad-message"),
+    "flags within flags": (None, [packb([1, 1, "root", "x", [[1, 9], 9], []])], "bad-message"),
+    "an update with a time": (None, [packb([10, 1, 1, "x", [1, 9], []])], "bad-message"),
     "flags that are a truth": (None, [packb([1, 1, "root", "x", True, []])], "bad-message"),
     "a release of nothing": (None, [packb([4, 1, 0])], "refcount"),
     "a release of less than nothing": (None, [packb([4, 1, -1])], "refcount"),
@@ -250,6 +306,16 @@ def test_a_value_that_cannot_be_read_costs_what_it_belongs_to(flaw: str, operati
         assert got[:2] == ("answer", 1)
     assert type(got[-1]) is DecodeError
     assert len(end.message(2, 2, "the connection lives")) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "flags"), [("root", [1, 99]), ([3], 1), ([3], [3, 99])], ids=["time", "answer", "both"]
+)
+def test_so_does_one_behind_a_head_that_holds_arrays(target: Any, flags: Any) -> None:
+    body = b"\x96" + b"".join(map(packb, [1, 7, target, "x", flags])) + b"\x91\xa1\xff"
+    call, *_ = End().feed(framed(body))
+    assert call[:5] == ("call", 7, AnswerOf(3) if target == [3] else target, "x", True)
+    assert type(call[-1]) is DecodeError
 
 
 EXTENSIONS = {
@@ -476,6 +542,15 @@ payloads = st.one_of(
         st.binary(max_size=60).map(framed),
         payloads.map(lambda body: framed(answer_body(body))),
         payloads.map(lambda body: framed(head(body))),
+        st.lists(
+            st.builds(
+                lambda content, number, last: piece_header(len(content), number, last) + content,
+                st.binary(max_size=9) | payloads.map(answer_body),
+                st.integers(0, 5),
+                st.booleans(),
+            ),
+            max_size=6,
+        ).map(b"".join),
     )
 )
 @example(framed(answer_body(b"\xc7\x00\x01")) + b"\x00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
@@ -37,6 +38,8 @@ class ClassicDialect:
         registry: what type tags mean.
         policy: what may be received.
     """
+
+    unfinished: Mapping[int, int] = MappingProxyType({})  # every message comes whole
 
     def __init__(
         self,

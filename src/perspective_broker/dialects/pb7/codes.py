@@ -32,6 +32,7 @@ __all__ = [
     "LCACHE",
     "LOCAL",
     "LOCAL_NAMED",
+    "MAX_MILLISECONDS",
     "NESTED",
     "NODE",
     "PING",
@@ -71,6 +72,9 @@ REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED
 
 # Flags of a call.
 WANTS_ANSWER, KEEP_ANSWER = 1, 2
+
+#: The longest time that a call may be given: 49 days. Whoever gives more need not say so.
+MAX_MILLISECONDS: Final = 2**32 - 1
 
 #: Extensions whose payload is values again.
 NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, COPY, FAILURE, GRAPH, CACHEABLE})

@@ -1,4 +1,4 @@
-"""Frames: four bytes of length and so many bytes of MessagePack. Sans-I/O, one splitter per connection.
+"""Frames: four bytes of length and so many bytes of MessagePack, or a piece of them. Sans-I/O, one per connection.
 
 What is announced is judged before any of it is kept, nothing is allocated ahead of its arrival, and the work is
 linear in the bytes however they are chopped.
@@ -14,7 +14,7 @@ from ...errors import ProtocolError
 from ...limits import Limits
 from ...ports import Data
 
-__all__ = ["HEADER_BYTES", "Frame", "Frames", "frame_header"]
+__all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "piece_header"]
 
 #: One frame's body.
 Frame = bytes
@@ -25,8 +25,35 @@ _SMALL: Final = 4096
 
 HEADER_BYTES: Final = 4
 
+#: Of a length: what follows is a piece of a message, behind a byte that says of which.
+_PIECE: Final = 0x8000_0000
+#: Of that byte: it is the last piece. The others are the message's number, below:
+_LAST: Final = 0x80
+#: messages of one side that may be unfinished at once.
+MAX_UNFINISHED: Final = 4
+
+#: Content of the pieces that are written here. Small enough for taking turns; its header is lost among it.
+PIECE_BYTES: Final = 64 * 1024
+
 #: Return the header of a frame with a body of so many bytes.
 frame_header: Final = struct.Struct("!I").pack
+
+
+def piece_header(size: int, number: int, last: bool) -> bytes:
+    """Return the header of a piece with so many bytes of the message ``number``."""
+    return frame_header(_PIECE | size) + bytes((number | (_LAST if last else 0),))
+
+
+class _Unfinished:
+    """A message of which pieces have come, but not the last."""
+
+    __slots__ = ("body", "serial", "size")
+
+    def __init__(self, serial: int) -> None:
+        self.serial = serial
+        # One buffer that grows: many pieces, kept apart, would leave the memory in shreds when they are joined.
+        self.body: list[bytes | bytearray] = [bytearray()]
+        self.size = 0  # announced so far
 
 
 class Frames:
@@ -36,7 +63,22 @@ class Frames:
         limits: ``message_bytes`` bounds a frame.
     """
 
-    __slots__ = ("_body", "_chunks", "_data", "_header", "_missing", "_pos", "_size", "last_size", "limits")
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_data",
+        "_header",
+        "_last",
+        "_missing",
+        "_number",
+        "_pieces",
+        "_pos",
+        "_serial",
+        "_size",
+        "last_size",
+        "limits",
+        "unfinished",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -47,12 +89,19 @@ class Frames:
         self._body: list[bytes | bytearray] | None = None  # the beginning of a body whose end has not come,
         self._size = 0  # what it was announced as,
         self._missing = 0  # and the bytes it still lacks
+        self._pieces: dict[int, _Unfinished] = {}  # messages of which pieces have come, by their numbers
+        self._number: int | None = None  # of which the body is a piece; None when it is a whole frame's,
+        self._last = False  # and whether it is its last one
+        self._serial = 0
+        self.unfinished: dict[int, int] = {}  #: bytes of these messages, by a number that is used once
         self.last_size = 0  #: bytes of the frame returned last, its header included
 
     @property
     def mid_message(self) -> int:
         """Bytes received of a frame that is not complete; 0 between frames."""
-        begun = len(self._header) + (0 if self._body is None else HEADER_BYTES + self._size - self._missing)
+        begun = len(self._header)
+        if self._body is not None:
+            begun += HEADER_BYTES + self._size - self._missing
         return begun + len(self._data) - self._pos + sum(map(len, self._chunks))
 
     def receive_data(self, data: Data) -> None:
@@ -76,17 +125,27 @@ class Frames:
                 self._data, self._pos = self._chunks.popleft(), 0
             elif self._body is not None:
                 end = min(pos + self._missing, len(data))
-                self._keep(data[pos:end] if pos or end < len(data) else data)
+                if self._number is not None:
+                    self._body[0] += memoryview(data)[pos:end]
+                    self._missing -= end - pos
+                else:
+                    self._keep(data[pos:end] if pos or end < len(data) else data)
                 self._pos = end
                 if not self._missing:
                     body, self._body = self._body, None
+                    if self._number is not None and not self._finished(self._number):
+                        continue
                     self.last_size = HEADER_BYTES + self._size
                     return b"".join(body)
             elif not self._header and pos + HEADER_BYTES <= len(data):
                 # Nearly every frame is whole within one chunk.
-                start = pos + HEADER_BYTES
                 size = data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
+                if size >= _PIECE:
+                    self._header = data[pos : pos + HEADER_BYTES]
+                    self._pos = pos + HEADER_BYTES
+                    continue
                 self._check(size)
+                start = pos + HEADER_BYTES
                 end = start + size
                 if end <= len(data):
                     self._pos = end
@@ -94,12 +153,18 @@ class Frames:
                     return data[start:end]
                 self._begin(size)
                 self._pos = start
+            elif len(self._header) == HEADER_BYTES:
+                self._begin_piece(int.from_bytes(self._header, "big") - _PIECE, data[pos])
+                self._header = b""
+                self._pos = pos + 1
             else:
                 end = pos + HEADER_BYTES - len(self._header)
                 self._header += data[pos:end]
                 self._pos = min(end, len(data))
                 if len(self._header) == HEADER_BYTES:
                     size = int.from_bytes(self._header, "big")
+                    if size >= _PIECE:
+                        continue  # one byte more
                     self._check(size)
                     self._header = b""
                     self._begin(size)
@@ -107,6 +172,38 @@ class Frames:
     def _begin(self, size: int) -> None:
         self._size = self._missing = size
         self._body = []
+        self._number = None
+
+    def _begin_piece(self, size: int, about: int) -> None:
+        """Go on with a message, or begin it, by a piece of ``size`` bytes.
+
+        Raises:
+            ProtocolError: too many messages are unfinished, or this one grows too long; or it is an empty piece.
+        """
+        number = about & ~_LAST
+        if number >= MAX_UNFINISHED:
+            raise ProtocolError("limit-pieces", f"{MAX_UNFINISHED} messages may be unfinished at once")
+        if not size:
+            raise ProtocolError("bad-message", "a piece without anything in it")
+        message = self._pieces.get(number)
+        if message is None:
+            self._serial += 1
+            message = self._pieces[number] = _Unfinished(self._serial)
+            self.unfinished[self._serial] = 0
+        self._check(message.size + size)
+        message.size += size
+        self._size, self._missing = message.size, size
+        self._body = message.body
+        self._number, self._last = number, about != number
+
+    def _finished(self, number: int) -> bool:
+        """A piece of that message is complete: return whether the message is."""
+        message = self._pieces[number]
+        self.unfinished[message.serial] = message.size
+        if not self._last:
+            return False
+        del self._pieces[number], self.unfinished[message.serial]
+        return True
 
     def _keep(self, piece: bytes) -> None:
         """Keep a piece of the body."""

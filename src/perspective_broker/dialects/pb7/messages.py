@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, Final
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
@@ -18,7 +19,7 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, Receiver
+from ...ports import DEADLINES, PIECES, AnswerOf, CallTarget, Data, Exporter, Importer, Rank, Receiver
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -32,6 +33,7 @@ from .codes import (
     FORGET,
     HELLO,
     KEEP_ANSWER,
+    MAX_MILLISECONDS,
     PING,
     PONG,
     RELEASE,
@@ -40,9 +42,9 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import HEADER_BYTES, Frame, Frames, frame_header
+from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, piece_header
 from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
-from .scanning import check_size, scan, token
+from .scanning import check_size, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
 
 __all__ = ["Pb7Dialect"]
@@ -52,6 +54,12 @@ MAX_PING_BYTES: Final = 125
 
 #: Answers that one call may mention.
 MAX_HANGS_ON: Final = 1024
+
+#: What begins flags that have a time beside them: an array of two.
+_PAIR: Final = 0x92
+
+#: What this side understands beyond what every peer does: a peer's hello says it, and ours.
+_OPTIONAL: Final = (DEADLINES, PIECES)
 
 #: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
 MAX_PINGS_AT_ONCE: Final = 16
@@ -108,6 +116,7 @@ class Pb7Dialect:
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
+        self.unfinished: Mapping[int, int] = self._frames.unfinished
         self._ready = False
         self._pings = 0
         self.use_limits(limits)
@@ -115,7 +124,7 @@ class Pb7Dialect:
     # -- receiving
 
     def open(self) -> None:
-        self._receiver.send(_framed(packb([HELLO, VERSION, {}])))
+        self._receiver.send(_framed(packb([HELLO, VERSION, dict.fromkeys(_OPTIONAL, True)])))
 
     def use_limits(self, limits: Limits) -> None:
         self._limits = self._frames.limits = limits
@@ -213,7 +222,7 @@ class Pb7Dialect:
         pos, _ = token(frame, 0, self._limits)
         wanted = ADDRESSED.get(frame[pos], 0) if frame[0] & 0xF0 == 0x90 else 0
         for _ in range(min(wanted, frame[0] & 0x0F)):
-            end, _ = token(frame, pos, self._limits)
+            end = skip(frame, pos, 1, self._limits)
             try:
                 message.append(unpackb(frame[pos:end]))
             except ValueError:
@@ -233,6 +242,7 @@ class Pb7Dialect:
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
+        self.features = self.features.union(key for key in _OPTIONAL if features.get(key) is True)
         self._receiver.on_ready()
 
     def _call(self, message: list[Any], payload: Any) -> None:
@@ -243,6 +253,9 @@ class Pb7Dialect:
             raise ProtocolError(
                 "bad-id", "an object id is a positive integer or a name, or a call's in an array"
             )
+        seconds = None
+        if type(message[4]) is list:
+            message[4], seconds = _limited(message[4])
         self._check_call(message)
         flags = message[4]
         if flags not in _CALL_FLAGS:
@@ -256,6 +269,7 @@ class Pb7Dialect:
             payload,
             flags & KEEP_ANSWER != 0,
             hangs_on,
+            seconds,
         )
 
     def _update(self, message: list[Any], payload: Any) -> None:
@@ -446,12 +460,35 @@ class Pb7Dialect:
 
     def encode_kept(self, message: bytes) -> bytes:
         """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
-        pos, _ = token(message, HEADER_BYTES, self._limits)
-        pending = 4  # operation, request, target, name: what stands before the flags
-        while pending:
-            pos, inside = token(message, pos, self._limits)
-            pending += inside - 1
+        pos = self._flags_in(message)
+        if message[pos] == _PAIR:
+            pos += 1
         return b"".join((message[:pos], bytes((message[pos] | KEEP_ANSWER,)), message[pos + 1 :]))
+
+    def encode_due(self, message: bytes, seconds: float) -> bytes:
+        """Return a call of ours with what its caller leaves it; unchanged when that is too much to be said."""
+        milliseconds = seconds * 1000
+        if not milliseconds <= MAX_MILLISECONDS:
+            return message
+        pos = self._flags_in(message)
+        left = packb(max(1, ceil(milliseconds)))
+        size = len(message) - HEADER_BYTES + 1 + len(left)
+        if size > self._limits.message_bytes:  # the call fits, and goes as it is
+            return message
+        return b"".join(
+            (
+                frame_header(size),
+                message[HEADER_BYTES:pos],
+                bytes((_PAIR, message[pos])),
+                left,
+                message[pos + 1 :],
+            )
+        )
+
+    def _flags_in(self, message: bytes) -> int:
+        """Return where in a call of ours the flags stand: behind operation, request, target and name."""
+        pos, _ = token(message, HEADER_BYTES, self._limits)
+        return skip(message, pos, 4, self._limits)
 
     def encode_forget(self, request: int) -> bytes:
         """Return the notice that a kept answer will be mentioned no more."""
@@ -476,6 +513,27 @@ class Pb7Dialect:
     def encode_draining(self) -> bytes:
         """Return the notice that this side takes no new calls."""
         return _framed(packb([DRAINING]))
+
+    def rank(self, message: bytes) -> tuple[Rank, int]:
+        """Return what a message of ours may pass on its way out, and the request that it is or is about."""
+        operation = message[HEADER_BYTES + 1]
+        rank = _RANKS.get(operation, Rank.AT_ONCE)
+        if rank is not Rank.CALL and operation != CANCEL:
+            return rank, 0
+        start = HEADER_BYTES + 2
+        end = skip(message, start, 1, self._limits)
+        return rank, unpackb(message[start:end])
+
+    def piece(self, message: bytes, sent: int, number: int) -> tuple[bytes, memoryview, int]:
+        """Return the next piece of a message of ours, header and content, and how much of it has left then."""
+        start = max(sent, HEADER_BYTES)
+        end = min(start + PIECE_BYTES, len(message))
+        return piece_header(end - start, number, end == len(message)), memoryview(message)[start:end], end
+
+    def forget_unfinished(self) -> None:
+        """Nothing more will come: let go of what is incomplete."""
+        self._frames = Frames(self._limits)
+        self.unfinished = self._frames.unfinished
 
     def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
         """Return a frame; ``values`` are where large bytes objects are looked for."""
@@ -588,6 +646,19 @@ def _is_deeper(value: Any, depth: int) -> bool:
 _CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
 _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
 
+#: Operation -> what a message may pass; the others pass everything.
+_RANKS: Final[dict[int, Rank]] = {
+    CALL: Rank.CALL,
+    UPDATE: Rank.CALL,
+    ANSWER: Rank.ANSWER,
+    ERROR: Rank.ANSWER,
+    RELEASE: Rank.GIVES_BACK,
+    DECACHE: Rank.GIVES_BACK,
+    UNCACHE: Rank.GIVES_BACK,
+    FORGET: Rank.GIVES_BACK,
+    FAREWELL: Rank.GIVES_BACK,
+}
+
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
 _Operation = Callable[[Pb7Dialect, list[Any], Any], None]
@@ -622,6 +693,20 @@ def _id(value: Any) -> int:
 
 def _no_such_flag() -> ProtocolError:
     return ProtocolError("bad-message", "flags that do not exist")
+
+
+def _limited(value: list[Any]) -> tuple[int, float]:
+    """Return the flags of a call, and the seconds that its caller leaves it."""
+    if len(value) == 2:
+        flags, milliseconds = value
+        if (
+            type(flags) is int
+            and flags & WANTS_ANSWER
+            and type(milliseconds) is int
+            and 0 < milliseconds <= MAX_MILLISECONDS
+        ):
+            return flags, milliseconds / 1000
+    raise ProtocolError("bad-message", "a time that a call cannot have")
 
 
 def _hangs_on(value: Any) -> list[int]:

@@ -15,7 +15,7 @@ from ...errors import ProtocolError
 from ...limits import Limits
 from .codes import NESTED
 
-__all__ = ["PLAIN_VALUES", "Buffer", "check_size", "extension", "scan", "token"]
+__all__ = ["PLAIN_VALUES", "Buffer", "check_size", "extension", "scan", "skip", "token"]
 
 #: A frame's body, wherever it lies.
 Buffer = bytes | bytearray | memoryview
@@ -183,6 +183,18 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
     if pos < end:
         raise ProtocolError("bad-message", "bytes behind the end of a message")
     return True
+
+
+def skip(frame: Buffer, pos: int, values: int, limits: Limits) -> int:
+    """Return where so many values from ``pos`` on end, with everything in them.
+
+    Raises:
+        ProtocolError: the same as :func:`token`.
+    """
+    while values:
+        pos, inside = token(frame, pos, limits)
+        values += inside - 1
+    return pos
 
 
 def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:

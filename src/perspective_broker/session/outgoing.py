@@ -1,0 +1,220 @@
+"""What leaves, when a message is so large that it travels in pieces: what may go before it, and what may not.
+
+As long as every message is small none of this runs: they leave in the order in which they were made. Behind a large one
+the law of order says what may pass. It is the table in ``docs/wire/pb7.md``, section 2a; each rank of message has a
+line of its own here:
+
+- *calls* (and what is told, and updates) leave one behind the other;
+- *answers* pass calls, and each other;
+- *what gives something back* passes nothing that was made before it, for that may mention what it gives back;
+- *the rest* (pings, cancellations) passes everything.
+
+What mentions a replica passes nothing either, for what introduces that replica may be before it. Every message waits at
+most for older ones, so nothing can wait in a circle.
+
+Pieces are cut when the transport has room for them, never ahead, and large messages take turns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ..ports import Rank
+
+__all__ = ["LARGE_MESSAGE", "MESSAGES_AT_ONCE", "Outgoing", "weight"]
+
+#: Messages from this size on travel in pieces. Above the messages of a stream (256 KiB and what one chunk adds), which
+#: wait for each other anyway; 512 KiB leave a connection of 100 Mbit/s in 40 ms.
+LARGE_MESSAGE: Final = 512 * 1024
+
+#: Large messages of one side that are under way at once: what a receiver has to keep of them is bounded by it. One is
+#: for calls, the others for answers.
+MESSAGES_AT_ONCE: Final = 4
+
+
+def weight(message: bytes) -> int:
+    """Return the bytes as which a message counts in a window or a buffer: a large one is let in whole, as a few small.
+
+    Two of them fill the window of a caller (Limits.window_bytes).
+    """
+    return min(len(message), LARGE_MESSAGE)
+
+
+class _Waiting:
+    """A message that waits for its turn.
+
+    Attributes:
+        message: as it was made.
+        serial: its place among all that waited.
+        rank: what it may pass.
+        strict: whether it passes nothing, whatever its rank.
+        request: the call that it is, or is about; 0 for none.
+        large: whether it leaves in pieces,
+        number: under which, when they have begun,
+        sent: and how far it has left.
+    """
+
+    __slots__ = ("large", "message", "number", "rank", "request", "sent", "serial", "strict")
+
+    def __init__(self, message: bytes, serial: int, rank: Rank, request: int, strict: bool) -> None:
+        self.message = message
+        self.serial = serial
+        self.rank = rank
+        self.strict = strict
+        self.request = request
+        self.large = len(message) >= LARGE_MESSAGE
+        self.number: int | None = None
+        self.sent = 0
+
+
+class Outgoing:
+    """The messages of one connection that wait because a large one is under way.
+
+    Attributes:
+        bytes: of them, as far as they have not left.
+        weight: the same, with large messages counted as :func:`weight` counts them.
+        small_bytes: of those that are not large.
+    """
+
+    def __init__(self) -> None:
+        self._calls: deque[_Waiting] = deque()
+        self._answers: deque[_Waiting] = deque()
+        self._back: deque[_Waiting] = deque()  # what gives something back, and small answers that are strict
+        self._turns: deque[_Waiting] = deque()  # large messages that have begun
+        self._numbers = set(range(MESSAGES_AT_ONCE))
+        self._serial = 0
+        self.bytes = 0
+        self.weight = 0
+        self.small_bytes = 0
+
+    def __bool__(self) -> bool:
+        return self.bytes > 0
+
+    def take(
+        self,
+        messages: list[bytes],
+        dialect: Any,
+        strict: Callable[[bytes, Rank], bool],
+        room: Callable[[], int] | None,
+    ) -> list[bytes | memoryview]:
+        """Return what leaves now.
+
+        Args:
+            messages: made since the last time, in order.
+            dialect: tells the rank of a message, and cuts pieces.
+            strict: whether a message that ranks so mentions a replica, or may.
+            room: returns how many bytes the transport takes; None takes everything.
+        """
+        out: list[bytes | memoryview] = []
+        for message in messages:
+            rank, request = dialect.rank(message)
+            self._serial += 1
+            self._add(_Waiting(message, self._serial, rank, request, strict(message, rank)), out)
+        self._small_ones(out)
+        left = None if room is None else room() - sum(map(len, out))
+        for piece in self._pieces(dialect, out):
+            # At least one piece leaves each time: a peer judges how long a message takes.
+            if left is not None:
+                left -= piece
+                if left <= 0:
+                    break
+        return out
+
+    def _add(self, waiting: _Waiting, out: list[bytes | memoryview]) -> None:
+        """Let a message leave at once, if it may, or wait in its line."""
+        rank = waiting.rank
+        if rank is Rank.AT_ONCE:
+            if waiting.request and any(call.request == waiting.request for call in self._calls):
+                rank = Rank.CALL  # it is about a call that waits itself, and means nothing before that
+            else:
+                out.append(waiting.message)
+                return
+        line = self._calls
+        if rank is Rank.ANSWER:
+            line = self._answers if waiting.large else self._back
+            if not waiting.large and not waiting.strict:
+                out.append(waiting.message)
+                return
+        elif rank is Rank.GIVES_BACK:
+            line = self._back
+            waiting.strict = True
+        line.append(waiting)
+        self.bytes += len(waiting.message)
+        self.weight += weight(waiting.message)
+        if not waiting.large:
+            self.small_bytes += len(waiting.message)
+            if len(line) == 1:
+                self._small_ones(out)
+
+    def _oldest_but(self, line: deque[_Waiting]) -> int:
+        """Return the serial of the oldest message that waits in another line."""
+        oldest = [other[0].serial for other in (self._calls, self._back) if other and other is not line]
+        if line is not self._answers:  # which end in any order, so the first of them need not be the oldest
+            oldest += [answer.serial for answer in self._answers]
+        return min(oldest, default=self._serial + 1)
+
+    def _may_leave(self, waiting: _Waiting, line: deque[_Waiting]) -> bool:
+        """Whether the first message of a line waits for none in another."""
+        return not waiting.strict or waiting.serial < self._oldest_but(line)
+
+    def _small_ones(self, out: list[bytes | memoryview]) -> None:
+        """Let every small message leave that may."""
+        moved = True
+        while moved:
+            moved = False
+            for line in (self._calls, self._back):
+                while line and not line[0].large and self._may_leave(line[0], line):
+                    waiting = line.popleft()
+                    out.append(waiting.message)
+                    self.bytes -= len(waiting.message)
+                    self.weight -= len(waiting.message)
+                    self.small_bytes -= len(waiting.message)
+                    moved = True
+
+    def _begin(self) -> None:
+        """Give large messages that may leave a number and a place among those that take turns."""
+        if self._calls and self._calls[0].number is None and self._may_leave(self._calls[0], self._calls):
+            self._begin_one(self._calls[0])
+        # One number is a call's, or calls would wait for answers.
+        begun = sum(answer.number is not None for answer in self._answers)
+        for answer in self._answers:
+            if begun == MESSAGES_AT_ONCE - 1:
+                return
+            if answer.number is None and self._answer_may_leave(answer):
+                self._begin_one(answer)
+                begun += 1
+
+    def _answer_may_leave(self, answer: _Waiting) -> bool:
+        """The same as :meth:`_may_leave` for a large answer, whose line has no order of its own."""
+        older = (other.serial < answer.serial for other in self._answers)
+        return not answer.strict or (self._may_leave(answer, self._answers) and not any(older))
+
+    def _begin_one(self, waiting: _Waiting) -> None:
+        waiting.number = min(self._numbers)
+        self._numbers.discard(waiting.number)
+        self._turns.append(waiting)
+
+    def _pieces(self, dialect: Any, out: list[bytes | memoryview]) -> Iterator[int]:
+        """Add one piece after the other to ``out``, and what may follow it; yield how many bytes were added."""
+        while True:
+            self._begin()
+            if not self._turns:
+                return
+            waiting = self._turns.popleft()
+            before = len(out)
+            header, content, sent = dialect.piece(waiting.message, waiting.sent, waiting.number)
+            out.append(header)
+            out.append(content)
+            self.bytes -= sent - waiting.sent
+            waiting.sent = sent
+            if sent < len(waiting.message):
+                self._turns.append(waiting)
+            else:
+                assert waiting.number is not None
+                self._numbers.add(waiting.number)
+                self.weight -= LARGE_MESSAGE
+                (self._calls if waiting.rank is not Rank.ANSWER else self._answers).remove(waiting)
+                self._small_ones(out)
+            yield sum(len(out[place]) for place in range(before, len(out)))
