@@ -2,7 +2,7 @@
 
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy
-from .failure import Failure
+from .failure import ALWAYS_SENT, Failure
 from .graph import Graph
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root, Target
@@ -10,6 +10,7 @@ from .registry import Registry, copier_for, default_registry
 from .viewable import Viewable, ViewPoint
 
 __all__ = [
+    "ALWAYS_SENT",
     "AsReferenceable",
     "Cacheable",
     "Copyable",

@@ -307,7 +307,11 @@ class Answerer(Holder):
         self.serving.end(call)
         self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
-            self.send(self._dialect.encode_error(call.request, error, False, None))
+            try:
+                message = self._dialect.encode_error(call.request, error, False, None)
+            except SerializationError:  # its text is too long for the limits
+                message = self._encode_unsent(call, error)
+            self.send(message)
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
@@ -326,9 +330,14 @@ class Answerer(Holder):
             return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             log.error("the report of an exception could not be sent", exc_info=unsent)
-            plain = RemoteError(type(error).__name__, "an exception that could not be sent")
-            message, new = self._dialect.encode_error(call.request, plain, False, None), []
+            message, new = self._encode_unsent(call, error), []
         self._queue(new, self._send_answer, message)
+
+    def _encode_unsent(self, call: IncomingCall, error: BaseException) -> bytes:
+        """Return what is said of an exception that cannot be sent: little enough to cross in any case."""
+        plain = RemoteError(type(error).__name__[:64], "an exception that could not be sent")
+        message: bytes = self._dialect.encode_error(call.request, plain, False, None)
+        return message
 
     def on_release(self, luid: ObjectId, count: int) -> None:
         # A call that waits may mention what is given back behind it.
