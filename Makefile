@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+SECONDS ?= 60
+MINUTES ?= 60
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +37,14 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 bench: $(VENV)/.stamp-bench ## Measure against the other brokers (heavy install)
 	@echo "==> Running the benchmarks"
 	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker (make fuzz SECONDS=60, for each)
+	@echo "==> Fuzzing, $(SECONDS) seconds for each target"
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of it (make soak MINUTES=60)
+	@echo "==> Soaking for $(MINUTES) minutes"
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## Remove the environment, caches and build products
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
