@@ -144,6 +144,13 @@ class Driver(asyncio.Protocol):
         self._wake_waiters()
         self._maybe_gone()
 
+    def give_up(self) -> None:
+        """Connecting was interrupted. The loop may have closed the transport, and uvloop then tells nobody."""
+        transport = self._transport
+        self.connection_lost(None)
+        if transport is not None:
+            transport.abort()
+
     def pause_writing(self) -> None:
         self._blocked = True
         if not self._is_closed:
