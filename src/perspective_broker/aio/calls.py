@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from .places import check_place
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Promise(asyncio.Future[Any]):
         CallError: the call was refused before its method ran.
         ConnectionLost: the connection ended first.
         SerializationError: the arguments could not cross; nothing was sent.
+        UsageError: it is awaited (or called, or cancelled) in another event loop than its connection's.
     """
 
     #: The broker whose call this is the answer of, and the call's id; None for what only follows another promise.
@@ -39,11 +42,18 @@ class Promise(asyncio.Future[Any]):
         What was called on the promise is given up with it: on pb7 these calls were sent, and the peer stops them too.
         Cancelling a task that awaits the promise does the same.
         """
+        if not self.done():
+            check_place(self.get_loop())
         if not super().cancel(msg):
             return False
         if self._broker is not None:
             self._broker.cancel_call(self._request)
         return True
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if not self.done():
+            check_place(self.get_loop())
+        return super().__await__()
 
     def succeed(self, value: Any) -> None:
         """Keep the promise; called by the broker, once."""
@@ -67,6 +77,7 @@ class Promise(asyncio.Future[Any]):
         On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
         promise is kept; calls on one promise keep their order.
         """
+        check_place(self.get_loop())
         chained = Promise(loop=self.get_loop())
         if self._broker is not None and not self.done():
             request = self._broker.call_answer(self, self._request, name, args, kwargs, chained)

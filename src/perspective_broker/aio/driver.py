@@ -26,6 +26,7 @@ from ..transports import TLSChannel
 from .calls import Promise, call_when_kept
 from .connection import Connection
 from .pages import PageReader, pages_are_unread
+from .places import check_place
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 from .streams import ItemReader, StreamSource
@@ -478,6 +479,7 @@ class Driver(asyncio.Protocol):
 
     async def wait_for_room(self) -> None:
         """Wait until the write buffer is below its low mark, or the connection has ended."""
+        check_place(self.loop)
         await self._wait_while(lambda: self.is_full)
 
     async def wait_idle(self) -> None:

@@ -14,6 +14,7 @@ from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
 from .connection import Connection
 from .driver import Driver
+from .places import check_place
 from .settings import Settings
 
 __all__ = ["Server", "serve"]
@@ -95,6 +96,7 @@ class Server:
         self._closing = False
         self._ending: set[Driver] = set()  # closed, and methods or callbacks of theirs still run
         self._closed: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
     def urls(self) -> list[str]:
@@ -121,6 +123,7 @@ class Server:
         if self._closed is not None:
             raise RuntimeError("a server is started once")
         self._closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         try:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
@@ -160,6 +163,7 @@ class Server:
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
         assert self._closed is not None, "start the server first: async with, or await"
+        self._check_place()
         await self._closed.wait()
 
     async def close(self, drain: float = 0) -> None:
@@ -167,7 +171,11 @@ class Server:
 
         Args:
             drain: seconds to let calls that run come to their end first; new ones are refused meanwhile.
+
+        Raises:
+            UsageError: from another thread or event loop than the one it was started in.
         """
+        self._check_place()
         self._closing = True
         for listener in self._listeners:
             listener.close()
@@ -185,6 +193,10 @@ class Server:
             await _hook(self._root, "end_serving")
         if self._closed is not None:
             self._closed.set()
+
+    def _check_place(self) -> None:
+        if self._loop is not None:
+            check_place(self._loop)
 
     async def _drain(self, drivers: Sequence[Driver], seconds: float) -> None:
         """Wait until nothing runs, or the time is over."""
