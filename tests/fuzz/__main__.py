@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -128,23 +127,12 @@ def report(outcomes: list[Outcome]) -> int:
 def grow(name: str) -> int:
     """Take the smallest of what was found into the corpus of the repository; return how many there are of them."""
     learnt = RESULTS / "corpus" / name
-    kept = RESULTS / "merged" / name
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fuzz.child",
-        name,
-        "-merge=1",
-        str(kept),
-        str(CORPUS / name),
-        str(learnt),
-    ]
-    subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
-    known = {path.read_bytes() for path in inputs(name)}
-    fresh = sorted({path.read_bytes() for path in kept.iterdir()} - known, key=lambda data: (len(data), data))
-    chosen = [data for data in fresh if len(data) <= _GROWN_BYTES][:_GROWN]
+    known = {path.read_bytes() for path in inputs(name) if not path.name.startswith("grown-")}
+    fresh = sorted(
+        {path.read_bytes() for path in learnt.iterdir()} - known, key=lambda data: (len(data), data)
+    )
+    chosen = [data for data in fresh if len(data) <= _GROWN_BYTES]
+    chosen = chosen[:: max(1, len(chosen) // _GROWN)][:_GROWN]  # of all sizes
     for old in (CORPUS / name).glob("grown-*"):
         old.unlink()
     for data in chosen:

@@ -2,7 +2,7 @@
 
 - ``seed-…``: facts of the wire, made from tests/vectors (what real Twisted peers said) and docs/wire/pb7-frames.json by
   ``python -m tests.fuzz.corpus``;
-- ``grown-…``: inputs that fuzzers found worth keeping because they reach something that no other input does;
+- ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
 - ``found-…``: inputs that once broke an invariant.
 """
 
