@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Promise", "call_when_kept"]
 
+_await = asyncio.Future.__await__
+_get_running_loop = asyncio._get_running_loop
+
 
 class Promise(asyncio.Future[Any]):
     """The answer of one remote call. Awaitable any number of times, cancellable.
@@ -51,9 +54,10 @@ class Promise(asyncio.Future[Any]):
         return True
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if not self.done():
-            check_place(self.get_loop())
-        return super().__await__()
+        # In the right place nearly always, so that is asked first: on every call there is.
+        if _get_running_loop() is not self._loop and not self.done():
+            check_place(self._loop)
+        return _await(self)
 
     def succeed(self, value: Any) -> None:
         """Keep the promise; called by the broker, once."""
