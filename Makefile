@@ -6,12 +6,15 @@ BIN    := $(VENV)/bin
 # Here the library is installed as its users get it: compiled, where there is a compiler.
 BUILT  := .venv-built
 
+SECONDS ?= 60
+MINUTES ?= 60
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built check bench clean
+.PHONY: help demo test test-built check bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +44,14 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
 	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
 	@$(BUILT)/bin/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker (make fuzz SECONDS=60, for each)
+	@echo "==> Fuzzing, $(SECONDS) seconds for each target"
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of it (make soak MINUTES=60)
+	@echo "==> Soaking for $(MINUTES) minutes"
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## Remove the environment, caches and build products
 	rm -rf $(VENV) $(BUILT) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

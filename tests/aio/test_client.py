@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import perspective_broker as pb
 from perspective_broker.dialects.offer import DIALECTS
 from perspective_broker.testing import ScriptedPeer
-from tests.aio.desk import Desk, until
+from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
 
 #: The beginning of what a TLS client says first.
@@ -152,3 +153,21 @@ async def test_an_exception_in_the_block_closes_and_passes_through() -> None:
             async with pb.connect("memory:block"):
                 raise KeyError("the application's own")
         await until(lambda: not server.connections)
+
+
+@both_loops
+@pytest.mark.parametrize("scheme", ["tcp", "unix", "memory"])
+async def test_a_connection_can_be_given_up_at_any_moment(scheme: str, tmp_path: Path) -> None:
+    """Also when the loop has closed the transport already, as uvloop does when it is interrupted."""
+    where = {"tcp": "tcp://127.0.0.1:0", "unix": f"unix://{tmp_path}/s", "memory": "memory:given-up"}[scheme]
+    async with pb.serve(Desk(), where) as server:
+        for moment in range(15):
+            connecting = asyncio.ensure_future(_connected(server.urls[0]))
+            await turns(moment)
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await connecting).connection.close()
+
+
+async def _connected(url: str) -> pb.RemoteReference:
+    return await pb.connect(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import queue
 import threading
 from typing import Any
 
@@ -122,6 +123,54 @@ async def test_references_collected_in_another_thread_while_calls_run(dialect: s
         gc.collect()
         await exported(pair, 0)
         await assert_no_leaks(pair.client, pair.accepted)
+
+
+@both_loops
+async def test_what_is_dropped_in_threads_while_it_is_sent_again_is_counted_right(dialect: str) -> None:
+    """References and replicas lose their last holder in two threads, in the middle of whatever the loop does."""
+    dropped: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def drop() -> None:
+        while dropped.get() is not None:
+            pass
+
+    registry = pb.Registry()
+    registry.set_unjellyable_for_class("references.Board", pb.RemoteCache)
+    desk = Desk()
+    async with memory_pair(desk, dialects=[dialect], registry=registry) as pair:
+        things, boards = [pb.Referenceable() for _ in range(3)], [_Board() for _ in range(3)]
+        threads = [threading.Thread(target=drop) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(300):
+                sent = [things[number % 3], boards[number % 3]]
+                pair.root.tell("keep", *sent)
+                assert await pair.root.call("echo", *sent) == tuple(sent)
+                while desk.kept:
+                    dropped.put(desk.kept.pop())
+        finally:
+            for _ in threads:
+                dropped.put(None)
+            for thread in threads:
+                thread.join()
+        await exported(pair, 0)
+        await assert_no_leaks(pair.client, pair.accepted)
+        assert all(board.asked == board.stopped for board in boards)
+
+
+class _Board(pb.Cacheable):
+    asked = stopped = 0
+
+    def get_type_to_copy(self) -> str:
+        return "references.Board"
+
+    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+        self.asked += 1
+        return {"number": self.asked}
+
+    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+        self.stopped += 1
 
 
 async def test_a_reference_collected_after_its_connection_or_its_loop_is_no_trouble() -> None:

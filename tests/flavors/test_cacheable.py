@@ -15,23 +15,8 @@ class Counter(Cacheable):
         return {"number": self.number, "for": perspective}
 
 
-class Session:
-    def __init__(self) -> None:
-        self.decached: list[int] = []
-
-    def enqueue_decache(self, luid: int) -> None:
-        self.decached.append(luid)
-
-
 def test_its_state_is_what_a_copy_would_get_unless_it_says_otherwise() -> None:
     assert Counter().get_state_to_cache_and_observe_for("who", object()) == {"number": 1, "for": "who"}
-
-
-def test_a_collected_replica_is_told_once() -> None:
-    session, replica = Session(), RemoteCache()
-    replica._pb_session, replica._pb_luid = session, 7
-    del replica
-    assert session.decached == [7]
 
 
 def test_a_replica_without_a_connection_is_collected_quietly() -> None:

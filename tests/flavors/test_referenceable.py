@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 import perspective_broker as pb
@@ -50,16 +48,8 @@ def test_a_root_is_its_own_for_every_connection() -> None:
     assert root.root_object(object()) is root
 
 
-class Session:
-    def __init__(self) -> None:
-        self.released: list[tuple[Any, Any, int]] = []
-
-    def enqueue_release(self, *release: Any) -> None:
-        self.released.append(release)
-
-
 def test_references_are_equal_when_they_mean_the_same_object_of_the_same_connection() -> None:
-    here, there = Session(), Session()
+    here, there = object(), object()
     one, same = Reference(here, 1, None), Reference(here, 1, "who")
     assert one == same
     assert hash(one) == hash(same)
@@ -67,13 +57,3 @@ def test_references_are_equal_when_they_mean_the_same_object_of_the_same_connect
     assert one != Reference(here, 2, None)
     assert one != Reference(there, 1, None)
     assert one != 1
-
-
-def test_a_collected_reference_owes_what_it_received_and_nothing_twice() -> None:
-    session = Session()
-    reference = Reference(session, 1, "who")
-    reference._receipts = 3
-    del reference
-    del_without = Reference(session, 2, None)
-    del del_without
-    assert session.released == [(1, "who", 3)]

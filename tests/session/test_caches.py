@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.flavors import Target
+from perspective_broker.flavors import RemoteCache, Target
+from perspective_broker.session.caches import Replicas
 from perspective_broker.testing import BrokerPair, Outcome
 
 from . import objects
@@ -276,3 +278,31 @@ def test_two_perspectives_on_one_connection_have_replicas_of_their_own() -> None
         pair.run()
         assert hers.numbers == {"a": 3}
         del hers, again, people
+
+
+class Interrupting:
+    """A session whose loop goes on in the very middle of a replica's end, as threads may."""
+
+    def __init__(self) -> None:
+        self.replicas = Replicas(pb.Limits(), self)
+        self.owed: list[int] = []
+        self.found: RemoteCache | None = None
+
+    def enqueue_decache(self, luid: int) -> None:
+        if not self.owed:
+            self.found = self.replicas.receive(luid)
+        self.owed.append(self.replicas.dropped(luid))
+
+
+def test_a_replica_that_ends_in_another_thread_is_not_handed_out_again() -> None:
+    """Or it would end a second time, of which nobody is told: what is owed for it would be owed for ever."""
+    session = Interrupting()
+    first = session.replicas.introduce(1, RemoteCache)
+    first.set_copyable_state({"n": 1})
+    ended = weakref.ref(first)
+    del first
+    assert ended() is None
+    assert vars(session.found) == {"n": 1}  # the state lives on
+    assert session.owed == [0]
+    session.found = None
+    assert session.owed == [0, 2]

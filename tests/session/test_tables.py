@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import perspective_broker as pb
 from perspective_broker.errors import UnknownObject
 from perspective_broker.flavors import Reference, ViewPoint
-from perspective_broker.session.tables import Exports, Imports, import_key
+from perspective_broker.session.tables import Exports, Imports, Received, import_key
 
 
 class Known(pb.Referenceable):
@@ -29,15 +30,15 @@ class Session:
     """What references tell that they are gone."""
 
     def __init__(self) -> None:
-        self.released: list[tuple[Any, Any, int]] = []
+        self.released: list[tuple[int, int]] = []
 
-    def enqueue_release(self, luid: Any, perspective: Any, receipts: int) -> None:
-        self.released.append((luid, perspective, receipts))
+    def enqueue_release(self, received: Received) -> None:
+        self.released.append((received.luid, received.count))
 
 
 def imports(session: Session, limit: int = 100) -> Imports:
     limits = pb.Limits(references_received=limit)
-    return Imports(limits, lambda luid, perspective: Reference(session, luid, perspective))
+    return Imports(limits, lambda luid, perspective: Reference(session, luid, perspective), session)
 
 
 STEPS = st.lists(
@@ -155,7 +156,7 @@ def test_imports_owe_a_release_for_every_receipt(steps: list[tuple[str, int, Any
     held.clear()
     gc.collect(0)
     owed = dict.fromkeys((1, 2, 3), 0)
-    for luid, _, count in session.released:
+    for luid, count in session.released:
         owed[luid] += count
     assert owed == receipts
 
@@ -187,3 +188,48 @@ def test_named_references_are_one_and_owe_nothing() -> None:
     assert len(table) == 0
     del root
     assert session.released == []
+
+
+class Interrupted(Session):
+    """The same, where the loop's thread goes on in the very middle of a reference's end, as threads may."""
+
+    def __init__(self, go_on: Any) -> None:
+        super().__init__()
+        self.go_on = go_on
+
+    def enqueue_release(self, received: Received) -> None:
+        self.go_on()
+        super().enqueue_release(received)
+
+
+def test_a_reference_that_ends_in_another_thread_is_not_handed_out_again() -> None:
+    """It would owe nothing any more, and be used after the peer has freed its object."""
+    found: list[Reference] = []
+
+    def go_on() -> None:
+        if not found:
+            found.append(table.receive(1, None))
+
+    session = Interrupted(go_on)
+    table = imports(session)
+    first = table.receive(1, None)
+    ended = weakref.ref(first)
+    del first
+    [second] = found
+    assert ended() is None
+    assert session.released == [(1, 1)]
+    del second
+    found.clear()
+    assert session.released == [(1, 1), (1, 1)]
+
+
+def test_what_was_given_back_owes_nothing_when_it_ends() -> None:
+    session = Session()
+    table = imports(session)
+    reference = table.receive(1, None)
+    table.receive(1, None)
+    assert table.give_back(reference) == 2
+    assert table.give_back(reference) == 0
+    assert len(table) == 0
+    del reference
+    assert session.released == [(1, 0)]

@@ -11,6 +11,7 @@ from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
 from .deadlines import Limit, current, under
+from .places import check_place
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Promise", "call_when_kept", "unasked"]
 
-
 _await: Final = asyncio.Future.__await__
+_get_running_loop: Final = asyncio._get_running_loop
 
 
 class Promise(asyncio.Future[Any]):
@@ -34,6 +35,7 @@ class Promise(asyncio.Future[Any]):
         DeadlineExceeded: the peer stopped the method, or never began, because the call's deadline has passed.
         ConnectionLost: the connection ended first.
         SerializationError: the arguments could not cross; nothing was sent.
+        UsageError: it is awaited (or called, or cancelled) in another event loop than its connection's.
     """
 
     __slots__ = ("_driver", "_request", "deadline")
@@ -46,6 +48,9 @@ class Promise(asyncio.Future[Any]):
     deadline: Limit | None
 
     def __await__(self) -> Generator[Any, None, Any]:
+        # In the right place nearly always, so that is asked first: on every call there is.
+        if _get_running_loop() is not self._loop and not self.done():
+            check_place(self._loop)
         driver = self._driver
         if driver is not None and driver.lull:
             driver.flush()
@@ -59,6 +64,8 @@ class Promise(asyncio.Future[Any]):
         What was called on the promise is given up with it: on pb7 these calls were sent, and the peer stops them too.
         Cancelling a task that awaits the promise does the same.
         """
+        if not self.done():
+            check_place(self.get_loop())
         if not super().cancel(msg):
             return False
         if self._driver is not None:
@@ -87,6 +94,7 @@ class Promise(asyncio.Future[Any]):
         On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
         promise is kept; calls on one promise keep their order.
         """
+        check_place(self.get_loop())
         chained = unasked(self.get_loop())
         if under.get() is not None:
             chained.deadline = current()

@@ -199,7 +199,12 @@ async def _connect(
     deadline = asyncio.timeout(timeout)
     try:
         async with deadline:
-            await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
+            try:
+                await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
+            except BaseException:
+                if driver is not None:
+                    driver.give_up()
+                raise
             assert driver is not None
             await driver.opened
     except TimeoutError:

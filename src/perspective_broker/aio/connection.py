@@ -14,6 +14,7 @@ from ..errors import CallError, LimitExceeded, RemoteError
 from ..limits import Limits
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate
+from .places import check_place
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -153,7 +154,9 @@ class Connection:
 
         Raises:
             DeadReferenceError: the connection has ended.
+            UsageError: from another thread or event loop than the connection's.
         """
+        check_place(self._driver.loop)
         self._driver.notify_on_disconnect(self, callback)
 
     def dont_notify_on_disconnect(self, callback: Callable[[Connection], object]) -> None:
@@ -170,7 +173,11 @@ class Connection:
         Args:
             code: why, as a short word; a peer whose dialect has a farewell is told it.
             reason: one line for a human.
+
+        Raises:
+            UsageError: from another thread or event loop than the connection's.
         """
+        check_place(self._driver.loop)
         self._driver.broker.close(code, reason)
 
     async def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
@@ -186,6 +193,7 @@ class Connection:
 
         They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
         """
+        check_place(self._driver.loop)
         await asyncio.shield(self._driver.gone)
 
     def __repr__(self) -> str:

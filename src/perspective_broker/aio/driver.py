@@ -29,6 +29,7 @@ from .connection import Connection
 from .deadlines import Limit, under
 from .hangup import HangUpWatch
 from .pages import PageReader, pages_are_unread
+from .places import check_place
 from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
@@ -102,6 +103,7 @@ class Driver:
         self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._hang_up_watch: HangUpWatch | None = None  # made when reading first stops
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
@@ -119,7 +121,6 @@ class Driver:
         # uvloop's transports are asyncio's by behaviour, not by class.
         transport = self._transport = cast(asyncio.Transport, transport)
         self.channel = TLSChannel.of(transport)
-        self._hang_up_watch = HangUpWatch(self.loop, transport, self._hung_up)
         limits = self.settings.limits
         transport.set_write_buffer_limits(high=limits.write_buffer_high, low=limits.write_buffer_low)
         watch_for_silence(
@@ -165,7 +166,8 @@ class Driver:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._hang_up_watch.stop()
+        if self._hang_up_watch is not None:
+            self._hang_up_watch.stop()
         self.error = exc
         if exc is None:
             self.broker.receive_eof()
@@ -175,9 +177,16 @@ class Driver:
         self._maybe_gone()
 
     def _hung_up(self) -> None:
-        """The peer is gone while nothing was read: what it has said before is not worth reading any more."""
+        """The peer is gone while nothing was read: the end of a connection ends what it has asked for, too."""
         if self._transport is not None:
             self._transport.abort()
+
+    def give_up(self) -> None:
+        """Connecting was interrupted. The loop may have closed the transport, and uvloop then tells nobody."""
+        transport = self._transport
+        self.connection_lost(None)
+        if transport is not None:
+            transport.abort()
 
     def pause_writing(self) -> None:
         self._blocked = True
@@ -220,12 +229,15 @@ class Driver:
         reading = not self._more and broker.wants_data
         if reading is not self._reading and self._transport is not None:
             self._reading = reading
+            watch = self._hang_up_watch
+            if watch is None:
+                watch = self._hang_up_watch = HangUpWatch(self.loop, self._transport, self._hung_up)
             if reading:
-                self._hang_up_watch.stop()
+                watch.stop()
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-                self._hang_up_watch.start()
+                watch.start()
         if broker.mid_message:
             self._set_timer()
         self._flush()
@@ -576,6 +588,7 @@ class Driver:
 
     async def wait_for_room(self) -> None:
         """Wait until the write buffer is below its low mark, or the connection has ended."""
+        check_place(self.loop)
         await self._wait_while(lambda: self.is_full)
 
     async def wait_idle(self) -> None:

@@ -96,8 +96,11 @@ class Live(Cacheable, RemoteCache):
             return
         if self.is_replica:
             raise AttributeError(f"a replica follows its original; {name!r} is changed there")
+        feeds = list(self.__dict__.get("_feeds", {}).values())
+        for feed in feeds:
+            feed.check_place()
         object.__setattr__(self, name, value)
-        for feed in list(self.__dict__.get("_feeds", {}).values()):
+        for feed in feeds:
             feed.change(name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -212,6 +215,9 @@ class _Feed:
         self._fields = fields
         self._changed: dict[str, Any] = {}
         self._on_its_way = False
+
+    def check_place(self) -> None:
+        self._observer.check_place()
 
     def change(self, name: str, value: Any) -> None:
         if name in self._fields:

@@ -122,6 +122,7 @@ class PageReader(ItemReader):
     ) -> None:
         super().__init__()
         self._driver = reference._usable()
+        self._loop = self._driver.loop
         self._call: Promise | None = None
         self._asked: tuple[Any, ...] = (reference, method, args, kwargs)
         self._unanswered: list[

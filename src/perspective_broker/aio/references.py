@@ -10,6 +10,7 @@ from ..errors import DeadReferenceError, UsageError
 from ..flavors import Observer, Reference
 from .calls import Promise, unasked
 from .deadlines import current, under
+from .places import check_place
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -175,7 +176,9 @@ class RemoteCacheObserver(Observer):
 
         Raises:
             DeadReferenceError: the replica is gone.
+            UsageError: from another thread or event loop than the connection's.
         """
+        self.check_place()
         promise = unasked(self._driver.loop)
         self._session.update(self, name, args, kwargs, promise)
         return promise
@@ -189,8 +192,18 @@ class RemoteCacheObserver(Observer):
         Raises:
             DeadReferenceError: the replica is gone.
             SerializationError: the arguments cannot cross; nothing was sent.
+            UsageError: from another thread or event loop than the connection's.
         """
+        self.check_place()
         self._session.update(self, name, args, kwargs, None)
+
+    def check_place(self) -> None:
+        """Make sure that the observer is told where its connection lives.
+
+        Raises:
+            UsageError: it is not.
+        """
+        check_place(self._driver.loop)
 
     def __repr__(self) -> str:
         return f"<RemoteCacheObserver {self._luid} at {self._driver.connection.peer}>"

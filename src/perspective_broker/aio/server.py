@@ -16,6 +16,7 @@ from ..limits import Limits
 from .connection import Connection
 from .driver import Driver, as_protocol
 from .lag import LoopWatch
+from .places import check_place
 from .settings import Settings
 
 __all__ = ["Server", "ServerStatistics", "serve"]
@@ -125,6 +126,7 @@ class Server:
         self._retirements: dict[Driver, asyncio.TimerHandle] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._watch: LoopWatch | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
     def urls(self) -> list[str]:
@@ -164,6 +166,7 @@ class Server:
             raise RuntimeError("a server is started once")
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
+        self._loop = asyncio.get_running_loop()
         try:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
@@ -242,6 +245,7 @@ class Server:
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
         assert self._closed is not None, "start the server first: async with, or await"
+        self._check_place()
         await self._closed.wait()
 
     async def close(self, drain: float = 0) -> None:
@@ -249,7 +253,11 @@ class Server:
 
         Args:
             drain: seconds to let calls that run come to their end first; new ones are refused meanwhile.
+
+        Raises:
+            UsageError: from another thread or event loop than the one it was started in.
         """
+        self._check_place()
         self._closing = True
         for listener in self._listeners:
             listener.close()
@@ -272,6 +280,10 @@ class Server:
             await _hook(self._root, "end_serving")
         if self._closed is not None:
             self._closed.set()
+
+    def _check_place(self) -> None:
+        if self._loop is not None:
+            check_place(self._loop)
 
     async def _drain(self, drivers: Sequence[Driver], seconds: float) -> bool:
         """Wait until nothing runs, or the time is over; return whether everything came to its end."""

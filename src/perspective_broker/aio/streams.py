@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BadArguments, ConnectionLost, DeadReferenceError, Error, LimitExceeded
 from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
+from .places import check_place
 
 if TYPE_CHECKING:
     from .calls import Promise
@@ -225,6 +226,7 @@ class ItemReader(ABC):
 
     def __init__(self) -> None:
         self._begun = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it is read
         self._items: deque[Any] = deque()
         self._batches: deque[list[int]] = (
             deque()
@@ -239,6 +241,7 @@ class ItemReader(ABC):
         return self
 
     async def __anext__(self) -> Any:
+        self._check_place()
         if not self._begun:
             self._begun = True
             try:
@@ -267,6 +270,17 @@ class ItemReader(ABC):
             self._unread -= batch[1]
             self._taken(batch[2])
         return item
+
+    def _check_place(self) -> None:
+        """Make sure that a reader is used where it was first used.
+
+        Raises:
+            UsageError: it is not.
+        """
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        else:
+            check_place(self._loop)
 
     def _put(self, items: Sequence[Any], said: int = 0) -> None:
         """Take items that have come; ``said`` is handed to :meth:`_taken` when the last of them is read."""
@@ -327,6 +341,10 @@ class StreamReader(ItemReader):
     def __init__(self, source: RemoteReference | Promise) -> None:
         super().__init__()
         self._source: RemoteReference | Promise | None = source
+        if isinstance(source, asyncio.Future):
+            self._loop = source.get_loop()
+        elif source._driver is not None:  # else it is dead, which the first use will tell
+            self._loop = source._driver.loop
         self._reference: RemoteReference | None = None
         self._opened: Promise | None = None
         self._owed = 0  # credit that was taken and not given back
@@ -398,6 +416,7 @@ class StreamReader(ItemReader):
         Raises:
             RemoteError: what the generator raised when it was closed.
         """
+        self._check_place()
         if self._ended:
             self._leave()
             return

@@ -2,7 +2,7 @@
 
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy
-from .failure import Failure
+from .failure import ALWAYS_SENT, Failure
 from .graph import Graph
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root
@@ -11,6 +11,7 @@ from .target import Target
 from .viewable import Viewable, ViewPoint
 
 __all__ = [
+    "ALWAYS_SENT",
     "AsReferenceable",
     "Cacheable",
     "Copyable",

@@ -45,12 +45,6 @@ class RemoteCache(RemoteCopy):
     def updates_ended(self) -> None:
         """Called once when no update can come any more: the connection has ended."""
 
-    def __del__(self) -> None:
-        # May run in any thread: it only enqueues (DESIGN section 2, rule 7).
-        session = getattr(self, "_pb_session", None)
-        if session is not None:
-            session.enqueue_decache(self._pb_luid)
-
 
 class Observer:
     """The far end of one replica, as its owner sees it. Drivers subclass it with what telling means to them.

@@ -100,21 +100,26 @@ class Reference:
         _session: the broker whose peer owns the object.
         _luid: the owner's id of it.
         _perspective: under which values sent through this reference are coded.
-        _receipts: how often the peer sent it; owed back as releases when the reference is dropped.
+        _received: the session's entry of it, which counts; None for what needs no counting.
     """
 
-    __slots__ = ("__weakref__", "_luid", "_perspective", "_receipts", "_session")
+    __slots__ = ("__weakref__", "_luid", "_perspective", "_received", "_session")
 
     _session: Any
     _luid: ObjectId
     _perspective: Any
-    _receipts: int
+    _received: Any
 
     def __init__(self, session: Any, luid: ObjectId, perspective: Any) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective
-        self._receipts = 0
+        self._received = None
+
+    @property
+    def _receipts(self) -> int:
+        """How often the peer sent it; owed back as releases when the reference is dropped."""
+        return 0 if self._received is None else self._received.count
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reference):
@@ -123,9 +128,3 @@ class Reference:
 
     def __hash__(self) -> int:
         return hash((id(self._session), self._luid))
-
-    def __del__(self) -> None:
-        # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
-        session = getattr(self, "_session", None)
-        if session is not None and self._receipts:
-            session.enqueue_release(self._luid, self._perspective, self._receipts)

@@ -366,7 +366,11 @@ class Answerer(Asker):
         self.serving.end(call)
         self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
-            self.send(self._dialect.encode_error(call.request, error, False, None))
+            try:
+                message = self._dialect.encode_error(call.request, error, False, None)
+            except SerializationError:  # its text is too long for the limits
+                message = self._encode_unsent(call, error)
+            self.send(message)
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
@@ -408,10 +412,15 @@ class Answerer(Asker):
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             text = "the report of an exception could not be sent"
             self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
-            plain = RemoteError(type(error).__name__, "an exception that could not be sent")
-            message, new = self._dialect.encode_error(call.request, plain, False, None), []
+            message, new = self._encode_unsent(call, error), []
         self._send_answer(message)
         self._place(new)
+
+    def _encode_unsent(self, call: IncomingCall, error: BaseException) -> bytes:
+        """Return what is said of an exception that cannot be sent: little enough to cross in any case."""
+        plain = RemoteError(type(error).__name__[:64], "an exception that could not be sent")
+        message: bytes = self._dialect.encode_error(call.request, plain, False, None)
+        return message
 
     def on_release(self, luid: ObjectId, count: int) -> None:
         # A call that waits may mention what is given back behind it.

@@ -177,6 +177,22 @@ class Observers:
         return observed
 
 
+class _Current(weakref.ref[RemoteCache]):
+    """The replica object that there is now; see :class:`.tables.Received` for why its end is told by a callback."""
+
+    __slots__ = ("luid",)
+
+    luid: int
+
+    def __new__(cls, replica: RemoteCache, on_end: Callable[[_Current], None], luid: int) -> _Current:
+        self = super().__new__(cls, replica, on_end)
+        self.luid = luid
+        return self
+
+    def __init__(self, replica: RemoteCache, on_end: Callable[[_Current], None], luid: int) -> None:
+        super().__init__(replica, on_end)  # type: ignore[call-arg]
+
+
 class _Replica:
     """One object of the peer's that is replicated here.
 
@@ -191,7 +207,7 @@ class _Replica:
     def __init__(self, cls: type[RemoteCache]) -> None:
         self.cls = cls
         self.state: dict[str, Any] = {}
-        self.current: weakref.ref[RemoteCache] | None = None
+        self.current: _Current | None = None
         self.owed = 0
         self.spoiled = False
 
@@ -201,7 +217,7 @@ class Replicas:
 
     Args:
         limits: ``references_received`` bounds them.
-        session: what a replica tells that it was dropped; ``enqueue_decache(luid)``.
+        session: is told that a replica was dropped: ``enqueue_decache(luid)``.
     """
 
     def __init__(self, limits: Limits, session: Any) -> None:
@@ -279,8 +295,12 @@ class Replicas:
             replica._pb_session = self._session
             replica._pb_luid = luid
             object.__setattr__(replica, "__dict__", entry.state)
-            entry.current = weakref.ref(replica)
+            entry.current = _Current(replica, self._on_end, luid)
         return replica
+
+    def _on_end(self, current: _Current) -> None:
+        """A replica object is gone (called where the collector runs, in any thread)."""
+        self._session.enqueue_decache(current.luid)
 
     def dropped(self, luid: int) -> int:
         """A replica was collected: return how many decaches are owed now (0 when another took its place)."""

@@ -17,7 +17,7 @@ from ..ports import (
     ObjectId,
 )
 from .speaking import Speaker
-from .tables import import_key
+from .tables import Received
 
 __all__ = ["Holder"]
 
@@ -25,12 +25,13 @@ __all__ = ["Holder"]
 class Holder(Speaker):
     """:class:`~perspective_broker.ports.Exporter` and :class:`~perspective_broker.ports.Importer` of one connection."""
 
-    def enqueue_release(self, luid: ObjectId, perspective: Any, receipts: int) -> None:
-        """Note that a reference is gone. Called by finalisers: in any thread, in the middle of anything."""
-        self._enqueue((luid, import_key(luid, perspective), receipts))
+    def enqueue_release(self, received: Received) -> None:
+        """Note that a reference is gone. Called where the collector runs: in any thread, in the middle of anything."""
+        if received.count:
+            self._enqueue((received.luid, received.key, received.count))
 
     def enqueue_decache(self, luid: int) -> None:
-        """Note that a replica is gone. Called by finalisers: in any thread, in the middle of anything."""
+        """Note that a replica is gone. Called where the collector runs: in any thread, in the middle of anything."""
         self._enqueue((luid, None, 0))
 
     def _enqueue(self, release: tuple[ObjectId, Hashable | None, int]) -> None:
@@ -60,11 +61,9 @@ class Holder(Speaker):
 
     def release(self, reference: Reference) -> None:
         """Give a reference back to its owner now; it is dead from here on."""
-        key = import_key(reference._luid, reference._perspective)
-        self.imports.discard(key, reference)
-        receipts, reference._receipts = reference._receipts, 0
-        if receipts:
-            self.enqueue_release(reference._luid, reference._perspective, receipts)
+        owed = self.imports.give_back(reference)
+        if owed:
+            self._enqueue((reference._luid, reference._received.key, owed))
 
     def root(self) -> Reference:
         """Return the reference to the peer's root object.

@@ -43,7 +43,7 @@ class Speaker:
         self.limits = limits
         self.lifecycle = Lifecycle()
         self.exports = Exports(limits)
-        self.imports = Imports(limits, host.make_reference)
+        self.imports = Imports(limits, host.make_reference, self)
         self.observers = Observers(limits, host.make_observer)
         self.replicas = Replicas(limits, self)
         self.questions = Questions(limits, self.send)

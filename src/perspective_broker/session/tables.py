@@ -15,7 +15,7 @@ from ..flavors import Exportable, Reference, Target
 from ..limits import Limits
 from ..ports import ObjectId
 
-__all__ = ["Export", "Exports", "Imports", "import_key"]
+__all__ = ["Export", "Exports", "Imports", "Received", "import_key"]
 
 
 class Export(Target):
@@ -160,17 +160,55 @@ class Exports:
         self.freed.clear()
 
 
+class Received(weakref.ref[Reference]):
+    """A reference that lives here, held weakly, and how often it was received.
+
+    Its callback tells that the reference is gone: in any thread, in the middle of anything. It is no finaliser of the
+    reference, for while one runs, and the loop's thread runs beside it, the reference can still be found: it would be
+    handed out again, and counted, after it was counted as gone. A weak reference is dead before its callback begins.
+
+    Attributes:
+        luid: the owner's id of the object.
+        key: of the entry.
+        count: releases that are owed.
+    """
+
+    __slots__ = ("count", "key", "luid")
+
+    luid: int
+    key: Hashable
+    count: int
+
+    def __new__(
+        cls, reference: Reference, on_end: Callable[[Received], None], luid: int, key: Hashable
+    ) -> Received:
+        self = super().__new__(cls, reference, on_end)
+        self.luid, self.key, self.count = luid, key, 0
+        return self
+
+    def __init__(
+        self, reference: Reference, on_end: Callable[[Received], None], luid: int, key: Hashable
+    ) -> None:
+        super().__init__(reference, on_end)  # type: ignore[call-arg]
+
+
 class Imports:
     """References to the peer's objects, as long as somebody here holds them.
 
-    The reference object itself carries the count of receipts. When it is collected it enqueues what it owes;
-    a re-send that comes in between makes a new one with a count of its own.
+    When a reference is collected its entry tells the session what is owed; a re-send that comes in between makes a
+    new one with a count of its own.
+
+    Args:
+        limits: ``references_received`` bounds them.
+        make: makes a reference.
+        session: is told of ends: ``enqueue_release(received)``.
     """
 
-    def __init__(self, limits: Limits, make: Callable[[ObjectId, Any], Reference]) -> None:
+    def __init__(self, limits: Limits, make: Callable[[ObjectId, Any], Reference], session: Any) -> None:
         self.limits = limits
         self._make = make
-        self._received: dict[Hashable, weakref.ref[Reference]] = {}
+        self._session = session
+        self._received: dict[Hashable, Received] = {}
         self._named: dict[str, weakref.ref[Reference]] = {}
 
     def __len__(self) -> int:
@@ -194,8 +232,10 @@ class Imports:
                     "limit-references", f"a peer may give {self.limits.references_received} references"
                 )
             reference = self._make(luid, perspective)
-            self._received[key] = weakref.ref(reference)
-        reference._receipts += 1
+            found = Received(reference, self._session.enqueue_release, luid, key)
+            self._received[key] = reference._received = found
+        assert found is not None
+        found.count += 1
         return reference
 
     def named(self, name: str) -> Reference:
@@ -213,11 +253,15 @@ class Imports:
         if found is not None and found() is None:
             del self._received[key]
 
-    def discard(self, key: Hashable, reference: Reference) -> None:
-        """Drop the entry of a reference that is given back while it is still held."""
-        found = self._received.get(key)
-        if found is not None and found() is reference:
-            del self._received[key]
+    def give_back(self, reference: Reference) -> int:
+        """Drop the entry of a reference that is given back while it is still held; return the releases it owes."""
+        received: Received | None = reference._received
+        if received is None:
+            return 0
+        if self._received.get(received.key) is received:
+            del self._received[received.key]
+        owed, received.count = received.count, 0
+        return owed
 
     def clear(self) -> list[Reference]:
         """Forget everything and return the references that are still alive: the connection has ended."""

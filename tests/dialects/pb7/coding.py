@@ -13,7 +13,7 @@ from perspective_broker import Limits, Policy, Registry
 from perspective_broker.dialects.building import instance
 from perspective_broker.dialects.pb7 import Pb7Dialect
 from perspective_broker.dialects.pb7.frames import frame_header
-from perspective_broker.errors import CallError
+from perspective_broker.errors import CallError, DecodeError, ProtocolError, UnknownObject
 from perspective_broker.flavors import Reference
 from perspective_broker.ports import SENT_BEFORE, AnswerOf
 
@@ -43,7 +43,8 @@ class Tables:
         self.exported: list[Any] = []  # by id, less one
         self.counts: dict[int, int] = {}
         self.caches: dict[int, int] = {}
-        self.imported: dict[Any, Any] = {}
+        self.imported: dict[Any, Any] = {}  # references,
+        self.replicas: dict[int, Any] = {}  # and what is None when its state could not be read
 
     def export(self, obj: Any, perspective: Any) -> int:
         if obj not in self.exported:
@@ -87,14 +88,20 @@ class Tables:
         return f"local {luid}"
 
     def introduce_cache(self, luid: int, cls: type) -> Any:
-        replica = self.imported[luid] = instance(cls)
+        if luid in self.replicas:
+            raise ProtocolError("bad-id", "a replica's id was used again before it was given up")
+        replica = self.replicas[luid] = instance(cls)
         return replica
 
     def spoil_cache(self, luid: int) -> None:
-        del self.imported[luid]
+        self.replicas[luid] = None
 
     def import_cache(self, luid: int) -> Any:
-        return self.imported[luid]
+        if luid not in self.replicas:
+            raise UnknownObject("no replica lives under that id")
+        if self.replicas[luid] is None:
+            raise DecodeError("a replica whose state could not be read")
+        return self.replicas[luid]
 
     def local_cache(self, luid: int) -> Any:
         return f"local cache {luid}"

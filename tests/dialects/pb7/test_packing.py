@@ -477,9 +477,6 @@ class Board(pb.Cacheable):
 class Replica(pb.RemoteCache):
     n: int
 
-    def __del__(self) -> None:
-        """There is no connection to tell."""
-
 
 def test_a_cacheable_crosses_once_and_its_replica_comes_home() -> None:
     registry = Registry()

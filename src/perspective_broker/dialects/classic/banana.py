@@ -162,14 +162,16 @@ class Decoder:
                 if after <= end and (number := data[pos]) < 0x80 and (kind := data[pos + 1]) >= 0x80:
                     pass
                 else:
-                    number, after = self._prefix(data, pos, end)
+                    number, after = self._prefix(data, pos, end, pos - start)
                     if after < 0:
                         break
                     kind = data[after - 1]
                 if kind == STRING:
                     if number > limits.string_bytes:
-                        raise ProtocolError(
-                            "limit-size", f"a string may have {limits.string_bytes} bytes, not {number:.3e}"
+                        raise self._refusal(
+                            pos - start,
+                            "limit-size",
+                            f"a string may have {limits.string_bytes} bytes, not {number:.3e}",
                         )
                     pos = after + number
                     if pos > end:
@@ -183,7 +185,7 @@ class Decoder:
                     if number:
                         self._nodes += number
                         if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
-                            raise self._too_much(depth, number)
+                            raise self._too_much(pos - start, depth, number)
                         # Half of all tokens are the three of a short text: its list, the word, and the text itself.
                         if (
                             number == 2
@@ -208,23 +210,25 @@ class Decoder:
                 elif kind == VOCAB:
                     word = words.get(number)
                     if word is None:
-                        raise ProtocolError("bad-token", "a vocabulary word that does not exist")
+                        raise self._refusal(pos - start, "bad-token", "a vocabulary word that does not exist")
                     value = word
                     pos = after
                 elif kind in _INTEGERS:
                     if number.bit_length() > limits.int_bits:
-                        raise ProtocolError("limit-int", f"an integer may have {limits.int_bits} bits")
+                        raise self._refusal(
+                            pos - start, "limit-int", f"an integer may have {limits.int_bits} bits"
+                        )
                     value = number if kind in _POSITIVE else -number
                     pos = after
                 elif kind == FLOAT:
                     if after != pos + 1:
-                        raise ProtocolError("bad-token", "digits in front of a float")
+                        raise self._refusal(pos - start, "bad-token", "digits in front of a float")
                     if after + 8 > end:
                         break
                     value = _unpack_float(data, after)[0]
                     pos = after + 8
                 else:
-                    raise ProtocolError("bad-token", f"type byte 0x{kind:02x}")
+                    raise self._refusal(pos - start, "bad-token", f"type byte 0x{kind:02x}")
             # One value is read: into its list, and every list that this completes into the one around it.
             while into is not None:
                 into.append(value)
@@ -248,8 +252,8 @@ class Decoder:
         self._check_size(self._before)
         return NEED_MORE
 
-    def _prefix(self, data: bytes, pos: int, end: int) -> tuple[int, int]:
-        """Read any number of digits and find the type byte.
+    def _prefix(self, data: bytes, pos: int, end: int, read: int) -> tuple[int, int]:
+        """Read any number of digits and find the type byte; ``read`` bytes of the message stand before them.
 
         Returns:
             The number and the position behind the type byte; that is -1 when it has not come yet.
@@ -259,7 +263,7 @@ class Decoder:
         while at < stop and data[at] < 0x80:
             at += 1
         if at - pos > MAX_DIGITS:
-            raise ProtocolError("limit-prefix", f"more than {MAX_DIGITS} digits")
+            raise self._refusal(read, "limit-prefix", f"more than {MAX_DIGITS} digits")
         if at == end:
             return 0, -1
         number = 0
@@ -267,14 +271,25 @@ class Decoder:
             number = number << 7 | digit
         return number, at + 1
 
-    def _too_much(self, depth: int, items: int) -> ProtocolError:
+    def _too_much(self, read: int, depth: int, items: int) -> ProtocolError:
         """Return why a list is refused, before it is made."""
         limits = self.limits
         if depth >= limits.depth:
-            return ProtocolError("limit-depth", f"lists may be nested {limits.depth} deep")
+            return self._refusal(read, "limit-depth", f"lists may be nested {limits.depth} deep")
         if items > limits.list_items:
-            return ProtocolError("limit-items", f"a list may have {limits.list_items} items")
-        return ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+            return self._refusal(read, "limit-items", f"a list may have {limits.list_items} items")
+        return self._refusal(read, "limit-nodes", f"a message may have {limits.nodes} items")
+
+    def _refusal(self, read: int, code: str, reason: str) -> ProtocolError:
+        """Return why a token is refused that comes behind ``read`` bytes of the message in this chunk.
+
+        Their size is judged first, as it is when the token comes in a chunk of its own.
+        """
+        try:
+            self._check_size(self._before + read)
+        except ProtocolError as error:
+            return error
+        return ProtocolError(code, reason)
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.message_bytes:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
-from ...flavors import Copyable, Failure, Policy, Registry
+from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
 from ...limits import Limits
 from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
@@ -304,16 +304,23 @@ class ClassicDialect:
             raise with_path(error, answer=value) from None
 
     def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+        head = self._error_head + encode_integer(request)
         jellier = self._jellier(perspective)
         if isinstance(error, Copyable):
-            value = jellier.jelly(error)
-        else:
-            value = jellier.jelly_failure(Failure.of(error, with_traceback=traceback))
+            try:
+                return self._checked(head + jellier.jelly(error), [jellier])
+            except SerializationError:
+                jellier.rollback()
+                raise
+        failure = Failure.of(error, with_traceback=traceback)
         try:
-            return self._checked(self._error_head + encode_integer(request) + value, [jellier])
+            return self._checked(head + jellier.jelly_failure(failure), [jellier])
         except SerializationError:
-            jellier.rollback()
-            raise
+            jellier = Jellier(self._spelling, self._exporter, perspective, Limits())
+            message = head + jellier.jelly_failure(failure)
+            if len(message) > ALWAYS_SENT:
+                raise
+            return message
 
     def encode_release(self, luid: int, count: int) -> bytes:
         return (self._decref_head + encode_integer(luid)) * count

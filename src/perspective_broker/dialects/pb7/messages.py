@@ -17,7 +17,7 @@ from typing import Any, Final
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
-from ...flavors import Copyable, Failure, Policy, Registry
+from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
 from ...limits import Limits
 from ...ports import DEADLINES, PIECES, AnswerOf, CallTarget, Data, Exporter, Importer, Rank, Receiver
 from ..paths import with_path
@@ -447,7 +447,13 @@ class Pb7Dialect:
         failure = Packer(self._exporter, perspective, self._limits).failure(
             Failure.of(error, with_traceback=traceback)
         )
-        return self._framed(packb([ERROR, request, failure]))
+        body = packb([ERROR, request, failure])
+        try:
+            return self._framed(body)
+        except SerializationError:
+            if len(body) > ALWAYS_SENT:
+                raise
+            return _framed(body)
 
     def encode_release(self, luid: int, count: int) -> bytes:
         return _framed(packb([RELEASE, luid, count]))

@@ -1,0 +1,25 @@
+"""Where things may be used: in the event loop of their connection, and so in its thread and its process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import UsageError
+
+__all__ = ["check_place"]
+
+
+def check_place(loop: asyncio.AbstractEventLoop) -> None:
+    """Make sure that whoever asks is where ``loop`` runs.
+
+    While it does not run it may be asked from anywhere: before it runs, between two runs, when a program ends.
+
+    Raises:
+        UsageError: another loop runs here, or ``loop`` runs in another thread, or (in a forked child) in the parent.
+    """
+    running = asyncio._get_running_loop()
+    if running is not loop and (running is not None or loop.is_running()):
+        raise UsageError(
+            "what belongs to a connection is used in its event loop, and so in its thread and process; from another "
+            "thread use asyncio.run_coroutine_threadsafe"
+        )

@@ -1,0 +1,52 @@
+"""Any bytes are values of banana or a ProtocolError, nothing else; and the same however they are cut.
+
+The first byte says whether words of the vocabulary are legal and how tight the limits are, the second how to cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perspective_broker import Limits, ProtocolError
+from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
+from perspective_broker.dialects.classic.vocabulary import NONE, PB
+from tests.fuzz.describing import TOO_DEEP, describe
+from tests.fuzz.draw import Draw, cuts
+
+__all__ = ["LIMITS", "target"]
+
+#: The usual ones, and some that a few bytes can break.
+LIMITS = (
+    Limits(),
+    Limits(depth=4, nodes=30, list_items=8, string_bytes=20, message_bytes=60, int_bits=40),
+)
+
+
+def read(chunks: Iterable[bytes], limits: Limits, words: bool) -> tuple[list[str], str]:
+    """Return what bytes hold, and how they end: the code of an error, or how much of a value they leave open."""
+    decoder = Decoder(limits, words)
+    found = []
+    try:
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while (value := decoder.next()) is not NEED_MORE:
+                text = describe(value)
+                found.append(f"{decoder.last_size} {text}")
+                written = encode(value, PB if words else NONE, limits)
+                again = Decoder(limits, words)
+                again.receive_data(written)
+                assert text == TOO_DEEP or describe(again.next()) == text, (
+                    "written and read it is another value"
+                )
+    except ProtocolError as error:
+        return found, error.code
+    return found, f"{decoder.mid_message} left"
+
+
+def target(data: bytes) -> None:
+    draw = Draw(data)
+    options, seed, sent = draw.byte(), draw.byte(), draw.rest()
+    limits, words = LIMITS[options & 1], options & 2 != 0
+    whole = read([sent], limits, words)
+    assert read(cuts(sent, 0), limits, words) == whole
+    assert read(cuts(sent, seed), limits, words) == whole

@@ -1,0 +1,22 @@
+"""One target under atheris: ``python -m tests.fuzz.child TARGET [libFuzzer's options and directories]``.
+
+Started by :mod:`tests.fuzz`, which gives it its time, its corpus, and a place for what it finds.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+
+def main() -> None:
+    name = sys.argv[1]
+    with atheris.instrument_imports(include=["perspective_broker"]):
+        from tests.fuzz.targets import TARGETS
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Whatever a peer says to a connection on an event loop, with streams and logins behind it, nothing is left at its end.
+
+No exception in the loop, no task, no method that runs on, no entry in a table, no unexpected line in the log. The first
+byte says which side we are, what is served, and whether the rest is what a peer said, as it came, or what a session is
+made from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from itertools import count
+from typing import Any
+
+import perspective_broker as pb
+from perspective_broker.testing import ScriptedPeer, assert_all_closed, broker_leaks
+from tests.fuzz import pb7
+from tests.fuzz.application import REGISTRY, Desk
+from tests.fuzz.broker import classic_message, greeting
+from tests.fuzz.draw import Draw, cuts
+
+__all__ = ["target"]
+
+_LIMITS = pb.Limits(close_seconds=0.05, calls_in_flight=8)
+
+#: More is not looked at: a life of so many steps has everything in it.
+_MOST_STEPS = 40
+
+#: Turns of the loop after every step, and before the end: what a method here needs to come to something.
+_TURNS = 6
+
+
+class StreamDesk(Desk):
+    """The desk where methods need an event loop."""
+
+    async def remote_later(self, *things: Any) -> Any:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return things
+
+    def remote_answer(self, value: Any = None) -> Any:
+        return value
+
+    async def remote_chunks(self, number: Any = 3) -> AsyncIterator[bytes]:
+        for _ in range(number):
+            yield bytes(1000)
+
+    async def remote_numbers(self) -> AsyncIterator[Any]:
+        yield self
+        yield self.score
+        raise pb.Error("the end")
+
+    async def remote_read(self, stream: Any = None, most: Any = 3) -> list[Any]:
+        """Read a stream of the peer's, and leave early."""
+        items = []
+        async for item in stream:
+            items.append(item)
+            if len(items) >= most:
+                break
+        return items
+
+    async def remote_callback(self, theirs: Any, times: int = 1) -> Any:  # type: ignore[override]
+        return await theirs.call("name", self)
+
+    async def remote_chain(self, theirs: Any) -> Any:  # type: ignore[override]
+        first = theirs.call("self")
+        second = first.call("name")
+        first.tell("keep", second)
+        return await second
+
+
+class Complaints(logging.Handler):
+    """What the library logs as an error that is not an application's."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "raised an exception" not in text and "could not be sent" not in text:
+            self.found.append(text)
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_serial = count()
+
+
+def target(data: bytes) -> None:
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()  # one for all runs: making one costs more than a run
+    draw = Draw(data)
+    options, seed = draw.byte(), draw.byte()
+    server = options & 1 == 0
+    pieces: Iterable[bytes] = script(draw, server) if options & 4 else cuts(draw.rest(), seed)
+    complaints = Complaints()
+    for name in ("perspective_broker", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.addHandler(complaints)
+        logger.propagate = False
+    try:
+        _loop.run_until_complete((as_server if server else as_client)(pieces, options & 2 != 0))
+    finally:
+        for name in ("perspective_broker", "asyncio"):
+            logging.getLogger(name).removeHandler(complaints)
+            logging.getLogger(name).propagate = True
+    assert not complaints.found, complaints.found
+
+
+def script(draw: Draw, server: bool) -> list[bytes]:
+    """Return what a peer says in one session."""
+    dialect = draw.choice(("pb7", "pb7", "pb"))
+    pieces = [greeting(server, dialect)]
+    while draw.left and len(pieces) < _MOST_STEPS:
+        pieces.append(pb7.frame(draw) if dialect == "pb7" else classic_message(draw))
+    return pieces
+
+
+async def as_server(pieces: Iterable[bytes], with_logins: bool) -> None:
+    desk = StreamDesk()
+    root: Any = desk
+    if with_logins:
+        root = pb.Application("fuzz", anonymous="nobody")
+        root.add_service(pb.Service("desk", perspective_class=pb.Perspective))
+    async with pb.serve(root, f"memory:fuzz-{next(_serial)}", limits=_LIMITS, registry=REGISTRY) as server:
+        async with ScriptedPeer.connect(server.urls[0]) as peer:
+            await turns()
+            connections = server.connections
+            await say(peer, pieces)
+        await turns()
+    end(desk, connections)
+    await assert_all_closed()
+
+
+async def as_client(pieces: Iterable[bytes], with_logins: bool) -> None:
+    who: dict[str, Any] = {"username": pb.ANONYMOUS} if with_logins else {}
+    async with ScriptedPeer.listen(f"memory:fuzz-{next(_serial)}") as listener:
+        using = asyncio.ensure_future(use(listener.url, who))
+        peer = await listener.accept()
+        await say(peer, pieces)
+        await peer.aclose()
+        await using
+    await assert_all_closed()
+
+
+async def use(url: str, who: dict[str, Any]) -> None:
+    """Be a client of whoever is there."""
+    try:
+        async with pb.connect(url, limits=_LIMITS, registry=REGISTRY, **who) as root:
+            first = root.call("thing")
+            second = first.call("name", first)
+            stream = root.call("chunks", 3)
+            given = root.call("read", StreamDesk().remote_chunks(100))
+            waited = [first, second, given, root.call("keep", root, first)]
+            try:
+                async for _ in stream:
+                    break
+            except (pb.BrokerError, pb.Error, TypeError):  # what is no stream is told so
+                pass
+            waited[1].cancel()
+            await asyncio.wait(waited)
+            for promise in waited:
+                if not promise.cancelled():
+                    promise.exception()
+            connection = root.connection
+        assert not broker_leaks(connection._driver.broker)
+    except (pb.BrokerError, pb.Error):
+        pass
+
+
+async def say(peer: ScriptedPeer, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        if peer.ended:
+            break
+        peer.send_bytes(piece)
+        await turns()
+
+
+async def turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+def end(desk: StreamDesk, connections: list[pb.Connection]) -> None:
+    desk.kept.clear()
+    for connection in connections:
+        assert not broker_leaks(connection._driver.broker)
+    assert not desk.score.observers

@@ -1,0 +1,83 @@
+"""The corpus: small inputs for every target, as files, each named by where it comes from.
+
+- ``seed-…``: facts of the wire, made from tests/vectors (what real Twisted peers said) and docs/wire/pb7-frames.json by
+  ``python -m tests.fuzz.corpus``;
+- ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
+- ``found-…``: inputs that once broke an invariant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CORPUS", "inputs", "seeds", "write_seeds"]
+
+CORPUS: Final = Path(__file__).with_name("corpus")
+_TESTS: Final = Path(__file__).parents[1]
+_VECTORS: Final = _TESTS / "vectors"
+_FRAMES: Final = _TESTS.parent / "docs" / "wire" / "pb7-frames.json"
+
+_PB7_GREETING = bytes.fromhex("0382706237")
+
+
+def inputs(target: str) -> list[Path]:
+    """Return the files of a target's corpus, in a fixed order."""
+    return sorted(path for path in (CORPUS / target).iterdir() if path.is_file())
+
+
+def seeds() -> Iterator[tuple[str, str, bytes]]:
+    """Yield target, name and bytes of every seed."""
+    for row in json.loads((_VECTORS / "values.json").read_text())["values"]:
+        name = _slug(row["name"])
+        plain, words = (bytes.fromhex(row["banana"][dialect]) for dialect in ("none", "pb"))
+        yield "banana", name, b"\x00\x01" + plain
+        if words != plain:
+            yield "banana", f"{name}-pb", b"\x02\x01" + words
+        yield "jelly", name, b"\x00" + words
+        yield "twisted_banana", name, b"\x01" + words
+        yield "twisted_jelly", name, b"\x00" + words
+    for session, parts in json.loads((_VECTORS / "sessions.json").read_text())["sessions"].items():
+        for side, options in (("client", 0), ("server", 1)):
+            said = b"".join(bytes.fromhex(data) for sender, data in parts["chunks"] if sender == side)
+            yield "broker", f"{_slug(session)}-{side}", bytes([options, 1]) + said
+            yield "connection", f"{_slug(session)}-{side}", bytes([options, 1]) + said
+            yield "banana", f"{_slug(session)}-{side}", b"\x02\x01" + said
+    for session, rows in json.loads((_VECTORS / "sessions-2002.json").read_text())["sessions"].items():
+        sides = {"client": b"", "server": b""}
+        for row in rows:
+            if "hex" in row:
+                sides[row["from"]] += bytes.fromhex(row["hex"])
+        for side, options in (("client", 2), ("server", 3)):
+            yield "connection", f"2002-{_slug(session)}-{side}", bytes([options, 1]) + sides[side]
+    facts = json.loads(_FRAMES.read_text())
+    for number, value in enumerate(facts["values"]):
+        body = b"\x93\x02\x01" + bytes.fromhex(value["bytes"])
+        yield "pb7", f"value-{number:02}", b"\x00\x01" + len(body).to_bytes(4, "big") + body
+    frames = [row for kind in ("messages", "pipelined") for row in facts[kind]]
+    for row in frames:
+        yield "pb7", f"frame-{_slug(row['name'])}", b"\x00\x01" + bytes.fromhex(row["frame"])
+    session = _PB7_GREETING + b"".join(bytes.fromhex(row["frame"]) for row in frames)
+    yield "broker", "pb7-frames", b"\x00\x01" + session
+    yield "connection", "pb7-frames", b"\x00\x05" + session
+
+
+def write_seeds() -> int:
+    """Write the seeds to their files, and return how many there are."""
+    number = 0
+    for target, name, data in seeds():
+        (CORPUS / target).mkdir(parents=True, exist_ok=True)
+        (CORPUS / target / f"seed-{name}").write_bytes(data)
+        number += 1
+    return number
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50]
+
+
+if __name__ == "__main__":
+    print(f"{write_seeds()} seeds written to {CORPUS}")
