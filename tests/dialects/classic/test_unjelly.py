@@ -404,3 +404,17 @@ def test_more_references_than_allowed_end_the_connection() -> None:
 def test_dates_arrive() -> None:
     assert from_lists([b"date", b"2002 7 14"]) == dt.date(2002, 7, 14)
     assert from_lists([b"date", b"0002 07 01"]) == dt.date(2, 7, 1)
+
+
+def test_a_dictionary_keeps_its_order_also_around_a_value_that_is_not_finished() -> None:
+    pairs = [
+        [b"a", [b"dereference", 1]],
+        [b"b", 2],
+        [b"a", [b"dereference", 1]],
+        [b"c", [b"dereference", 1]],
+        [b"c", 3],
+    ]
+    whole = from_lists([b"reference", 1, [b"tuple", [b"dictionary", *pairs]]])
+    assert list(whole[0]) == [b"a", b"b", b"c"]
+    assert whole[0][b"a"] is whole
+    assert whole[0][b"c"] == 3  # of duplicate keys the last wins

@@ -253,8 +253,11 @@ class Unjellier:
                 continue
             if check is None:
                 check = KeyCheck()
-            if type(key) is _Pending or type(item) is _Pending:
+            if type(key) is _Pending:
                 self._gather([key, item], tuple).when_known(partial(_put, into, check))
+            elif type(item) is _Pending:  # its place is kept, for dictionaries have an order
+                _put(into, check, (key, item))
+                item.when_known(partial(_replace, into, key, item))
             else:
                 _put(into, check, (key, item))
         return into
@@ -517,6 +520,11 @@ def _small_id(luid: Any) -> int:
 def _put(into: dict[Any, Any], check: KeyCheck, pair: tuple[Any, Any]) -> None:
     check(pair[0])
     into[pair[0]] = pair[1]
+
+
+def _replace(into: dict[Any, Any], key: Any, pending: _Pending, known: Any) -> None:
+    if into[key] is pending:  # else the key came again
+        into[key] = known
 
 
 def _frozen(parts: list[Any]) -> frozenset[Any]:
