@@ -158,7 +158,11 @@ _ANSWERS_NOTHING: Final = ("authenticate", b"NOTHING", b"")
 
 CASES: Final[dict[int, tuple[Case, ...]]] = {
     1: (Case("in a message", lambda say: framed(b"\x92\x63\xc1"), Fatal("bad-token")),),
-    2: (Case("all bits set", lambda say: b"\xff" * 8, Fatal("limit-message")),),
+    2: (
+        Case("the longest frame", lambda say: b"\x7f\xff\xff\xff", Fatal("limit-message")),
+        Case("the longest piece", lambda say: b"\xff\xff\xff\xff\x00", Fatal("limit-message")),
+        Case("all bits set", lambda say: b"\xff" * 8, Fatal("limit-pieces")),
+    ),
     3: (Case("3 bytes of a length", lambda say: b"\x00\x00\x01", Fatal("message-timeout"), server="small"),),
     4: (
         Case("an integer", _spelled(b"\xcc\x05"), Fatal("bad-message")),
