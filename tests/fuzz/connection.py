@@ -78,7 +78,7 @@ class Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if "raised an exception" not in text and "could not be sent" not in text:
+        if not any(said in text for said in ("raised an exception", "could not be sent", "cannot cross")):
             self.found.append(text)
 
 

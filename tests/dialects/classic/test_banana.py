@@ -90,6 +90,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a list one item too long": (encode_integer(640 * 1024 + 1)[:-1] + b"\x80", "limit-items"),
     "a very long list": (b"\x7f" * 64 + b"\x80", "limit-items"),
     "257 levels": (b"\x01\x80" * 257, "limit-depth"),
+    "257 levels, none of them with more in it": (b"\x01\x80" * 256 + b"\x00\x80", "limit-depth"),
     "a million levels": (b"\x01\x80" * 1_000_000, "limit-depth"),
 }
 

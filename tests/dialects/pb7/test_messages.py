@@ -287,6 +287,8 @@ CALL_LEVEL = {
     "a key that is no UTF-8": b"\x81\xa1\xff\x01",
     "text that is no UTF-8": b"\xa1\xff",
     "a surrogate": b"\xa3\xed\xa0\x80",
+    "the same before a payload that ends within an extension": b"\x92\xa1\xff\xc7\x03\x04\x00\xc7\x07",
+    "the same before a payload that is no value": b"\x92\xa1\xff\xc7\x03\x04\x00\xc1\x00",
     "254 levels": b"\x91" * 253 + b"\x90",
     "1000 levels": b"\x91" * 1000 + b"\x90",
     "20000 levels": b"\x91" * 20000 + b"\x90",

@@ -204,6 +204,8 @@ class Decoder:
                             depth += 1
                             into, missing = [], number
                             continue
+                    elif depth >= limits.depth:  # an empty one is a level, too
+                        raise self._too_much(pos - start, depth, number)
                     else:
                         pos = after
                         value = []

@@ -255,15 +255,23 @@ def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
     if first not in _EXTENSIONS and first not in _FIXED_EXTENSIONS:
         return -1, end, end
     code_at = pos + 1 + _EXTENSIONS.get(first, 0)
+    if code_at >= len(frame):
+        raise _truncated()
     return frame[code_at], code_at + 1, end
 
 
 def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
-    """Return how many values an extension's payload makes, extensions in it included."""
+    """Return how many values an extension's payload makes, extensions in it included.
+
+    What is no value ends it: nothing behind that is made, and it costs only what the extension belongs to.
+    """
     pos, nodes = start, -1  # the extension itself is counted by whoever asks
     while pos < stop and nodes <= limits.nodes:
         nodes += 1
-        code, inside, end = extension(frame, pos, limits)
+        try:
+            code, inside, end = extension(frame, pos, limits)
+        except ProtocolError:
+            break
         pos = inside if code in NESTED and inside <= stop else end
     return nodes
 
