@@ -69,7 +69,7 @@ CORE_TESTS := $(addprefix tests/,aio compat dialects flavors session testing tra
 # The same, not editable; what changed in the source is compiled again.
 $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp
 	@echo "==> Building and installing perspective-broker[$*] into $(BUILT) (compiling takes a minute or two)"
-	@rm -rf $(BUILT)/wheel && $(BUILT)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILT)/wheel .
+	@rm -rf $(BUILT)/wheel && $(if $(shell command -v cc),PERSPECTIVE_BROKER_COMPILE=1) $(BUILT)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILT)/wheel .
 	@$(BUILT)/bin/python -m pip install --quiet --force-reinstall --no-deps $(BUILT)/wheel/*.whl
 	@$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]"
 	@touch "$@"

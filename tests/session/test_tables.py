@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import perspective_broker as pb
 from perspective_broker.errors import UnknownObject
 from perspective_broker.flavors import Reference, ViewPoint
-from perspective_broker.session.tables import Exports, Imports, Received, import_key
+from perspective_broker.session.tables import Exports, Imports, import_key
+from perspective_broker.session.weak import Received
 
 
 class Known(pb.Referenceable):

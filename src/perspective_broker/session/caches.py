@@ -8,13 +8,13 @@ object may be sent again, as nothing but its id.
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
 from ..limits import Limits
+from .weak import Current
 
 __all__ = ["Observed", "Observers", "Replicas"]
 
@@ -177,22 +177,6 @@ class Observers:
         return observed
 
 
-class _Current(weakref.ref[RemoteCache]):
-    """The replica object that there is now; see :class:`.tables.Received` for why its end is told by a callback."""
-
-    __slots__ = ("luid",)
-
-    luid: int
-
-    def __new__(cls, replica: RemoteCache, on_end: Callable[[_Current], None], luid: int) -> _Current:
-        self = super().__new__(cls, replica, on_end)
-        self.luid = luid
-        return self
-
-    def __init__(self, replica: RemoteCache, on_end: Callable[[_Current], None], luid: int) -> None:
-        super().__init__(replica, on_end)  # type: ignore[call-arg]
-
-
 class _Replica:
     """One object of the peer's that is replicated here.
 
@@ -207,7 +191,7 @@ class _Replica:
     def __init__(self, cls: type[RemoteCache]) -> None:
         self.cls = cls
         self.state: dict[str, Any] = {}
-        self.current: _Current | None = None
+        self.current: Current | None = None
         self.owed = 0
         self.spoiled = False
 
@@ -295,10 +279,11 @@ class Replicas:
             replica._pb_session = self._session
             replica._pb_luid = luid
             object.__setattr__(replica, "__dict__", entry.state)
-            entry.current = _Current(replica, self._on_end, luid)
+            entry.current = Current(replica, self._on_end)
+            entry.current.luid = luid
         return replica
 
-    def _on_end(self, current: _Current) -> None:
+    def _on_end(self, current: Current) -> None:
         """A replica object is gone (called where the collector runs, in any thread)."""
         self._session.enqueue_decache(current.luid)
 

@@ -17,7 +17,7 @@ from ..ports import (
     ObjectId,
 )
 from .speaking import Speaker
-from .tables import Received
+from .weak import Received
 
 __all__ = ["Holder"]
 

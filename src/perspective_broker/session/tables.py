@@ -14,8 +14,9 @@ from ..errors import ProtocolError, SerializationError, UnknownObject
 from ..flavors import Exportable, Reference, Target
 from ..limits import Limits
 from ..ports import ObjectId
+from .weak import Received
 
-__all__ = ["Export", "Exports", "Imports", "Received", "import_key"]
+__all__ = ["Export", "Exports", "Imports", "import_key"]
 
 
 class Export(Target):
@@ -160,38 +161,6 @@ class Exports:
         self.freed.clear()
 
 
-class Received(weakref.ref[Reference]):
-    """A reference that lives here, held weakly, and how often it was received.
-
-    Its callback tells that the reference is gone: in any thread, in the middle of anything. It is no finaliser of the
-    reference, for while one runs, and the loop's thread runs beside it, the reference can still be found: it would be
-    handed out again, and counted, after it was counted as gone. A weak reference is dead before its callback begins.
-
-    Attributes:
-        luid: the owner's id of the object.
-        key: of the entry.
-        count: releases that are owed.
-    """
-
-    __slots__ = ("count", "key", "luid")
-
-    luid: int
-    key: Hashable
-    count: int
-
-    def __new__(
-        cls, reference: Reference, on_end: Callable[[Received], None], luid: int, key: Hashable
-    ) -> Received:
-        self = super().__new__(cls, reference, on_end)
-        self.luid, self.key, self.count = luid, key, 0
-        return self
-
-    def __init__(
-        self, reference: Reference, on_end: Callable[[Received], None], luid: int, key: Hashable
-    ) -> None:
-        super().__init__(reference, on_end)  # type: ignore[call-arg]
-
-
 class Imports:
     """References to the peer's objects, as long as somebody here holds them.
 
@@ -232,7 +201,8 @@ class Imports:
                     "limit-references", f"a peer may give {self.limits.references_received} references"
                 )
             reference = self._make(luid, perspective)
-            found = Received(reference, self._session.enqueue_release, luid, key)
+            found = Received(reference, self._session.enqueue_release)
+            found.luid, found.key, found.count = luid, key, 0
             self._received[key] = reference._received = found
         assert found is not None
         found.count += 1
