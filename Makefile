@@ -64,7 +64,7 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 	@touch "$@"
 
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
-CORE_TESTS := $(addprefix tests/,aio compat dialects flavors session testing transports)
+CORE_TESTS := $(addprefix tests/,aio compat dialects flavors robustness session testing transports)
 
 # The same, not editable; what changed in the source is compiled again.
 $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp

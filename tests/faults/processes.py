@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.processes import ROOT, environment
+from tests.library import PYTHONPATH
 
 __all__ = ["Process", "eventually", "running"]
 
@@ -87,7 +88,7 @@ async def running(
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             cwd=ROOT,
-            env=environment(PYTHONPATH=f"{ROOT}/src:{ROOT}"),
+            env=environment(PYTHONPATH=PYTHONPATH),
         )
         try:
             yield Process(started, Path(log.name))

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from tests.interop.twisted_env import CHECKOUT
+from tests.library import PYTHONPATH
 
 #: A test that starts to pass must leave this list.
 NOT_PASSED: Final = {
@@ -30,7 +31,7 @@ def outcomes() -> dict[str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.interop.twisted_suite"],
         cwd=CHECKOUT,
-        env={"PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT}", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": PYTHONPATH, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=120,

@@ -28,6 +28,7 @@ from typing import Any
 from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.dialects.classic.vocabulary import NONE
 from perspective_broker.testing import ScriptedPeer
+from tests.library import PYTHONPATH
 
 from .cases import CANARY, Case, Direction, Stand
 from .words import Heard, Words, words_of
@@ -86,7 +87,7 @@ def subject_process(directory: Path) -> Iterator[Subject]:
     ours, its = socket.socketpair()
     errors = directory / "subject.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment |= {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONWARNINGS": "error"}
+    environment |= {"PYTHONPATH": PYTHONPATH, "PYTHONWARNINGS": "error"}
     with (
         its,
         ours,
