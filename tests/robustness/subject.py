@@ -18,7 +18,6 @@ import time
 import tracemalloc
 from dataclasses import asdict
 from typing import Any
-from weakref import WeakSet
 
 import perspective_broker as pb
 from perspective_broker.aio.driver import Driver
@@ -227,10 +226,9 @@ class Subject:
     def __init__(self) -> None:
         self.ticks = 0
         self.gap = 0.0
-        self.bystanders: WeakSet[Driver] = WeakSet()
+        self.bystanders: set[Driver] = set()
         self._log = Log()
         self._servers: dict[str, pb.Server] = {}
-        self._drivers: WeakSet[Driver] = WeakSet()  # of every connection that is still in memory
         self._causes: list[str] = []
         self._outcomes: list[list[str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -248,7 +246,6 @@ class Subject:
 
     def watch_connection(self, connection: pb.Connection) -> None:
         """Note how a connection ends."""
-        self._drivers.add(connection._driver)
         connection.on_disconnect(lambda connection: self._causes.append(connection.close_cause.code))  # type: ignore[union-attr]
 
     def watch(self, what: str, promise: pb.Promise) -> None:
@@ -292,7 +289,8 @@ class Subject:
             peak = tracemalloc.get_traced_memory()[1]
         gc.collect()
         self._last = time.thread_time()  # the collection is nobody's fault
-        others = [driver.connection for driver in self._drivers if driver not in self.bystanders]
+        drivers = [thing for thing in gc.get_objects() if type(thing) is Driver]
+        others = [driver.connection for driver in drivers if driver not in self.bystanders]
         alive = [connection for connection in others if connection.close_cause is None]
         return {
             "connections": sorted(
