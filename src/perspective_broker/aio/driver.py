@@ -47,6 +47,9 @@ _Subject = TypeVar("_Subject")
 #: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
+#: Bytes that what is written together has on average, if it is not joined.
+_LARGE: Final = 4096
+
 #: Operations per turn of the loop (ROBUSTNESS, fault 6): at 30 µs each about 2 ms, then others have their turn.
 MESSAGES_PER_TURN: Final = 64
 
@@ -249,7 +252,12 @@ class Driver:
         if len(out) == 1:
             self._transport.write(out[0])
         elif out:
-            self._transport.write(b"".join(out))
+            # Fresh memory for a large copy costs more than the copy. (Echoing 1 MiB took 2.5 ms of both processors with it
+            # and with one in the frames that come, and takes 1.2 without.)
+            if sum(map(len, out)) < _LARGE * len(out):
+                self._transport.write(b"".join(out))
+            else:
+                self._transport.writelines(out)
         if self._waiters:
             self._wake_waiters()
 

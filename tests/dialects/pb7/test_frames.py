@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perspective_broker import Limits, ProtocolError
-from perspective_broker.dialects.pb7.frames import MAX_UNFINISHED, Frames, frame_header, piece_header
+from perspective_broker.dialects.pb7.frames import MAX_UNFINISHED, Frame, Frames, frame_header, piece_header
 
 from .coding import chopped
 
@@ -24,7 +24,7 @@ def piece(content: bytes, number: int, last: bool = False) -> bytes:
     return piece_header(len(content), number, last) + content
 
 
-def read(data: bytes, size: int, limits: Limits = LIMITS) -> list[bytes]:
+def read(data: bytes, size: int, limits: Limits = LIMITS) -> list[Frame]:
     frames = Frames(limits)
     got = []
     for chunk in chopped(data, size):

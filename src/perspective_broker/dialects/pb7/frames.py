@@ -16,8 +16,8 @@ from ...ports import Data
 
 __all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "piece_header"]
 
-#: One frame's body.
-Frame = bytes
+#: One frame's body; where pieces were collected in a buffer, that buffer.
+Frame = bytes | bytearray
 
 #: Pieces of a frame that are smaller are collected in one buffer, for an object of its own costs more than they do;
 #: larger ones are kept as they came, and joined once. (1 MiB in 64 KiB pieces: 0.5 ms, against 1.4 ms in one buffer.)
@@ -136,7 +136,7 @@ class Frames:
                     if self._number is not None and not self._finished(self._number):
                         continue
                     self.last_size = HEADER_BYTES + self._size
-                    return b"".join(body)
+                    return body[0] if len(body) == 1 else b"".join(body)
             elif not self._header and pos + HEADER_BYTES <= len(data):
                 # Nearly every frame is whole within one chunk.
                 size = data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
