@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import DeadReferenceError, DecodeError
 from ..flavors import Cacheable, RemoteCache
-from ..flavors.copyable import field_name
+from ..flavors.fields import field_name
 from .references import RemoteCacheObserver
 
 __all__ = ["Change", "Changes", "Live"]

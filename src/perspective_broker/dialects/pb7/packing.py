@@ -151,6 +151,7 @@ class Packer:
         "_limits",
         "_perspective",
         "_private",
+        "_tags",
         "hangs_on",
         "nested",
     )
@@ -165,6 +166,7 @@ class Packer:
         self._copies: dict[
             int, tuple[int, Any]
         ] = {}  # id -> number, and the object, so that the id stays its own
+        self._tags: dict[str, bytes] = {}  # type tags of the message so far, packed
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
         self._done: list[tuple[Any, Ext]] = []  # what was written by the call of ormsgpack under way
         self._kept: dict[int, list[tuple[Any, Ext]]] = {}  # what was written by one that failed
@@ -409,12 +411,24 @@ class Packer:
         self._copies[id(value)] = (len(self._copies), value)
         tag = self._tag(value)
         state = value.get_state_to_copy_for(self._perspective)
+        if self._level < self._limits.depth // 2:
+            try:
+                # A plain state, as most are, contains nothing that has to be watched for; no hook is called for it.
+                return self._nested(codes.COPY, tag + packb(state, None, OPTIONS))
+            except TypeError:
+                pass
         return self._nested(codes.COPY, tag + self._within(value, state))
 
     def _tag(self, value: Copyable) -> bytes:
         tag = value.get_type_to_copy_for(self._perspective)
-        if type(tag) is not str or len(packed := packb(tag)) > 2 + 0xFF:
+        if type(tag) is not str:
             raise _cannot(value, "a type tag is text of at most 255 bytes")
+        packed = self._tags.get(tag)
+        if packed is None:
+            packed = packb(tag)
+            if len(packed) > 2 + 0xFF:
+                raise _cannot(value, "a type tag is text of at most 255 bytes")
+            self._tags[tag] = packed
         return packed
 
 

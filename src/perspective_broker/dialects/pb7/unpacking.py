@@ -55,6 +55,7 @@ class Unpacker:
 
     __slots__ = (
         "_allowance",
+        "_classes",
         "_copies",
         "_error",
         "_graph_level",
@@ -86,6 +87,7 @@ class Unpacker:
         self._registry = registry
         self._policy = policy
         self._limits = limits
+        self._classes: dict[str, type] = {}  # those of the message so far, by their tags
         self._copies: list[Any] = []  # the message's copyables so far, _Unmade for one whose factory waits
         self._level = 0  # extensions around the value being read
         self._graph_level = -1  # the level at which a graph's mentions mean something
@@ -328,8 +330,11 @@ class Unpacker:
     def _copy(self, payload: bytes) -> Any:
         tag, state_at = _tag(payload)
         number = len(self._copies)
-        cls = find_class(tag, self._registry, self._policy)
+        cls = self._classes.get(tag)
+        if cls is None:
+            cls = find_class(tag, self._registry, self._policy)
         if cls is not None:
+            self._classes[tag] = cls
             value = instance(cls)
             self._copies.append(value)
             guarded(value.set_copyable_state, self._open(payload[state_at:]))

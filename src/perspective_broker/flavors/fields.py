@@ -1,0 +1,73 @@
+"""Fields: which attributes of a copy a peer may set, and setting them."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+from ..errors import DecodeError
+
+__all__ = ["field_name", "set_fields"]
+
+
+def set_fields(copy: Any, state: Any) -> None:
+    """Give a copy the state that arrived, as :meth:`.copyable.RemoteCopy.set_copyable_state` says.
+
+    Raises:
+        DecodeError: it is no dictionary, or names what no peer may set.
+    """
+    cls: Any = type(copy)
+    if type(state) is not dict:
+        raise DecodeError(f"the state of a {cls.__name__} must be a dictionary")
+    declared = _declared_fields(cls)
+    for key, value in state.items():
+        if key in declared:  # nearly always: then it is text, and the name of an attribute
+            object.__setattr__(copy, key, value)
+            continue
+        name = field_name(key)
+        if declared:
+            if name not in declared:
+                continue
+        elif name.startswith("_") or name in _not_data(cls):
+            raise DecodeError(f"a peer may not set {name[:64]!a} of a {cls.__name__}")
+        object.__setattr__(copy, name, value)
+
+
+def field_name(key: object) -> str:
+    """Return the attribute name that a state's key means.
+
+    Raises:
+        DecodeError: it is none.
+    """
+    if type(key) is bytes:  # what a Python 2 peer calls text
+        try:
+            key = key.decode("ascii")
+        except UnicodeDecodeError:
+            raise DecodeError("a state's keys must be attribute names") from None
+    if type(key) is not str or len(key) > 256 or not key.isidentifier() or key.startswith("__"):
+        raise DecodeError("a state's keys must be attribute names")
+    return key
+
+
+@lru_cache(maxsize=1024)
+def _declared_fields(cls: type) -> frozenset[str]:
+    """Return the names that ``cls`` and its bases annotate for a peer to set, leaving out this library's own."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if not base.__module__.startswith("perspective_broker.flavors"):
+            names.update(inspect.get_annotations(base))
+    return frozenset(name for name in names if not name.startswith("__"))
+
+
+@lru_cache(maxsize=1024)
+def _not_data(cls: type) -> frozenset[str]:
+    """Return the names under which ``cls`` has code: methods, properties, and other descriptors than slots."""
+    attributes: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        attributes.update(vars(base))
+    return frozenset(
+        name
+        for name, value in attributes.items()
+        if callable(value) or (hasattr(type(value), "__get__") and not inspect.ismemberdescriptor(value))
+    )
