@@ -356,7 +356,8 @@ class Dialect(Protocol):
         self, request: int, error: BaseException, traceback: bool, perspective: Any
     ) -> bytes: ...
 
-    def encode_release(self, luid: int, count: int) -> bytes: ...
+    def encode_releases(self, owed: Mapping[int, int]) -> bytes:
+        """Return what gives back counts on the peer's objects: id -> count, one of them at least."""
 
     def encode_update(
         self,

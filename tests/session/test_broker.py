@@ -320,7 +320,7 @@ def test_releasing_what_was_never_given_is_fatal(luid: Any) -> None:
     with make_pair() as pair:
         dialect = pair.client.broker._dialect
         pair.client.broker.send(
-            dialect.encode_release(luid, 1)
+            dialect.encode_releases({luid: 1})
             if isinstance(luid, int)
             else dialect._decref_head + dialect._spelling.string(b"root")
         )
@@ -334,7 +334,7 @@ def test_a_late_release_is_ignored_and_counted() -> None:
         gc.collect()
         pair.run()
         assert pair.client.broker.statistics().exported == 0
-        pair.server.broker.send(pair.server.broker._dialect.encode_release(1, 1))
+        pair.server.broker.send(pair.server.broker._dialect.encode_releases({1: 1}))
         pair.run()
         assert pair.client.broker.statistics().ignored == 1
         assert pair.client.code == ""

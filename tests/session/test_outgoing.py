@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[Rank, Any]] = {
     "update": (Rank.CALL, lambda d, n, data: d.encode_update(n, 1, "x", False, (data,), {}, None)),
     "answer": (Rank.ANSWER, lambda d, n, data: d.encode_answer(n, data, None)),
     "error": (Rank.ANSWER, lambda d, n, data: d.encode_error(n, KeyError(n), False, None)),
-    "release": (Rank.GIVES_BACK, lambda d, n, data: d.encode_release(n, 1)),
+    "release": (Rank.GIVES_BACK, lambda d, n, data: d.encode_releases({n: 1})),
     "decache": (Rank.GIVES_BACK, lambda d, n, data: d.encode_decache(n, 1)),
     "uncache": (Rank.GIVES_BACK, lambda d, n, data: d.encode_uncache(n)),
     "forget": (Rank.GIVES_BACK, lambda d, n, data: d.encode_forget(n)),

@@ -33,7 +33,8 @@ class RemoteReference(Reference):
     __slots__ = ("_driver",)
 
     def __init__(self, driver: Driver, broker: Broker, luid: ObjectId, perspective: Any) -> None:
-        super().__init__(broker, luid, perspective)
+        # What Reference.__init__ does, without a call: references come by the ten thousand.
+        self._session, self._luid, self._perspective, self._received = broker, luid, perspective, None
         self._driver: Driver | None = driver
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:

@@ -47,7 +47,7 @@ class Holder(Speaker):
         if self.lifecycle.ended:
             self._releases.clear()
             return
-        owed: dict[ObjectId, int] = {}
+        owed: dict[Any, int] = {}  # by LUID: what has a name is not given back
         # In order with the calls: one that waits for room may be to the very object that is released.
         while self._releases:
             luid, key, receipts = self._releases.popleft()
@@ -56,8 +56,8 @@ class Holder(Speaker):
                 owed[luid] = owed.get(luid, 0) + receipts
             elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
                 self.questions.tell(self._dialect.encode_decache(luid, receipts))
-        for luid, count in owed.items():
-            self.questions.tell(self._dialect.encode_release(luid, count))
+        if owed:
+            self.questions.tell(self._dialect.encode_releases(owed))
 
     def release(self, reference: Reference) -> None:
         """Give a reference back to its owner now; it is dead from here on."""

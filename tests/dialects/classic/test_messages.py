@@ -306,7 +306,7 @@ def test_calls_are_written_as_they_are_read(dialect: str) -> None:
     assert line.expressions(message) == [[b"cachemessage", 4, 9, b"moved", 0, [b"tuple"], [b"dictionary"]]]
     for data, expressions in (
         (line.dialect.encode_answer(3, None, None), [[b"answer", 3, [b"None"]]]),
-        (line.dialect.encode_release(5, 3), [[b"decref", 5]] * 3),
+        (line.dialect.encode_releases({5: 3, 6: 1}), [*[[b"decref", 5]] * 3, [b"decref", 6]]),
         (line.dialect.encode_decache(5, 2), [[b"decache", 5]] * 2),
         (line.dialect.encode_uncache(5), [[b"uncache", 5]]),
     ):

@@ -70,6 +70,11 @@ def test_golden_messages_are_written_and_read(golden: dict[str, Any]) -> None:
         assert getattr(end.dialect, f"encode_{operation}")(*fields) == frame
     elif operation == "answer":
         assert end.dialect.encode_answer(fields[0], fields[1], None) == frame
+    elif operation == "release":
+        owed = dict(zip(fields[::2], fields[1::2], strict=True))
+        assert end.dialect.encode_releases(owed) == frame
+        assert end.feed(frame) == [("release", luid, count) for luid, count in owed.items()]
+        return
     else:
         assert getattr(end.dialect, f"encode_{operation}")(*fields) == frame
     [got] = end.feed(frame)
@@ -206,6 +211,8 @@ FATAL = {
     "a release of less than nothing": (None, [packb([4, 1, -1])], "refcount"),
     "a release of a float": (None, [packb([4, 1, 1.0])], "refcount"),
     "a release of a truth": (None, [packb([4, 1, True])], "refcount"),
+    "a release with an id without a count": (None, [packb([4, 1, 1, 2])], "bad-message"),
+    "a release whose second count is nothing": (None, [packb([4, 1, 1, 2, 0])], "refcount"),
     "a release of a named object": (None, [packb([4, "root", 1])], "bad-id"),
     "a ping of 126 bytes": (None, [packb([7, b"x" * 126])], "bad-message"),
     "a ping of text": (None, [packb([7, "x"])], "bad-message"),

@@ -322,8 +322,8 @@ class ClassicDialect:
                 raise
             return message
 
-    def encode_release(self, luid: int, count: int) -> bytes:
-        return (self._decref_head + encode_integer(luid)) * count
+    def encode_releases(self, owed: Mapping[int, int]) -> bytes:
+        return b"".join((self._decref_head + encode_integer(luid)) * count for luid, count in owed.items())
 
     def encode_decache(self, luid: int, count: int) -> bytes:
         return (self._decache_head + encode_integer(luid)) * count

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from math import ceil
 from typing import Any, Final
 
@@ -43,7 +44,17 @@ from .codes import (
     WANTS_ANSWER,
 )
 from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, piece_header
-from .packing import LARGE, MAX_PLAIN_DEPTH, OPTIONS, Packer, has_large, nested_bytes, pieces
+from .packing import (
+    LARGE,
+    LARGE_BYTES,
+    MAX_PLAIN_DEPTH,
+    NOT_PLAIN,
+    OPTIONS,
+    Packer,
+    look_at,
+    nested_bytes,
+    pieces,
+)
 from .scanning import check_size, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
 
@@ -154,9 +165,11 @@ class Pb7Dialect:
             try:
                 message = payload = unpackb(frame)
                 if packb(message, None, OPTIONS) != frame:
-                    message, payload = self._careful(frame)
-            except (ValueError, TypeError):
-                message, payload = self._careful(frame)
+                    message, payload = self._salvage(frame)
+            except ValueError:
+                message, payload = self._with_extensions(frame)
+            except TypeError:  # a key that is no text
+                message, payload = self._salvage(frame)
         else:
             message, payload = self._careful(frame)
         if type(message) is not list or not message or type(message[0]) is not int:
@@ -165,7 +178,7 @@ class Pb7Dialect:
         if operation == ANSWER and size == 3 and self._ready:
             self._answer(
                 message, payload
-            )  # these two stand in the table like the others, and are most of what comes
+            )  # both stand in the table like the others, and are most of what comes
         elif operation == CALL and 6 <= size <= 8 and self._ready:
             self._call(message, payload)
         else:
@@ -194,22 +207,31 @@ class Pb7Dialect:
         Raises:
             ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
         """
-        limits = self._limits
-        check_size(frame, limits)
-        plain = True
+        check_size(frame, self._limits)
         try:
             message = unpackb(frame)
         except ValueError:
-            plain = False
-            try:
-                message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
-            except ValueError:
-                return self._salvage(frame)
-        if not _is_spelled(message, frame) or (
-            len(frame) > limits.depth < MAX_PLAIN_DEPTH and _is_deeper(message, limits.depth)
-        ):
+            return self._with_extensions(frame)
+        if not self._is_right(message, frame):
             return self._salvage(frame)
-        return message, message if plain else _Coded(frame)
+        return message, message
+
+    def _with_extensions(self, frame: Frame) -> tuple[Any, Any]:
+        """The same as :meth:`_careful` for a frame that cannot be read without extensions."""
+        try:
+            message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
+        except ValueError:
+            return self._salvage(frame)
+        if not self._is_right(message, frame):
+            return self._salvage(frame)
+        return message, _Coded(frame)
+
+    def _is_right(self, message: Any, frame: Frame) -> bool:
+        """Whether a message is in the one spelling, and not nested too deep."""
+        depth = self._limits.depth
+        return _is_spelled(message, frame) and not (
+            len(frame) > depth < MAX_PLAIN_DEPTH and _is_deeper(message, depth)
+        )
 
     def _salvage(self, frame: Frame) -> tuple[Any, Any]:
         """Return the head of a message whose values cannot be read, although its structure is right.
@@ -304,7 +326,10 @@ class Pb7Dialect:
         self._receiver.on_error(_id(message[1]), payload)
 
     def _release(self, message: list[Any], payload: Any) -> None:
-        self._receiver.on_release(_id(message[1]), _count(message[2]))
+        if len(message) % 2 == 0:
+            raise ProtocolError("bad-message", "a release with an id that has no count")
+        for at in range(1, len(message), 2):
+            self._receiver.on_release(_id(message[at]), _count(message[at + 1]))
 
     def _decache(self, message: list[Any], payload: Any) -> None:
         self._receiver.on_decache(_id(message[1]), _count(message[2]))
@@ -455,8 +480,8 @@ class Pb7Dialect:
                 raise
             return _framed(body)
 
-    def encode_release(self, luid: int, count: int) -> bytes:
-        return _framed(packb([RELEASE, luid, count]))
+    def encode_releases(self, owed: Mapping[int, int]) -> bytes:
+        return _framed(packb([RELEASE, *chain.from_iterable(owed.items())]))
 
     def encode_decache(self, luid: int, count: int) -> bytes:
         return _framed(packb([DECACHE, luid, count]))
@@ -542,9 +567,12 @@ class Pb7Dialect:
         self.unfinished = self._frames.unfinished
 
     def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
-        """Return a frame; ``values`` are where large bytes objects are looked for."""
+        """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
+        look = look_at(values)
+        if look is NOT_PLAIN:
+            return self._encode_rich(message, values, perspective)
         try:
-            if has_large(values):
+            if look is LARGE_BYTES:
                 return self._framed(*pieces(message, _pack_plain))
             body = packb(message, None, OPTIONS)
         except TypeError:
@@ -671,6 +699,9 @@ _Operation = Callable[[Pb7Dialect, list[Any], Any], None]
 
 _HELLO: Final = Pb7Dialect._hello
 
+#: Of fields: only the limit on a message's items bounds them.
+_ANY_NUMBER: Final = 1 << 30
+
 #: Operation -> the fewest and the most items of its array, and what acts on it.
 _OPERATIONS: Final[dict[int, tuple[int, int, _Operation]]] = {
     HELLO: (3, 3, _HELLO),
@@ -678,7 +709,7 @@ _OPERATIONS: Final[dict[int, tuple[int, int, _Operation]]] = {
     UPDATE: (6, 7, Pb7Dialect._update),
     ANSWER: (3, 3, Pb7Dialect._answer),
     ERROR: (3, 3, Pb7Dialect._error),
-    RELEASE: (3, 3, Pb7Dialect._release),
+    RELEASE: (3, _ANY_NUMBER, Pb7Dialect._release),
     DECACHE: (3, 3, Pb7Dialect._decache),
     UNCACHE: (2, 2, Pb7Dialect._uncache),
     CANCEL: (2, 2, Pb7Dialect._cancel),
