@@ -303,6 +303,16 @@ def test_what_is_copied_for_every_level_is_bounded() -> None:
         End().dialect.encode_answer(1, value, None)
 
 
+def test_a_message_may_have_an_eighth_of_its_values_as_extensions() -> None:
+    tight = Limits(nodes=800)
+    most = [(n,) for n in range(100)]
+    assert across(most, sender=End(limits=tight), receiver=End(limits=tight)) == most
+    with pytest.raises(pb.SerializationError, match="100 extensions"):
+        End(limits=tight).dialect.encode_answer(1, [*most, ()], None)
+    with pytest.raises(DecodeError, match="more extensions"):
+        across([*most, ()], receiver=End(limits=tight))
+
+
 def cycle_of_lists() -> Any:
     value: list[Any] = []
     value.append(value)

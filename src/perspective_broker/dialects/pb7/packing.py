@@ -38,6 +38,7 @@ __all__ = [
     "has_large",
     "id_bytes",
     "look_at",
+    "most_extensions",
     "nested_bytes",
     "pieces",
 ]
@@ -75,6 +76,11 @@ _MAX_SEARCHED: Final = 64
 _BIN32: Final = struct.Struct("!BI")
 _BIN16: Final = struct.Struct("!BH")
 _DOUBLES: Final = struct.Struct("!dd")
+
+
+def most_extensions(limits: Limits) -> int:
+    """Return how many extensions a message may have: one costs some eight times what a plain value costs to read."""
+    return max(16, limits.nodes // 8)
 
 
 def nested_bytes(size: int) -> int:
@@ -171,6 +177,7 @@ class Packer:
         "_error",
         "_exported",
         "_exporter",
+        "_extensions_left",
         "_kept",
         "_level",
         "_limits",
@@ -191,6 +198,7 @@ class Packer:
         self._copies: dict[
             int, tuple[int, Any]
         ] = {}  # id -> number, and the object, so that the id stays its own
+        self._extensions_left = most_extensions(limits)
         self._tags: dict[str, bytes] = {}  # type tags of the message so far, packed
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
         self._done: list[tuple[Any, Ext]] = []  # what was written by the call of ormsgpack under way
@@ -267,6 +275,10 @@ class Packer:
             self._error = error
             raise TypeError from None
         self._done.append((value, written))
+        self._extensions_left -= 1
+        if self._extensions_left < 0:
+            self._error = _cannot(value, f"a message may have {most_extensions(self._limits)} extensions")
+            raise TypeError
         return written
 
     def _nested(self, code: int, payload: bytes) -> Ext:

@@ -26,7 +26,14 @@ from ...ports import Importer
 from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
 from . import codes
 from .frames import Frame
-from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT, MAX_INT_BITS, OPTIONS, nested_bytes
+from .packing import (
+    MAX_DECIMAL_EXPONENT,
+    MAX_DECIMAL_TEXT,
+    MAX_INT_BITS,
+    OPTIONS,
+    most_extensions,
+    nested_bytes,
+)
 from .scanning import PLAIN_VALUES, extension
 
 __all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
@@ -58,6 +65,7 @@ class Unpacker:
         "_classes",
         "_copies",
         "_error",
+        "_extensions_left",
         "_graph_level",
         "_importer",
         "_level",
@@ -92,6 +100,7 @@ class Unpacker:
         self._level = 0  # extensions around the value being read
         self._graph_level = -1  # the level at which a graph's mentions mean something
         self._allowance = 0  # bytes of payloads that may still be read
+        self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that were counted
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
 
@@ -151,6 +160,9 @@ class Unpacker:
 
     def _hook(self, code: int, payload: bytes) -> Any:
         try:
+            self._extensions_left -= 1
+            if self._extensions_left < 0:
+                raise DecodeError("more extensions than a message may have")
             return self._readers.get(code, _UNKNOWN)(self, payload)
         except BaseException as error:
             self._error = error
