@@ -86,15 +86,19 @@ def compare(expression: Any) -> None:
     if TOO_DEEP in (mine, other):
         return
     if mine and other:
-        assert mine == other or _has_late_key(expression)
+        assert mine == other or _has_late_or_double_key(expression)
     elif other:
         assert why.startswith(tuple(STRICTER)), f"we refuse what they take: {why}"
     elif mine:
         assert any(word in _words(expression) for word in WIDER), "they refuse what we take"
 
 
-def _has_late_key(expression: Any) -> bool:
-    """Whether some key is known only when others are in their dictionary: then its place there is anybody's choice."""
+def _has_late_or_double_key(expression: Any) -> bool:
+    """Whether what a dictionary becomes is anybody's choice.
+
+    Some key is known only when others are in it: then its place there is. Or a key comes twice: here the last one wins,
+    there the one whose value is known last.
+    """
     left = [expression]
     while left:
         part = left.pop()
@@ -103,8 +107,17 @@ def _has_late_key(expression: Any) -> bool:
                 keys = [pair[0] for pair in part[1:] if type(pair) is list and pair]
                 if any(b"dereference" in _words(key) for key in keys):
                     return True
+                if len({repr(_bare(key)) for key in keys}) < len(keys):
+                    return True
             left += part
     return False
+
+
+def _bare(key: Any) -> Any:
+    """Return a key without the number that it is known under."""
+    while type(key) is list and key[:1] == [b"reference"] and len(key) == 3:
+        key = key[2]
+    return key
 
 
 def _words(expression: Any) -> set[bytes]:
