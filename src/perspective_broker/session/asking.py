@@ -30,6 +30,7 @@ from ..ports import (
     Deadline,
     ObjectId,
 )
+from .caches import Observed
 from .holding import Holder
 from .outgoing import LARGE_MESSAGE
 from .pipelining import (
@@ -102,13 +103,7 @@ class Asker(Holder):
         except Exception as error:
             answerable.fail(error)
         else:
-            if new and self._mentioned:
-                self._wait_to_introduce(self._mentioned)
-            if deadline is not None:
-                message = self._with_deadline(message, deadline)
-            self.questions.ask(request, message, answerable, perspective)
-            if new:
-                self._place(new)
+            self._queue_call(request, message, new, perspective, answerable)
             for on in self._mentioned:
                 again = partial(self._ask, self.questions.next_request(), *what)
                 self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
@@ -146,19 +141,25 @@ class Asker(Holder):
             answerable.fail(error)
         else:
             self._mentioned[on] = None
-            if new:
-                self._wait_to_introduce(self._mentioned)
-            if deadline is not None:
-                message = self._with_deadline(message, deadline)
-            self.questions.ask(request, message, answerable, perspective)
-            if new:
-                self._place(new)
+            self._queue_call(request, message, new, perspective, answerable)
             for mentioned in self._mentioned:
                 self.pipelines.mentioned(
                     mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
                 )
         finally:
             self._said()
+
+    def _queue_call(
+        self, request: int, message: bytes, new: list[Observed], perspective: Any, answerable: Answerable
+    ) -> None:
+        """Hand a call that was encoded to the questions, with what is left for it; ``new`` is what it introduces."""
+        if new and self._mentioned:
+            self._wait_to_introduce(self._mentioned)
+        if answerable.deadline is not None:
+            message = self._with_deadline(message, answerable.deadline)
+        self.questions.ask(request, message, answerable, perspective)
+        if new:
+            self._place(new)
 
     def _is_late(self, deadline: Deadline, answerable: Answerable) -> bool:
         """Whether the time for a call has passed before it could be made; then it fails, and nothing is sent."""
