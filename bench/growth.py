@@ -37,7 +37,7 @@ IMPORT_MS: Final = 150.0
 
 CHUNK: Final = 64
 #: Bytes of the smallest large string.
-LARGE: Final = 4_000_000
+LARGE: Final = 1_000_000
 HELDS: Final = (10, 1_000, 100_000, 1_000_000)
 #: References in one message while they are piled up, and calls that are timed together.
 BATCH: Final = 10_000
@@ -92,15 +92,15 @@ class Root(pb.Root):
         return Token()
 
 
-#: Shape -> the smallest size, and what makes a value of a size. The largest messages are as long as the default limits
-#: allow, 16 MiB; on pb7 all but a few travel in pieces, for a step from whole ones to pieces is no growth.
+#: Shape -> the smallest size, and what makes a value of a size. A MiB of objects is small enough for a processor's
+#: cache; and all of a shape is sent either whole or in pieces (from 512 KiB on), for that step is no growth.
 SHAPES: Final[dict[str, tuple[int, Callable[[int], Any]]]] = {
     "one large string": (LARGE, bytes),
-    "strings of 100": (30_000, lambda n: [b"%0100d" % i for i in range(n)]),
-    "small values": (200_000, lambda n: [(i, i / 4, None, True)[i % 4] for i in range(n)]),
-    "records": (20_000, lambda n: [PAYLOAD | {"n": i} for i in range(n)]),
-    "copyables": (20_000, lambda n: [Point(i, i / 4) for i in range(n)]),
-    "references": (20_000, lambda n: [Token() for _ in range(n)]),
+    "strings of 100": (1_000, lambda n: [b"%0100d" % i for i in range(n)]),
+    "small values": (25_000, lambda n: [(i, i / 4, None, True)[i % 4] for i in range(n)]),
+    "records": (2_500, lambda n: [PAYLOAD | {"n": i} for i in range(n)]),
+    "copyables": (2_500, lambda n: [Point(i, i / 4) for i in range(n)]),
+    "references": (2_500, lambda n: [Token() for _ in range(n)]),
 }
 
 
@@ -138,7 +138,7 @@ def seconds_for(dialect: str, value: Any, collector: bool) -> tuple[float, float
     return write, whole, chunked
 
 
-def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, collector: bool) -> int:
+def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, times: int, collector: bool) -> int:
     """Print what messages of n, 2n and 4n take; return how many ratios are beyond the goal."""
     ways = ("write", "read whole", f"read in {CHUNK}-byte chunks")
     print("Milliseconds of processor time for one message of n, 2n, 4n, and the ratio of each doubling")
@@ -148,6 +148,7 @@ def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, collec
     for dialect in dialects:
         for shape in shapes:
             smallest, make = SHAPES[shape]
+            smallest *= times
             values = [make(smallest * factor) for factor in (1, 2, 4)]
             taken = [[seconds_for(dialect, value, collector) for value in values] for _ in range(rounds)]
             cells = []
@@ -156,15 +157,14 @@ def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, collec
                 cells.append(cell)
                 beyond += over
             print(f"{dialect:5}{shape:18}{smallest:>10,}   {'    '.join(cells)}", flush=True)
-    print(
-        f"\n{'':5}{'a bare copy':18}{LARGE:>10,}   {_row([_copied(LARGE * n, rounds) for n in (1, 2, 4)])[0]}"
-    )
+    copies = _row([_copied(LARGE * times * n, rounds) for n in (1, 2, 4)])[0]
+    print(f"\n{'':5}{'a bare copy':18}{LARGE * times:>10,}   {copies}")
     return beyond
 
 
 def _row(seconds: Sequence[float]) -> tuple[str, int]:
     """Return times and the ratios of neighbours as text, and how many of these are beyond the goal."""
-    text = "".join(f"{each * 1000:8.1f}" for each in seconds)
+    text = "".join(f"{each * 1000:8.2f}" for each in seconds)
     ratios = [more / less for less, more in pairwise(seconds)]
     text += "".join(f"{ratio:5.2f}{'!' if ratio > DOUBLED else ' '}" for ratio in ratios)
     return text, sum(ratio > DOUBLED for ratio in ratios)
@@ -271,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--parts", default="messages,references,import", help="tables to print (default: %(default)s)"
     )
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="messages of N times the size")
     parser.add_argument("--collector", action="store_true", help="leave the garbage collector on")
     options = parser.parse_args(arguments)
     dialects = options.dialects.split(",")
@@ -279,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"perspective-broker, {'compiled' if pb.COMPILED else 'plain Python'}\n")
     beyond = 0
     if "messages" in parts:
-        beyond += messages(dialects, shapes, options.rounds, options.collector)
+        beyond += messages(dialects, shapes, options.rounds, options.times, options.collector)
     if "references" in parts:
         beyond += references(dialects, HELDS, options.rounds)
     if "import" in parts:
