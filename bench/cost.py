@@ -1,9 +1,10 @@
 """Where the time of one small call goes: its parts alone, two processes, and what of it is waiting.
 
     python -m bench.cost                       # processor time, the best of several; half a minute
-    perf record -o DATA --call-graph dwarf,16384 -F 1000 python -m bench.cost --parts calls --kinds one --dialects pb7
-    python -m bench.cost --rooms DATA          # its samples by room, both ends, of the compiled build
+    perf record --no-inherit -o DATA --call-graph dwarf,16384 -F 300 python -m bench.cost --parts calls --kinds one
+    python -m bench.cost --rooms DATA          # the caller's samples by room, of the compiled build
 
+The server's come with `perf record -p` and the number of the process that runs meanwhile with `--serve`.
 With another source on PYTHONPATH (`git archive COMMIT src`) it measures that one, as plain Python.
 """
 
