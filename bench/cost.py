@@ -255,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uvloop.run(_serve())
         return
     wanted = options.parts.split(",")
-    print(f"perspective-broker, {'compiled' if pb.COMPILED else 'plain Python'}")
+    compiled = getattr(pb, "COMPILED", False)  # an older source does not say
+    print(f"perspective-broker, {'compiled' if compiled else 'plain Python'}")
     if "sockets" in wanted:
         ping_pong()
     if "parts" in wanted:
