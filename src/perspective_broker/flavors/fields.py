@@ -22,15 +22,14 @@ def set_fields(copy: Any, state: Any) -> None:
         raise DecodeError(f"the state of a {cls.__name__} must be a dictionary")
     declared = _declared_fields(cls)
     for key, value in state.items():
-        if key in declared:  # nearly always: then it is text, and the name of an attribute
-            object.__setattr__(copy, key, value)
-            continue
-        name = field_name(key)
-        if declared:
-            if name not in declared:
-                continue
-        elif name.startswith("_") or name in _not_data(cls):
-            raise DecodeError(f"a peer may not set {name[:64]!a} of a {cls.__name__}")
+        name = key
+        if key not in declared:  # nearly always it is: then it is text, and the name of an attribute
+            name = field_name(key)
+            if declared:
+                if name not in declared:
+                    continue
+            elif name.startswith("_") or name in _not_data(cls):
+                raise DecodeError(f"a peer may not set {name[:64]!a} of a {cls.__name__}")
         object.__setattr__(copy, name, value)
 
 
