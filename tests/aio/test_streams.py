@@ -638,7 +638,9 @@ async def test_a_source_that_ignores_the_window_is_left(dialect: str) -> None:
     async with spring(dialect) as (served, pair):
         stream = aiter(await pair.root.call("endless", CHUNK))
         await anext(stream)
-        (source,) = pair.accepted._driver._sources.values()
+        sources = pair.accepted._driver._sources
+        assert sources is not None
+        (source,) = sources.values()
         source.stream_credit(1000 * WINDOW)  # as if the reader had given it
         del source
         await until(lambda: served.closed == 1)

@@ -107,17 +107,19 @@ def _has_late_or_double_key(expression: Any) -> bool:
                 keys = [pair[0] for pair in part[1:] if type(pair) is list and pair]
                 if any(b"dereference" in _words(key) for key in keys):
                     return True
-                if len({repr(_bare(key)) for key in keys}) < len(keys):
+                if len(set(map(_known_as, keys))) < len(keys):
                     return True
             left += part
     return False
 
 
-def _bare(key: Any) -> Any:
-    """Return a key without the number that it is known under."""
+def _known_as(key: Any) -> Any:
+    """Return what is equal for keys that are, such as no and zero."""
     while type(key) is list and key[:1] == [b"reference"] and len(key) == 3:
         key = key[2]
-    return key
+    if type(key) is list and key[:1] == [b"boolean"]:
+        return key[1:] == [b"true"]
+    return repr(key) if type(key) is list else key
 
 
 def _words(expression: Any) -> set[bytes]:

@@ -77,4 +77,4 @@ def test_the_end_of_the_connection_leaves_nothing_and_tells_what_runs() -> None:
     assert serving.abandon() == [running]
     assert running.done
     assert not serving.end(running)
-    assert (serving.running, len(serving.waiting), serving.find(1)) == (set(), 0, None)
+    assert (serving.running, len(serving.waiting), serving.find(1)) == ({}, 0, None)

@@ -206,7 +206,7 @@ async def _connect(
                     driver.give_up()
                 raise
             assert driver is not None
-            await driver.opened
+            await driver.wait_open()
     except TimeoutError:
         if not deadline.expired():
             raise  # the system's own

@@ -194,7 +194,7 @@ class Connection:
         They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
         """
         check_place(self._driver.loop)
-        await asyncio.shield(self._driver.gone)
+        await self._driver.wait_gone()
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"

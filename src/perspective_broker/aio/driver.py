@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from inspect import CO_COROUTINE
 from types import CoroutineType
@@ -22,6 +21,7 @@ from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..flavors.dispatch import blame
 from ..ports import AnswerOf, Data, Method, ObjectId
+from ..queues import Queue, put
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel, watch_for_silence
 from .calls import Promise, call_when_kept
@@ -82,8 +82,6 @@ class Driver:
         )
         self.room = Room(self)
         self._room = self._write_room  # bound once: every turn hands it over
-        self.opened: asyncio.Future[None] = self.loop.create_future()
-        self.gone: asyncio.Future[None] = self.loop.create_future()
         self._server = server
         self._root = root
         self.awaits_login = False  # whether the peer has to say who it is before it is known
@@ -108,14 +106,15 @@ class Driver:
         self._timer_at = 0.0
         self._hang_up_watch: HangUpWatch | None = None  # made when reading first stops
         self._unbegun = 0  # tasks that were made and have not begun,
-        self._queue: deque[_Call] = deque()  # and the calls that must not overtake them
+        self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] = {}
-        self._page_readers: WeakSet[PageReader] | None = (
-            None  # made with the first: most connections have none
-        )
-        self._sources: WeakValueDictionary[int, StreamSource] = WeakValueDictionary()
+        # Both are made with the first that is put in, for most connections have none and each takes a kilobyte.
+        self._page_readers: WeakSet[PageReader] | None = None
+        self._sources: WeakValueDictionary[int, StreamSource] | None = None
         self._left_behind = False  # whether what has not ended is not waited for any more
-        self._last_words: set[asyncio.Task[None]] = set()  # asynchronous callbacks for the end
+        self._last_words: dict[asyncio.Task[None], None] = {}  # asynchronous callbacks for the end
+        self._is_gone = False  # whether nothing is left of the connection,
+        self._gone: asyncio.Future[None] | None = None  # and what tells so, made by the first who waits
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
 
     # -- asyncio.Protocol
@@ -316,6 +315,8 @@ class Driver:
             return value.current
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
+        if self._sources is None:
+            self._sources = WeakValueDictionary()
         source = self._sources.get(id(value))  # which keeps the value alive, so its id is its own
         if source is None:
             source = self._sources[id(value)] = StreamSource(value)
@@ -357,7 +358,7 @@ class Driver:
         # A task begins in a later turn of the loop; what was called after it must not overtake it. Tasks begin in
         # the order in which they were made, so asynchronous methods need not wait for each other.
         if self._queue or (self._unbegun and not _is_asynchronous(method)):
-            self._queue.append((call, method, args, kwargs))
+            self._queue = put(self._queue, (call, method, args, kwargs))
         elif call.due is None and under.get() is None:
             self._run(call, method, args, kwargs)
         else:
@@ -461,8 +462,7 @@ class Driver:
         self._set_timer()
         if not self.awaits_login:
             self.welcome()
-        if not self.opened.done():
-            self.opened.set_result(None)
+        self._wake_waiters()
 
     def welcome(self) -> None:
         """The peer is no stranger any more."""
@@ -471,8 +471,6 @@ class Driver:
 
     def on_closed(self, cause: CloseCause) -> None:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
-        if not self.opened.done():
-            self.opened.set_result(None)  # whoever waits looks at the cause
         callbacks, self._callbacks = self._callbacks, []
         for subject, callback in callbacks:
             try:
@@ -482,12 +480,12 @@ class Driver:
             else:
                 if hasattr(type(result), "__await__"):
                     task = self.loop.create_task(_last_word(result))
-                    self._last_words.add(task)
+                    self._last_words[task] = None
                     task.add_done_callback(self._on_last_word)
         if self._server is not None:
             self._server.detach(self)
         self._cancel_timer()
-        self._queue.clear()
+        self._queue = ()
         self._wake_waiters()
         transport = self._transport
         if transport is not None:
@@ -513,15 +511,17 @@ class Driver:
         self._maybe_gone()
 
     def _on_last_word(self, task: asyncio.Task[None]) -> None:
-        self._last_words.discard(task)
+        self._last_words.pop(task, None)
         self._maybe_gone()
 
     def _maybe_gone(self) -> None:
-        if self.gone.done() or self._transport is not None or not self._is_closed:
+        if self._is_gone or self._transport is not None or not self._is_closed:
             return
         if self._left_behind or not (self._tasks or self._last_words):
             self._cancel_timer()
-            self.gone.set_result(None)
+            self._is_gone = True
+            if self._gone is not None:
+                self._gone.set_result(None)
             if self._server is not None:
                 self._server.forget(self)
 
@@ -598,6 +598,19 @@ class Driver:
         """Wait until the write buffer is below its low mark, or the connection has ended."""
         check_place(self.loop)
         await self._wait_while(lambda: self.is_full)
+
+    async def wait_open(self) -> None:
+        """Wait until the greeting is over, or the connection has ended."""
+        before = (Phase.NEGOTIATING, Phase.GREETING)
+        await self._wait_while(lambda: self.broker.lifecycle.phase in before)
+
+    async def wait_gone(self) -> None:
+        """Wait until the connection has ended and nothing of it runs any more."""
+        if self._is_gone:
+            return
+        if self._gone is None:
+            self._gone = self.loop.create_future()
+        await asyncio.shield(self._gone)
 
     async def wait_idle(self) -> None:
         """Wait until no call is under way and everything said was handed to the transport, or the end."""

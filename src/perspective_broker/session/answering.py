@@ -30,6 +30,7 @@ from ..ports import (
     CallTarget,
     ObjectId,
 )
+from ..queues import put
 from .asking import Asker
 from .lifecycle import Phase
 from .pipelining import (
@@ -266,6 +267,7 @@ class Answerer(Asker):
     @property
     def _first_is_due(self) -> bool:
         """Whether the call that waited longest hangs on nothing that is not there."""
+        assert self.serving.waiting
         first = self.serving.waiting[0]
         return first.undecoded is None or self.kept.all_known(first.hangs_on)
 
@@ -305,7 +307,7 @@ class Answerer(Asker):
 
     def _answer(self, call: IncomingCall, value: Any) -> None:
         if self._saying:
-            self._said_meanwhile.append(partial(self._answer, call, value))
+            self._said_meanwhile = put(self._said_meanwhile, partial(self._answer, call, value))
             return
         self._saying = True
         try:
@@ -347,7 +349,7 @@ class Answerer(Asker):
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
         if self._leans_on is not None:
             self.questions.send_until(self._leans_on)
-            self._leaning.add(id(message))
+            self._leaning[id(message)] = None
         self.send(message)
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
@@ -375,7 +377,7 @@ class Answerer(Asker):
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
         if self._saying:
-            self._said_meanwhile.append(partial(self._report, call, error))
+            self._said_meanwhile = put(self._said_meanwhile, partial(self._report, call, error))
             return
         self._saying = True
         try:

@@ -30,6 +30,7 @@ from ..ports import (
     Deadline,
     ObjectId,
 )
+from ..queues import put
 from .caches import Observed
 from .holding import Holder
 from .outgoing import LARGE_MESSAGE
@@ -87,7 +88,7 @@ class Asker(Holder):
         """Make a call, of an object or with ``update`` of a replica; one that cannot be encoded fails, unsent."""
         what = (target, name, args, kwargs, perspective, answerable, update)
         if self._saying:
-            self._said_meanwhile.append(partial(self._ask, request, *what))
+            self._said_meanwhile = put(self._said_meanwhile, partial(self._ask, request, *what))
             return
         deadline = answerable.deadline
         if deadline is not None and self._is_late(deadline, answerable):
@@ -124,7 +125,7 @@ class Asker(Holder):
         """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
         if self._saying:
             what = (request, promise, on, name, args, kwargs, perspective, answerable)
-            self._said_meanwhile.append(partial(self._ask_answer, *what))
+            self._said_meanwhile = put(self._said_meanwhile, partial(self._ask_answer, *what))
             return
         deadline = answerable.deadline
         if deadline is not None and self._is_late(deadline, answerable):
@@ -184,13 +185,13 @@ class Asker(Holder):
             (promise,) = promises
             self._host.when_known(promise, say)
             return
-        self._held_back.add(request)
+        self._held_back[request] = None
 
         def ready() -> bool:
             return all(map(self._host.known, promises))
 
         def say_now() -> None:
-            self._held_back.discard(request)
+            self._held_back.pop(request, None)
             say()
 
         self.questions.hold_back(Barrier(ready, say_now))
@@ -300,7 +301,7 @@ class Asker(Holder):
         """The same as :meth:`_ask` for what has no answer; what cannot be encoded raises, unsent."""
         what = (target, name, args, kwargs, perspective, update)
         if self._saying:
-            self._said_meanwhile.append(partial(self._tell, *what))
+            self._said_meanwhile = put(self._said_meanwhile, partial(self._tell, *what))
             return
         request = self.questions.next_request()
         self._saying = True
@@ -360,7 +361,8 @@ class Asker(Holder):
         answerable: Answerable | None,
     ) -> None:
         if self._saying:
-            self._said_meanwhile.append(partial(self._update, observer, name, args, kwargs, answerable))
+            again = partial(self._update, observer, name, args, kwargs, answerable)
+            self._said_meanwhile = put(self._said_meanwhile, again)
             return
         luid, perspective = observer._luid, observer._perspective
         if self.observers.find(luid) is None:  # the message with its state was never sent

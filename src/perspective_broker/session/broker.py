@@ -30,7 +30,7 @@ from ..ports import (
 )
 from .answering import Answerer
 from .lifecycle import CloseCause, Phase
-from .outgoing import LARGE_MESSAGE, weight
+from .outgoing import LARGE_MESSAGE, NOTHING_LARGE, Outgoing, weight
 from .statistics import Statistics
 
 __all__ = ["Broker"]
@@ -193,6 +193,8 @@ class Broker(Answerer):
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
             return list(messages)
+        if self.outgoing is NOTHING_LARGE:
+            self.outgoing = Outgoing()
         out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
         self._bytes_sent += sum(map(len, out))
         self._out_bytes = self.outgoing.weight

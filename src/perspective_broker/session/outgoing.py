@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from ..ports import Rank
 
-__all__ = ["LARGE_MESSAGE", "MESSAGES_AT_ONCE", "Outgoing", "weight"]
+__all__ = ["LARGE_MESSAGE", "MESSAGES_AT_ONCE", "NOTHING_LARGE", "Outgoing", "weight"]
 
 #: Messages from this size on travel in pieces. Above the messages of a stream (256 KiB and what one chunk adds), which
 #: wait for each other anyway; 512 KiB leave a connection of 100 Mbit/s in 40 ms.
@@ -218,3 +218,7 @@ class Outgoing:
                 (self._calls if waiting.rank is not Rank.ANSWER else self._answers).remove(waiting)
                 self._small_ones(out)
             yield sum(len(out[place]) for place in range(before, len(out)))
+
+
+#: Of every connection on which nothing large has left so far: an Outgoing of its own takes 3.5 KB. Nothing is put in.
+NOTHING_LARGE: Final = Outgoing()

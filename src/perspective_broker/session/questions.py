@@ -7,13 +7,13 @@ queue behind them: two sides that call each other at full tilt cannot block each
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import Answerable
+from ..queues import Queue, put
 from .outgoing import LARGE_MESSAGE
 from .pipelining import Barrier
 
@@ -54,7 +54,7 @@ class Questions:
         self._asked: dict[int, Question] = {}
         self._on_their_way = 0
         self._bytes = 0
-        self._held: deque[tuple[bytes | Barrier, int]] = deque()  # message, and its id if it is a call
+        self._held: Queue[tuple[bytes | Barrier, int]] = ()  # message, and its id if it is a call
         self._behind: dict[int, bytes] = {}  # what is said directly behind a call that waits
         # While what a barrier held back is said: how many messages of it were put before what waits.
         self._ahead: int | None = None
@@ -129,6 +129,8 @@ class Questions:
     def replace(self, request: int, message: bytes) -> bool:
         """Say a call that waits differently, in as many bytes; False when it does not wait."""
         question = self._asked[request]
+        if not self._held:
+            return False
         for place, (held, _) in enumerate(self._held):
             if held is question.message:
                 self._held[place] = (message, request)
@@ -175,10 +177,11 @@ class Questions:
 
     def _put(self, waiting: bytes | Barrier, request: int) -> int:
         if self._ahead is None:
-            self._held.append((waiting, request))
+            self._held = put(self._held, (waiting, request))
             self._last_place += 1
             return self._last_place
         # Places count from the end, so those of what waits behind stay what they are.
+        assert self._held
         self._held.insert(self._ahead, (waiting, request))
         self._ahead += 1
         return self._last_place - len(self._held) + self._ahead
@@ -229,6 +232,7 @@ class Questions:
 
     def _send_first(self) -> None:
         """Send the message that waited longest."""
+        assert self._held
         message, request = self._held.popleft()
         assert not isinstance(message, Barrier)
         self._held_bytes -= len(message)
@@ -246,7 +250,7 @@ class Questions:
         told = [question.answerable for question in self._asked.values()]
         barriers = [message for message, _ in self._held if isinstance(message, Barrier)]
         self._asked.clear()
-        self._held.clear()
+        self._held = ()
         self._behind.clear()
         self._on_their_way = self._bytes = self._held_bytes = self._told_bytes = 0
         return told, barriers

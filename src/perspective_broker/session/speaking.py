@@ -18,10 +18,11 @@ from ..ports import (
     Host,
     ObjectId,
 )
+from ..queues import Queue
 from .caches import Observed, Observers, Replicas
 from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
-from .outgoing import Outgoing
+from .outgoing import NOTHING_LARGE
 from .pipelining import (
     KeptAnswers,
     Pipelines,
@@ -54,7 +55,7 @@ class Speaker:
         self.kept = KeptAnswers()
         self._may_mention = False  # whether the message being encoded may mention answers that are not there,
         self._mentioned: dict[int, None] = {}  # and our calls whose answers it mentions
-        self._held_back: set[int] = set()  # our calls that a barrier holds back
+        self._held_back: dict[int, None] = {}  # our calls that a barrier holds back
         self._put_off = 0  # what the peer gave back behind calls that could not be decoded yet
         self.ignored = 0
         self.paused = False  #: whether the driver wants nothing more of the peer's for now
@@ -64,7 +65,7 @@ class Speaker:
         self._dialect: Any = None  # the negotiation first, a Dialect then
         self._agreed = ""
         self._out: list[bytes] = []
-        self.outgoing = Outgoing()  # what could not leave yet because something large does
+        self.outgoing = NOTHING_LARGE  # what could not leave yet because something large does
         self._out_bytes = 0  # of what has not left, large messages in outgoing counted as a few small ones
         self._unread = False  # whether bytes have come that process() has not been through
         self._blocked = False  # whether the transport has all it can take
@@ -75,11 +76,11 @@ class Speaker:
         self._freed = False  # whether something is freed that can still come home
         self._drains = False  # whether to drain as soon as the greeting is over
         self._saying = False  # whether a message is being made: hooks of the application run then,
-        self._said_meanwhile: deque[Callable[[], None]] = deque()  # and may say more
+        self._said_meanwhile: Queue[Callable[[], None]] = ()  # and may say more
         self._catching_up = False  # whether that is being made
         # The place of the last message that the one being made builds on; 0 for one that waits no more, None for none.
         self._leans_on: int | None = None
-        self._leaning: set[int] = set()  # answers in _out that build on something, by identity
+        self._leaning: dict[int, None] = {}  # answers in _out that build on something, by identity
         self._bytes_received = 0
         self._bytes_sent = 0
         self.messages_received = 0  #: operations of the peer's so far
@@ -116,7 +117,7 @@ class Speaker:
         self.imports.clear()
         self._releases.clear()
         self._host.on_closed(cause)  # which carries away the last words
-        self.outgoing = Outgoing()
+        self.outgoing = NOTHING_LARGE
         self._out_bytes = sum(map(len, self._out))
         if self._dialect is not None and self._dialect.unfinished:
             self._dialect.forget_unfinished()

@@ -13,6 +13,7 @@ from perspective_broker import COMPILED, Limits, ProtocolError, SerializationErr
 from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode, encode_integer
 from perspective_broker.dialects.classic.vocabulary import BY_NUMBER
+from perspective_broker.queues import put
 from tests.dialects.classic.coding import LIMITS, read
 
 TEXT = b"\x02\x80\x07\x82unicode"
@@ -261,7 +262,7 @@ def _work(data: bytes, size: int) -> int:
     decoder._data = CountedBytes()
     values = 0
     for at in range(0, len(data), size):
-        decoder._chunks.append(CountedBytes(data[at : at + size]))
+        decoder._chunks = put(decoder._chunks, CountedBytes(data[at : at + size]))
         values += decoder.next() is not NEED_MORE
     assert values == 1
     return CountedBytes.work

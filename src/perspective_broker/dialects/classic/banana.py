@@ -10,12 +10,12 @@ chunks that came, and at most 64 digits are ever looked at twice per chunk.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import Final
 
 from ...errors import ProtocolError, SerializationError
 from ...limits import Limits
 from ...ports import Data
+from ...queues import Queue, put
 from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
@@ -85,7 +85,7 @@ class Decoder:
         self._words = BY_NUMBER if has_words else {}
         self._data = b""  # the chunk being read,
         self._pos = 0  # and how far
-        self._chunks: deque[bytes] = deque()  # received, not yet looked at
+        self._chunks: Queue[bytes] = ()  # received, not yet looked at
         self._partial: list[bytes] = []  # the beginning of a string whose end has not come,
         self._wanted = 0  # and the bytes it still lacks
         self._list: list[Value] | None = None  # the innermost open list,
@@ -104,13 +104,13 @@ class Decoder:
     def receive_data(self, data: Data) -> None:
         """Keep ``data`` to be read by :meth:`next`."""
         if data:
-            self._chunks.append(bytes(data))
+            self._chunks = put(self._chunks, bytes(data))
 
     def take_rest(self) -> bytes:
         """Return, and forget, the bytes behind the last value: they belong to the next dialect."""
         rest = self._data[self._pos :] + b"".join(self._chunks)
         self._data, self._pos = b"", 0
-        self._chunks.clear()
+        self._chunks = ()
         return rest
 
     def next(self) -> Value | _NeedMore:

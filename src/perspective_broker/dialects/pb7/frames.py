@@ -7,12 +7,12 @@ linear in the bytes however they are chopped.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import Final
 
 from ...errors import ProtocolError
 from ...limits import Limits
 from ...ports import Data
+from ...queues import Queue, put
 
 __all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "piece_header"]
 
@@ -84,7 +84,7 @@ class Frames:
         self.limits = limits
         self._data = b""  # the chunk being read,
         self._pos = 0  # and how far
-        self._chunks: deque[bytes] = deque()  # received, not yet looked at
+        self._chunks: Queue[bytes] = ()  # received, not yet looked at
         self._header = b""  # the beginning of a header whose end has not come
         self._body: list[bytes | bytearray] | None = None  # the beginning of a body whose end has not come,
         self._size = 0  # what it was announced as,
@@ -107,7 +107,7 @@ class Frames:
     def receive_data(self, data: Data) -> None:
         """Keep ``data`` to be read by :meth:`next`."""
         if self._chunks or self._pos < len(self._data):
-            self._chunks.append(bytes(data))
+            self._chunks = put(self._chunks, bytes(data))
         else:
             self._data, self._pos = bytes(data), 0
 
