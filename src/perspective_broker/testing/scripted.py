@@ -7,6 +7,8 @@ plain bytes. It keeps no tables, answers nothing by itself, and believes nothing
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -136,7 +138,13 @@ class ScriptedPeer(asyncio.Protocol):
         return number
 
     def abort(self) -> None:
-        """Break the connection, with a reset where the transport has one."""
+        """Break the connection, with a reset where the transport has one.
+
+        A reset overtakes what the system still holds for a peer that does not read; the end of a stream does not.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     async def aclose(self) -> None:
