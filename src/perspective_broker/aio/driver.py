@@ -86,9 +86,8 @@ class Driver:
         self._root = root
         self.awaits_login = False  # whether the peer has to say who it is before it is known
         self.stranger: str | None = None  # whence the peer comes, as long as it is not known (the server's)
-        self.when_draining: Callable[[], object] | None = (
-            None  # called when the peer takes no new calls any more
-        )
+        #: Called when the peer takes no new calls any more.
+        self.when_draining: Callable[[], object] | None = None
         self.channel: TLSChannel | None = None
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None

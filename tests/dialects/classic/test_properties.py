@@ -7,8 +7,6 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from twisted.internet.testing import StringTransport
-from twisted.spread import banana as twisted_banana
 from twisted.spread import jelly as twisted_jelly
 
 import perspective_broker as pb
@@ -19,6 +17,7 @@ from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, SPELLINGS, across, from_lists, read, to_bytes, to_lists
 from tests.dialects.classic.test_messages import Line
 from tests.dialects.strategies import banana_values, chops, jellies, values
+from tests.fuzz.twisted_banana import Theirs
 
 dialects = st.sampled_from(sorted(SPELLINGS))
 
@@ -142,23 +141,9 @@ def test_any_bytes_leave_a_broker_open_or_closed_with_a_code(
 # -- differential: Twisted's own banana and jelly, both directions
 
 
-class Banana(twisted_banana.Banana):
-    """Twisted's banana after a greeting."""
-
-    def __init__(self, dialect: str) -> None:
-        super().__init__()
-        self.got: list[Any] = []
-        self.wire = StringTransport()
-        self.makeConnection(self.wire)
-        self.currentDialect = dialect.encode()
-
-    def expressionReceived(self, expression: Any) -> None:
-        self.got.append(expression)
-
-
 @given(banana_values(), dialects)
 def test_banana_is_twisted_s(value: Any, dialect: str) -> None:
-    theirs = Banana(dialect)
+    theirs = Theirs(dialect)
     theirs.sendEncoded(value)
     written = theirs.wire.value()
     assert encode(value, SPELLINGS[dialect]) == written
@@ -185,7 +170,7 @@ def test_jelly_of_twisted_is_read_as_the_same_value(value: Any) -> None:
 @given(values().filter(lambda value: "()" not in repr(value)), dialects)
 def test_our_bytes_are_twisted_s(value: Any, dialect: str) -> None:
     """To the byte. (Twisted takes the one empty tuple for a shared one; we write it again.)"""
-    theirs = Banana(dialect)
+    theirs = Theirs(dialect)
     theirs.sendEncoded(twisted_jelly.jelly(value))
     assert to_bytes(value, dialect=dialect) == theirs.wire.value()
 

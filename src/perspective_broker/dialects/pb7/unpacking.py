@@ -343,10 +343,9 @@ class Unpacker:
         tag, state_at = _tag(payload)
         number = len(self._copies)
         cls = self._classes.get(tag)
-        if cls is None:
-            cls = find_class(tag, self._registry, self._policy)
-        if cls is not None:
+        if cls is None and (cls := find_class(tag, self._registry, self._policy)) is not None:
             self._classes[tag] = cls
+        if cls is not None:
             value = instance(cls)
             self._copies.append(value)
             guarded(value.set_copyable_state, self._open(payload[state_at:]))
