@@ -28,8 +28,9 @@ _ROOT: Final = Path(__file__).parents[2]
 
 #: Bytes of an input: every target has all its turns within so many.
 _MOST_BYTES: Final = 4096
-#: Seconds that one input may take, three cuts and a slow machine included; a MiB would have 50 ms.
-_MOST_SECONDS: Final = 10
+#: Seconds on the clock after which an input hangs. What it may compute is judged by the processor's time, in the child:
+#: a machine that stands still is no finding.
+_MOST_SECONDS: Final = 120
 #: MiB of memory that a target may take, the interpreter included.
 _MOST_MEMORY: Final = 2048
 
