@@ -88,7 +88,7 @@ class Classic:
     def filled(cls, size: int, unit: bytes, before: bytes = b"", most: int = 640 * 1024 - 1) -> bytes:
         """Return calls, of at most 640 Ki items each, with ``unit`` in a list as often as it takes."""
         count = min(max(1, size // len(unit)), most)
-        one = cls.call(1, encode_list_head(count + 1) + (before or b"\x07\x87") + unit * count)
+        one = cls.call(1, encode_list_head(count + 1) + (before or b"\x08\x87") + unit * count)
         return one * max(1, size // len(one))
 
 
@@ -140,8 +140,8 @@ def _classic_dag(size: int) -> bytes:
     parts = []
     for number in range(size // 24):
         mention = encode([b"dereference", number - 1], PB) if number else b"\x01\x81"
-        parts.append(b"\x03\x80\x04\x87" + encode(number, PB) + b"\x03\x80\x07\x87" + mention * 2)
-    return Classic.call(1, encode_list_head(len(parts) + 1) + b"\x07\x87" + b"".join(parts))
+        parts.append(b"\x03\x80\x04\x87" + encode(number, PB) + b"\x03\x80\x08\x87" + mention * 2)
+    return Classic.call(1, encode_list_head(len(parts) + 1) + b"\x08\x87" + b"".join(parts))
 
 
 def _modern_dag(size: int) -> bytes:
@@ -167,10 +167,10 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
     "pb": {
         "tiny ints": lambda size: Classic.filled(size, b"\x07\x81"),
         "empty lists": lambda size: Classic.filled(size, b"\x00\x80"),
-        "ints in lists": lambda size: Classic.filled(size, b"\x02\x80\x07\x87\x07\x81", most=200_000),
+        "ints in lists": lambda size: Classic.filled(size, b"\x02\x80\x08\x87\x07\x81", most=200_000),
         "nones": lambda size: Classic.filled(size, b"\x01\x80\x01\x87"),
         "lists in lists": lambda size: Classic.filled(
-            size, b"\x02\x80\x07\x87" * 200 + b"\x07\x81", most=2000
+            size, b"\x02\x80\x08\x87" * 200 + b"\x07\x81", most=2000
         ),
         "deep nesting": lambda size: b"\x01\x80" * (size // 2),
         "many keys": _classic_keys,

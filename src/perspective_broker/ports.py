@@ -115,6 +115,9 @@ class Importer(Protocol):
             ProtocolError: the peer made us hold more references than the limits allow.
         """
 
+    def pass_over(self, luid: int, perspective: Any) -> None:
+        """Count one receipt of a reference that nobody will get, because what it came in cannot be read."""
+
     def kept_answer(self, request: int) -> Any:
         """Return what we answered to a call whose answer the peer mentions.
 
@@ -180,6 +183,9 @@ class NullPort:
         return None
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
+        raise UnknownObject("a reference arrived, but there is no connection")
+
+    def pass_over(self, luid: int, perspective: Any) -> None:
         raise UnknownObject("a reference arrived, but there is no connection")
 
     def kept_answer(self, request: int) -> Any:

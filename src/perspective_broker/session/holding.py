@@ -17,6 +17,7 @@ from ..ports import (
     ObjectId,
 )
 from .speaking import Speaker
+from .tables import import_key
 from .weak import Received
 
 __all__ = ["Holder"]
@@ -136,6 +137,10 @@ class Holder(Speaker):
         if self._releases and len(self.imports) >= self.limits.references_received:
             self._send_releases()  # those that are gone already do not count
         return self.imports.receive(luid, perspective)
+
+    def pass_over(self, luid: int, perspective: Any) -> None:
+        if not self.imports.count(luid, perspective):
+            self._enqueue((luid, import_key(luid, perspective), 1))
 
     def kept_answer(self, request: int) -> Any:
         answer = self.kept.known(request)

@@ -208,6 +208,14 @@ class Imports:
         found.count += 1
         return reference
 
+    def count(self, luid: int, perspective: Any) -> bool:
+        """Count one receipt of the reference to ``luid`` if it lives here; False when it does not."""
+        found = self._received.get(import_key(luid, perspective))
+        if found is None or found() is None:
+            return False
+        found.count += 1
+        return True
+
     def named(self, name: str) -> Reference:
         """Return the reference to the peer's object that is always there under ``name``."""
         found = self._named.get(name)

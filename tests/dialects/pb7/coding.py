@@ -43,6 +43,7 @@ class Tables:
         self.exported: list[Any] = []  # by id, less one
         self.counts: dict[int, int] = {}
         self.caches: dict[int, int] = {}
+        self.passed_over: list[int] = []  # mentions of references that nobody got
         self.imported: dict[Any, Any] = {}  # references,
         self.replicas: dict[int, Any] = {}  # and what is None when its state could not be read
 
@@ -80,6 +81,9 @@ class Tables:
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
         return self.imported.setdefault(luid, Ref(None, luid, perspective))
+
+    def pass_over(self, luid: int, perspective: Any) -> None:
+        self.passed_over.append(luid)
 
     def kept_answer(self, request: int) -> Any:
         return f"answer {request}"

@@ -16,6 +16,7 @@ from ...errors import ProtocolError, SerializationError
 from ...limits import Limits
 from ...ports import Data
 from ...queues import Queue, put
+from ..collector import MANY_VALUES, rest, wake
 from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
@@ -66,6 +67,7 @@ class Decoder:
     __slots__ = (
         "_before",
         "_chunks",
+        "_collector_rests",
         "_data",
         "_error",
         "_list",
@@ -94,6 +96,7 @@ class Decoder:
         self._nodes = 0  # items announced in this message
         self._before = 0  # bytes of this message that were read in earlier chunks
         self._error: ProtocolError | None = None
+        self._collector_rests = False  # because of us
         self.last_size = 0  #: encoded bytes of the value returned last
 
     @property
@@ -121,17 +124,28 @@ class Decoder:
         """
         if self._error is not None:
             raise self._error
+        if self._nodes > MANY_VALUES:  # of a message of which only the beginning has come
+            self._collector_rests = rest()
         try:
             while True:
                 value = self._read()
                 if value is not NEED_MORE or not self._chunks:
+                    if self._collector_rests:
+                        self._wake_collector()
                     return value
                 # What is left of a chunk is less than one token, so this copies little.
                 self._data = self._data[self._pos :] + self._chunks.popleft()
                 self._pos = 0
-        except ProtocolError as error:
-            self._error = error
+        except BaseException as error:
+            if self._collector_rests:
+                self._wake_collector()
+            if isinstance(error, ProtocolError):
+                self._error = error
             raise
+
+    def _wake_collector(self) -> None:
+        self._collector_rests = False
+        wake()
 
     def _read(self) -> Value | _NeedMore:
         """Read tokens of the current chunk until a value is complete or the chunk is used up."""
@@ -186,6 +200,8 @@ class Decoder:
                         self._nodes += number
                         if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
                             raise self._too_much(pos - start, depth, number)
+                        if self._nodes > MANY_VALUES and not self._collector_rests:
+                            self._collector_rests = rest()
                         # Half of all tokens are the three of a short text: its list, the word, and the text itself.
                         if (
                             number == 2

@@ -11,6 +11,7 @@ from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
 from ...limits import Limits
 from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
+from ..collector import LARGE_MESSAGE, CollectorRests
 from ..paths import with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
@@ -192,11 +193,20 @@ class ClassicDialect:
     def _unjellier(self, perspective: Any) -> Unjellier:
         return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy)
 
+    def _unjelly(self, jelly: Any, perspective: Any) -> Any:
+        """Return the value that ``jelly`` stands for; see :meth:`Unjellier.unjelly`."""
+        if (
+            self._decoder.last_size < LARGE_MESSAGE
+        ):  # of the message that was read last: nearly always this one
+            return self._unjellier(perspective).unjelly(jelly)
+        with CollectorRests():
+            return self._unjellier(perspective).unjelly(jelly)
+
     def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         net_args, net_kwargs = arguments
         # The two are values of their own on the wire: what is shared between them does not stay shared.
         try:
-            args = self._unjellier(perspective).unjelly(net_args)
+            args = self._unjelly(net_args, perspective)
             if type(args) is not tuple:
                 raise BadArguments("positional arguments come as a tuple")
         except CallError:
@@ -204,17 +214,17 @@ class ClassicDialect:
             raise
         if type(net_kwargs) is list and len(net_kwargs) == 1 and net_kwargs[0] == b"dictionary":
             return args, {}
-        kwargs = self._unjellier(perspective).unjelly(net_kwargs)
+        kwargs = self._unjelly(net_kwargs, perspective)
         if type(kwargs) is not dict:
             raise BadArguments("keyword arguments come as a dictionary")
         return args, {_keyword(key): value for key, value in kwargs.items()}
 
     def decode_value(self, payload: Any, perspective: Any) -> Any:
-        return self._unjellier(perspective).unjelly(payload)
+        return self._unjelly(payload, perspective)
 
     def decode_error(self, payload: Any, perspective: Any) -> Exception:
         try:
-            error = self._unjellier(perspective).unjelly(payload)
+            error = self._unjelly(payload, perspective)
         except CallError:
             error = None
         if isinstance(error, Exception):

@@ -125,7 +125,7 @@ class Unjellier:
             take: Callable[[], Any] | None = None
             if type(word) is bytes and len(part) > 1 and type(part[1]) is int:
                 if word == b"remote" and len(part) == 2:
-                    take = partial(Unjellier._remote, self, part)
+                    take = partial(self._pass_over, part)
                 elif word == b"cached" and len(part) == 2:
                     take = partial(Unjellier._cached, self, part)
                 elif word not in _READERS and len(part) == 3:
@@ -212,10 +212,14 @@ class Unjellier:
         get = self._readers.get
         parts: list[Any] = []
         append = parts.append
-        for item in jelly[1:]:
+        for index in range(1, len(jelly)):
+            item = jelly[index]
             if type(item) is list:
                 read = get(item[0])
-                append(self._copy(item) if read is None else read(self, item))
+                if read is _LIST:  # what messages are full of; calling it by its name takes a third off it
+                    append(self._list(item))
+                else:
+                    append(self._copy(item) if read is None else read(self, item))
             else:
                 append(item)
         return parts
@@ -436,6 +440,10 @@ class Unjellier:
             self._late.append(partial(self._unbuilt.discard, luid))
         return value
 
+    def _pass_over(self, jelly: list[Any]) -> None:
+        """A reference that is not read is ours to give back all the same."""
+        self._importer.pass_over(_small_id(jelly[1]), self._perspective)
+
     def _refuse_cache(self, jelly: list[Any]) -> None:
         """A cacheable that cannot be built is ours to give back all the same: a replica made and dropped does that."""
         luid = _small_id(jelly[1])
@@ -486,6 +494,8 @@ _READERS: Final[Readers] = {
     b"lcache": Unjellier._lcache,
     FAILURE_TAG: Unjellier._failure,
 }
+
+_LIST: Final = Unjellier._list
 
 #: Those whose readers can fill a value that exists already.
 _CONTAINERS: Final[dict[bytes, Callable[[], Any]]] = {b"list": list, b"dictionary": dict, b"set": set}

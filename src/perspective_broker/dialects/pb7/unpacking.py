@@ -24,6 +24,7 @@ from ...flavors import Failure, Policy, Registry, RemoteCache
 from ...limits import Limits
 from ...ports import Importer
 from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
+from ..collector import LARGE_MESSAGE, CollectorRests
 from . import codes
 from .frames import Frame
 from .packing import (
@@ -109,8 +110,14 @@ class Unpacker:
 
         Raises:
             CallError: something in it cannot be built.
-            ProtocolError: the references in it are more than the peer may give.
+            ProtocolError: the references in it are more than the peer may give, or its extensions are too many.
         """
+        if len(frame) < LARGE_MESSAGE:
+            return self._unpack(frame)
+        with CollectorRests():
+            return self._unpack(frame)
+
+    def _unpack(self, frame: Frame) -> list[Any]:
         try:
             return self._whole(frame)
         except CallError:
@@ -123,7 +130,7 @@ class Unpacker:
         The peer has counted them when it sent them; what is not counted here is never released.
 
         Raises:
-            ProtocolError: they are more than the peer may give.
+            ProtocolError: they are more than the peer may give, or extensions are too many.
         """
         skip = self._taken
         for code, luid in mentioned(frame, self._limits):
@@ -132,7 +139,7 @@ class Unpacker:
                 continue
             with contextlib.suppress(CallError):
                 if code == codes.REMOTE:
-                    self._importer.import_reference(luid, self._perspective)
+                    self._importer.pass_over(luid, self._perspective)
                 elif code == codes.CACHED:
                     self._importer.import_cache(luid)
                 else:
@@ -162,7 +169,7 @@ class Unpacker:
         try:
             self._extensions_left -= 1
             if self._extensions_left < 0:
-                raise DecodeError("more extensions than a message may have")
+                raise _too_many_extensions(self._limits)
             return self._readers.get(code, _UNKNOWN)(self, payload)
         except BaseException as error:
             self._error = error
@@ -234,7 +241,8 @@ class Unpacker:
             value = Decimal(text)
         except InvalidOperation:
             raise DecodeError("not a decimal") from None
-        exponent = value.as_tuple().exponent
+        # In its usual spelling an exponent beyond the range has an E. (Asking for it takes longer than all the rest.)
+        exponent = value.as_tuple().exponent if b"E" in payload else 0
         if (type(exponent) is int and abs(exponent) > MAX_DECIMAL_EXPONENT) or str(value) != text:
             raise DecodeError("not a decimal within decimal128's range of exponents, in its usual spelling")
         return value
@@ -457,10 +465,17 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
     """Yield every reference and replica that a message counts for us: extension type and id, in the order of reading.
 
     What is no honest sender's spelling is passed over, and may end it.
+
+    Raises:
+        ProtocolError: the message has more extensions than it may have.
     """
     pos = 0
+    left = most_extensions(limits)
     try:
         while (pos := PLAIN_VALUES.match(frame, pos).end()) < len(frame):  # type: ignore[union-attr] # may be empty
+            left -= 1
+            if left < 0:
+                break
             code, start, end = extension(frame, pos, limits)
             pos = start if code in codes.NESTED else end
             payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
@@ -470,6 +485,12 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
                 yield code, _luid(payload, _tag(payload)[1])[0]
     except (CallError, ProtocolError, ValueError, LookupError):
         return
+    if left < 0:
+        raise _too_many_extensions(limits)
+
+
+def _too_many_extensions(limits: Limits) -> ProtocolError:
+    return ProtocolError("limit-extensions", f"a message may have {most_extensions(limits)} extensions")
 
 
 def refuse_plain(value: Any, refused: frozenset[type]) -> None:
