@@ -17,6 +17,7 @@ __all__ = [
     "CANCEL",
     "DEADLINES",
     "FAREWELL",
+    "LARGE_MESSAGE",
     "OLD",
     "PIECES",
     "PING",
@@ -30,6 +31,8 @@ __all__ = [
     "Exporter",
     "Host",
     "Importer",
+    "InParts",
+    "Message",
     "NullPort",
     "Rank",
     "Receiver",
@@ -54,6 +57,50 @@ CallTarget = ObjectId | AnswerOf
 
 #: In the place of a cacheable's state: the peer has the replica already.
 SENT_BEFORE: Final = object()
+
+
+#: Bytes of a message from which on it travels in pieces, where the dialect has them. Above the messages of a stream
+#: (256 KiB and what one chunk adds), which wait for each other anyway; 512 KiB leave a connection of 100 Mbit/s in
+#: 40 ms.
+LARGE_MESSAGE: Final = 512 * 1024
+
+
+class InParts:
+    """A large message of ours in parts that are not joined: the application's bytes objects stand in it as they are.
+
+    A joined copy of 1 MiB costs a third of a millisecond, most of it for memory that the system has to clear first.
+
+    Args:
+        parts: what leaves, in order. The first holds all that stands before the values.
+    """
+
+    __slots__ = ("_size", "parts")
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self.parts = parts
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        """Bytes of the message."""
+        return self._size
+
+    def headed(self, head: bytes) -> InParts:
+        """Return the same message with another first part."""
+        return InParts([head, *self.parts[1:]])
+
+    def cut(self, start: int, end: int) -> list[memoryview]:
+        """Return the bytes from ``start`` to ``end``, which is behind it, where they lie."""
+        found = []
+        at = 0
+        for part in self.parts:
+            if at < end and start < at + len(part):
+                found.append(memoryview(part)[max(0, start - at) : end - at])
+            at += len(part)
+        return found
+
+
+#: What a dialect's encoders return. Only what travels in pieces is ever in parts.
+Message = bytes | InParts
 
 
 class Exporter(Protocol):
@@ -301,7 +348,7 @@ class Dialect(Protocol):
     #: "cancel": ``encode_cancel(request)``.
     #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
     #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,
-    #: number)``, the next piece of it (header and content) and how far it has left then.
+    #: number)``, the buffers of the next piece of it and how far it has left then.
     #: "ping": ``encode_ping(payload)``, ``encode_pong(payload)``.
     #: "farewell": ``encode_farewell(code, reason)``, ``encode_draining()``.
     #: "2002": it can go back to what programs of 2002 read (``speak_as_in_2002()``).
@@ -353,14 +400,14 @@ class Dialect(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> bytes:
+    ) -> Message:
         """Return the message; the objects of ours in it are counted."""
 
-    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes: ...
+    def encode_answer(self, request: int, value: Any, perspective: Any) -> Message: ...
 
     def encode_error(
         self, request: int, error: BaseException, traceback: bool, perspective: Any
-    ) -> bytes: ...
+    ) -> Message: ...
 
     def encode_releases(self, owed: Mapping[int, int]) -> bytes:
         """Return what gives back counts on the peer's objects: id -> count, one of them at least."""
@@ -374,7 +421,7 @@ class Dialect(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> bytes:
+    ) -> Message:
         """The same as :meth:`encode_call`, to the peer's replica ``luid``."""
 
     def encode_decache(self, luid: int, count: int) -> bytes: ...

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from perspective_broker import Limits, ProtocolError
+from perspective_broker.ports import Message
 from perspective_broker.session.questions import Questions
 from perspective_broker.testing import Outcome
 
 
-def make(**limits: int) -> tuple[Questions, list[bytes]]:
-    sent: list[bytes] = []
+def make(**limits: int) -> tuple[Questions, list[Message]]:
+    sent: list[Message] = []
     return Questions(Limits(**limits), sent.append), sent
 
 

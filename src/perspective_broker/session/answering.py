@@ -28,6 +28,7 @@ from ..flavors.dispatch import find_method
 from ..ports import (
     AnswerOf,
     CallTarget,
+    Message,
     ObjectId,
 )
 from ..queues import put
@@ -345,7 +346,7 @@ class Answerer(Asker):
         )
         self._tell_error(call, error)
 
-    def _send_answer(self, message: bytes) -> None:
+    def _send_answer(self, message: Message) -> None:
         """Send an answer, past our own calls that wait for room unless they say what it builds on."""
         if self._leans_on is not None:
             self.questions.send_until(self._leans_on)
@@ -418,10 +419,10 @@ class Answerer(Asker):
         self._send_answer(message)
         self._place(new)
 
-    def _encode_unsent(self, call: IncomingCall, error: BaseException) -> bytes:
+    def _encode_unsent(self, call: IncomingCall, error: BaseException) -> Message:
         """Return what is said of an exception that cannot be sent: little enough to cross in any case."""
         plain = RemoteError(type(error).__name__[:64], "an exception that could not be sent")
-        message: bytes = self._dialect.encode_error(call.request, plain, False, None)
+        message: Message = self._dialect.encode_error(call.request, plain, False, None)
         return message
 
     def on_release(self, luid: ObjectId, count: int) -> None:

@@ -23,17 +23,18 @@ from ..flavors import Observer, Reference
 from ..ports import (
     CANCEL,
     DEADLINES,
+    LARGE_MESSAGE,
     PIPELINING,
     Answerable,
     AnswerOf,
     CallTarget,
     Deadline,
+    Message,
     ObjectId,
 )
 from ..queues import put
 from .caches import Observed
 from .holding import Holder
-from .outgoing import LARGE_MESSAGE
 from .pipelining import (
     Barrier,
     Hanging,
@@ -151,7 +152,7 @@ class Asker(Holder):
             self._said()
 
     def _queue_call(
-        self, request: int, message: bytes, new: list[Observed], perspective: Any, answerable: Answerable
+        self, request: int, message: Message, new: list[Observed], perspective: Any, answerable: Answerable
     ) -> None:
         """Hand a call that was encoded to the questions, with what is left for it; ``new`` is what it introduces."""
         if new and self._mentioned:
@@ -169,11 +170,11 @@ class Asker(Holder):
         answerable.fail(DeadlineExceeded("the time for the call passed before it was made"))
         return True
 
-    def _with_deadline(self, message: bytes, deadline: Deadline) -> bytes:
+    def _with_deadline(self, message: Message, deadline: Deadline) -> Message:
         """Return a call with what is left for it, as far as the peer can be told."""
         if DEADLINES not in self._dialect.features:
             return message
-        limited: bytes = self._dialect.encode_due(message, deadline.left())
+        limited: Message = self._dialect.encode_due(message, deadline.left())
         return limited
 
     def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..errors import (
     ProtocolError,
@@ -21,16 +21,18 @@ from ..errors import (
 from ..limits import Limits
 from ..ports import (
     FAREWELL,
+    LARGE_MESSAGE,
     OLD,
     PIECES,
     PING,
     Data,
     Dialect,
+    Message,
     Rank,
 )
 from .answering import Answerer
 from .lifecycle import CloseCause, Phase
-from .outgoing import LARGE_MESSAGE, NOTHING_LARGE, Outgoing, weight
+from .outgoing import NOTHING_LARGE, Outgoing, weight
 from .statistics import Statistics
 
 __all__ = ["Broker"]
@@ -175,7 +177,10 @@ class Broker(Answerer):
             self._send_releases()
         out: Sequence[bytes | memoryview]
         if self._out_bytes < LARGE_MESSAGE or PIECES not in self._dialect.features:
-            out, self._out = self._out, []
+            out, self._out = (
+                cast("list[bytes | memoryview]", self._out),
+                [],
+            )  # none is so large that it is in parts
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
         else:
@@ -192,7 +197,7 @@ class Broker(Answerer):
         if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
-            return list(messages)
+            return cast("list[bytes | memoryview]", messages)
         if self.outgoing is NOTHING_LARGE:
             self.outgoing = Outgoing()
         out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
@@ -202,7 +207,7 @@ class Broker(Answerer):
             self._host.wake()  # more in another turn, unless the transport says otherwise
         return out
 
-    def _passes_nothing(self, message: bytes, rank: Rank) -> bool:
+    def _passes_nothing(self, message: Message, rank: Rank) -> bool:
         """Whether a message mentions a replica of ours, or may: it must not pass what introduces that."""
         if rank is Rank.ANSWER:
             return id(message) in self._leaning

@@ -19,22 +19,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from ..ports import Rank
+from ..ports import LARGE_MESSAGE, Message, Rank
 
-__all__ = ["LARGE_MESSAGE", "MESSAGES_AT_ONCE", "NOTHING_LARGE", "Outgoing", "weight"]
-
-#: Messages from this size on travel in pieces. Above the messages of a stream (256 KiB and what one chunk adds), which
-#: wait for each other anyway; 512 KiB leave a connection of 100 Mbit/s in 40 ms.
-LARGE_MESSAGE: Final = 512 * 1024
+__all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "Outgoing", "weight"]
 
 #: Large messages of one side that are under way at once: what a receiver has to keep of them is bounded by it. One is
 #: for calls, the others for answers.
 MESSAGES_AT_ONCE: Final = 4
 
 
-def weight(message: bytes) -> int:
+def weight(message: Message) -> int:
     """Return the bytes as which a message counts in a window or a buffer: a large one is let in whole, as a few small.
 
     Two of them fill the window of a caller (Limits.window_bytes).
@@ -58,7 +54,7 @@ class _Waiting:
 
     __slots__ = ("large", "message", "number", "rank", "request", "sent", "serial", "strict")
 
-    def __init__(self, message: bytes, serial: int, rank: Rank, request: int, strict: bool) -> None:
+    def __init__(self, message: Message, serial: int, rank: Rank, request: int, strict: bool) -> None:
         self.message = message
         self.serial = serial
         self.rank = rank
@@ -94,9 +90,9 @@ class Outgoing:
 
     def take(
         self,
-        messages: list[bytes],
+        messages: list[Message],
         dialect: Any,
-        strict: Callable[[bytes, Rank], bool],
+        strict: Callable[[Message, Rank], bool],
         room: Callable[[], int] | None,
     ) -> list[bytes | memoryview]:
         """Return what leaves now.
@@ -129,13 +125,13 @@ class Outgoing:
             if waiting.request and any(call.request == waiting.request for call in self._calls):
                 rank = Rank.CALL  # it is about a call that waits itself, and means nothing before that
             else:
-                out.append(waiting.message)
+                out.append(cast(bytes, waiting.message))  # what is in parts is large
                 return
         line = self._calls
         if rank is Rank.ANSWER:
             line = self._answers if waiting.large else self._back
             if not waiting.large and not waiting.strict:
-                out.append(waiting.message)
+                out.append(cast(bytes, waiting.message))  # what is in parts is large
                 return
         elif rank is Rank.GIVES_BACK:
             line = self._back
@@ -167,7 +163,7 @@ class Outgoing:
             for line in (self._calls, self._back):
                 while line and not line[0].large and self._may_leave(line[0], line):
                     waiting = line.popleft()
-                    out.append(waiting.message)
+                    out.append(cast(bytes, waiting.message))
                     self.bytes -= len(waiting.message)
                     self.weight -= len(waiting.message)
                     self.small_bytes -= len(waiting.message)
@@ -204,9 +200,8 @@ class Outgoing:
                 return
             waiting = self._turns.popleft()
             before = len(out)
-            header, content, sent = dialect.piece(waiting.message, waiting.sent, waiting.number)
-            out.append(header)
-            out.append(content)
+            piece, sent = dialect.piece(waiting.message, waiting.sent, waiting.number)
+            out += piece
             self.bytes -= sent - waiting.sent
             waiting.sent = sent
             if sent < len(waiting.message):

@@ -12,9 +12,8 @@ from typing import Any
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import Answerable
+from ..ports import LARGE_MESSAGE, Answerable, Message
 from ..queues import Queue, put
-from .outgoing import LARGE_MESSAGE
 from .pipelining import Barrier
 
 __all__ = ["Question", "Questions"]
@@ -32,7 +31,7 @@ class Question:
 
     __slots__ = ("answerable", "message", "perspective", "place")
 
-    def __init__(self, answerable: Answerable, message: bytes, perspective: Any, place: int) -> None:
+    def __init__(self, answerable: Answerable, message: Message, perspective: Any, place: int) -> None:
         self.answerable = answerable
         self.message = message
         self.perspective = perspective
@@ -47,15 +46,15 @@ class Questions:
         send: hands a message to the connection.
     """
 
-    def __init__(self, limits: Limits, send: Callable[[bytes], None]) -> None:
+    def __init__(self, limits: Limits, send: Callable[[Message], None]) -> None:
         self.limits = limits
         self._send = send
         self._next = 1
         self._asked: dict[int, Question] = {}
         self._on_their_way = 0
         self._bytes = 0
-        self._held: Queue[tuple[bytes | Barrier, int]] = ()  # message, and its id if it is a call
-        self._behind: dict[int, bytes] = {}  # what is said directly behind a call that waits
+        self._held: Queue[tuple[Message | Barrier, int]] = ()  # message, and its id if it is a call
+        self._behind: dict[int, Message] = {}  # what is said directly behind a call that waits
         # While what a barrier held back is said: how many messages of it were put before what waits.
         self._ahead: int | None = None
         self._held_bytes = 0
@@ -110,7 +109,7 @@ class Questions:
         self._next += 1
         return request
 
-    def ask(self, request: int, message: bytes, answerable: Answerable, perspective: Any) -> None:
+    def ask(self, request: int, message: Message, answerable: Answerable, perspective: Any) -> None:
         """Send a call, now or when there is room; tell ``answerable`` how it ended."""
         if self._must_wait or not self._has_room():
             place = self._hold(message, request)
@@ -126,7 +125,7 @@ class Questions:
         """Return a call that has no answer yet, or None."""
         return self._asked.get(request)
 
-    def replace(self, request: int, message: bytes) -> bool:
+    def replace(self, request: int, message: Message) -> bool:
         """Say a call that waits differently, in as many bytes; False when it does not wait."""
         question = self._asked[request]
         if not self._held:
@@ -138,7 +137,7 @@ class Questions:
                 return True
         return False
 
-    def replaced(self, request: int, message: bytes) -> None:
+    def replaced(self, request: int, message: Message) -> None:
         """A call is said differently."""
         self._asked[request].message = message
 
@@ -151,14 +150,14 @@ class Questions:
         """Whether something waits that has to be sent before what is said now."""
         return bool(self._held) if self._ahead is None else self._ahead > 0
 
-    def tell(self, message: bytes) -> None:
+    def tell(self, message: Message) -> None:
         """Send something that has no answer, in order with the calls."""
         if self._must_wait:
             self._hold(message)
         else:
             self._send(message)
 
-    def tell_behind(self, request: int, message: bytes) -> None:
+    def tell_behind(self, request: int, message: Message) -> None:
         """Say something about a call without an answer: now, or directly behind the call if that waits for room.
 
         Behind what waits after it, it could come too late: there may be no room until the call has ended.
@@ -168,14 +167,14 @@ class Questions:
         else:
             self._behind[request] = message
 
-    def _hold(self, message: bytes, request: int = 0) -> int:
+    def _hold(self, message: Message, request: int = 0) -> int:
         """Let a message wait; return its place."""
         self._held_bytes += len(message)
         if not request:
             self._told_bytes += len(message)
         return self._put(message, request)
 
-    def _put(self, waiting: bytes | Barrier, request: int) -> int:
+    def _put(self, waiting: Message | Barrier, request: int) -> int:
         if self._ahead is None:
             self._held = put(self._held, (waiting, request))
             self._last_place += 1

@@ -13,10 +13,9 @@ from typing import Any
 from ..errors import ProtocolError
 from ..flavors import Target
 from ..limits import Limits
-from ..ports import Method
+from ..ports import LARGE_MESSAGE, Method
 from ..queues import Queue, put
 from .expiry import Expiry
-from .outgoing import LARGE_MESSAGE
 from .pipelining import PutOff
 
 __all__ = ["IncomingCall", "Serving"]

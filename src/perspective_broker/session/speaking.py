@@ -16,6 +16,7 @@ from ..limits import Limits
 from ..ports import (
     FAREWELL,
     Host,
+    Message,
     ObjectId,
 )
 from ..queues import Queue
@@ -64,7 +65,7 @@ class Speaker:
         self._unsafe_tracebacks = unsafe_tracebacks
         self._dialect: Any = None  # the negotiation first, a Dialect then
         self._agreed = ""
-        self._out: list[bytes] = []
+        self._out: list[Message] = []
         self.outgoing = NOTHING_LARGE  # what could not leave yet because something large does
         self._out_bytes = 0  # of what has not left, large messages in outgoing counted as a few small ones
         self._unread = False  # whether bytes have come that process() has not been through
@@ -129,8 +130,8 @@ class Speaker:
             except Exception:
                 log.exception("updates_ended of a %s raised", type(replica).__name__)
 
-    def send(self, data: bytes) -> None:
-        """Queue bytes for the peer (called by the dialect and by the questions as well)."""
+    def send(self, data: Message) -> None:
+        """Queue a message for the peer (called by the dialect and by the questions as well)."""
         if self.lifecycle.ended:
             return
         out = self._out

@@ -15,7 +15,7 @@ from perspective_broker.dialects.pb7 import Pb7Dialect
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.errors import CallError, DecodeError, ProtocolError, UnknownObject
 from perspective_broker.flavors import Reference
-from perspective_broker.ports import SENT_BEFORE, AnswerOf
+from perspective_broker.ports import SENT_BEFORE, AnswerOf, InParts, Message
 
 LIMITS = Limits()
 
@@ -138,10 +138,10 @@ class End:
             self.feed(self.sent[0])
             self.got.clear()
 
-    def feed(self, *chunks: bytes) -> list[tuple[Any, ...]]:
+    def feed(self, *chunks: Message) -> list[tuple[Any, ...]]:
         """Receive chunks, each read before the next one comes; return what has arrived so far."""
         for chunk in chunks:
-            self.dialect.receive_data(chunk)
+            self.dialect.receive_data(whole(chunk))
             while self.dialect.next_message():
                 pass
         return self.got
@@ -191,6 +191,11 @@ class End:
         if not name.startswith("on_"):
             raise AttributeError(name)
         return lambda *fields: self.got.append((name.removeprefix("on_"), *fields))
+
+
+def whole(message: Message) -> bytes:
+    """Return a message in one."""
+    return b"".join(message.parts) if isinstance(message, InParts) else message
 
 
 def framed(body: bytes) -> bytes:

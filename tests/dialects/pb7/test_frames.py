@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perspective_broker import Limits, ProtocolError
-from perspective_broker.dialects.pb7.frames import MAX_UNFINISHED, Frame, Frames, frame_header, piece_header
+from perspective_broker.dialects.pb7.frames import (
+    MAX_UNFINISHED,
+    Frame,
+    Frames,
+    frame_header,
+    give_back,
+    piece_header,
+)
 
 from .coding import chopped
 
@@ -26,12 +33,13 @@ def piece(content: bytes, number: int, last: bool = False) -> bytes:
 
 def read(data: bytes, size: int, limits: Limits = LIMITS) -> list[Frame]:
     frames = Frames(limits)
-    got = []
+    got: list[Frame] = []
     for chunk in chopped(data, size):
         frames.receive_data(chunk)
         while (body := frames.next()) is not None:
             assert frames.last_size == 4 + len(body)
-            got.append(body)
+            got.append(bytes(body))
+            give_back(body)
     assert frames.mid_message == 0
     assert frames.unfinished == {}
     return got
@@ -141,3 +149,30 @@ def test_nothing_is_allocated_ahead_of_its_arrival() -> None:
         assert tracemalloc.get_traced_memory()[0] < 10 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+def test_what_was_given_back_is_filled_again() -> None:
+    frames = Frames(LIMITS)
+    sizes = (100, 100, 90, 130, 30)
+    before = None
+    for number, size in enumerate(sizes):
+        body = bytes((number,)) * size
+        frames.receive_data(piece(body[:20], 0) + piece(body[20:], 0, last=True))
+        got = frames.next()
+        assert got == body
+        assert before is None or got is before
+        assert frames.next() is None
+        give_back(got)
+        before = got
+
+
+def test_what_is_not_given_back_stays_as_it_is() -> None:
+    frames = Frames(LIMITS)
+    data = piece(b"one", 0, last=True) + piece(b"two", 0, last=True) + piece(b"six", 0, last=True)
+    frames.receive_data(data)
+    first, second = frames.next(), frames.next()
+    assert first is not None
+    give_back(first)
+    assert frames.next() == b"six"
+    assert second == b"two"
+    give_back(second)

@@ -25,7 +25,7 @@ from perspective_broker.dialects.pb7.unpacking import _Graph, _Node
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
 
-from .coding import End, across
+from .coding import End, across, whole
 
 
 def same(left: Any, right: Any) -> bool:
@@ -163,7 +163,7 @@ def test_floats_keep_their_bits(bits: int) -> None:
     ids=lambda value: f"{type(value).__name__} of {len(value)}",
 )
 def test_large_bytes_are_spelled_as_the_codec_spells_them(value: Any) -> None:
-    frame = End().dialect.encode_answer(1, value, None)
+    frame = whole(End().dialect.encode_answer(1, value, None))
     assert frame[4:] == packb([2, 1, value])
     assert same(across(value), value)
 

@@ -14,7 +14,7 @@ from ...limits import Limits
 from ...ports import Data
 from ...queues import Queue, put
 
-__all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "piece_header"]
+__all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "give_back", "piece_header"]
 
 #: One frame's body; where pieces were collected in a buffer, that buffer.
 Frame = bytes | bytearray
@@ -33,7 +33,7 @@ _LAST: Final = 0x80
 MAX_UNFINISHED: Final = 4
 
 #: Content of the pieces that are written here. Small enough for taking turns; its header is lost among it.
-PIECE_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 256 * 1024
 
 #: Return the header of a frame with a body of so many bytes.
 frame_header: Final = struct.Struct("!I").pack
@@ -44,16 +44,39 @@ def piece_header(size: int, number: int, last: bool) -> bytes:
     return frame_header(_PIECE | size) + bytes((number | (_LAST if last else 0),))
 
 
+#: A buffer that nobody needs, for the next message in pieces: fresh memory for a MiB, which the system clears first,
+#: takes longer than everything else that is done with it. One for the process, in whichever thread.
+_spare: Final[list[bytearray]] = []
+#: Bytes of it, at most.
+_MOST_SPARE: Final = 4 * 1024 * 1024
+
+
 class _Unfinished:
     """A message of which pieces have come, but not the last."""
 
-    __slots__ = ("body", "serial", "size")
+    __slots__ = ("body", "filled", "serial", "size")
 
     def __init__(self, serial: int) -> None:
         self.serial = serial
         # One buffer that grows: many pieces, kept apart, would leave the memory in shreds when they are joined.
-        self.body: list[bytes | bytearray] = [bytearray()]
+        self.body = _spare_buffer()
+        self.filled = 0  # bytes of it that are the message's
         self.size = 0  # announced so far
+
+    def fill(self, piece: memoryview) -> None:
+        """Go on with the message."""
+        end = self.filled + len(piece)
+        if end <= len(self.body):
+            memoryview(self.body)[self.filled : end] = piece
+        else:
+            del self.body[self.filled :]
+            self.body += piece
+        self.filled = end
+
+    def whole(self) -> bytearray:
+        """Return the message, which is complete."""
+        del self.body[self.filled :]
+        return self.body
 
 
 class Frames:
@@ -71,6 +94,7 @@ class Frames:
         "_last",
         "_missing",
         "_number",
+        "_piece_of",
         "_pieces",
         "_pos",
         "_serial",
@@ -90,8 +114,9 @@ class Frames:
         self._size = 0  # what it was announced as,
         self._missing = 0  # and the bytes it still lacks
         self._pieces: dict[int, _Unfinished] = {}  # messages of which pieces have come, by their numbers
-        self._number: int | None = None  # of which the body is a piece; None when it is a whole frame's,
-        self._last = False  # and whether it is its last one
+        self._piece_of: _Unfinished | None = None  # the one of them whose piece has not come to its end,
+        self._number = 0  # its number,
+        self._last = False  # and whether it is its last piece
         self._serial = 0
         self.unfinished: dict[int, int] = {}  #: bytes of these messages, by a number that is used once
         self.last_size = 0  #: bytes of the frame returned last, its header included
@@ -100,7 +125,7 @@ class Frames:
     def mid_message(self) -> int:
         """Bytes received of a frame that is not complete; 0 between frames."""
         begun = len(self._header)
-        if self._body is not None:
+        if self._body is not None or self._piece_of is not None:
             begun += HEADER_BYTES + self._size - self._missing
         return begun + len(self._data) - self._pos + sum(map(len, self._chunks))
 
@@ -125,18 +150,25 @@ class Frames:
                 self._data, self._pos = self._chunks.popleft(), 0
             elif self._body is not None:
                 end = min(pos + self._missing, len(data))
-                if self._number is not None:
-                    self._body[0] += memoryview(data)[pos:end]
-                    self._missing -= end - pos
-                else:
-                    self._keep(data[pos:end] if pos or end < len(data) else data)
+                self._keep(data[pos:end] if pos or end < len(data) else data)
                 self._pos = end
                 if not self._missing:
                     body, self._body = self._body, None
-                    if self._number is not None and not self._finished(self._number):
-                        continue
                     self.last_size = HEADER_BYTES + self._size
                     return body[0] if len(body) == 1 else b"".join(body)
+            elif self._piece_of is not None:
+                message = self._piece_of
+                end = min(pos + self._missing, len(data))
+                message.fill(memoryview(data)[pos:end])
+                self._missing -= end - pos
+                self._pos = end
+                if not self._missing:
+                    self._piece_of = None
+                    self.unfinished[message.serial] = message.size
+                    if self._last:
+                        del self._pieces[self._number], self.unfinished[message.serial]
+                        self.last_size = HEADER_BYTES + message.size
+                        return message.whole()
             elif not self._header and pos + HEADER_BYTES <= len(data):
                 # Nearly every frame is whole within one chunk.
                 size = data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
@@ -172,7 +204,6 @@ class Frames:
     def _begin(self, size: int) -> None:
         self._size = self._missing = size
         self._body = []
-        self._number = None
 
     def _begin_piece(self, size: int, about: int) -> None:
         """Go on with a message, or begin it, by a piece of ``size`` bytes.
@@ -193,17 +224,7 @@ class Frames:
         self._check(message.size + size)
         message.size += size
         self._size, self._missing = message.size, size
-        self._body = message.body
-        self._number, self._last = number, about != number
-
-    def _finished(self, number: int) -> bool:
-        """A piece of that message is complete: return whether the message is."""
-        message = self._pieces[number]
-        self.unfinished[message.serial] = message.size
-        if not self._last:
-            return False
-        del self._pieces[number], self.unfinished[message.serial]
-        return True
+        self._piece_of, self._number, self._last = message, number, about != number
 
     def _keep(self, piece: bytes) -> None:
         """Keep a piece of the body."""
@@ -222,3 +243,16 @@ class Frames:
             raise ProtocolError("limit-message", f"a frame may have {self.limits.message_bytes} bytes")
         if not size:
             raise ProtocolError("bad-message", "a frame without anything in it")
+
+
+def _spare_buffer() -> bytearray:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return bytearray()
+
+
+def give_back(frame: Frame) -> None:
+    """Take a frame of which nothing is needed any more: what was read of it is a copy."""
+    if type(frame) is bytearray and len(frame) <= _MOST_SPARE and not _spare:
+        _spare.append(frame)

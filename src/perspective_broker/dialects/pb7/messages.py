@@ -20,7 +20,20 @@ from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
 from ...limits import Limits
-from ...ports import DEADLINES, PIECES, AnswerOf, CallTarget, Data, Exporter, Importer, Rank, Receiver
+from ...ports import (
+    DEADLINES,
+    LARGE_MESSAGE,
+    PIECES,
+    AnswerOf,
+    CallTarget,
+    Data,
+    Exporter,
+    Importer,
+    InParts,
+    Message,
+    Rank,
+    Receiver,
+)
 from ..collector import CollectorRests
 from ..paths import with_path
 from .codes import (
@@ -44,7 +57,7 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, piece_header
+from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, give_back, piece_header
 from .packing import (
     LARGE,
     LARGE_BYTES,
@@ -174,6 +187,8 @@ class Pb7Dialect:
         else:
             with CollectorRests():
                 message, payload = self._careful(frame)
+            if payload is message:
+                give_back(frame)
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
         operation, size = message[0], len(message)
@@ -423,7 +438,7 @@ class Pb7Dialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> bytes:
+    ) -> Message:
         return self._encode_message(CALL, request, target, name, wants_answer, args, kwargs, perspective)
 
     def encode_update(
@@ -435,7 +450,7 @@ class Pb7Dialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> bytes:
+    ) -> Message:
         return self._encode_message(UPDATE, request, luid, name, wants_answer, args, kwargs, perspective)
 
     def _encode_message(
@@ -448,7 +463,7 @@ class Pb7Dialect:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         perspective: Any,
-    ) -> bytes:
+    ) -> Message:
         where = [target.request] if type(target) is AnswerOf else target
         message: list[Any] = [
             operation,
@@ -467,13 +482,13 @@ class Pb7Dialect:
         except SerializationError as error:
             raise with_path(error, args=args, kwargs=kwargs) from None
 
-    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
+    def encode_answer(self, request: int, value: Any, perspective: Any) -> Message:
         try:
             return self._encode([ANSWER, request, value], (value,), perspective)
         except SerializationError as error:
             raise with_path(error, answer=value) from None
 
-    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> Message:
         if isinstance(error, Copyable):
             return self._encode([ERROR, request, error], (), perspective)
         failure = Packer(self._exporter, perspective, self._limits).failure(
@@ -496,37 +511,34 @@ class Pb7Dialect:
     def encode_uncache(self, luid: int) -> bytes:
         return _framed(packb([UNCACHE, luid]))
 
-    def encode_kept(self, message: bytes) -> bytes:
+    def encode_kept(self, message: Message) -> Message:
         """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
-        pos = self._flags_in(message)
-        if message[pos] == _PAIR:
+        head = _head(message)
+        pos = self._flags_in(head)
+        if head[pos] == _PAIR:
             pos += 1
-        return b"".join((message[:pos], bytes((message[pos] | KEEP_ANSWER,)), message[pos + 1 :]))
+        return _headed(message, b"".join((head[:pos], bytes((head[pos] | KEEP_ANSWER,)), head[pos + 1 :])))
 
-    def encode_due(self, message: bytes, seconds: float) -> bytes:
+    def encode_due(self, message: Message, seconds: float) -> Message:
         """Return a call of ours with what its caller leaves it; unchanged when that is too much to be said."""
         milliseconds = seconds * 1000
         if not milliseconds <= MAX_MILLISECONDS:
             return message
-        pos = self._flags_in(message)
+        head = _head(message)
+        pos = self._flags_in(head)
         left = packb(max(1, ceil(milliseconds)))
         size = len(message) - HEADER_BYTES + 1 + len(left)
         if size > self._limits.message_bytes:  # the call fits, and goes as it is
             return message
-        return b"".join(
-            (
-                frame_header(size),
-                message[HEADER_BYTES:pos],
-                bytes((_PAIR, message[pos])),
-                left,
-                message[pos + 1 :],
-            )
-        )
+        limited = (
+            frame_header(size), head[HEADER_BYTES:pos], bytes((_PAIR, head[pos])), left, head[pos + 1 :]
+        )  # fmt: skip
+        return _headed(message, b"".join(limited))
 
-    def _flags_in(self, message: bytes) -> int:
+    def _flags_in(self, head: bytes) -> int:
         """Return where in a call of ours the flags stand: behind operation, request, target and name."""
-        pos, _ = token(message, HEADER_BYTES, self._limits)
-        return skip(message, pos, 4, self._limits)
+        pos, _ = token(head, HEADER_BYTES, self._limits)
+        return skip(head, pos, 4, self._limits)
 
     def encode_forget(self, request: int) -> bytes:
         """Return the notice that a kept answer will be mentioned no more."""
@@ -552,35 +564,43 @@ class Pb7Dialect:
         """Return the notice that this side takes no new calls."""
         return _framed(packb([DRAINING]))
 
-    def rank(self, message: bytes) -> tuple[Rank, int]:
+    def rank(self, message: Message) -> tuple[Rank, int]:
         """Return what a message of ours may pass on its way out, and the request that it is or is about."""
-        operation = message[HEADER_BYTES + 1]
+        head = _head(message)
+        operation = head[HEADER_BYTES + 1]
         rank = _RANKS.get(operation, Rank.AT_ONCE)
         if rank is not Rank.CALL and operation != CANCEL:
             return rank, 0
         start = HEADER_BYTES + 2
-        end = skip(message, start, 1, self._limits)
-        return rank, unpackb(message[start:end])
+        end = skip(head, start, 1, self._limits)
+        return rank, unpackb(head[start:end])
 
-    def piece(self, message: bytes, sent: int, number: int) -> tuple[bytes, memoryview, int]:
+    def piece(self, message: Message, sent: int, number: int) -> tuple[list[bytes | memoryview], int]:
         """Return the next piece of a message of ours, header and content, and how much of it has left then."""
         start = max(sent, HEADER_BYTES)
-        end = min(start + PIECE_BYTES, len(message))
-        return piece_header(end - start, number, end == len(message)), memoryview(message)[start:end], end
+        end = len(message)
+        if end - start > PIECE_BYTES + PIECE_BYTES // 4:  # what is less than that leaves as one, not as two
+            end = start + PIECE_BYTES
+        piece: list[bytes | memoryview] = [piece_header(end - start, number, end == len(message))]
+        if isinstance(message, InParts):
+            piece += message.cut(start, end)
+        else:
+            piece.append(memoryview(message)[start:end])
+        return piece, end
 
     def forget_unfinished(self) -> None:
         """Nothing more will come: let go of what is incomplete."""
         self._frames = Frames(self._limits)
         self.unfinished = self._frames.unfinished
 
-    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
+    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> Message:
         """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
         look = look_at(values)
         if look is NOT_PLAIN:
             return self._encode_rich(message, values, perspective)
         try:
             if look is LARGE_BYTES:
-                return self._framed(*pieces(message, _pack_plain))
+                return self._in_parts(list(pieces(message, _pack_plain)))
             body = packb(message, None, OPTIONS)
         except TypeError:
             return self._encode_rich(message, values, perspective)
@@ -606,16 +626,42 @@ class Pb7Dialect:
             packer.rollback()
             raise
 
-    def _framed(self, *parts: bytes) -> bytes:
+    def _in_parts(self, parts: list[tuple[bytes, bool]]) -> Message:
+        """Return a frame made of :func:`pieces`; what is large leaves without being copied, if it may.
+
+        Raises:
+            SerializationError: the peer will not take it.
+        """
+        limits = self._limits
+        size = sum([len(part) for part, _ in parts])
+        large = [len(part) for part, is_large in parts if is_large]
+        if (
+            size < LARGE_MESSAGE
+            or PIECES not in self.features
+            # The rest is judged as if every byte of it were a value; what has more is joined and looked at.
+            or size - sum(large) > limits.nodes
+            or max(large) > limits.large_string_bytes
+            or size > limits.message_bytes
+            or limits.depth < MAX_PLAIN_DEPTH
+        ):
+            return self._framed(b"".join([part for part, _ in parts]))
+        out: list[bytes] = []
+        small = [frame_header(size)]
+        for part, is_large in parts:
+            if is_large:
+                out += (b"".join(small), part)
+                small = []
+            else:
+                small.append(part)
+        return InParts([*out, b"".join(small)])
+
+    def _framed(self, body: bytes) -> bytes:
         """Return a frame that a peer with our limits will take: an honest value must not cost the connection.
 
         Raises:
             SerializationError: it will not.
         """
-        if len(parts) == 1:
-            frame = _framed(parts[0])
-        else:
-            frame = b"".join((frame_header(sum(map(len, parts))), *parts))
+        frame = _framed(body)
         if len(frame) - HEADER_BYTES > self._harmless:
             self._check(frame)
         return frame
@@ -644,6 +690,16 @@ def _has_containers(values: Sequence[Any]) -> bool:
     return any(type(value) is list or type(value) is dict for value in values)
 
 
+def _head(message: Message) -> bytes:
+    """Return what a message of ours begins with, its head at least."""
+    return message.parts[0] if isinstance(message, InParts) else message
+
+
+def _headed(message: Message, head: bytes) -> Message:
+    """Return a message of ours with another :func:`_head`."""
+    return message.headed(head) if isinstance(message, InParts) else head
+
+
 def _framed(body: bytes) -> bytes:
     return frame_header(len(body)) + body
 
@@ -658,8 +714,9 @@ def _is_spelled(message: Any, frame: Frame) -> bool:
         if len(frame) <= LARGE or type(message) is not list:
             return packb(message, None, OPTIONS) == frame
         pos = 0
-        for piece in pieces(message, _pack_plain):
-            if not frame.startswith(piece, pos):
+        for piece, is_large in pieces(message, _pack_plain):
+            # A large object was read from where it stands now: behind what has the one spelling so far.
+            if not is_large and not frame.startswith(piece, pos):
                 return False
             pos += len(piece)
         return pos == len(frame)

@@ -122,19 +122,19 @@ def has_large(items: Sequence[Any]) -> bool:
     return False
 
 
-def pieces(items: list[Any], pack: Callable[[Any], bytes]) -> Iterator[bytes]:
-    """Yield the parts of a packed list, in order, with its large bytes objects as they are."""
+def pieces(items: list[Any], pack: Callable[[Any], bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts of a packed list, in order, and of each whether it is a large bytes object, as it is."""
     count = len(items)
-    yield bytes((0x90 + count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    yield bytes((0x90 + count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big"), False
     for item in items:
         if type(item) is bytes and len(item) >= LARGE:
             size = len(item)
-            yield _BIN32.pack(0xC6, size) if size > 0xFFFF else _BIN16.pack(0xC5, size)
-            yield item
+            yield _BIN32.pack(0xC6, size) if size > 0xFFFF else _BIN16.pack(0xC5, size), False
+            yield item, True
         elif type(item) is list and has_large(item):
             yield from pieces(item, pack)
         else:
-            yield pack(item)
+            yield pack(item), False
 
 
 def id_bytes(number: int) -> bytes:
