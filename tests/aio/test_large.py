@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.dialects.pb7.frames import PIECE_BYTES
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
@@ -106,7 +107,7 @@ async def test_the_transport_is_given_no_more_than_it_takes() -> None:
         while not depot.waiting and pair.client.statistics().bytes_buffered > MIB:
             most = max(most, transport.get_write_buffer_size())
             await asyncio.sleep(0)
-        assert 0 < most <= WIDE.write_buffer_high + 128 * 1024
+        assert 0 < most <= WIDE.write_buffer_high + 2 * PIECE_BYTES
         depot.gate.set()
         assert await taken
 
