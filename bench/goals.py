@@ -40,6 +40,7 @@ GOALS: Final = (
     Goal("pb7", "inflight", "grpc_aio", 25),
     Goal("pb7", "inflight", "twisted_pb", 45),
     Goal("classic", "one", "twisted_pb", 6),
+    Goal("classic_polling", "one", "twisted_pb", 6),
     Goal("classic", "inflight", "twisted_pb", 8),
     Goal("ours_to_twisted", "one", "twisted_pb", 1),
     Goal("ours_to_twisted", "inflight", "twisted_pb", 1),

@@ -17,6 +17,8 @@ class Row:
     label: str
     needs: tuple[str, ...]
     """Distributions without which the row cannot run."""
+    column: str = ""
+    """The only column in which it is measured; empty for all."""
 
     def missing(self) -> list[str]:
         """Which of them are not installed here."""
@@ -37,7 +39,9 @@ ROWS: Final[dict[str, Row]] = {
         Row("floor", "floor", ("uvloop", "msgspec")),
         Row("corked_floor", "corked floor", ("uvloop", "msgspec")),
         Row("pb7", "ours pb7", (OURS,)),
+        Row("pb7_polling", "ours pb7, busy_poll", (OURS,), "one"),
         Row("classic", "ours classic", (OURS,)),
+        Row("classic_polling", "ours classic, busy_poll", (OURS,), "one"),
         Row("ours_to_twisted", "ours -> Twisted", (OURS, "twisted")),
         Row("twisted_to_ours", "Twisted -> ours", (OURS, "twisted")),
         Row("compat", "Twisted's names, ours", (OURS, "twisted")),

@@ -130,6 +130,10 @@ class Bench:
         self.seconds = seconds
         self.cut = cut
         self.table: Table = {row.name: {column.name: Cell() for column in columns} for row in rows}
+        for row in rows:
+            for column in columns:
+                if row.column not in ("", column.name):
+                    self.table[row.name][column.name].reason = "measured in one column alone"
         self._pairs: dict[str, _Pair] = {}
 
     @contextmanager

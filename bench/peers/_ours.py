@@ -119,11 +119,15 @@ class Root(pb.Root):
         await collector.tell("endedPaging")
 
 
-def serve(announce: peer.Announce, dialect: str) -> None:
+#: Seconds that the rows that poll stay awake: more than a round trip, less than anybody notices.
+BUSY_POLL = 100e-6
+
+
+def serve(announce: peer.Announce, dialect: str, busy_poll: float | None = None) -> None:
     """Run the server until the process is ended."""
 
     async def main() -> None:
-        async with pb.serve(Root(), "tcp://127.0.0.1:0", dialects=(dialect,)) as server:
+        async with pb.serve(Root(), "tcp://127.0.0.1:0", dialects=(dialect,), busy_poll=busy_poll) as server:
             announce(str(urlsplit(server.urls[0]).port))
             await server.serve_forever()
 
@@ -151,13 +155,16 @@ class OurCaller(peer.Caller):
 
     point = Point
     dialect: ClassVar[str]
+    busy_poll: ClassVar[float | None] = None
 
     async def open(self) -> None:
         self.roots: list[Any] = []
         self.root = await self._connect()
 
     async def _connect(self) -> Any:
-        root = await pb.connect(f"tcp://127.0.0.1:{self.address}", dialects=(self.dialect,))
+        root = await pb.connect(
+            f"tcp://127.0.0.1:{self.address}", dialects=(self.dialect,), busy_poll=self.busy_poll
+        )
         self.roots.append(root)
         return root
 

@@ -15,6 +15,7 @@ from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolEr
 from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..session import CloseCause
+from .busypoll import BusyPoll
 from .driver import Driver, as_protocol
 from .login import Login
 from .reconnect import Backoff, ReconnectingReference
@@ -42,6 +43,7 @@ def connect(
     registry: Registry | None = ...,
     dialects: Sequence[str] | None = ...,
     tls: ssl.SSLContext | transports.ClientTLS | None = ...,
+    busy_poll: float | None = ...,
     reconnect: Literal[False] = ...,
 ) -> Connecting[RemoteReference]: ...
 
@@ -62,6 +64,7 @@ def connect(
     registry: Registry | None = ...,
     dialects: Sequence[str] | None = ...,
     tls: ssl.SSLContext | transports.ClientTLS | None = ...,
+    busy_poll: float | None = ...,
     reconnect: Literal[True] | Backoff,
 ) -> Connecting[ReconnectingReference]: ...
 
@@ -81,6 +84,7 @@ def connect(
     registry: Registry | None = None,
     dialects: Sequence[str] | None = None,
     tls: ssl.SSLContext | transports.ClientTLS | None = None,
+    busy_poll: float | None = None,
     reconnect: bool | Backoff = False,
 ) -> Connecting[Any]:
     """Connect to a peer, and log in there.
@@ -105,6 +109,8 @@ def connect(
         dialects: names of dialects to allow, best first.
         tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None believes the authorities of
             the system.
+        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said: one call after
+            the other to a peer on the same machine takes about half the time, and a core. None lets it sleep.
         reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
             a :class:`Backoff` says how soon. What follows is raised when the first connection cannot be made;
             ``timeout`` is then also what a call waits for a connection.
@@ -113,8 +119,8 @@ def connect(
         What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
 
     Raises:
-        ValueError: the url or a dialect's name is none, or ``tls`` is given for a url that would not be
-            encrypted. (At once; what follows when it is awaited.)
+        ValueError: the url or a dialect's name is none, ``busy_poll`` no such time, or ``tls`` is given for a url that
+            would not be encrypted. (At once; what follows when it is awaited.)
         OSError: nobody answers there; TimeoutError when nobody did in time.
         TLSError: the peer's certificate is not believed, or TLS was refused.
         ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
@@ -128,7 +134,7 @@ def connect(
     )
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
-    settings = Settings.of(limits, policy, registry, dialects)
+    settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll)
     establish = partial(_connect, address, settings, timeout, tls)
     if login is not None:
         establish = partial(_log_in, establish, login, timeout)
@@ -193,7 +199,10 @@ async def _connect(
 
     def factory() -> asyncio.Protocol:
         nonlocal driver
-        driver = Driver(settings, str(address))
+        poll = (
+            None if settings.busy_poll is None else BusyPoll(asyncio.get_running_loop(), settings.busy_poll)
+        )
+        driver = Driver(settings, str(address), poll=poll)
         return as_protocol(driver)
 
     deadline = asyncio.timeout(timeout)

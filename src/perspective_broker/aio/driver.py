@@ -24,6 +24,7 @@ from ..ports import AnswerOf, Data, Method, ObjectId
 from ..queues import Queue, put
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel, watch_for_silence
+from .busypoll import BusyPoll
 from .calls import Promise, call_when_kept
 from .connection import Connection
 from .deadlines import Limit, under
@@ -64,6 +65,7 @@ class Driver:
         peer: what to call the other side until the transport knows better.
         server: who accepted the connection; None on the side that connected.
         root: makes what the peer reaches as ``root``, given the connection.
+        poll: keeps the event loop awake when something was said; None lets it sleep.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Driver:
         *,
         server: Server | None = None,
         root: Callable[[Connection], Exportable] | None = None,
+        poll: BusyPoll | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.settings = settings
@@ -84,6 +87,7 @@ class Driver:
         self._room = self._write_room  # bound once: every turn hands it over
         self._server = server
         self._root = root
+        self._poll = poll
         self.awaits_login = False  # whether the peer has to say who it is before it is known
         self.stranger: str | None = None  # whence the peer comes, as long as it is not known (the server's)
         #: Called when the peer takes no new calls any more.
@@ -247,6 +251,8 @@ class Driver:
         if self._transport is None or self._blocked:
             return
         out = self.broker.data_to_send(self._room)
+        if out and self._poll is not None:
+            self._poll.stay()
         if len(out) == 1:
             self._transport.write(out[0])
         elif out:

@@ -13,6 +13,7 @@ from typing import Any
 from .. import transports
 from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
+from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import Driver, as_protocol
 from .lag import LoopWatch
@@ -33,6 +34,7 @@ def serve(
     dialects: Sequence[str] | None = None,
     tls: ssl.SSLContext | transports.ServerTLS | None = None,
     unsafe_tracebacks: bool = False,
+    busy_poll: float | None = None,
 ) -> Server:
     """Offer an object to whoever connects.
 
@@ -51,9 +53,12 @@ def serve(
         dialects: names of dialects to offer, best first.
         tls: for ``tls://``: a :class:`ServerTLS` with the certificate to show, or a server-side context.
         unsafe_tracebacks: send peers the tracebacks of our exceptions; they show source and paths.
+        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said, see
+            :func:`connect`.
 
     Raises:
-        ValueError: a url, or a dialect's name, is none; ``tls://`` without ``tls``, or the other way round.
+        ValueError: a url, or a dialect's name, is none; ``busy_poll`` is no such time; ``tls://`` without ``tls``, or
+            the other way round.
         TypeError: ``root`` is nothing that can be served.
         OSError: an address cannot be bound (when entered or awaited).
     """
@@ -72,7 +77,7 @@ def serve(
         def make_root(connection: Connection) -> Exportable:
             return root
 
-    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks)
+    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
     return Server(root, make_root, addresses, settings, tls)
 
 
@@ -126,6 +131,7 @@ class Server:
         self._retirements: dict[Driver, asyncio.TimerHandle] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._watch: LoopWatch | None = None
+        self._poll: BusyPoll | None = None  # shared by all connections
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
@@ -167,6 +173,8 @@ class Server:
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
+        if self._settings.busy_poll is not None:
+            self._poll = BusyPoll(self._loop, self._settings.busy_poll)
         try:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
@@ -186,7 +194,9 @@ class Server:
         return self
 
     def _accept(self) -> asyncio.Protocol:
-        return as_protocol(Driver(self._settings, "somebody", server=self, root=self._make_root))
+        return as_protocol(
+            Driver(self._settings, "somebody", server=self, root=self._make_root, poll=self._poll)
+        )
 
     def attach(self, driver: Driver, peer: object) -> None:
         """A connection was made (called by its driver).

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..dialects.offer import check_names
 from ..flavors import Policy, Registry, default_registry
 from ..limits import Limits
+from .busypoll import MOST_SECONDS
 
 __all__ = ["Settings"]
 
@@ -22,6 +23,7 @@ class Settings:
         registry: what type tags mean.
         dialects: names to allow, best first; None for all.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
+        busy_poll: seconds that the event loop stays awake after something was said; None lets it sleep.
     """
 
     limits: Limits
@@ -29,6 +31,7 @@ class Settings:
     registry: Registry
     dialects: tuple[str, ...] | None
     unsafe_tracebacks: bool = False
+    busy_poll: float | None = None
 
     @classmethod
     def of(
@@ -38,8 +41,13 @@ class Settings:
         registry: Registry | None,
         dialects: Sequence[str] | None,
         unsafe_tracebacks: bool = False,
+        busy_poll: float | None = None,
     ) -> Settings:
         """Return settings with the defaults where None was given."""
+        if busy_poll is not None and not 0 < busy_poll <= MOST_SECONDS:
+            raise ValueError(
+                f"busy_poll is a time in seconds, up to {MOST_SECONDS:g}, such as 100e-6; not {busy_poll!r}"
+            )
         if isinstance(dialects, str):
             raise TypeError(f'dialects is a sequence of names, such as ("{dialects}",)')
         check_names(dialects)
@@ -49,4 +57,5 @@ class Settings:
             registry or default_registry,
             None if dialects is None else tuple(dialects),
             unsafe_tracebacks,
+            busy_poll,
         )
