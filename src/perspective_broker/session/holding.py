@@ -50,13 +50,14 @@ class Holder(Speaker):
             return
         owed: dict[Any, int] = {}  # by LUID: what has a name is not given back
         # In order with the calls: one that waits for room may be to the very object that is released.
-        while self._releases:
-            luid, key, receipts = self._releases.popleft()
-            if key is not None:
-                self.imports.forget(key)
-                owed[luid] = owed.get(luid, 0) + receipts
-            elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
-                self.questions.tell(self._dialect.encode_decache(luid, receipts))
+        while releases := self._releases[:]:
+            del self._releases[: len(releases)]  # what another thread adds meanwhile stays for the next round
+            for luid, key, receipts in releases:
+                if key is not None:
+                    self.imports.forget(key)
+                    owed[luid] = owed.get(luid, 0) + receipts
+                elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
+                    self.questions.tell(self._dialect.encode_decache(luid, receipts))
         if owed:
             self.questions.tell(self._dialect.encode_releases(owed))
 

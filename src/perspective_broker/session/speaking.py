@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -72,7 +71,7 @@ class Speaker:
         self._blocked = False  # whether the transport has all it can take
         self._starting = False  # whether calls that waited are being started
         # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
-        self._releases: deque[tuple[ObjectId, Hashable | None, int]] = deque()
+        self._releases: list[tuple[ObjectId, Hashable | None, int]] = []
         self._releases_announced = False
         self._freed = False  # whether something is freed that can still come home
         self._drains = False  # whether to drain as soon as the greeting is over

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress, product
 from math import ceil
 from typing import Any, Final
 
@@ -86,6 +86,13 @@ _PAIR: Final = 0x92
 #: What this side understands beyond what every peer does: a peer's hello says it, and ours.
 _OPTIONAL: Final = (DEADLINES, PIECES)
 
+#: What every peer understands, and which of the others it does -> all of it: one set for all connections.
+_FEATURES: Final = frozenset({"cancel", "farewell", "ping", "pipelining"})
+_WITH_OPTIONAL: Final = {
+    known: _FEATURES.union(compress(_OPTIONAL, known))
+    for known in product((False, True), repeat=len(_OPTIONAL))
+}
+
 #: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
 MAX_PINGS_AT_ONCE: Final = 16
 
@@ -122,7 +129,7 @@ class Pb7Dialect:
     """
 
     name = "pb7"
-    features: frozenset[str] = frozenset({"cancel", "farewell", "ping", "pipelining"})
+    features: frozenset[str] = _FEATURES
 
     def __init__(
         self,
@@ -286,7 +293,7 @@ class Pb7Dialect:
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
-        self.features = self.features.union(key for key in _OPTIONAL if features.get(key) is True)
+        self.features = _WITH_OPTIONAL[tuple(features.get(key) is True for key in _OPTIONAL)]
         self._receiver.on_ready()
 
     def _call(self, message: list[Any], payload: Any) -> None:
