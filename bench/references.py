@@ -13,13 +13,13 @@ import argparse
 import asyncio
 import gc
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import perspective_broker as pb
+from bench.serving import serve, serving
 from perspective_broker.testing import broker_leaks
 
 #: References a second.
@@ -47,16 +47,6 @@ class Root(pb.Root):
 def rss_kib() -> int:
     """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * (resource.getpagesize() // 1024)
-
-
-async def serve() -> None:
-    async with pb.serve(Root(), "tcp://127.0.0.1:0") as server:
-        print(server.urls[0], flush=True)
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(
-            sys.stdin, ended.set
-        )  # closed by whoever started us, also by dying
-        await ended.wait()
 
 
 async def measure(url: str, dialect: str, size: int, seconds: float) -> list[str]:
@@ -96,22 +86,11 @@ async def measure(url: str, dialect: str, size: int, seconds: float) -> list[str
 
 
 def call(seconds: float) -> int:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "bench.references", "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    assert server.stdout is not None
     problems: list[str] = []
-    try:
-        url = server.stdout.readline().strip()
+    with serving("bench.references") as url:
         for dialect in ("pb7", "pb"):
             for size in (1, MANY):
                 problems += pb.run(measure(url, dialect, size, seconds))
-    finally:
-        server.communicate("")
     for problem in problems:
         print(f"PROBLEM: {problem}")
     return 1 if problems else 0
@@ -127,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help="be the serving process")
     options = parser.parse_args(arguments)
     if options.serve:
-        pb.run(serve())
+        pb.run(serve(Root()))
         return 0
     return call(options.seconds)
 

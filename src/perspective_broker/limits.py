@@ -44,7 +44,8 @@ class Limits:
         message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings. On pb7 four of them may be under
             way in pieces.
         nodes: items in a message, counted when a container announces them. A node costs about 60 bytes of
-            memory, so a million keeps the worst message under 100 MB.
+            memory, so a million keeps the worst message under 100 MB. On pb7 a sixteenth of them may be extensions:
+            tuples, dates, copyables, references and whatever else MessagePack does not have.
         list_items: items in one list; the number every classic peer uses for its own bound.
         string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
         large_string_bytes: one string on pb7, where nothing but the message bounds it.

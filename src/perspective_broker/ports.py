@@ -348,7 +348,7 @@ class Dialect(Protocol):
     #: "cancel": ``encode_cancel(request)``.
     #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
     #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,
-    #: number)``, the buffers of the next piece of it and how far it has left then.
+    #: number, room)``, the buffers of the next piece of it and how far it has left then.
     #: "ping": ``encode_ping(payload)``, ``encode_pong(payload)``.
     #: "farewell": ``encode_farewell(code, reason)``, ``encode_draining()``.
     #: "2002": it can go back to what programs of 2002 read (``speak_as_in_2002()``).

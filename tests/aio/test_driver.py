@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from ormsgpack import Ext, packb
 
 import perspective_broker as pb
+from bench.hostile import Modern
 from perspective_broker.dialects.offer import DIALECTS
+from perspective_broker.dialects.pb7 import codes
 from perspective_broker.testing import ScriptedPeer, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
@@ -148,6 +153,52 @@ async def test_a_peer_that_pipelines_many_calls_does_not_hold_up_another() -> No
             assert len(served) - before <= 8 * 64
         assert len(served) < 20_000
         await until(lambda: served.count(b"busy") == 20_000)
+
+
+_FLOOD = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as peer:
+    peer.sendall(bytes.fromhex(sys.argv[2]))
+    data = sys.stdin.buffer.read()
+    try:
+        while True:
+            peer.sendall(data)
+    except OSError:
+        pass
+"""
+
+
+@both_loops
+async def test_a_peer_whose_messages_take_long_does_not_hold_up_another() -> None:
+    """uvloop reads on for as long as its buffer is filled; between two reads that took long others have their turn."""
+    served: list[str] = []
+
+    class Door(pb.Root):
+        def remote_knock(self, who: str, load: Any = None) -> None:
+            served.append(who)
+
+    # A call of some 30 KB, which takes more than a millisecond.
+    load = packb(["busy", [Ext(codes.TUPLE, packb([number, number])) for number in range(4000)]])
+    async with (
+        pb.serve(Door(), "tcp://127.0.0.1:0") as server,
+        pb.connect(server.urls[0]) as polite,
+    ):
+        flood = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _FLOOD, str(urlsplit(server.urls[0]).port), Modern.hello.hex(),
+            stdin=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert flood.stdin is not None
+        flood.stdin.write(Modern.call(load, "knock"))
+        flood.stdin.close()
+        try:
+            await until(lambda: served, turns=10**9)
+            for _ in range(5):
+                before = len(served)
+                await polite.call("knock", "polite")
+                assert len(served) - before < 100
+        finally:
+            flood.kill()
+            await flood.wait()
 
 
 @both_loops

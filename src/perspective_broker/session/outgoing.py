@@ -18,7 +18,7 @@ Pieces are cut when the transport has room for them, never ahead, and large mess
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from ..ports import LARGE_MESSAGE, Message, Rank
@@ -110,12 +110,10 @@ class Outgoing:
             self._add(_Waiting(message, self._serial, rank, request, strict(message, rank)), out)
         self._small_ones(out)
         left = None if room is None else room() - sum(map(len, out))
-        for piece in self._pieces(dialect, out):
-            # At least one piece leaves each time: a peer judges how long a message takes.
+        # At least one piece leaves each time: a peer judges how long a message takes.
+        while (piece := self._piece(dialect, out, left or 0)) and (left is None or left > piece):
             if left is not None:
                 left -= piece
-                if left <= 0:
-                    break
         return out
 
     def _add(self, waiting: _Waiting, out: list[bytes | memoryview]) -> None:
@@ -192,27 +190,27 @@ class Outgoing:
         self._numbers.discard(waiting.number)
         self._turns.append(waiting)
 
-    def _pieces(self, dialect: Any, out: list[bytes | memoryview]) -> Iterator[int]:
-        """Add one piece after the other to ``out``, and what may follow it; yield how many bytes were added."""
-        while True:
-            self._begin()
-            if not self._turns:
-                return
-            waiting = self._turns.popleft()
-            before = len(out)
-            piece, sent = dialect.piece(waiting.message, waiting.sent, waiting.number)
-            out += piece
-            self.bytes -= sent - waiting.sent
-            waiting.sent = sent
-            if sent < len(waiting.message):
-                self._turns.append(waiting)
-            else:
-                assert waiting.number is not None
-                self._numbers.add(waiting.number)
-                self.weight -= LARGE_MESSAGE
-                (self._calls if waiting.rank is not Rank.ANSWER else self._answers).remove(waiting)
-                self._small_ones(out)
-            yield sum(len(out[place]) for place in range(before, len(out)))
+    def _piece(self, dialect: Any, out: list[bytes | memoryview], room: int) -> int:
+        """Add one piece to ``out``, and what may follow it; return how many bytes that is, 0 when nothing is left."""
+        self._begin()
+        if not self._turns:
+            return 0
+        waiting = self._turns.popleft()
+        before = len(out)
+        # Where nothing takes turns, what the transport has room for is one piece.
+        piece, sent = dialect.piece(waiting.message, waiting.sent, waiting.number, 0 if self._turns else room)
+        out += piece
+        self.bytes -= sent - waiting.sent
+        waiting.sent = sent
+        if sent < len(waiting.message):
+            self._turns.append(waiting)
+        else:
+            assert waiting.number is not None
+            self._numbers.add(waiting.number)
+            self.weight -= LARGE_MESSAGE
+            (self._calls if waiting.rank is not Rank.ANSWER else self._answers).remove(waiting)
+            self._small_ones(out)
+        return sum(len(out[place]) for place in range(before, len(out)))
 
 
 #: Of every connection on which nothing large has left so far: an Outgoing of its own takes 3.5 KB. Nothing is put in.

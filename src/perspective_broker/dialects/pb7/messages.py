@@ -582,12 +582,22 @@ class Pb7Dialect:
         end = skip(head, start, 1, self._limits)
         return rank, unpackb(head[start:end])
 
-    def piece(self, message: Message, sent: int, number: int) -> tuple[list[bytes | memoryview], int]:
-        """Return the next piece of a message of ours, header and content, and how much of it has left then."""
+    def piece(
+        self, message: Message, sent: int, number: int, room: int = 0
+    ) -> tuple[list[bytes | memoryview], int]:
+        """Return the next piece of a message of ours, header and content, and how much of it has left then.
+
+        Args:
+            message: of which.
+            sent: how much of it has left.
+            number: under which its pieces travel.
+            room: bytes that may be one piece although it is longer than pieces are.
+        """
         start = max(sent, HEADER_BYTES)
         end = len(message)
-        if end - start > PIECE_BYTES + PIECE_BYTES // 4:  # what is less than that leaves as one, not as two
-            end = start + PIECE_BYTES
+        most = max(PIECE_BYTES, room)
+        if end - start > most + PIECE_BYTES // 4:  # what is hardly more leaves as one, too
+            end = start + most
         piece: list[bytes | memoryview] = [piece_header(end - start, number, end == len(message))]
         if isinstance(message, InParts):
             piece += message.cut(start, end)

@@ -72,20 +72,21 @@ _WHOLE: Final = [
 
 
 #: Values of several bytes whose first says how many, each in its shortest spelling: short texts, floats, integers.
-_PLAIN_BODIES: Final = b"|".join(
-    (
-        *(b"[%c].{%d}" % (0xA0 + size, size) for size in range(1, 32)),
-        rb"\xcb.{8}",
-        rb"\xcc[\x80-\xff]",
-        rb"\xcd[\x01-\xff].",
-        rb"\xce(?!\0\0).{4}",
-        rb"\xcf(?!\0{4}).{8}",
-        rb"\xd0[\x80-\xdf]",
-        rb"\xd1(?!\xff[\x80-\xff])[\x80-\xff].",
-        rb"\xd2(?!\xff{2}[\x80-\xff])[\x80-\xff].{3}",
-        rb"\xd3(?!\xff{4}[\x80-\xff])[\x80-\xff].{7}",
-    )
+#: They are tried in order, so what is shortest comes first: a MiB of it has most values. (That order halves the time of
+#: integers of two bytes, from 108 ms for each MiB to 45, and takes 10 more for texts of eight.)
+_TEXTS: Final = tuple(b"[%c].{%d}" % (0xA0 + size, size) for size in range(1, 32))
+_NUMBERS: Final = (
+    rb"\xcc[\x80-\xff]",
+    rb"\xd0[\x80-\xdf]",
+    rb"\xcd[\x01-\xff].",
+    rb"\xd1(?!\xff[\x80-\xff])[\x80-\xff].",
+    rb"\xce(?!\0\0).{4}",
+    rb"\xd2(?!\xff{2}[\x80-\xff])[\x80-\xff].{3}",
+    rb"\xcb.{8}",
+    rb"\xcf(?!\0{4}).{8}",
+    rb"\xd3(?!\xff{4}[\x80-\xff])[\x80-\xff].{7}",
 )
+_PLAIN_BODIES: Final = b"|".join((*_TEXTS[:3], *_NUMBERS, *_TEXTS[3:]))
 #: Values of one byte, and the announcements of containers that have one byte.
 _ONE_BYTE: Final = rb"[\x00-\xa0\xc0\xc2\xc3\xe0-\xff]"
 
@@ -93,12 +94,10 @@ _ONE_BYTE: Final = rb"[\x00-\xa0\xc0\xc2\xc3\xe0-\xff]"
 PLAIN_VALUES: Final = re.compile(rb"(?:%b++|%b)*+" % (_ONE_BYTE, _PLAIN_BODIES), re.DOTALL)
 
 _NOT_NESTED: Final = b"(?![%b])" % bytes(sorted(NESTED))
-_BODIES: Final = b"|".join(
-    (
-        _PLAIN_BODIES,
-        *(b"[%c]%b.{%d}" % (first, _NOT_NESTED, 1 + size) for first, size in _FIXED_EXTENSIONS.items()),
-    )
+_FIXED: Final = tuple(
+    b"[%c]%b.{%d}" % (first, _NOT_NESTED, 1 + size) for first, size in _FIXED_EXTENSIONS.items()
 )
+_BODIES: Final = b"|".join((*_TEXTS[:3], *_NUMBERS, *_FIXED, *_TEXTS[3:]))
 #: The same with extensions of a fixed length whose payload holds no values.
 _RUN: Final = re.compile(rb"(?:%b++|%b)*+" % (_ONE_BYTE, _BODIES), re.DOTALL)
 _BODY: Final = re.compile(_BODIES, re.DOTALL)

@@ -34,6 +34,7 @@ from .packing import (
     OPTIONS,
     most_extensions,
     nested_bytes,
+    too_many_extensions,
 )
 from .scanning import PLAIN_VALUES, extension
 
@@ -490,7 +491,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
 
 
 def _too_many_extensions(limits: Limits) -> ProtocolError:
-    return ProtocolError("limit-extensions", f"a message may have {most_extensions(limits)} extensions")
+    return ProtocolError("limit-extensions", too_many_extensions(limits))
 
 
 def refuse_plain(value: Any, refused: frozenset[type]) -> None:

@@ -1,0 +1,143 @@
+"""What a bystander feels while somebody else floods the same server: the round trips of its small calls.
+
+    python -m bench.bystander [--dialects pb,pb7] [--shapes NAME,...] [--seconds 2]
+
+Three processes: a server, a peer that sends one shape of :mod:`bench.hostile` as fast as it is taken (and comes again
+when it is thrown out), and here a well-behaved caller, one call at a time. ROBUSTNESS, I3: nobody waits more than
+50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import perspective_broker as pb
+from bench.hostile import MIB, SHAPES, Classic, Modern
+from bench.serving import serve, serving
+
+#: Milliseconds.
+GOAL_MS: Final = 50.0
+
+#: Bytes that a flood hands to the system at once.
+PIECE: Final = 64 * 1024
+
+
+class _Root(pb.Root):
+    def remote_take(self, *things: Any, **named: Any) -> None:
+        """Take anything, and drop it."""
+
+    def remote_echo(self, value: Any) -> Any:
+        return value
+
+
+async def flood(port: int, dialect: str, shape: str) -> None:
+    """Send one shape for ever; say once when it has begun."""
+    hello = Classic.hello if dialect == "pb" else Modern.hello
+    data = SHAPES[dialect][shape](MIB)
+    begun = False
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            drain = asyncio.ensure_future(_drain(reader))
+            try:
+                writer.write(hello)
+                while not drain.done():
+                    for at in range(0, len(data), PIECE):
+                        writer.write(data[at : at + PIECE])
+                        await writer.drain()
+                    if not begun:
+                        begun = True
+                        print("begun", flush=True)
+            finally:
+                drain.cancel()
+                writer.close()
+        if not begun:
+            begun = True
+            print("begun", flush=True)
+
+
+async def _drain(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(PIECE):
+            pass
+
+
+async def watch(url: str, seconds: float) -> list[float]:
+    """Call, one call after the other; return the milliseconds that each took, in order of size."""
+    async with pb.connect(url) as root:
+        await root.call("echo", 1)
+        took = []
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            await root.call("echo", 1)
+            took.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(
+                0.001
+            )  # at random moments of the server's work, not always at the end of a turn
+    return sorted(took)
+
+
+def measure(url: str, dialect: str, shape: str, seconds: float) -> list[float]:
+    """Return the bystander's milliseconds while a process floods the server."""
+    port = urlsplit(url).port
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.bystander", "--flood", str(port), dialect, shape],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+    ) as peer:
+        try:
+            assert peer.stdout is not None
+            peer.stdout.readline()
+            return pb.run(watch(url, seconds))
+        finally:
+            peer.kill()
+
+
+def line(name: str, took: list[float]) -> str:
+    """Return a line of the table."""
+    at = [took[len(took) // 2], took[len(took) * 99 // 100], took[-1]]
+    mark = "!" if at[1] > GOAL_MS else " "
+    return f"{name:34} {len(took):>7} {at[0]:>9.2f} {at[1]:>9.2f} {at[2]:>9.2f} {mark}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bystander", description=__doc__.partition("\n")[0])
+    parser.add_argument("--dialects", default="pb,pb7", help="of the flood (default: %(default)s)")
+    parser.add_argument("--shapes", default="", help="names, with commas between them; all when left out")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each (default: %(default)s)")
+    parser.add_argument("--serve", action="store_true", help="be the serving process")
+    parser.add_argument("--flood", nargs=3, metavar=("PORT", "DIALECT", "SHAPE"), help="be the flood")
+    options = parser.parse_args(arguments)
+    if options.serve:
+        pb.run(serve(_Root()))
+    elif options.flood:
+        port, dialect, shape = options.flood
+        pb.run(flood(int(port), dialect, shape))
+    else:
+        wanted = set(filter(None, options.shapes.split(",")))
+        with serving("bench.bystander") as url:
+            print(
+                f"{'milliseconds of a small call':34} {'calls':>7} {'median':>9} {'99 %':>9} {'longest':>9}"
+            )
+            print(line("nobody else", pb.run(watch(url, options.seconds))), flush=True)
+            for dialect in options.dialects.split(","):
+                for shape in SHAPES[dialect]:
+                    if not wanted or shape in wanted:
+                        print(
+                            line(f"{dialect}: {shape}", measure(url, dialect, shape, options.seconds)),
+                            flush=True,
+                        )
+
+
+if __name__ == "__main__":
+    main()

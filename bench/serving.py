@@ -1,0 +1,41 @@
+"""A process of its own that serves something until whoever started it ends: both halves."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import perspective_broker as pb
+
+__all__ = ["serve", "serving"]
+
+
+async def serve(root: Any, **options: Any) -> None:
+    """Serve ``root``, say on which url, and end when the standard input is closed: by the parent's end, too."""
+    async with pb.serve(root, "tcp://127.0.0.1:0", **options) as server:
+        print(server.urls[0], flush=True)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
+        await ended.wait()
+
+
+@contextmanager
+def serving(module: str) -> Iterator[str]:
+    """Run ``python -m MODULE --serve``, which calls :func:`serve`, and yield its url."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", module, "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.communicate("")
