@@ -249,7 +249,6 @@ class Case:
         large_answer: whether an honest answer is large.
         is_large: whether it is so much that the subject hangs up before it has read all.
         memory: whether the subject notes how much it allocates.
-        slow: whether it may take longer at a stretch than any other, with a reason in the row's note.
     """
 
     name: str
@@ -264,7 +263,6 @@ class Case:
     large_answer: bool = False
     is_large: bool = False
     memory: bool = False
-    slow: bool = False
 
     def pieces(self, words: Any) -> Iterable[bytes | None]:
         """Return what is said, piece by piece; None waits for the answer to the last call."""

@@ -208,7 +208,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     ),
     7: (Case("announced", lambda say: encode_list_head(640 * KI + 1), Fatal("limit-items")),),
     8: (Case("all at once", lambda say: b"\x01\x80" * 1_200_000, Fatal("limit-depth"), is_large=True),),
-    9: (Case("two lists of 640 Ki", _empty_lists, Fatal("limit-nodes"), is_large=True, slow=True),),
+    9: (Case("two lists of 640 Ki", _empty_lists, Fatal("limit-nodes"), is_large=True),),
     10: (Case("until it is too much", _strings, Fatal("limit-message"), is_large=True),),
     11: (
         Case(

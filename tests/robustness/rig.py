@@ -260,7 +260,7 @@ class Stage:
             raise AssertionError(f"I2: {left(self.state())} where there was {before}") from None
         served = state["ticks"]
         await self.until("I3: the bystander is served", lambda state: state["ticks"] <= served)
-        assert self.case.slow or state["longest"] < LONGEST_TURN, f"I3: {state['longest']:.3f} s at a stretch"
+        assert state["longest"] < LONGEST_TURN, f"I3: {state['longest']:.3f} s at a stretch"
         if self.case.memory:
             assert 0 < state["peak"] < MOST_MEMORY, f"{state['peak']} bytes were allocated"
         log = state["log"]

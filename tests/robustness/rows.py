@@ -98,7 +98,6 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
 
 #: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
 _NOTES: Final[dict[int, str]] = {
-    9: "PB: the codec in Python works up to 110 ms at a stretch on what is read at once; the design says 50 ms.",
     1: "pb7: a byte that begins no value.",
     2: "pb7: a length has four bytes; the highest bit of it set.",
     3: "The deadline is 30 s, see `limits.py`; a test's 0.3 s.",
