@@ -215,11 +215,10 @@ class Unjellier:
         for index in range(1, len(jelly)):
             item = jelly[index]
             if type(item) is list:
+                # Through the table lists are read as well: compiled, a call by name would not count as a level of the
+                # stack, and a message as deep as a limit of somebody's own may end the process.
                 read = get(item[0])
-                if read is _LIST:  # what messages are full of; calling it by its name takes a third off it
-                    append(self._list(item))
-                else:
-                    append(self._copy(item) if read is None else read(self, item))
+                append(self._copy(item) if read is None else read(self, item))
             else:
                 append(item)
         return parts
@@ -494,8 +493,6 @@ _READERS: Final[Readers] = {
     b"lcache": Unjellier._lcache,
     FAILURE_TAG: Unjellier._failure,
 }
-
-_LIST: Final = Unjellier._list
 
 #: Those whose readers can fill a value that exists already.
 _CONTAINERS: Final[dict[bytes, Callable[[], Any]]] = {b"list": list, b"dictionary": dict, b"set": set}
