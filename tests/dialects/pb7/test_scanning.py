@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ormsgpack import Ext, packb
+from ormsgpack import Ext, packb, unpackb
 
 from perspective_broker import Limits
 from perspective_broker.dialects.pb7 import codes
-from perspective_broker.dialects.pb7.scanning import scan
+from perspective_broker.dialects.pb7.scanning import has_no_extension, scan
 from perspective_broker.errors import ProtocolError
 
 LEAVES = st.one_of(
@@ -117,3 +117,16 @@ def test_work_is_by_the_block_whatever_the_nesting(unit: bytes, monkeypatch: pyt
     monkeypatch.setattr(scanning, "token", counted)
     assert refusal(unit * 200_000 + b"\xc0", 10_000_000) == ""
     assert looked_at <= len(unit) * 200_000 // (64 * 1024) + 1
+
+
+@given(VALUES)
+def test_what_cannot_be_read_without_extensions_never_seems_to_have_none(value: Any) -> None:
+    frame = packb(value)
+    try:
+        unpackb(frame)
+    except ValueError:
+        assert not has_no_extension(frame)
+
+
+def test_plain_values_seem_to_have_no_extension() -> None:
+    assert has_no_extension(packb([1, "text", {"a": None}, 1.5, [b"x"]]))

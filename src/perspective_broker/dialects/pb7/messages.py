@@ -69,7 +69,7 @@ from .packing import (
     nested_bytes,
     pieces,
 )
-from .scanning import check_size, scan, skip, token
+from .scanning import check_size, has_no_extension, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
 
 __all__ = ["Pb7Dialect"]
@@ -235,6 +235,10 @@ class Pb7Dialect:
         try:
             message = unpackb(frame)
         except ValueError:
+            if has_no_extension(
+                frame
+            ):  # so it is something else; to find out by reading it again takes longer
+                return self._salvage(frame, scanned)
             return self._with_extensions(frame, scanned)
         if not self._is_right(message, frame):
             return self._salvage(frame, scanned)

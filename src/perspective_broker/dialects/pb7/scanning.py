@@ -15,13 +15,16 @@ from ...errors import ProtocolError
 from ...limits import Limits
 from .codes import NESTED
 
-__all__ = ["PLAIN_VALUES", "Buffer", "check_size", "extension", "scan", "skip", "token"]
+__all__ = ["PLAIN_VALUES", "Buffer", "check_size", "extension", "has_no_extension", "scan", "skip", "token"]
 
 #: A frame's body, wherever it lies.
 Buffer = bytes | bytearray | memoryview
 
 #: Every byte that begins a value without a body: small integers, nil, booleans.
 _LIGHT: Final = bytes(range(0x80))
+
+#: Every byte that begins no extension.
+_NO_EXTENSION: Final = bytes(set(range(0x100)) - {0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 
 #: Values in a message that is large because one of them is.
 _FEW: Final = 1000
@@ -243,6 +246,11 @@ def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
     if first == 0xCA:
         raise _not_shortest()  # a float of 32 bits: every float here has 64
     raise ProtocolError("bad-token", "a byte that begins no value")
+
+
+def has_no_extension(frame: bytes | bytearray) -> bool:
+    """Return whether no extension can be in a frame, because no byte in it begins one."""
+    return not frame.translate(None, _NO_EXTENSION)
 
 
 def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
