@@ -177,10 +177,8 @@ class Broker(Answerer):
             self._send_releases()
         out: Sequence[bytes | memoryview]
         if self._out_bytes < LARGE_MESSAGE or PIECES not in self._dialect.features:
-            out, self._out = (
-                cast("list[bytes | memoryview]", self._out),
-                [],
-            )  # none is so large that it is in parts
+            out = cast("list[bytes | memoryview]", self._out)  # none of them is so large that it is in parts
+            self._out = []
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
         else:
