@@ -15,9 +15,8 @@ import perspective_broker as pb
 from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import piece_header
-from perspective_broker.dialects.pb7.packing import LARGE
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
-from perspective_broker.ports import LARGE_MESSAGE, AnswerOf, InParts, Message, Rank
+from perspective_broker.ports import AnswerOf
 
 from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read, whole
 from .test_packing import Card, cards, same
@@ -123,17 +122,6 @@ def test_golden_calls_with_a_deadline_are_written_and_read(golden: dict[str, Any
     call, *more = end.feed(frame)
     assert call == ("call", 7, "root", "room", True, (["lobby"], {}))
     assert more == [("pipelining", True, [])] * golden["keep"] + [("seconds", golden["milliseconds"] / 1000)]
-
-
-def test_a_deadline_that_is_far_away_or_does_not_fit_is_not_sent() -> None:
-    end = End()
-    call = end.dialect.encode_call(1, "root", "x", True, (), {}, None)
-    for seconds in (2**32 / 1000, 1e300, float("inf"), float("nan")):
-        assert end.dialect.encode_due(call, seconds) == call
-    exact = End()
-    exact.dialect.use_limits(Limits(message_bytes=len(call) - 4))
-    assert exact.dialect.encode_due(call, 1.0) == call
-    assert end.dialect.encode_due(call, 1e-9) == end.dialect.encode_due(call, 0.001)
 
 
 def test_what_a_peer_announces_is_what_it_is_told() -> None:
@@ -607,65 +595,3 @@ def test_before_login_less_may_be_sent() -> None:
     end = End(limits=LIMITS.before_login())
     end.dialect.use_limits(LIMITS)
     assert len(end.feed(data)) == 1
-
-
-# -- large messages in parts
-
-
-def large_call(end: End, *args: Any, **kwargs: Any) -> Message:
-    return end.dialect.encode_call(7, "root", "room", True, args, kwargs, None)
-
-
-BLOB = b"b" * LARGE_MESSAGE
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [
-        ((BLOB,), {}),
-        ((BLOB, 1, BLOB), {"more": [1, 2]}),
-        ((["x", BLOB], "y" * 100_000, b"z" * LARGE), {}),
-        ((BLOB, list(range(5000))), {}),
-    ],
-    ids=["one", "two", "in a list", "beside others"],
-)
-def test_large_bytes_leave_in_parts_that_are_the_same_message(args: Any, kwargs: Any) -> None:
-    message = large_call(End(), *args, **kwargs)
-    assert isinstance(message, InParts)
-    assert any(part is BLOB for part in message.parts)
-    to_peer_without_pieces = End()
-    to_peer_without_pieces.dialect.features = frozenset()
-    assert whole(message) == large_call(to_peer_without_pieces, *args, **kwargs)
-    receiver = End()
-    [(*_, (got, named))] = receiver.feed(message)
-    assert (list(got), dict(named)) == (list(args), kwargs)
-
-
-def test_what_is_said_of_a_call_later_is_said_in_its_first_part() -> None:
-    end = End()
-    message = large_call(end, BLOB)
-    plain = whole(message)
-    for change in (
-        end.dialect.encode_kept,
-        lambda call: end.dialect.encode_due(call, 1.5),
-        lambda call: end.dialect.encode_kept(end.dialect.encode_due(call, 1.5)),
-    ):
-        changed = change(message)
-        assert isinstance(changed, InParts)
-        assert changed.parts[1] is BLOB
-        assert whole(changed) == change(plain)
-    assert end.dialect.rank(message) == end.dialect.rank(plain) == (Rank.CALL, 7)
-
-
-@pytest.mark.parametrize(
-    ("limits", "args", "text"),
-    [
-        (Limits(message_bytes=2 * LARGE_MESSAGE), (BLOB, BLOB), "a message of"),
-        (Limits(large_string_bytes=LARGE_MESSAGE - 1), (BLOB,), "a string may have"),
-        (Limits(nodes=100), (BLOB, list(range(-300, -100))), "may have 100 items"),
-        (Limits(depth=5), (BLOB, [[[[[[]]]]]]), "nested too deep"),
-    ],
-)
-def test_what_no_peer_takes_is_refused_in_parts_too(limits: Limits, args: Any, text: str) -> None:
-    with pytest.raises(pb.SerializationError, match=text):
-        large_call(End(limits=limits), *args)

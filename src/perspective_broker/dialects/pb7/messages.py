@@ -5,37 +5,32 @@ what was read is packed again, and must be the very bytes that came. That refuse
 pass: bytes behind the end, longer spellings, keys that come twice, nesting beyond its own bound. It costs a third of
 a microsecond. Everything else takes the careful way: extensions are read when the perspective is known, and a frame
 that is not right is looked at for what it is worth, the call or the connection.
+
+What comes is read here; what leaves is written in :mod:`.writing`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, compress, product
-from math import ceil
+from itertools import compress, product
 from typing import Any, Final
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 
-from ...errors import BadArguments, CallError, DecodeError, ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Copyable, Failure, Policy, Registry
+from ...errors import BadArguments, CallError, DecodeError, ProtocolError
+from ...flavors import Policy, Registry
 from ...limits import Limits
 from ...ports import (
     DEADLINES,
-    LARGE_MESSAGE,
     PIECES,
     AnswerOf,
-    CallTarget,
     Data,
     Exporter,
     Importer,
-    InParts,
-    Message,
-    Rank,
     Receiver,
 )
 from ..collector import CollectorRests
-from ..paths import with_path
 from .codes import (
     ADDRESSED,
     ANSWER,
@@ -57,39 +52,28 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import HEADER_BYTES, PIECE_BYTES, Frame, Frames, frame_header, give_back, piece_header
+from .frames import Frame, Frames, give_back
 from .packing import (
     LARGE,
-    LARGE_BYTES,
     MAX_PLAIN_DEPTH,
-    NOT_PLAIN,
     OPTIONS,
-    Packer,
-    look_at,
-    nested_bytes,
     pieces,
 )
 from .scanning import check_size, has_no_extension, scan, skip, token
 from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
+from .writing import FEATURES, MAX_HANGS_ON, Pb7Writer, framed, is_deeper, pack_plain
 
 __all__ = ["Pb7Dialect"]
 
 #: Bytes of a ping that the peer wants back.
 MAX_PING_BYTES: Final = 125
 
-#: Answers that one call may mention.
-MAX_HANGS_ON: Final = 1024
-
-#: What begins flags that have a time beside them: an array of two.
-_PAIR: Final = 0x92
-
 #: What this side understands beyond what every peer does: a peer's hello says it, and ours.
 _OPTIONAL: Final = (DEADLINES, PIECES)
 
-#: What every peer understands, and which of the others it does -> all of it: one set for all connections.
-_FEATURES: Final = frozenset({"cancel", "farewell", "ping", "pipelining"})
+#: Which of them a peer understands -> all that it does: one set for all connections.
 _WITH_OPTIONAL: Final = {
-    known: _FEATURES.union(compress(_OPTIONAL, known))
+    known: FEATURES.union(compress(_OPTIONAL, known))
     for known in product((False, True), repeat=len(_OPTIONAL))
 }
 
@@ -116,7 +100,7 @@ class _Flawed:
         self.frame = frame
 
 
-class Pb7Dialect:
+class Pb7Dialect(Pb7Writer):
     """One connection's pb7; see :class:`perspective_broker.ports.Dialect` for the contract.
 
     Args:
@@ -129,7 +113,6 @@ class Pb7Dialect:
     """
 
     name = "pb7"
-    features: frozenset[str] = _FEATURES
 
     def __init__(
         self,
@@ -140,8 +123,8 @@ class Pb7Dialect:
         registry: Registry,
         policy: Policy,
     ) -> None:
+        super().__init__(exporter, limits)
         self._receiver = receiver
-        self._exporter = exporter
         self._importer = importer
         self._registry = registry
         self._policy = policy
@@ -151,19 +134,13 @@ class Pb7Dialect:
         self.unfinished: Mapping[int, int] = self._frames.unfinished
         self._ready = False
         self._pings = 0
-        self.use_limits(limits)
-
-    # -- receiving
 
     def open(self) -> None:
-        self._receiver.send(_framed(packb([HELLO, VERSION, dict.fromkeys(_OPTIONAL, True)])))
+        self._receiver.send(framed(packb([HELLO, VERSION, dict.fromkeys(_OPTIONAL, True)])))
 
     def use_limits(self, limits: Limits) -> None:
-        self._limits = self._frames.limits = limits
-        #: Frames of this size cannot break a limit on what is in them; nor do they hold what is large.
-        self._harmless = min(LARGE, limits.nodes, limits.large_string_bytes, limits.message_bytes)
-        if limits.depth < MAX_PLAIN_DEPTH:
-            self._harmless = min(self._harmless, limits.depth)
+        super().use_limits(limits)
+        self._frames.limits = limits
 
     def receive_data(self, data: Data) -> None:
         self._pings = 0
@@ -235,9 +212,8 @@ class Pb7Dialect:
         try:
             message = unpackb(frame)
         except ValueError:
-            if has_no_extension(
-                frame
-            ):  # so it is something else; to find out by reading it again takes longer
+            # What has none fails for another reason, which takes longer to find out by reading it again.
+            if has_no_extension(frame):
                 return self._salvage(frame, scanned)
             return self._with_extensions(frame, scanned)
         if not self._is_right(message, frame):
@@ -258,7 +234,7 @@ class Pb7Dialect:
         """Whether a message is in the one spelling, and not nested too deep."""
         depth = self._limits.depth
         return _is_spelled(message, frame) and not (
-            len(frame) > depth < MAX_PLAIN_DEPTH and _is_deeper(message, depth)
+            len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
         )
 
     def _salvage(self, frame: Frame, scanned: bool = False) -> tuple[Any, Any]:
@@ -348,10 +324,6 @@ class Pb7Dialect:
         if type(flags) is not int:
             raise _no_such_flag()
 
-    def _is_long(self, name: str) -> bool:
-        limit = self._limits.method_name_bytes
-        return len(name) * 4 > limit and len(name.encode("utf-8", "replace")) > limit
-
     def _answer(self, message: list[Any], payload: Any) -> None:
         self._receiver.on_answer(_id(message[1]), payload)
 
@@ -438,295 +410,10 @@ class Pb7Dialect:
             error = self._values(payload, perspective)[2]
         return error if isinstance(error, Exception) else failure_in(None).as_exception(self._registry)
 
-    # -- sending
-
-    def encode_call(
-        self,
-        request: int,
-        target: CallTarget,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
-    ) -> Message:
-        return self._encode_message(CALL, request, target, name, wants_answer, args, kwargs, perspective)
-
-    def encode_update(
-        self,
-        request: int,
-        luid: int,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
-    ) -> Message:
-        return self._encode_message(UPDATE, request, luid, name, wants_answer, args, kwargs, perspective)
-
-    def _encode_message(
-        self,
-        operation: int,
-        request: int,
-        target: CallTarget,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
-    ) -> Message:
-        where = [target.request] if type(target) is AnswerOf else target
-        message: list[Any] = [
-            operation,
-            request,
-            where,
-            name,
-            WANTS_ANSWER if wants_answer else 0,
-            list(args),
-        ]
-        if kwargs:
-            message.append(kwargs)
-        try:
-            if self._is_long(name):
-                raise SerializationError(f"a method's name may have {self._limits.method_name_bytes} bytes")
-            return self._encode(message, args, perspective)
-        except SerializationError as error:
-            raise with_path(error, args=args, kwargs=kwargs) from None
-
-    def encode_answer(self, request: int, value: Any, perspective: Any) -> Message:
-        try:
-            return self._encode([ANSWER, request, value], (value,), perspective)
-        except SerializationError as error:
-            raise with_path(error, answer=value) from None
-
-    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> Message:
-        if isinstance(error, Copyable):
-            return self._encode([ERROR, request, error], (), perspective)
-        failure = Packer(self._exporter, perspective, self._limits).failure(
-            Failure.of(error, with_traceback=traceback)
-        )
-        body = packb([ERROR, request, failure])
-        try:
-            return self._framed(body)
-        except SerializationError:
-            if len(body) > ALWAYS_SENT:
-                raise
-            return _framed(body)
-
-    def encode_releases(self, owed: Mapping[int, int]) -> bytes:
-        return _framed(packb([RELEASE, *chain.from_iterable(owed.items())]))
-
-    def encode_decache(self, luid: int, count: int) -> bytes:
-        return _framed(packb([DECACHE, luid, count]))
-
-    def encode_uncache(self, luid: int) -> bytes:
-        return _framed(packb([UNCACHE, luid]))
-
-    def encode_kept(self, message: Message) -> Message:
-        """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
-        head = _head(message)
-        pos = self._flags_in(head)
-        if head[pos] == _PAIR:
-            pos += 1
-        return _headed(message, b"".join((head[:pos], bytes((head[pos] | KEEP_ANSWER,)), head[pos + 1 :])))
-
-    def encode_due(self, message: Message, seconds: float) -> Message:
-        """Return a call of ours with what its caller leaves it; unchanged when that is too much to be said."""
-        milliseconds = seconds * 1000
-        if not milliseconds <= MAX_MILLISECONDS:
-            return message
-        head = _head(message)
-        pos = self._flags_in(head)
-        left = packb(max(1, ceil(milliseconds)))
-        size = len(message) - HEADER_BYTES + 1 + len(left)
-        if size > self._limits.message_bytes:  # the call fits, and goes as it is
-            return message
-        limited = (
-            frame_header(size), head[HEADER_BYTES:pos], bytes((_PAIR, head[pos])), left, head[pos + 1 :]
-        )  # fmt: skip
-        return _headed(message, b"".join(limited))
-
-    def _flags_in(self, head: bytes) -> int:
-        """Return where in a call of ours the flags stand: behind operation, request, target and name."""
-        pos, _ = token(head, HEADER_BYTES, self._limits)
-        return skip(head, pos, 4, self._limits)
-
-    def encode_forget(self, request: int) -> bytes:
-        """Return the notice that a kept answer will be mentioned no more."""
-        return _framed(packb([FORGET, request]))
-
-    def encode_cancel(self, request: int) -> bytes:
-        """Return the wish that a call of ours be given up; its answer comes all the same."""
-        return _framed(packb([CANCEL, request]))
-
-    def encode_ping(self, payload: bytes) -> bytes:
-        """Return a ping; the peer sends ``payload``, at most 125 bytes, back as a pong."""
-        return _framed(packb([PING, payload]))
-
-    def encode_pong(self, payload: bytes) -> bytes:
-        """Return what a ping asks for."""
-        return _framed(packb([PONG, payload]))
-
-    def encode_farewell(self, code: str, reason: str) -> bytes:
-        """Return the last message of a connection that this side ends."""
-        return _framed(packb([FAREWELL, code, reason]))
-
-    def encode_draining(self) -> bytes:
-        """Return the notice that this side takes no new calls."""
-        return _framed(packb([DRAINING]))
-
-    def rank(self, message: Message) -> tuple[Rank, int]:
-        """Return what a message of ours may pass on its way out, and the request that it is or is about."""
-        head = _head(message)
-        operation = head[HEADER_BYTES + 1]
-        rank = _RANKS.get(operation, Rank.AT_ONCE)
-        if rank is not Rank.CALL and operation != CANCEL:
-            return rank, 0
-        start = HEADER_BYTES + 2
-        end = skip(head, start, 1, self._limits)
-        return rank, unpackb(head[start:end])
-
-    def piece(
-        self, message: Message, sent: int, number: int, room: int = 0
-    ) -> tuple[list[bytes | memoryview], int]:
-        """Return the next piece of a message of ours, header and content, and how much of it has left then.
-
-        Args:
-            message: of which.
-            sent: how much of it has left.
-            number: under which its pieces travel.
-            room: bytes that may be one piece although it is longer than pieces are.
-        """
-        start = max(sent, HEADER_BYTES)
-        end = len(message)
-        most = max(PIECE_BYTES, room)
-        if end - start > most + PIECE_BYTES // 4:  # what is hardly more leaves as one, too
-            end = start + most
-        piece: list[bytes | memoryview] = [piece_header(end - start, number, end == len(message))]
-        if isinstance(message, InParts):
-            piece += message.cut(start, end)
-        else:
-            piece.append(memoryview(message)[start:end])
-        return piece, end
-
     def forget_unfinished(self) -> None:
         """Nothing more will come: let go of what is incomplete."""
         self._frames = Frames(self._limits)
         self.unfinished = self._frames.unfinished
-
-    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> Message:
-        """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
-        look = look_at(values)
-        if look is NOT_PLAIN:
-            return self._encode_rich(message, values, perspective)
-        try:
-            if look is LARGE_BYTES:
-                return self._in_parts(list(pieces(message, _pack_plain)))
-            body = packb(message, None, OPTIONS)
-        except TypeError:
-            return self._encode_rich(message, values, perspective)
-        if len(body) <= self._harmless:
-            return frame_header(len(body)) + body
-        return self._framed(body)
-
-    def _encode_rich(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
-        """Return a frame of a message with values that MessagePack does not have by itself."""
-        packer = Packer(self._exporter, perspective, self._limits)
-        try:
-            body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
-            if packer.hangs_on:
-                if message[0] != CALL or len(packer.hangs_on) > MAX_HANGS_ON:
-                    raise SerializationError(
-                        f"only a call may mention promises, at most {MAX_HANGS_ON} of them"
-                    )
-                body = _with_hangs_on(body, len(message), list(packer.hangs_on))
-            if packer.nested > nested_bytes(len(body)):
-                raise SerializationError("nested too deep for a message of its size")
-            return self._framed(body)
-        except BaseException:
-            packer.rollback()
-            raise
-
-    def _in_parts(self, parts: list[tuple[bytes, bool]]) -> Message:
-        """Return a frame made of :func:`pieces`; what is large leaves without being copied, if it may.
-
-        Raises:
-            SerializationError: the peer will not take it.
-        """
-        limits = self._limits
-        size = sum([len(part) for part, _ in parts])
-        large = [len(part) for part, is_large in parts if is_large]
-        if (
-            size < LARGE_MESSAGE
-            or PIECES not in self.features
-            # The rest is judged as if every byte of it were a value; what has more is joined and looked at.
-            or size - sum(large) > limits.nodes
-            or max(large) > limits.large_string_bytes
-            or size > limits.message_bytes
-            or limits.depth < MAX_PLAIN_DEPTH
-        ):
-            return self._framed(b"".join([part for part, _ in parts]))
-        out: list[bytes] = []
-        small = [frame_header(size)]
-        for part, is_large in parts:
-            if is_large:
-                out += (b"".join(small), part)
-                small = []
-            else:
-                small.append(part)
-        return InParts([*out, b"".join(small)])
-
-    def _framed(self, body: bytes) -> bytes:
-        """Return a frame that a peer with our limits will take: an honest value must not cost the connection.
-
-        Raises:
-            SerializationError: it will not.
-        """
-        frame = _framed(body)
-        if len(frame) - HEADER_BYTES > self._harmless:
-            self._check(frame)
-        return frame
-
-    def _check(self, frame: bytes) -> None:
-        limits = self._limits
-        if len(frame) - HEADER_BYTES > limits.message_bytes:
-            raise SerializationError(f"a message of {len(frame)} bytes; peers read {limits.message_bytes}")
-        try:
-            check_size(memoryview(frame)[HEADER_BYTES:], limits)
-        except ProtocolError as refusal:
-            raise SerializationError(refusal.reason) from None
-        if limits.depth < MAX_PLAIN_DEPTH and _is_deeper(
-            unpackb(frame[HEADER_BYTES:], ext_hook=Ext), limits.depth
-        ):
-            raise SerializationError(f"nested too deep; a message may have {limits.depth} levels")
-
-
-def _with_hangs_on(body: bytes, items: int, hangs_on: list[int]) -> bytes:
-    """Return a call with its last field: whose answers its arguments mention, which is known when they are packed."""
-    keywords = b"" if items == 7 else packb({})
-    return b"".join((bytes((0x98,)), body[1:], keywords, packb(hangs_on)))
-
-
-def _has_containers(values: Sequence[Any]) -> bool:
-    return any(type(value) is list or type(value) is dict for value in values)
-
-
-def _head(message: Message) -> bytes:
-    """Return what a message of ours begins with, its head at least."""
-    return message.parts[0] if isinstance(message, InParts) else message
-
-
-def _headed(message: Message, head: bytes) -> Message:
-    """Return a message of ours with another :func:`_head`."""
-    return message.headed(head) if isinstance(message, InParts) else head
-
-
-def _framed(body: bytes) -> bytes:
-    return frame_header(len(body)) + body
-
-
-def _pack_plain(value: Any) -> bytes:
-    return packb(value, None, OPTIONS)
 
 
 def _is_spelled(message: Any, frame: Frame) -> bool:
@@ -735,7 +422,7 @@ def _is_spelled(message: Any, frame: Frame) -> bool:
         if len(frame) <= LARGE or type(message) is not list:
             return packb(message, None, OPTIONS) == frame
         pos = 0
-        for piece, is_large in pieces(message, _pack_plain):
+        for piece, is_large in pieces(message, pack_plain):
             # A large object was read from where it stands now: behind what has the one spelling so far.
             if not is_large and not frame.startswith(piece, pos):
                 return False
@@ -745,38 +432,9 @@ def _is_spelled(message: Any, frame: Frame) -> bool:
         return False
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
-    """Return whether lists and dictionaries are nested more than ``depth`` deep."""
-    level = [value]
-    for _ in range(depth):
-        inner: list[Any] = []
-        for container in level:
-            if type(container) is list:
-                inner += container
-            elif type(container) is dict:
-                inner += container.values()
-        level = [item for item in inner if type(item) is list or type(item) is dict]
-        if not level:
-            return False
-    return True
-
-
 #: What is kept is an answer that is wanted.
 _CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
 _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
-
-#: Operation -> what a message may pass; the others pass everything.
-_RANKS: Final[dict[int, Rank]] = {
-    CALL: Rank.CALL,
-    UPDATE: Rank.CALL,
-    ANSWER: Rank.ANSWER,
-    ERROR: Rank.ANSWER,
-    RELEASE: Rank.GIVES_BACK,
-    DECACHE: Rank.GIVES_BACK,
-    UNCACHE: Rank.GIVES_BACK,
-    FORGET: Rank.GIVES_BACK,
-    FAREWELL: Rank.GIVES_BACK,
-}
 
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 
