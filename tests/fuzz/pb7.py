@@ -11,7 +11,7 @@ from typing import Any
 
 from ormsgpack import packb
 
-from perspective_broker import CallError, Limits, ProtocolError
+from perspective_broker import CallError, Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from tests.dialects.pb7.coding import End, framed
@@ -124,7 +124,11 @@ def check_answer(value: Any, limits: Limits) -> None:
     if isinstance(value, BaseException) or text == TOO_DEEP or not _is_plain(text):
         return
     end = End(limits=limits, registry=REGISTRY)
-    written = end.dialect.encode_answer(1, value, None)
+    try:
+        written = end.dialect.encode_answer(1, value, None)
+    except SerializationError as refusal:  # what a graph holds may be nested deeper than the limit on arrays
+        assert "nested too deep" in str(refusal)
+        return
     end.feed(written)
     again = end.got[-1][2]
     assert not isinstance(again, CallError), again
