@@ -394,6 +394,18 @@ EXTENSIONS = {
     "a tuple in itself": (codes.GRAPH, packb([1, [2, Ext(codes.NODE, b"\x00")]])),
     "a set of a list": (codes.GRAPH, packb([1, [3, Ext(codes.NODE, b"\x01")], [0]])),
     "a mention outside of any graph": (codes.NODE, b"\x00"),
+    "a mention within an array of a graph": (
+        codes.GRAPH,
+        packb([Ext(codes.NODE, b"\x00"), [0, [Ext(codes.NODE, b"\x00")]]]),
+    ),
+    "a mention within a map of a graph": (
+        codes.GRAPH,
+        packb([Ext(codes.NODE, b"\x00"), [0, {"a": Ext(codes.NODE, b"\x00")}]]),
+    ),
+    "a mention within the array that is a graph's value": (
+        codes.GRAPH,
+        packb([[Ext(codes.NODE, b"\x00")], [0]]),
+    ),
     "a mention within a tuple of a graph": (codes.GRAPH, packb([1, [0, Ext(1, packb([Ext(codes.NODE, b"\x00")]))]])),
 }  # fmt: skip
 

@@ -72,6 +72,7 @@ class Unpacker:
         "_importer",
         "_level",
         "_limits",
+        "_mentions",
         "_perspective",
         "_policy",
         "_readers",
@@ -100,7 +101,8 @@ class Unpacker:
         self._classes: dict[str, type] = {}  # those of the message so far, by their tags
         self._copies: list[Any] = []  # the message's copyables so far, _Unmade for one whose factory waits
         self._level = 0  # extensions around the value being read
-        self._graph_level = -1  # the level at which a graph's mentions mean something
+        self._graph_level = -1  # the level at which a graph's mentions mean something,
+        self._mentions = 0  # and how many there were
         self._allowance = 0  # bytes of payloads that may still be read
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that were counted
@@ -309,16 +311,22 @@ class Unpacker:
     # -- graphs
 
     def _graph(self, payload: bytes) -> Any:
-        around, self._graph_level = self._graph_level, self._level + 1
+        around = self._graph_level, self._mentions
+        self._graph_level, self._mentions = self._level + 1, 0
         try:
             root, *rows = self._items(payload)
+            mentions = self._mentions
         finally:
-            self._graph_level = around
+            self._graph_level, self._mentions = around
+        direct = [item for row in rows for item in row if type(item) is _Node]
+        if len(direct) + (type(root) is _Node) != mentions:
+            raise DecodeError("a graph's container is mentioned within what is none of them")
         return _Graph(rows, self._limits.depth // 2).build(root)
 
     def _node(self, payload: bytes) -> _Node:
         if self._level != self._graph_level:
             raise DecodeError("a graph's container is mentioned outside of it")
+        self._mentions += 1
         return _Node(_id(payload))
 
     # -- flavors
