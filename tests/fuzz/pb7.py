@@ -109,6 +109,7 @@ def target(data: bytes) -> None:
     else:
         sent = draw.rest()
     whole, got, ending = hear([sent], limits)
+    assert "_Node" not in whole, "a mention that was never resolved"
     for seed_of_cuts in {0, seed}:
         text, _, code = hear(cuts(sent, seed_of_cuts), limits)
         if ending != "too-many-pings":  # which are judged by what comes at once
