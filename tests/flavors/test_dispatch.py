@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from perspective_broker.errors import BadArguments, NoSuchMethod
-from perspective_broker.flavors.dispatch import blame, find_method
+from perspective_broker.flavors.dispatch import blame, find_method, look_up
 from perspective_broker.flavors.message_receiver import MessageReceiver
 
 
@@ -29,6 +29,7 @@ def test_a_method_with_the_prefix_is_found() -> None:
     [("remote_", "lock"), ("view_", "open"), ("", "lock"), ("remote_", "__class__"), ("remote_", "colour")],
 )
 def test_nothing_else_is(prefix: str, name: str) -> None:
+    assert look_up(Door(), prefix, name) is None
     with pytest.raises(NoSuchMethod, match="Door has no method"):
         find_method(Door(), prefix, name)
 

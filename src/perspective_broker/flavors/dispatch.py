@@ -14,7 +14,7 @@ from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
 from .message_receiver import MessageReceiver
 
-__all__ = ["blame", "find_method"]
+__all__ = ["blame", "find_method", "look_up", "no_such_method"]
 
 
 def find_method(holder: Any, prefix: str, name: str) -> Method:
@@ -29,13 +29,28 @@ def find_method(holder: Any, prefix: str, name: str) -> Method:
         NoSuchMethod: there is none. The text names the class, not what was asked for beyond its first
             64 characters.
     """
+    method = look_up(holder, prefix, name)
+    if method is None:
+        raise no_such_method(holder, name)
+    return method
+
+
+def look_up(holder: Any, prefix: str, name: str) -> Method | None:
+    """The same as :func:`find_method` for who expects that there is none: the exception costs as much as a call.
+
+    Raises:
+        NoSuchMethod: there is none, and the holder is asked for its methods itself.
+    """
     if isinstance(holder, MessageReceiver):
         return holder.find_message(name)
     method = getattr(holder, prefix + name, None) if prefix else None
-    if method is None or not callable(method):
-        shown = name if len(name) <= 64 else name[:61] + "..."
-        raise NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers")
-    return method  # type: ignore[no-any-return]
+    return method if callable(method) else None
+
+
+def no_such_method(holder: Any, name: str) -> NoSuchMethod:
+    """Return the error for a caller who asked ``holder`` for a method that it does not have."""
+    shown = name if len(name) <= 64 else name[:61] + "..."
+    return NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers")
 
 
 def blame(error: TypeError, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:

@@ -24,7 +24,7 @@ from ..errors import (
     SerializationError,
 )
 from ..flavors import Cacheable, Copyable, Exportable, Target
-from ..flavors.dispatch import find_method
+from ..flavors.dispatch import look_up, no_such_method
 from ..ports import (
     AnswerOf,
     CallTarget,
@@ -158,7 +158,11 @@ class Answerer(Asker):
             args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
             if self.lifecycle.phase is Phase.DRAINING and not getattr(holder, "carries_on", False):
                 raise LimitExceeded("this program is shutting down and takes no new calls")
-            call.method = find_method(holder, prefix, call.name)
+            method = look_up(holder, prefix, call.name)
+            if method is None:
+                self._refuse_call(call, no_such_method(holder, call.name))
+                return False
+            call.method = method
         except (CallError, LimitExceeded) as error:
             self._refuse_call(call, error)
             return False
