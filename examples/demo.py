@@ -166,7 +166,7 @@ async def main() -> int:
                 await asyncio.wait(ends, timeout=PATIENCE)
             finally:
                 playing.cancel()
-                for child in children:
+                for child in reversed(children):  # the people first, or they would complain about the broker's end
                     if child.returncode is None:
                         child.kill()
                 await asyncio.wait(ends)
