@@ -21,29 +21,23 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import perspective_broker as pb
-from bench.hostile import MIB, SHAPES, Classic, Modern
+from bench.hostile import GOAL_MS, MIB, SHAPES, Classic, Modern, Root
 from bench.serving import serve, serving
-
-#: Milliseconds.
-GOAL_MS: Final = 50.0
 
 #: Bytes that a flood hands to the system at once.
 PIECE: Final = 64 * 1024
 
 
-class _Root(pb.Root):
-    def remote_take(self, *things: Any, **named: Any) -> None:
-        """Take anything, and drop it."""
-
+class _Root(Root):
     def remote_echo(self, value: Any) -> Any:
         return value
 
 
 async def flood(port: int, dialect: str, shape: str) -> None:
-    """Send one shape for ever; say once when it has begun."""
+    """Send one shape for ever; say when it is about to begin."""
     hello = Classic.hello if dialect == "pb" else Modern.hello
     data = SHAPES[dialect][shape](MIB)
-    begun = False
+    print("ready", flush=True)
     while True:
         with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -54,15 +48,9 @@ async def flood(port: int, dialect: str, shape: str) -> None:
                     for at in range(0, len(data), PIECE):
                         writer.write(data[at : at + PIECE])
                         await writer.drain()
-                    if not begun:
-                        begun = True
-                        print("begun", flush=True)
             finally:
                 drain.cancel()
                 writer.close()
-        if not begun:
-            begun = True
-            print("begun", flush=True)
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:
@@ -80,9 +68,7 @@ async def watch(url: str, seconds: float) -> list[float]:
         while (began := time.perf_counter()) < end:
             await root.call("echo", 1)
             took.append((time.perf_counter() - began) * 1000)
-            await asyncio.sleep(
-                0.001
-            )  # at random moments of the server's work, not always at the end of a turn
+            await asyncio.sleep(0.001)  # so that calls come in the middle of turns, too
     return sorted(took)
 
 

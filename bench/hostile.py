@@ -28,7 +28,7 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.testing import Clock, End
 
-__all__ = ["GOAL_BYTES", "GOAL_MS", "SHAPES", "Figures", "measure"]
+__all__ = ["GOAL_BYTES", "GOAL_MS", "MIB", "SHAPES", "Classic", "Figures", "Modern", "Root", "measure"]
 
 MIB: Final = 1024 * 1024
 #: Milliseconds of processor time per MiB, and of one turn.
@@ -59,7 +59,9 @@ class Figures(NamedTuple):
     verdict: str
 
 
-class _Root(pb.Root):
+class Root(pb.Root):
+    """What the calls are for."""
+
     def remote_take(self, *things: Any, **named: Any) -> None:
         """Take anything, and drop it."""
 
@@ -227,7 +229,7 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
 
 
 def _end(dialect: str, limits: pb.Limits) -> End:
-    end = End(Clock(), server=True, root=_Root(), limits=limits)
+    end = End(Clock(), server=True, root=Root(), limits=limits)
     end.receive(Classic.hello if dialect == "pb" else Modern.hello)
     end.take()
     return end

@@ -10,11 +10,8 @@ it with less. Speed beside a bare socket is for ``python -m bench``.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,6 +19,7 @@ from typing import Any
 import uvloop
 
 import perspective_broker as pb
+from bench.serving import serve, serving
 
 CHUNK = bytes(64 * 1024)
 
@@ -41,16 +39,6 @@ def usage() -> list[float]:
     """The most memory that this process ever had, in MiB, and the processor time that it took, in seconds."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return [used.ru_maxrss / 1024, used.ru_utime + used.ru_stime]
-
-
-async def serve() -> None:
-    async with pb.serve(Source(), "tcp://127.0.0.1:0") as server:
-        print(server.urls[0], flush=True)
-        ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(
-            sys.stdin, ended.set
-        )  # closed by whoever started us, also by dying
-        await ended.wait()
 
 
 async def read(url: str, mib: int, dialect: str) -> dict[str, Any]:
@@ -76,14 +64,7 @@ async def read(url: str, mib: int, dialect: str) -> dict[str, Any]:
 
 def measure(mib: int, dialect: str) -> dict[str, Any]:
     """Read a stream from a process of its own, in this one."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.aio.streaming", "--serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+    with serving("tests.aio.streaming") as url:
         return uvloop.run(read(url, mib, dialect))
 
 
@@ -94,7 +75,7 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help="be the other process")
     options = parser.parse_args()
     if options.serve:
-        uvloop.run(serve())
+        uvloop.run(serve(Source()))
     else:
         print(json.dumps(measure(options.mib, options.dialect)))
 

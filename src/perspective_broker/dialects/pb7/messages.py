@@ -176,10 +176,9 @@ class Pb7Dialect(Pb7Writer):
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
         operation, size = message[0], len(message)
+        # These two stand in the table like the others, and are most of what comes.
         if operation == ANSWER and size == 3 and self._ready:
-            self._answer(
-                message, payload
-            )  # both stand in the table like the others, and are most of what comes
+            self._answer(message, payload)
         elif operation == CALL and 6 <= size <= 8 and self._ready:
             self._call(message, payload)
         else:
