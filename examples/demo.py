@@ -166,7 +166,8 @@ async def main() -> int:
                 await asyncio.wait(ends, timeout=PATIENCE)
             finally:
                 playing.cancel()
-                for child in reversed(children):  # the people first, or they would complain about the broker's end
+                # The people first, or they would complain about the broker's end.
+                for child in reversed(children):
                     if child.returncode is None:
                         child.kill()
                 await asyncio.wait(ends)
