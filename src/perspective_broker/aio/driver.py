@@ -1,8 +1,7 @@
 """The driver: joins one sans-I/O broker to one transport of an asyncio event loop.
 
 It reads only as much as the broker takes, lets the broker act on a slice of it per turn of the loop (so that
-one busy peer does not starve another), writes once per turn, keeps one timer, and runs the methods: plain ones
-at once, asynchronous ones as tasks.
+one busy peer does not starve another), writes once per turn, and keeps one timer.
 """
 
 from __future__ import annotations
@@ -10,26 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from inspect import CO_COROUTINE
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from time import perf_counter
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import WeakSet, WeakValueDictionary
 
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
-from ..flavors.dispatch import blame
 from ..ports import AnswerOf, Data, Method, ObjectId
-from ..queues import Queue, put
 from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel, watch_for_silence
 from .busypoll import BusyPoll
 from .calls import Promise, call_when_kept
 from .connection import Connection
-from .deadlines import Limit, under
 from .hangup import HangUpWatch
+from .methods import Methods
 from .pages import PageReader, pages_are_unread
 from .places import check_place
 from .reconnect import ReconnectingReference
@@ -45,9 +40,6 @@ __all__ = ["Driver", "as_protocol"]
 log = logging.getLogger("perspective_broker")
 
 _Subject = TypeVar("_Subject")
-
-#: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 #: Bytes that what is written together has on average, if it is not joined.
 _LARGE: Final = 4096
@@ -88,6 +80,7 @@ class Driver:
         self.broker = Broker(
             self, settings.limits, self.loop.time(), unsafe_tracebacks=settings.unsafe_tracebacks
         )
+        self._methods = Methods(self.loop, self.broker, self._on_method_end)
         self.room = Room(self)
         self._room = self._write_room  # bound once: every turn hands it over
         self._server = server
@@ -113,9 +106,6 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._hang_up_watch: HangUpWatch | None = None  # made when reading first stops
-        self._unbegun = 0  # tasks that were made and have not begun,
-        self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
-        self._tasks: dict[asyncio.Task[None], _Running] = {}
         # Both are made with the first that is put in, for most connections have none and each takes a kilobyte.
         self._page_readers: WeakSet[PageReader] | None = None
         self._sources: WeakValueDictionary[int, StreamSource] | None = None
@@ -384,100 +374,15 @@ class Driver:
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        # A task begins in a later turn of the loop; what was called after it must not overtake it. Tasks begin in
-        # the order in which they were made, so asynchronous methods need not wait for each other.
-        if self._queue or (self._unbegun and not _is_asynchronous(method)):
-            self._queue = put(self._queue, (call, method, args, kwargs))
-        elif call.due is None and under.get() is None:
-            self._run(call, method, args, kwargs)
-        else:
-            self._run_limited(call, method, args, kwargs)
-
-    def _run_queue(self) -> None:
-        queue = self._queue
-        while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
-            self._run_limited(*queue.popleft())
-        if self._waiters:
-            self.wake()  # they may wait for the end of a call that had no answer
-
-    def _run_limited(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
-        """Run a method under the deadline of its call, or under none.
-
-        Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
-        """
-        before = under.get()
-        under.set(None if call.due is None else Limit(self.loop, call.due, None, call))
-        try:
-            self._run(call, method, args, kwargs)
-        finally:
-            under.set(before)
-
-    def _run(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
-        if call.done:
-            return
-        try:
-            result = method(*args, **kwargs)
-        except TypeError as error:
-            self.broker.fail_call(call, blame(error, method, args, kwargs))
-            return
-        except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
-            raise
-        except BaseException as error:
-            self.broker.fail_call(call, error)
-            return
-        if type(result) in _PLAIN:
-            self.broker.answer_call(call, result)
-        elif type(result) is CoroutineType:
-            self._spawn(call, result)
-        elif hasattr(type(result), "__await__"):
-            self._spawn(call, _awaited(result))
-        else:
-            self.broker.answer_call(call, result)
-
-    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
-        running = _Running(call, coroutine)
-        task = running.task = self.loop.create_task(self._finish(running))
-        call.handle = running
-        self._tasks[task] = running
-        task.add_done_callback(self._on_task_done)
-        self._unbegun += 1
-
-    def _begin(self, running: _Running) -> None:
-        running.begun = True
-        self._unbegun -= 1
-        if self._queue and not self._unbegun:
-            self.loop.call_soon(self._run_queue)  # after the first step of this one
-
-    async def _finish(self, running: _Running) -> None:
-        self._begin(running)
-        call = running.call
-        try:
-            value = await running.coroutine
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            self.broker.fail_call(call, error)
-        else:
-            self.broker.answer_call(call, value)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        running = self._tasks.pop(task)
-        if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
-            self._begin(running)
-            running.coroutine.close()
-            self.broker.fail_call(running.call, asyncio.CancelledError())
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            self.broker.fail_call(running.call, error)  # an exception that is no Exception
-        if self._waiters:
-            self.wake()
-        self._maybe_gone()
+        self._methods.invoke(call, method, args, kwargs)
 
     def cancel(self, call: IncomingCall) -> None:
-        running = call.handle
-        if running is not None:
-            running.task.cancel()
+        self._methods.cancel(call)
+
+    def _on_method_end(self) -> None:
+        if self._waiters:
+            self.wake()  # they may wait for the end of a call that has no answer
+        self._maybe_gone()
 
     def on_draining(self) -> None:
         log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
@@ -514,7 +419,7 @@ class Driver:
         if self._server is not None:
             self._server.detach(self)
         self._cancel_timer()
-        self._queue = ()
+        self._methods.begin_no_more()
         self._wake_waiters()
         transport = self._transport
         if transport is not None:
@@ -526,10 +431,10 @@ class Driver:
     def _leave_behind(self) -> None:
         """Wait no longer for the end: of a peer that does not read, of methods that go on although cancelled."""
         self._timer = None
-        if self._tasks or self._last_words:
+        if self._methods or self._last_words:
             log.warning(
                 "%d methods and %d callbacks of the connection to %s had not ended %g s after it, and are left behind",
-                len(self._tasks),
+                len(self._methods),
                 len(self._last_words),
                 self.connection.peer,
                 self.settings.limits.close_seconds,
@@ -546,7 +451,7 @@ class Driver:
     def _maybe_gone(self) -> None:
         if self._is_gone or self._transport is not None or not self._is_closed:
             return
-        if self._left_behind or not (self._tasks or self._last_words):
+        if self._left_behind or not (self._methods or self._last_words):
             self._cancel_timer()
             self._is_gone = True
             if self._gone is not None:
@@ -668,31 +573,6 @@ class Driver:
 def as_protocol(driver: Driver) -> asyncio.Protocol:
     """Return ``driver`` as what event loops ask for."""
     return cast(asyncio.Protocol, driver)
-
-
-_Call = tuple[IncomingCall, Method, Sequence[Any], Mapping[str, Any]]
-
-
-def _is_asynchronous(method: Method) -> bool:
-    """Whether calling ``method`` runs nothing of it yet (``async def``; not what a decorator made of one)."""
-    code = getattr(method, "__code__", None)
-    return code is not None and bool(code.co_flags & CO_COROUTINE)
-
-
-class _Running:
-    """An asynchronous method that runs, or will."""
-
-    __slots__ = ("begun", "call", "coroutine", "task")
-
-    def __init__(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.call = call
-        self.coroutine = coroutine
-        self.begun = False
-        self.task: Any = None
-
-
-async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
 
 
 async def _last_word(awaitable: Any) -> None:

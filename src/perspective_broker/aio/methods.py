@@ -1,0 +1,172 @@
+"""Methods: runs what the peer calls, plain methods at once and asynchronous ones as tasks, in the order of the calls.
+
+A task begins in a later turn of the loop, and what was called after it must not overtake it. Tasks begin in the order
+in which they were made, so asynchronous methods need not wait for each other; plain ones wait for them to begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from inspect import CO_COROUTINE
+from types import CoroutineType
+from typing import Any, Final
+
+from ..flavors.dispatch import blame
+from ..ports import Method
+from ..queues import Queue, put
+from ..session import Broker, IncomingCall
+from .deadlines import Limit, under
+
+__all__ = ["Methods"]
+
+#: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+class Methods:
+    """The methods that run, or will, for one connection.
+
+    Args:
+        loop: which runs them.
+        broker: is told what they return or raise.
+        on_end: called whenever one has ended that did not end at once.
+    """
+
+    __slots__ = ("_broker", "_loop", "_on_end", "_queue", "_tasks", "_unbegun")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, on_end: Callable[[], None]) -> None:
+        self._loop = loop
+        self._broker = broker
+        self._on_end = on_end
+        self._unbegun = 0  # tasks that were made and have not begun,
+        self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
+        self._tasks: dict[asyncio.Task[None], _Running] = {}
+
+    def __len__(self) -> int:
+        """Return how many run as tasks."""
+        return len(self._tasks)
+
+    def invoke(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Run a method, now or as soon as what was called before it has begun; its end is the broker's to know."""
+        if self._queue or (self._unbegun and not _is_asynchronous(method)):
+            self._queue = put(self._queue, (call, method, args, kwargs))
+        elif call.due is None and under.get() is None:
+            self._run(call, method, args, kwargs)
+        else:
+            self._run_limited(call, method, args, kwargs)
+
+    def cancel(self, call: IncomingCall) -> None:
+        """Cancel the task that runs for a call; a plain method has ended, and what has not begun is not run."""
+        running = call.handle
+        if running is not None:
+            running.task.cancel()
+
+    def begin_no_more(self) -> None:
+        """Forget the calls that wait for others to begin: nobody wants their answers any more."""
+        self._queue = ()
+
+    def _run_queue(self) -> None:
+        queue = self._queue
+        while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
+            self._run_limited(*queue.popleft())
+        self._on_end()  # of those among them that were plain
+
+    def _run_limited(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Run a method under the deadline of its call, or under none.
+
+        Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
+        """
+        before = under.get()
+        under.set(None if call.due is None else Limit(self._loop, call.due, None, call))
+        try:
+            self._run(call, method, args, kwargs)
+        finally:
+            under.set(before)
+
+    def _run(
+        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        if call.done:
+            return
+        try:
+            result = method(*args, **kwargs)
+        except TypeError as error:
+            self._broker.fail_call(call, blame(error, method, args, kwargs))
+            return
+        except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
+            raise
+        except BaseException as error:
+            self._broker.fail_call(call, error)
+            return
+        if type(result) in _PLAIN:
+            self._broker.answer_call(call, result)
+        elif type(result) is CoroutineType:
+            self._spawn(call, result)
+        elif hasattr(type(result), "__await__"):
+            self._spawn(call, _awaited(result))
+        else:
+            self._broker.answer_call(call, result)
+
+    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+        running = _Running(call, coroutine)
+        task = running.task = self._loop.create_task(self._finish(running))
+        call.handle = running
+        self._tasks[task] = running
+        task.add_done_callback(self._on_task_done)
+        self._unbegun += 1
+
+    def _begin(self, running: _Running) -> None:
+        running.begun = True
+        self._unbegun -= 1
+        if self._queue and not self._unbegun:
+            self._loop.call_soon(self._run_queue)  # after the first step of this one
+
+    async def _finish(self, running: _Running) -> None:
+        self._begin(running)
+        call = running.call
+        try:
+            value = await running.coroutine
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            self._broker.fail_call(call, error)
+        else:
+            self._broker.answer_call(call, value)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        running = self._tasks.pop(task)
+        if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
+            self._begin(running)
+            running.coroutine.close()
+            self._broker.fail_call(running.call, asyncio.CancelledError())
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            self._broker.fail_call(running.call, error)  # an exception that is no Exception
+        self._on_end()
+
+
+_Call = tuple[IncomingCall, Method, Sequence[Any], Mapping[str, Any]]
+
+
+def _is_asynchronous(method: Method) -> bool:
+    """Whether calling ``method`` runs nothing of it yet (``async def``; not what a decorator made of one)."""
+    code = getattr(method, "__code__", None)
+    return code is not None and bool(code.co_flags & CO_COROUTINE)
+
+
+class _Running:
+    """An asynchronous method that runs, or will."""
+
+    __slots__ = ("begun", "call", "coroutine", "task")
+
+    def __init__(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.call = call
+        self.coroutine = coroutine
+        self.begun = False
+        self.task: Any = None
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
