@@ -1,6 +1,6 @@
 """What a bystander feels while somebody else floods the same server: the round trips of its small calls.
 
-    python -m bench.bystander [--dialects pb,pb7] [--shapes NAME,...] [--seconds 2]
+    python -m bench.bystander [--dialects pb,pb7] [--shapes NAME,...] [--seconds 2] [--nodes 1000000]
 
 Three processes: a server, a peer that sends one shape of :mod:`bench.hostile` as fast as it is taken (and comes again
 when it is thrown out), and here a well-behaved caller, one call at a time. ROBUSTNESS, I3: nobody waits more than
@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import perspective_broker as pb
-from bench.hostile import GOAL_MS, MIB, SHAPES, Classic, Modern, Root
+from bench.hostile import GOAL_MS, MIB, MOST_NODES, SHAPES, Classic, Modern, Root, spelled
 from bench.serving import serve, serving
 
 #: Bytes that a flood hands to the system at once.
@@ -33,10 +33,10 @@ class _Root(Root):
         return value
 
 
-async def flood(port: int, dialect: str, shape: str) -> None:
+async def flood(port: int, dialect: str, shape: str, nodes: int) -> None:
     """Send one shape for ever; say when it is about to begin."""
     hello = Classic.hello if dialect == "pb" else Modern.hello
-    data = SHAPES[dialect][shape](MIB)
+    data = spelled(SHAPES[dialect][shape], MIB, nodes)
     print("ready", flush=True)
     while True:
         with contextlib.suppress(OSError):
@@ -72,11 +72,14 @@ async def watch(url: str, seconds: float) -> list[float]:
     return sorted(took)
 
 
-def measure(url: str, dialect: str, shape: str, seconds: float) -> list[float]:
+def measure(url: str, dialect: str, shape: str, seconds: float, nodes: int) -> list[float]:
     """Return the bystander's milliseconds while a process floods the server."""
     port = urlsplit(url).port
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.bystander", "--flood", str(port), dialect, shape],
+        [
+            *(sys.executable, "-m", "bench.bystander", "--flood", str(port), dialect, shape),
+            *("--nodes", str(nodes)),
+        ],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[1],
     ) as peer:
@@ -101,17 +104,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dialects", default="pb,pb7", help="of the flood (default: %(default)s)")
     parser.add_argument("--shapes", default="", help="names, with commas between them; all when left out")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each (default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, default=MOST_NODES, help="the server's Limits.nodes (default: %(default)s)"
+    )
     parser.add_argument("--serve", action="store_true", help="be the serving process")
     parser.add_argument("--flood", nargs=3, metavar=("PORT", "DIALECT", "SHAPE"), help="be the flood")
     options = parser.parse_args(arguments)
     if options.serve:
-        pb.run(serve(_Root()))
+        pb.run(serve(_Root(), limits=pb.Limits(nodes=options.nodes)))
     elif options.flood:
         port, dialect, shape = options.flood
-        pb.run(flood(int(port), dialect, shape))
+        pb.run(flood(int(port), dialect, shape, options.nodes))
     else:
         wanted = set(filter(None, options.shapes.split(",")))
-        with serving("bench.bystander") as url:
+        with serving("bench.bystander", "--nodes", str(options.nodes)) as url:
             print(
                 f"{'milliseconds of a small call':34} {'calls':>7} {'median':>9} {'99 %':>9} {'longest':>9}"
             )
@@ -119,10 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for dialect in options.dialects.split(","):
                 for shape in SHAPES[dialect]:
                     if not wanted or shape in wanted:
-                        print(
-                            line(f"{dialect}: {shape}", measure(url, dialect, shape, options.seconds)),
-                            flush=True,
-                        )
+                        took = measure(url, dialect, shape, options.seconds, options.nodes)
+                        print(line(f"{dialect}: {shape}", took), flush=True)
 
 
 if __name__ == "__main__":

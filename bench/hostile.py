@@ -1,9 +1,10 @@
 """What hostile bytes cost: processor time and memory for each shape of input, in each dialect, before login and after.
 
-    python -m bench.hostile [--dialects pb,pb7] [--shapes NAME,...] [--mib 1]
+    python -m bench.hostile [--dialects pb,pb7] [--shapes NAME,...] [--mib 1] [--nodes 1000000]
 
 No sockets: a broker without an event loop is handed the bytes in pieces of 256 KiB, as an event loop reads them, and
-acts on them in turns, as a driver lets it. Before login messages are a twentieth as large, or none would be read. The
+acts on them in turns, as a driver lets it. Where fewer values than a MiB holds are allowed in a message (before login,
+or with ``--nodes``), it is sent in as many messages as that takes, or none would be read. The
 goal: 50 ms of processor time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input.
 Input that is refused costs what it costs until then.
 """
@@ -28,13 +29,28 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.testing import Clock, End
 
-__all__ = ["GOAL_BYTES", "GOAL_MS", "MIB", "SHAPES", "Classic", "Figures", "Modern", "Root", "measure"]
+__all__ = [
+    "GOAL_BYTES",
+    "GOAL_MS",
+    "MIB",
+    "MOST_NODES",
+    "SHAPES",
+    "Classic",
+    "Figures",
+    "Modern",
+    "Root",
+    "measure",
+    "spelled",
+]
 
 MIB: Final = 1024 * 1024
 #: Milliseconds of processor time per MiB, and of one turn.
 GOAL_MS: Final = 50.0
 #: Bytes of memory per byte of input.
 GOAL_BYTES: Final = 20.0
+
+#: Values of a message that a MiB is sent in as a whole.
+MOST_NODES: Final = pb.Limits().nodes
 
 #: Bytes that are handed over at once, and messages of a turn: what the driver does.
 PIECE: Final = 256 * 1024
@@ -255,9 +271,15 @@ def _feed(end: End, data: bytes) -> tuple[int, float, float]:
     return len(data), total, longest
 
 
+def spelled(shape: Shape, size: int, nodes: int) -> bytes:
+    """Return about ``size`` bytes of a shape, in as many messages as it takes when each may have so many values."""
+    messages = 1 if nodes >= MOST_NODES else 1 + MOST_NODES * 5 // 4 // nodes
+    return shape(size // messages) * messages
+
+
 def measure(dialect: str, shape: Shape, size: int, limits: pb.Limits) -> Figures:
     """Measure one shape: its time with nothing else going on, then its memory."""
-    data = shape(size) if limits.nodes > 100_000 else shape(size // 20) * 20
+    data = spelled(shape, size, limits.nodes)
     end = _end(dialect, limits)
     gc.collect()
     taken, total, longest = _feed(end, data)
@@ -280,6 +302,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dialects", default="pb,pb7", help="default: %(default)s")
     parser.add_argument("--shapes", default="", help="names, with commas between them; all when left out")
     parser.add_argument("--mib", type=float, default=1.0, help="of each shape (default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, default=MOST_NODES, help="Limits.nodes after login (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     logging.disable()
     size = int(options.mib * MIB)
@@ -287,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'':6}{'':28}{'after login':^44}   {'before login':^44}")
     columns = f"{'ms/MiB':>8} {'turn ms':>8} {'bytes/B':>8} {'':<17}"
     print(f"{'':6}{'':28}{columns}   {columns}")
-    limits = pb.Limits()
+    limits = pb.Limits(nodes=options.nodes)
     over = 0
     for dialect, (name, shape) in itertools.chain.from_iterable(
         ((dialect, item) for item in SHAPES[dialect].items()) for dialect in options.dialects.split(",")

@@ -25,10 +25,10 @@ async def serve(root: Any, **options: Any) -> None:
 
 
 @contextmanager
-def serving(module: str) -> Iterator[str]:
-    """Run ``python -m MODULE --serve``, which calls :func:`serve`, and yield its url."""
+def serving(module: str, *arguments: str) -> Iterator[str]:
+    """Run ``python -m MODULE --serve ARGUMENTS``, which calls :func:`serve`, and yield its url."""
     server = subprocess.Popen(
-        [sys.executable, "-m", module, "--serve"],
+        [sys.executable, "-m", module, "--serve", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

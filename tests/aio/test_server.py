@@ -214,6 +214,24 @@ async def test_a_peer_that_says_nonsense_is_closed_and_others_go_on() -> None:
         assert await root.call("echo", "fine") == "fine"
 
 
+async def test_a_peer_that_comes_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """ROBUSTNESS, I4: a line for an event, and no flood of them; what is left out is counted."""
+    caplog.set_level(logging.INFO, "perspective_broker")
+    async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server:
+        for _ in range(200):
+            async with ScriptedPeer.connect(server.urls[0]) as peer:
+                peer.send_bytes(b"GET / HTTP/1.1\r\n\r\n")
+                await peer.read_to_end()
+    lines = [record.getMessage() for record in caplog.records]
+    warnings = [line for line in lines if "closing the connection: bad-handshake" in line]
+    assert 64 <= len(warnings) < 200
+    assert all(line.startswith("127.0.0.1:") for line in warnings)
+    left_out = sum(
+        int(line.split()[0]) for line in lines if line.endswith("lines about several peers were left out")
+    )
+    assert len(warnings) + left_out == 200
+
+
 async def test_close_waits_for_methods_that_clean_up() -> None:
     cleaned: list[str] = []
 

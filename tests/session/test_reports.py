@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from perspective_broker.session.reports import BURST, Reports
+from perspective_broker.session.reports import BURST, BURST_OF_ALL, RATE_OF_ALL, Allowance, Reports
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -18,9 +18,9 @@ def test_a_flood_is_cut_off_and_summed_up_at_the_end(caplog: pytest.LogCaptureFi
     reports = Reports(now=5.0)
     for number in range(BURST + 1000):
         reports.say(5.0, logging.INFO, "line %d", number)
-    assert _lines(caplog) == [f"line {number}" for number in range(BURST)]
+    assert _lines(caplog) == [f"somebody: line {number}" for number in range(BURST)]
     reports.sum_up()
-    assert _lines(caplog)[BURST:] == ["1000 lines about a peer were left out"]
+    assert _lines(caplog)[BURST:] == ["1000 lines about one peer were left out"]
     reports.sum_up()
     assert len(caplog.records) == BURST + 1
 
@@ -30,7 +30,7 @@ def test_a_line_a_second_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     reports = Reports(now=0.0)
     for second in range(10 * BURST):
         reports.say(float(second), logging.INFO, "second %d", second)
-    assert _lines(caplog) == [f"second {second}" for second in range(10 * BURST)]
+    assert _lines(caplog) == [f"somebody: second {second}" for second in range(10 * BURST)]
 
 
 def test_the_next_line_says_how_many_were_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -39,7 +39,7 @@ def test_the_next_line_says_how_many_were_left_out(caplog: pytest.LogCaptureFixt
     for _ in range(BURST + 2):
         reports.say(0.0, logging.INFO, "now")
     reports.say(1.0, logging.INFO, "later")
-    assert _lines(caplog)[BURST:] == ["2 lines about a peer were left out", "later"]
+    assert _lines(caplog)[BURST:] == ["2 lines about one peer were left out", "somebody: later"]
 
 
 def test_what_nobody_logs_costs_no_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -48,4 +48,35 @@ def test_what_nobody_logs_costs_no_line(caplog: pytest.LogCaptureFixture) -> Non
     for _ in range(10 * BURST):
         reports.say(0.0, logging.INFO, "refused")
     reports.say(0.0, logging.ERROR, "a defect")
-    assert _lines(caplog) == ["a defect"]
+    assert _lines(caplog) == ["somebody: a defect"]
+
+
+def test_a_line_says_whom_it_is_about(caplog: pytest.LogCaptureFixture) -> None:
+    reports = Reports(now=0.0)
+    reports.peer = "192.0.2.1:4711"
+    reports.say(0.0, logging.WARNING, "%d %s", 100, "%")
+    assert _lines(caplog) == ["192.0.2.1:4711: 100 %"]
+
+
+def test_peers_that_come_again_and_again_share_what_is_logged_of_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    allowance = Allowance(now=0.0)
+    for _ in range(BURST_OF_ALL + 100):
+        Reports(0.0, allowance).say(0.0, logging.WARNING, "closing")
+    assert _lines(caplog) == ["somebody: closing"] * BURST_OF_ALL
+    Reports(0.0, allowance).say(1 / RATE_OF_ALL, logging.WARNING, "closing")
+    assert _lines(caplog)[BURST_OF_ALL:] == [
+        "100 lines about several peers were left out",
+        "somebody: closing",
+    ]
+
+
+def test_a_clock_that_one_peer_is_behind_gives_nothing_twice() -> None:
+    """Each connection's time is that of its peer's last bytes."""
+    allowance = Allowance(now=0.0, burst=1, rate=1.0)
+    assert allowance.take(10.0)
+    assert not allowance.take(3.0)
+    assert not allowance.take(10.5)
+    assert allowance.take(11.0)

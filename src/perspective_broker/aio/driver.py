@@ -18,7 +18,7 @@ from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..ports import AnswerOf, Data, Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
+from ..session import Allowance, Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
 from ..transports import TLSChannel, watch_for_silence
 from .busypoll import BusyPoll
 from .calls import Promise, call_when_kept
@@ -63,6 +63,7 @@ class Driver:
         server: who accepted the connection; None on the side that connected.
         root: makes what the peer reaches as ``root``, given the connection.
         poll: keeps the event loop awake when something was said; None lets it sleep.
+        allowance: how much is logged about this peer and those that share it.
     """
 
     def __init__(
@@ -73,12 +74,17 @@ class Driver:
         server: Server | None = None,
         root: Callable[[Connection], Exportable] | None = None,
         poll: BusyPoll | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.settings = settings
         self.connection = Connection(self, peer)
         self.broker = Broker(
-            self, settings.limits, self.loop.time(), unsafe_tracebacks=settings.unsafe_tracebacks
+            self,
+            settings.limits,
+            self.loop.time(),
+            unsafe_tracebacks=settings.unsafe_tracebacks,
+            allowance=allowance,
         )
         self._methods = Methods(self.loop, self.broker, self._on_method_end)
         self.room = Room(self)
@@ -131,6 +137,7 @@ class Driver:
             + limits.close_seconds,
         )
         self.connection.made(transport)
+        self.broker.reports.peer = self.connection.peer
         if self._server is not None:
             self._server.attach(self, transport.get_extra_info("peername"))
             if self._is_closed:

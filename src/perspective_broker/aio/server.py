@@ -13,6 +13,7 @@ from typing import Any
 from .. import transports
 from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
+from ..session import Allowance
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import Driver, as_protocol
@@ -131,7 +132,8 @@ class Server:
         self._retirements: dict[Driver, asyncio.TimerHandle] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._watch: LoopWatch | None = None
-        self._poll: BusyPoll | None = None  # shared by all connections
+        self._poll: BusyPoll | None = None  # shared by all connections,
+        self._allowance: Allowance | None = None  # as is what is logged of them
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
@@ -173,6 +175,7 @@ class Server:
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
+        self._allowance = Allowance(self._loop.time())
         if self._settings.busy_poll is not None:
             self._poll = BusyPoll(self._loop, self._settings.busy_poll)
         try:
@@ -195,7 +198,14 @@ class Server:
 
     def _accept(self) -> asyncio.Protocol:
         return as_protocol(
-            Driver(self._settings, "somebody", server=self, root=self._make_root, poll=self._poll)
+            Driver(
+                self._settings,
+                "somebody",
+                server=self,
+                root=self._make_root,
+                poll=self._poll,
+                allowance=self._allowance,
+            )
         )
 
     def attach(self, driver: Driver, peer: object) -> None:
@@ -283,6 +293,8 @@ class Server:
             await task
         if self._watch is not None:
             self._watch.stop()
+        if self._allowance is not None:
+            self._allowance.sum_up()
         for listener in self._listeners:
             await listener.wait_closed()
         if self._root_begun:

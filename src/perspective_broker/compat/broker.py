@@ -157,6 +157,8 @@ class Broker(protocol.Protocol):
     # -- Protocol
 
     def connectionMade(self) -> None:
+        peer = self.transport.getPeer()
+        self.session.reports.peer = f"{peer.host}:{peer.port}" if hasattr(peer, "port") else str(peer)
         with self._core():
             self.session.start(
                 Negotiation(

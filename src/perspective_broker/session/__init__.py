@@ -6,10 +6,20 @@ from . import broker as _broker
 from .broker import Broker
 from .lifecycle import CloseCause, Phase
 from .pipelining import Unready
+from .reports import Allowance
 from .serving import IncomingCall
 from .statistics import Statistics
 
 #: Whether the core of this installation is compiled, see ``docs/performance.md``; else it is plain Python.
 COMPILED: Final = not str(_broker.__file__).endswith(".py")
 
-__all__ = ["COMPILED", "Broker", "CloseCause", "IncomingCall", "Phase", "Statistics", "Unready"]
+__all__ = [
+    "COMPILED",
+    "Allowance",
+    "Broker",
+    "CloseCause",
+    "IncomingCall",
+    "Phase",
+    "Statistics",
+    "Unready",
+]

@@ -49,6 +49,7 @@ class Broker(Answerer):
         limits: what the peer may ask of us.
         now: the driver's clock, in seconds; only differences matter.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
+        allowance: how much is logged about this peer and those that share it; None when none do.
     """
 
     def start(self, negotiation: Any) -> None:

@@ -1,11 +1,11 @@
-"""What the log is told of one peer: a line for what happens, and no flood of lines for what a peer makes happen."""
+"""What the log is told of peers: a line for what happens, and no flood of lines for what a peer makes happen."""
 
 from __future__ import annotations
 
 import logging
 from typing import Final
 
-__all__ = ["Reports"]
+__all__ = ["Allowance", "Reports"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -15,20 +15,68 @@ BURST: Final = 16
 #: And in the long run, a second: what a person still reads, and no disk is filled by.
 RATE: Final = 1.0
 
+#: The same of all connections of one server, for a peer may come again and again: 100 MB a day at most.
+BURST_OF_ALL: Final = 64
+RATE_OF_ALL: Final = 8.0
+
+
+class Allowance:
+    """Lines that may be logged: so many at once, and so many a second.
+
+    Args:
+        now: a clock, in seconds.
+        burst: lines at once.
+        rate: lines a second.
+        whom: whom they are about.
+    """
+
+    __slots__ = ("_burst", "_left", "_left_out", "_rate", "_then", "_whom")
+
+    def __init__(
+        self, now: float, burst: float = BURST_OF_ALL, rate: float = RATE_OF_ALL, whom: str = "several peers"
+    ) -> None:
+        self._burst = self._left = burst
+        self._rate = rate
+        self._whom = whom
+        self._left_out = 0
+        self._then = now
+
+    def take(self, now: float) -> bool:
+        """Return whether one more line may be logged; one that may not is counted."""
+        if now > self._then:
+            self._left = min(self._burst, self._left + (now - self._then) * self._rate)
+            self._then = now
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        self.sum_up()
+        return True
+
+    def sum_up(self) -> None:
+        """Log how many lines were left out, if there were any. (Also called when no more will come.)"""
+        if self._left_out:
+            left_out, self._left_out = self._left_out, 0
+            log.info("%d lines about %s were left out", left_out, self._whom)
+
 
 class Reports:
     """The lines about one connection, :data:`BURST` of them at once and :data:`RATE` a second.
 
     Lines that are left out are counted, and the next one that is not says how many they were. Time is that of the
     peer's last bytes: without bytes it causes nothing.
+
+    Args:
+        now: the driver's clock.
+        of_all: what it shares with the other connections of a server.
     """
 
-    __slots__ = ("_left", "_left_out", "_then")
+    __slots__ = ("_allowance", "_of_all", "peer")
 
-    def __init__(self, now: float) -> None:
-        self._left = float(BURST)
-        self._left_out = 0
-        self._then = now
+    def __init__(self, now: float, of_all: Allowance | None = None) -> None:
+        self.peer = "somebody"  #: what the lines call the other side
+        self._allowance = Allowance(now, BURST, RATE, "one peer")
+        self._of_all = of_all
 
     def say(
         self, now: float, level: int, text: str, *args: object, error: BaseException | None = None
@@ -41,19 +89,11 @@ class Reports:
             text: with its ``args``, as for a logger.
             error: whose traceback is shown.
         """
-        if not log.isEnabledFor(level):
+        if not log.isEnabledFor(level) or not self._allowance.take(now):
             return
-        self._left = min(BURST, self._left + (now - self._then) * RATE)
-        self._then = now
-        if self._left < 1:
-            self._left_out += 1
-            return
-        self._left -= 1
-        self.sum_up()
-        log.log(level, text, *args, exc_info=error)
+        if self._of_all is None or self._of_all.take(now):
+            log.log(level, "%s: " + text, self.peer, *args, exc_info=error)
 
     def sum_up(self) -> None:
-        """Log how many lines were left out, if there were any. (Called at the end of the connection, too.)"""
-        if self._left_out:
-            left_out, self._left_out = self._left_out, 0
-            log.info("%d lines about a peer were left out", left_out)
+        """Log how many lines were left out, if there were any. (Called at the end of the connection.)"""
+        self._allowance.sum_up()

@@ -28,7 +28,7 @@ from .pipelining import (
     Pipelines,
 )
 from .questions import Questions
-from .reports import Reports
+from .reports import Allowance, Reports
 from .serving import Serving
 from .tables import Exports, Imports
 
@@ -40,7 +40,15 @@ log = logging.getLogger("perspective_broker")
 class Speaker:
     """The state of one connection, and its voice. The base of :class:`.broker.Broker`, whose arguments it takes."""
 
-    def __init__(self, host: Host, limits: Limits, now: float, *, unsafe_tracebacks: bool = False) -> None:
+    def __init__(
+        self,
+        host: Host,
+        limits: Limits,
+        now: float,
+        *,
+        unsafe_tracebacks: bool = False,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.limits = limits
         self.lifecycle = Lifecycle()
         self.exports = Exports(limits)
@@ -50,7 +58,7 @@ class Speaker:
         self.questions = Questions(limits, self.send)
         self.serving = Serving(limits)
         self.deadlines = Deadlines(limits, now)
-        self.reports = Reports(now)
+        self.reports = Reports(now, allowance)
         self.pipelines = Pipelines()
         self.kept = KeptAnswers()
         self._may_mention = False  # whether the message being encoded may mention answers that are not there,
@@ -87,7 +95,7 @@ class Speaker:
 
     def _fail(self, error: ProtocolError) -> None:
         """End the connection because the peer broke the protocol."""
-        log.warning("closing the connection: %s", error)
+        self.reports.say(self.deadlines.heard, logging.WARNING, "closing the connection: %s", error)
         self._end(CloseCause(error.code, error.reason, clean=False), tell=True)
 
     def _end(self, cause: CloseCause, *, tell: bool = False) -> None:
