@@ -138,7 +138,14 @@ class LoginFailed(BrokerError):
 
 
 class CallError(BrokerError):
-    """A call was refused before its method ran. The caller receives the same class."""
+    """A call was refused before its method ran. The caller receives the same class.
+
+    Attributes:
+        of_a_call: whether a call that was made here has ended with it. A method that lets such a one through has run,
+            so its own caller gets a :class:`RemoteError`.
+    """
+
+    of_a_call = False
 
 
 class NoSuchMethod(CallError):

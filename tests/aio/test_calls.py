@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,77 @@ async def test_arguments_that_cannot_cross_fail_the_call_and_nothing_is_sent(dia
             pair.root.tell("keep", object())
 
 
+class Relay(pb.Root):
+    """Calls others for its callers, and catches nothing."""
+
+    def __init__(self) -> None:
+        self.ran = 0
+
+    async def remote_pass_on(self, other: pb.RemoteReference, name: str) -> Any:
+        self.ran += 1
+        return await other.call(name)
+
+    async def remote_call_with_junk(self, other: pb.RemoteReference) -> Any:
+        self.ran += 1
+        return await other.call("echo", object())
+
+    async def remote_tell_junk(self, other: pb.RemoteReference) -> Any:
+        self.ran += 1
+        return other.tell("echo", object())
+
+    def remote_refuse(self) -> None:
+        self.ran += 1
+        raise pb.BadArguments("a name is a short text")
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kind"),
+    [
+        ("pass_on", ("nothing",), pb.NoSuchMethod),
+        ("pass_on", ("keep_one",), pb.BadArguments),
+        ("pass_on", ("unknown_class",), pb.InsecureJelly),
+        ("call_with_junk", (), pb.SerializationError),
+        ("tell_junk", (), pb.SerializationError),
+    ],
+)
+async def test_what_a_method_meets_when_it_calls_others_is_no_refusal_of_its_own_call(
+    method: str, args: tuple[str, ...], kind: type[Exception], dialect: str
+) -> None:
+    """A CallError or a SerializationError says that the method has not run; here it has."""
+
+    class Unknown(pb.Copyable): ...
+
+    class Other(pb.Referenceable):
+        def remote_keep_one(self, one: int) -> None: ...
+
+        def remote_unknown_class(self) -> Unknown:
+            return Unknown()
+
+    relay = Relay()
+    async with memory_pair(relay, dialects=[dialect]) as pair:
+        with pytest.raises(pb.RemoteError, match=kind.__name__) as raised:
+            await pair.root.call(method, Other(), *args)
+        assert raised.value.type == f"perspective_broker.errors.{kind.__name__}"
+        assert raised.value.check(kind) is kind
+        assert relay.ran == 1
+
+
+async def test_a_method_may_refuse_its_arguments_itself(dialect: str) -> None:
+    async with memory_pair(Relay(), dialects=[dialect]) as pair:
+        with pytest.raises(pb.BadArguments, match="a name is a short text"):
+            await pair.root.call("refuse")
+
+
+async def test_arguments_that_do_not_fit_are_told_to_both_sides(
+    caplog: pytest.LogCaptureFixture, dialect: str
+) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    async with memory_pair(Relay(), dialects=[dialect]) as pair:
+        with pytest.raises(pb.BadArguments, match=r"^pass_on takes \(other, name\)$"):
+            await pair.root.call("pass_on", 1)
+    assert "refused a call: pass_on takes (other, name)" in caplog.text
+
+
 async def test_an_answer_that_cannot_cross_fails_that_call(dialect: str) -> None:
     class Odd(pb.Root):
         def remote_odd(self) -> object:
@@ -142,7 +214,7 @@ async def test_an_answer_that_cannot_cross_fails_that_call(dialect: str) -> None
             return 2
 
     async with memory_pair(Odd(), dialects=[dialect]) as pair:
-        with pytest.raises(pb.SerializationError):
+        with pytest.raises(pb.RemoteError, match=r"SerializationError: answer\[1\]"):
             await pair.root.call("odd")
         assert await pair.root.call("even") == 2
         await assert_no_leaks(pair.client, pair.accepted)

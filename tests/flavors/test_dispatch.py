@@ -52,6 +52,12 @@ class Signatures:
     async def remote_later(self, one: int) -> None:
         raise AssertionError("nothing awaits it")
 
+    def view_seen(self, perspective: object, what: str, *more: int, how: str, **rest: int) -> None: ...
+
+    def view_all(self, *args: object) -> None: ...
+
+    def view_none(self) -> None: ...
+
 
 def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
     """Return what is reported when a method is called so."""
@@ -63,22 +69,39 @@ def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("method", "args", "kwargs"),
+    ("method", "args", "kwargs", "text"),
     [
-        (Signatures().remote_two, (), {}),
-        (Signatures().remote_two, (1, 2, 3), {}),
-        (Signatures().remote_two, (1,), {"secret": 2}),
-        (Signatures().remote_two, (1,), {"one": 2}),
-        (Signatures().remote_later, (), {}),
-        ([].index, (), {}),
+        (Signatures().remote_two, (), {}, "two takes (one, two=...)"),
+        (Signatures().remote_two, (1, 2, 3), {}, "two takes (one, two=...)"),
+        (Signatures().remote_two, (1,), {"secret": 2}, "two takes (one, two=...)"),
+        (Signatures().remote_two, (1,), {"one": 2}, "two takes (one, two=...)"),
+        (Signatures().remote_later, (), {}, "later takes (one)"),
+        (Signatures().view_seen, (None,), {}, "seen takes (what, *more, how, **rest)"),
+        (Signatures().view_all, (None,), {"how": 1}, "all takes (*args)"),
+        ([].index, (), {}, "index takes (value, start=..., stop=..., /)"),
     ],
 )
 def test_arguments_that_do_not_fit_are_the_callers_fault(
-    method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], text: str
 ) -> None:
     error = _raised(method, args, kwargs)
     assert type(error) is BadArguments
-    assert str(error) == "the arguments do not fit the method"  # and nothing of what they were
+    assert str(error) == text  # and nothing of what they were
+
+
+def test_a_signature_without_end_is_cut() -> None:
+    parameters = ", ".join(f"parameter_{number}" for number in range(1000))
+    method = eval(f"lambda {parameters}: None")
+    text = str(_raised(method, (), {}))
+    assert text.startswith("<lambda> takes (parameter_0, parameter_1")
+    assert text.endswith("...)")
+    assert len(text) < 256
+
+
+def test_a_view_that_forgets_the_perspective_is_the_methods_own_fault() -> None:
+    error = _raised(Signatures().view_none, (None,), {})
+    assert type(error) is TypeError
+    assert str(error) == "view_none takes no perspective, the first argument of every method of a view"
 
 
 def test_what_a_method_raises_itself_is_its_own() -> None:

@@ -133,7 +133,7 @@ def test_an_answer_that_cannot_cross_fails_the_call_at_the_caller() -> None:
     desk = Desk()
     with make_pair(desk) as pair:
         desk.kept.append([Thing(), Counter(a=1), object()])
-        with pytest.raises(pb.SerializationError):
+        with pytest.raises(pb.RemoteError, match="SerializationError"):
             pair.call("give")
         assert pair.call("echo", 1) == 1
 
@@ -546,7 +546,7 @@ def test_a_view_point_names_the_perspective_where_none_is_known() -> None:
 
 
 def test_a_viewable_outside_of_any_perspective_cannot_cross() -> None:
-    with make_pair(Lobby()) as pair, pytest.raises(pb.SerializationError, match="perspective"):
+    with make_pair(Lobby()) as pair, pytest.raises(pb.RemoteError, match=r"pb\.ViewPoint"):
         pair.call("room")
 
 

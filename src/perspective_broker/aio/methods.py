@@ -12,6 +12,7 @@ from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Any, Final
 
+from ..errors import BadArguments
 from ..flavors.dispatch import blame
 from ..ports import Method
 from ..queues import Queue, put
@@ -96,7 +97,11 @@ class Methods:
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            self._broker.fail_call(call, blame(error, method, args, kwargs))
+            blamed = blame(error, method, args, kwargs)
+            if isinstance(blamed, BadArguments):
+                self._broker.refuse_call(call, blamed)
+            else:
+                self._broker.fail_call(call, blamed)
             return
         except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
             raise

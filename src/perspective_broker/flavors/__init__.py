@@ -2,7 +2,7 @@
 
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy
-from .failure import ALWAYS_SENT, Failure
+from .failure import ALWAYS_SENT, Failure, from_within
 from .graph import Graph
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root
@@ -31,4 +31,5 @@ __all__ = [
     "Viewable",
     "copier_for",
     "default_registry",
+    "from_within",
 ]

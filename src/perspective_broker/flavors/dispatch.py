@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
 from .message_receiver import MessageReceiver
 
 __all__ = ["blame", "find_method", "look_up", "no_such_method"]
+
+#: What the flavors put before the names of methods.
+_PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
+
+#: Characters of a signature that a caller is told.
+_MOST_SPELLED: Final = 200
 
 
 def find_method(holder: Any, prefix: str, name: str) -> Method:
@@ -63,16 +69,51 @@ def blame(error: TypeError, method: Method, args: Sequence[Any], kwargs: Mapping
         method: what was called, with ``args`` and ``kwargs``.
 
     Returns:
-        A BadArguments, when the arguments do not fit the method's signature; its text says nothing of them. Else
-        ``error``.
+        A BadArguments, when the arguments do not fit the method's signature; its text says what the method takes, and
+        nothing of what came. Else ``error``.
     """
     raised_at = error.__traceback__
     if raised_at is not None and raised_at.tb_next is not None:
         return error  # it was raised within the method, or within what decorates it
     try:
-        inspect.signature(method).bind(*args, **kwargs)
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # a method in C that does not say what it takes
+        return error
+    try:
+        signature.bind(*args, **kwargs)
     except TypeError:
-        return BadArguments("the arguments do not fit the method")
-    except ValueError:  # a method in C that does not say what it takes
-        pass
+        return _misfit(method, signature)
     return error
+
+
+def _misfit(method: Method, signature: inspect.Signature) -> Exception:
+    """Return what to tell who called a method with other arguments than it takes."""
+    name = getattr(method, "__name__", "the method")
+    parameters = list(signature.parameters.values())
+    if name.startswith("view_"):
+        if not parameters:
+            return TypeError(f"{name} takes no perspective, the first argument of every method of a view")
+        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[0]
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    spelled = str(
+        signature.replace(parameters=[*map(_bare, parameters)], return_annotation=inspect.Signature.empty)
+    )
+    if len(spelled) > _MOST_SPELLED:
+        spelled = f"{spelled[:_MOST_SPELLED]}...)"
+    return BadArguments(f"{name:.64} takes {spelled}")
+
+
+def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter without its annotation, and without what its default is."""
+    empty = inspect.Parameter.empty
+    return parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
+
+
+class _Default:
+    def __repr__(self) -> str:
+        return "..."
+
+
+_DEFAULT: Final = _Default()

@@ -5,10 +5,17 @@ from __future__ import annotations
 import traceback as tracebacks
 from dataclasses import dataclass
 
-from ..errors import CallError, RemoteError, SerializationError, qualified_name
+from ..errors import (
+    CallError,
+    DeadlineExceeded,
+    LimitExceeded,
+    RemoteError,
+    SerializationError,
+    qualified_name,
+)
 from .registry import Registry
 
-__all__ = ["ALWAYS_SENT", "Failure"]
+__all__ = ["ALWAYS_SENT", "Failure", "from_within"]
 
 #: Longer texts are cut: a failure is a report, not a way to move data.
 MAX_TEXT = 64 * 1024
@@ -17,6 +24,12 @@ MAX_NAME = 512
 
 #: A report of so few bytes is sent whatever the limits say: without it the call would have no end. Every peer reads it.
 ALWAYS_SENT = 4096
+
+
+#: Among the parents of what a method met itself when it called others.
+_REMOTE = qualified_name(RemoteError)
+#: What only who calls can meet.
+_OF_THIS_SIDE = (SerializationError, LimitExceeded, DeadlineExceeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,7 @@ class Failure:
         :class:`RemoteError` stays reachable as its ``__cause__``.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)
-        known = registry.find_error(self.type)
+        known = None if _REMOTE in self.parents else registry.find_error(self.type)
         if known is None:
             return remote
         try:
@@ -68,6 +81,18 @@ class Failure:
             return remote
         error.__cause__ = remote
         return error
+
+
+def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseException:
+    """Return what a method's caller is told of what the method met itself when it called others.
+
+    Some of the library's own errors say that a method has not run. When they come out of one that has, because it did
+    not catch how a call of its own ended, they must not say so: they are sent as remote errors, by their parents.
+    """
+    if not (isinstance(error, _OF_THIS_SIDE) or (isinstance(error, CallError) and error.of_a_call)):
+        return error
+    failure = Failure.of(error, with_traceback=with_traceback)
+    return RemoteError(failure.type, failure.value, failure.traceback, (*failure.parents, _REMOTE))
 
 
 def _text_of(error: BaseException) -> str:

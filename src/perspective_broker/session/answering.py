@@ -23,7 +23,7 @@ from ..errors import (
     RemoteError,
     SerializationError,
 )
-from ..flavors import Cacheable, Copyable, Exportable, Target
+from ..flavors import Cacheable, Copyable, Exportable, Target, from_within
 from ..flavors.dispatch import look_up, no_such_method
 from ..ports import (
     AnswerOf,
@@ -357,6 +357,15 @@ class Answerer(Asker):
             self._leaning[id(message)] = None
         self.send(message)
 
+    def refuse_call(self, call: IncomingCall, error: BadArguments) -> None:
+        """The method of ``call`` could not be called with what came."""
+        if self.lifecycle.ended:
+            self.serving.end(call)
+            return
+        self._refuse_call(call, error)
+        if self.serving.waiting:
+            self._start_waiting()
+
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
         if not self.serving.end(call) or self.lifecycle.ended:
@@ -392,7 +401,8 @@ class Answerer(Asker):
             self._said()
 
     def _log_error(self, call: IncomingCall, error: BaseException) -> None:
-        if call.cancelled or isinstance(error, _EXPECTED):
+        of_a_call = isinstance(error, CallError) and error.of_a_call
+        if call.cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
             self.reports.say(
@@ -408,6 +418,8 @@ class Answerer(Asker):
         self.kept.keep(call.request, NOTHING)
         if not call.wants_answer:
             return
+        if not call.expired:
+            error = from_within(error, with_traceback=self._unsafe_tracebacks)
         try:
             self._begin_message()
             message = self._dialect.encode_error(

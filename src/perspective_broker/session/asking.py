@@ -406,8 +406,11 @@ class Asker(Holder):
             raise
         except CallError as error:
             value = error
+            error.of_a_call = True
             answerable.fail(error)
         else:
+            if isinstance(value, CallError):
+                value.of_a_call = True
             if isinstance(value, Exception):
                 answerable.fail(value)
             else:

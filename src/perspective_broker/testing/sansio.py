@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from ..dialects.offer import negotiate
+from ..errors import BadArguments
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
 from ..flavors.dispatch import blame, find_method
 from ..limits import Limits
@@ -288,7 +289,11 @@ class End:
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            self.broker.fail_call(call, blame(error, method, args, kwargs))
+            blamed = blame(error, method, args, kwargs)
+            if isinstance(blamed, BadArguments):
+                self.broker.refuse_call(call, blamed)
+            else:
+                self.broker.fail_call(call, blamed)
             return
         except Exception as error:
             self.broker.fail_call(call, error)
