@@ -5,8 +5,8 @@
 No sockets: a broker without an event loop is handed the bytes in pieces of 256 KiB, as an event loop reads them, and
 acts on them in turns, as a driver lets it. Where fewer values than a MiB holds are allowed in a message (before login,
 or with ``--nodes``), it is sent in as many messages as that takes, or none would be read. The goal: 50 ms of processor
-time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. Input that is refused costs
-what it costs until then.
+time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. Input that is refused
+costs what it costs until then.
 """
 
 from __future__ import annotations

@@ -480,7 +480,7 @@ async def test_an_item_that_cannot_cross_ends_the_stream_behind_the_others(
     async with spring(dialect) as (served, pair):
         served.remote_bad = lambda: served.items(1, 2, object(), 3)  # type: ignore[attr-defined]
         got: list[Any] = []
-        with pytest.raises(pb.RemoteError, match="SerializationError: .*object"):
+        with pytest.raises(pb.RemoteError, match=r"SerializationError: .*object"):
             await read(pair.root.call("bad"), got)
         assert got == [1, 2]
         assert served.closed == 1
@@ -497,7 +497,7 @@ async def test_an_item_that_cannot_cross_stops_a_generator_that_waits(dialect: s
                 served.closed += 1
 
         served.remote_bad = waits  # type: ignore[attr-defined]
-        with pytest.raises(pb.RemoteError, match="SerializationError: .*object"):
+        with pytest.raises(pb.RemoteError, match=r"SerializationError: .*object"):
             await read(pair.root.call("bad"))
         assert served.closed == 1
 

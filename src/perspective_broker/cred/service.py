@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..flavors import check_spelling
 from .identity import Identity
 from .perspective import Detacher, LoginConnection, Perspective, finished
 
@@ -41,6 +42,10 @@ class Service:
         TypeError: the name is not text, or ``perspective_class`` is no class of perspectives.
         ValueError: ``second_login`` is something else.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_spelling(cls)
 
     def __init__(
         self,

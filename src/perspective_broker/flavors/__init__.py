@@ -7,6 +7,7 @@ from .graph import Graph
 from .policy import Policy
 from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root
 from .registry import Registry, copier_for, default_registry
+from .spelling import check_spelling
 from .target import Target
 from .viewable import Viewable, ViewPoint
 
@@ -29,6 +30,7 @@ __all__ = [
     "Target",
     "ViewPoint",
     "Viewable",
+    "check_spelling",
     "copier_for",
     "default_registry",
     "from_within",

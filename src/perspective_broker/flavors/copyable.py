@@ -6,16 +6,25 @@ receiver's registry holds under that tag. No name that a peer sends is ever impo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import qualified_name
-from .fields import set_fields
+from .fields import set_fields, slot_names
+from .spelling import check_spelling
 
 __all__ = ["Copyable", "RemoteCopy"]
 
 
 class Copyable:
     """An object that is sent by value. Every attribute crosses unless a hook below says otherwise."""
+
+    _slot_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_spelling(cls)
+        if "__slots__" in vars(cls):
+            cls._slot_names = tuple(slot_names(cls))
 
     def get_type_to_copy(self) -> str:
         """Return the type tag under which the receiver finds the class to build."""
@@ -27,7 +36,11 @@ class Copyable:
 
     def get_state_to_copy(self) -> Any:
         """Return the state that crosses, usually a dictionary with text keys."""
-        return vars(self).copy()
+        state = vars(self).copy()
+        for name in self._slot_names:
+            if hasattr(self, name):
+                state[name] = getattr(self, name)
+        return state
 
     def get_state_to_copy_for(self, perspective: Any) -> Any:
         """Return the state that crosses to one perspective (None outside of any)."""
@@ -37,12 +50,17 @@ class Copyable:
 class RemoteCopy:
     """What a :class:`Copyable` arrives as, once registered: ``@pb.copier_for("tag")``.
 
-    A class with annotations receives exactly the annotated fields, unknown ones are ignored (so that an
-    older program understands a newer one). A class without any receives every public name that hides
-    nothing of the class.
+    A class with annotations receives exactly the annotated fields: unknown ones are ignored (so that an older program
+    understands a newer one), and one that does not come is not set, so give it a default in the class. Types are not
+    checked: override the method below to do that. A class without annotations receives whatever comes; a name that is
+    not public, or hides something of the class, is refused.
     """
 
     __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_spelling(cls)
 
     def set_copyable_state(self, state: Any) -> None:
         """Take the state that arrived. Called on an instance made without ``__init__``.

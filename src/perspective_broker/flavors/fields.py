@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DecodeError
 
-__all__ = ["field_name", "set_fields"]
+__all__ = ["field_name", "set_fields", "slot_names"]
 
 
 def set_fields(copy: Any, state: Any) -> None:
@@ -29,7 +29,9 @@ def set_fields(copy: Any, state: Any) -> None:
                 if name not in declared:
                     continue
             elif name.startswith("_") or name in _not_data(cls):
-                raise DecodeError(f"a peer may not set {name[:64]!a} of a {cls.__name__}")
+                raise DecodeError(
+                    f"a peer may not set {name[:64]!a} of a {cls.__name__}; annotate the fields that it may"
+                )
         object.__setattr__(copy, name, value)
 
 
@@ -57,6 +59,14 @@ def _declared_fields(cls: type) -> frozenset[str]:
         if not base.__module__.startswith("perspective_broker.flavors"):
             names.update(inspect.get_annotations(base))
     return frozenset(name for name in names if not name.startswith("__"))
+
+
+def slot_names(cls: type) -> list[str]:
+    """Return the names of the slots that ``cls`` and its bases have for data, bases first."""
+    names: list[str] = []
+    for base in reversed(cls.__mro__):
+        names += [name for name, value in vars(base).items() if inspect.ismemberdescriptor(value)]
+    return names
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .spelling import check_spelling
 from .target import Target
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Exportable:
     """
 
     carries_on: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_spelling(cls)
 
     def export_key(self, perspective: Any) -> Hashable:
         """Return what makes two sendings of this object one object for the peer.

@@ -1,0 +1,32 @@
+"""Spelling: a hook that is spelled as in Twisted would never be called, and what it was to hide would cross."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["check_spelling"]
+
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
+
+
+def check_spelling(cls: type) -> None:
+    """Judge the methods of a class that was just made from one of this library's.
+
+    Those of :mod:`perspective_broker.compat` have Twisted's names, and so may what derives from them.
+
+    Raises:
+        TypeError: one is spelled in camel case and would be a hook, if it were not.
+    """
+    if cls.__module__.startswith("perspective_broker."):
+        return
+    own = vars(cls)
+    for name in own:
+        if _HUMP.search(name) is None:
+            continue
+        hook = _HUMP.sub(lambda hump: "_" + hump[0].lower(), name)
+        if hook not in own and hasattr(cls, hook) and not any(hasattr(base, name) for base in cls.__bases__):
+            raise TypeError(
+                f"{cls.__qualname__}.{name} is spelled {hook} here; Twisted's names belong to the classes of "
+                "perspective_broker.compat.pb"
+            )
