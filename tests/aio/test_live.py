@@ -11,7 +11,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.aio.live import live_fields
-from perspective_broker.testing import Pair, memory_pair
+from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 
 
 @pb.copier_for("tests.Score")
@@ -150,17 +150,32 @@ async def test_a_perspective_may_see_fewer_fields() -> None:
         assert not hasattr(replica, "player")
 
 
-async def test_a_value_that_cannot_cross_is_reported_and_does_not_stop_the_feed(
-    caplog: pytest.LogCaptureFixture,
+class Unheard(pb.Copyable):
+    """No class is registered for it anywhere."""
+
+
+@pytest.mark.parametrize("value", [object(), Unheard()])
+async def test_a_value_that_cannot_cross_ends_the_replicas(
+    value: Any, dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A replica is either true or gone."""
     score = Score(player="alice")
-    async with memory_pair(Court(score)) as pair:
+    async with memory_pair(Court(score), dialects=[dialect]) as pair:
         replica = await pair.root.call("score")
-        score.points = object()  # type: ignore[assignment]
-        assert "did not reach its replica" in caplog.text
-        score.points = 7
+        changes = replica.changes()
+        score.points = value
+        assert [change.fields async for change in changes] == []
         await settle(pair)
-        assert replica.points == 7
+        assert "is given up: an update of its live object cannot cross" in caplog.text
+        score.points = 7
+        anew = await pair.root.call("score")
+        assert anew is not replica
+        assert (replica.points, anew.points) == (0, 7)
+        score.points = 8
+        await settle(pair)
+        assert anew.points == 8
+        del replica, anew, changes
+        await assert_no_leaks(pair.client, pair.accepted)
 
 
 def test_fields_are_given_by_name() -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -500,6 +500,39 @@ async def test_an_item_that_cannot_cross_stops_a_generator_that_waits(dialect: s
         with pytest.raises(pb.RemoteError, match=r"SerializationError: .*object"):
             await read(pair.root.call("bad"))
         assert served.closed == 1
+
+
+class Unheard(pb.Copyable):
+    """No class is registered for it anywhere."""
+
+
+@both_loops
+@pytest.mark.parametrize("before", [0, 1, 5000])
+async def test_an_item_that_cannot_be_read_ends_the_stream(dialect: str, before: int) -> None:
+    async with spring(dialect) as (served, pair):
+        served.remote_bad = lambda: served.items(*range(before), Unheard(), 3)  # type: ignore[attr-defined]
+        got: list[Any] = []
+        with pytest.raises(pb.InsecureJelly, match="Unheard"):
+            await read(pair.root.call("bad"), got)
+        assert got == list(range(len(got)))
+        assert before - 1024 <= len(got) <= before  # what came in one message with it is lost with it
+        await until(lambda: served.closed == 1)
+
+
+async def test_an_item_that_the_peer_cannot_read_ends_the_upload(dialect: str) -> None:
+    class Taker(pb.Root):
+        async def remote_take(self, items: AsyncIterable[Any]) -> str:
+            try:
+                return str([item async for item in items])
+            except pb.InsecureJelly:
+                return "refused"
+
+    async def items() -> AsyncIterator[Any]:
+        yield Unheard()
+        await asyncio.get_running_loop().create_future()
+
+    async with memory_pair(Taker(), dialects=[dialect]) as pair:
+        assert await pair.root.call("take", items()) == "refused"
 
 
 async def test_what_is_no_stream_is_not_read(dialect: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -66,3 +67,27 @@ def test_what_is_no_dictionary_of_names_is_refused(state: Any) -> None:
     for cls in (Open, Declared):
         with pytest.raises(DecodeError):
             cls().set_copyable_state(state)
+
+
+@dataclass(slots=True)
+class Point(pb.Copyable):
+    x: int
+    y: int = 0
+
+
+class Labelled(Point):
+    __slots__ = ("label", "unset")
+
+
+class Loose(Labelled):
+    """Has a dictionary besides, as every class without slots."""
+
+
+def test_what_is_kept_in_slots_crosses_as_well() -> None:
+    assert Point(1, 2).get_state_to_copy() == {"x": 1, "y": 2}
+    labelled = Labelled(1)
+    labelled.label = "here"  # type: ignore[attr-defined]
+    assert labelled.get_state_to_copy() == {"x": 1, "y": 0, "label": "here"}
+    loose = Loose(3)
+    loose.other = 4  # type: ignore[attr-defined]
+    assert loose.get_state_to_copy() == {"x": 3, "y": 0, "other": 4}

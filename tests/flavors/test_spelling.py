@@ -23,13 +23,15 @@ from perspective_broker.compat import pb as twisted_names
     ],
 )
 def test_a_hook_in_camel_case_is_refused_when_its_class_is_made(base: type, name: str, here: str) -> None:
-    with pytest.raises(TypeError, match=rf"^User\.{name} is spelled {here} here; .*perspective_broker\.compat"):
+    with pytest.raises(
+        TypeError, match=rf"^User\.{name} is spelled {here} here; .*perspective_broker\.compat"
+    ):
         type("User", (base,), {name: lambda self: {}})
 
 
 def test_names_of_ones_own_may_be_spelled_as_one_likes() -> None:
     class User(pb.Copyable):
-        def getName(self) -> str:  # noqa: N802
+        def getName(self) -> str:
             return "ada"
 
     assert User().getName() == "ada"
@@ -40,14 +42,14 @@ def test_a_class_that_knows_both_spellings_is_fine() -> None:
         def get_state_to_copy(self) -> Any:
             return {}
 
-        getStateToCopy = get_state_to_copy  # noqa: N815
+        getStateToCopy = get_state_to_copy
 
     assert User().get_state_to_copy() == {}
 
 
 def test_what_derives_from_the_compatible_classes_has_twisteds_names() -> None:
     class User(twisted_names.Copyable):
-        def getStateToCopy(self) -> Any:  # noqa: N802
+        def getStateToCopy(self) -> Any:
             return {"name": "ada"}
 
     assert User().getStateToCopy() == {"name": "ada"}

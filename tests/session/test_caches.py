@@ -232,6 +232,43 @@ def test_a_replica_that_could_not_be_read_hears_of_no_end(caplog: pytest.LogCapt
     assert not [record for record in caplog.records if "updates_ended" in record.message]
 
 
+def test_a_replica_that_misses_an_update_is_not_true_any_more_and_hears_of_it() -> None:
+    class Unheard(pb.Copyable):
+        """No class is registered for it anywhere."""
+
+    counter = Counter(a=1)
+    desk = Desk()
+    with make_pair(desk) as pair:
+        pair.call("keep", counter)
+        (replica,) = desk.kept
+        counter.observers[0].tell("set", "a", Unheard())
+        pair.run()
+        assert replica.history == [("ended", None)]
+        counter.observers[0].tell("set", "a", 2)  # the owner does not know yet
+        pair.run()
+        assert replica.history == [("ended", None)]
+        with pytest.raises(pb.DecodeError):
+            pair.call("keep", counter)
+        del replica
+        pair.call("drop")
+        gc.collect()  # the error's frames
+        pair.run()
+        assert len(counter.stopped) == 1
+        pair.call("keep", counter)
+        assert desk.kept.pop().numbers == {"a": 1}
+
+
+def test_updates_go_on_while_the_other_side_drains() -> None:
+    counter = Counter(a=1)
+    desk = Desk()
+    with make_pair(desk) as pair:
+        pair.call("keep", counter)
+        pair.server.broker.drain()
+        counter.observers[0].tell("set", "a", 2)
+        pair.run()
+        assert desk.kept.pop().history == [("a", 2)]
+
+
 class Person(pb.Referenceable):
     """A perspective whose method hands out the room's counter, as it is seen by this person."""
 

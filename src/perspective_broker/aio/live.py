@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform, get_origin
 from weakref import WeakKeyDictionary, WeakSet
 
-from ..errors import DeadReferenceError, DecodeError
+from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
 from ..flavors import Cacheable, RemoteCache
 from ..flavors.fields import field_name
 from .references import RemoteCacheObserver
@@ -146,8 +146,8 @@ class Live(Cacheable, RemoteCache):
     def changes(self) -> Changes:
         """Return what changes from now on: ``async for change in replica.changes()``.
 
-        It ends when no change can come any more, because the connection has ended. Whoever reads slowly gets
-        several changes as one.
+        It ends when no change can come any more, because the connection has ended, or the original was given what
+        cannot cross. Whoever reads slowly gets several changes as one.
         """
         if not self.is_replica:
             raise TypeError("only a replica has changes to wait for; the original is changed by you")
@@ -242,8 +242,13 @@ class _Feed:
             self._send()
 
     def fail(self, error: Exception) -> None:
+        if isinstance(error, (SerializationError, CallError)):
+            # A replica is either true or gone.
+            log.error("%r is given up: an update of its live object cannot cross: %s", self._observer, error)
+            self._observer._session.give_up_replica(self._observer)
+            return
         if not isinstance(error, (ConnectionError, DeadReferenceError)):
-            log.error("an update of a live object did not reach its replica: %s", error)
+            log.error("%r had trouble with an update of its live object: %s", self._observer, error)
         self.succeed(None)
 
 

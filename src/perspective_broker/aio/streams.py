@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import BadArguments, ConnectionLost, DeadReferenceError, Error, LimitExceeded
+from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
 from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
 from .places import check_place
 
@@ -397,6 +397,12 @@ class StreamReader(ItemReader):
         elif self._opened is not None and self._opened.done():
             self._on_end(self._opened)
 
+    def fail(self, error: CallError) -> None:
+        """Items have come that cannot be read: they end the stream, behind those that came before."""
+        if not self._ended:
+            _tell(self._reference, "close")
+            self._end(error)
+
     def _waiting(self) -> None:
         """The source knows: it has its credit back."""
 
@@ -465,6 +471,11 @@ class _Sink(Exportable):
 
     def export_target(self, perspective: Any) -> Target:
         return Target(self, self, "sink_", (), perspective)
+
+    def unread(self, error: CallError) -> None:
+        reader = self._reader()
+        if reader is not None:
+            reader.fail(error)
 
     def sink_items(self, cost: int, *items: Any) -> None:
         """Items have come, which cost so much credit (called by the source)."""

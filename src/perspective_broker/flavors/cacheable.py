@@ -43,7 +43,7 @@ class RemoteCache(RemoteCopy):
     _pb_luid: int
 
     def updates_ended(self) -> None:
-        """Called once when no update can come any more: the connection has ended."""
+        """Called once when no update can come any more: the connection has ended, or an update could not cross."""
 
 
 class Observer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..errors import qualified_name
-from .fields import set_fields, slot_names
+from .fields import add_slots, set_fields, slot_names
 from .spelling import check_spelling
 
 __all__ = ["Copyable", "RemoteCopy"]
@@ -37,9 +37,8 @@ class Copyable:
     def get_state_to_copy(self) -> Any:
         """Return the state that crosses, usually a dictionary with text keys."""
         state = vars(self).copy()
-        for name in self._slot_names:
-            if hasattr(self, name):
-                state[name] = getattr(self, name)
+        if self._slot_names:
+            add_slots(state, self, self._slot_names)
         return state
 
     def get_state_to_copy_for(self, perspective: Any) -> Any:

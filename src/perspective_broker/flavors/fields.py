@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from ..errors import DecodeError
 
-__all__ = ["field_name", "set_fields", "slot_names"]
+__all__ = ["add_slots", "field_name", "set_fields", "slot_names"]
 
 
 def set_fields(copy: Any, state: Any) -> None:
@@ -59,6 +60,17 @@ def _declared_fields(cls: type) -> frozenset[str]:
         if not base.__module__.startswith("perspective_broker.flavors"):
             names.update(inspect.get_annotations(base))
     return frozenset(name for name in names if not name.startswith("__"))
+
+
+def add_slots(state: dict[str, Any], obj: Any, names: Sequence[str]) -> None:
+    """Put what an object keeps in its slots into its state; one that was never set is left out."""
+    for name in names:
+        value = getattr(obj, name, _UNSET)
+        if value is not _UNSET:
+            state[name] = value
+
+
+_UNSET: Final = object()
 
 
 def slot_names(cls: type) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import CallError
 from .spelling import check_spelling
 from .target import Target
 
@@ -45,6 +46,9 @@ class Exportable:
 
     def forgotten(self) -> None:
         """Called when a peer that held this object does not hold it any more. It must not raise."""
+
+    def unread(self, error: CallError) -> None:
+        """Called when a peer has called this object with what could not be read. It must not raise."""
 
 
 class Referenceable(Exportable):

@@ -19,11 +19,12 @@ from ..errors import (
     Error,
     LimitExceeded,
     LoginFailed,
+    NoSuchMethod,
     ProtocolError,
     RemoteError,
     SerializationError,
 )
-from ..flavors import Cacheable, Copyable, Exportable, Target, from_within
+from ..flavors import Cacheable, Copyable, Exportable, Observer, RemoteCache, Target, from_within
 from ..flavors.dispatch import look_up, no_such_method
 from ..ports import (
     AnswerOf,
@@ -33,6 +34,7 @@ from ..ports import (
 )
 from ..queues import put
 from .asking import Asker
+from .caches import tell_end
 from .lifecycle import Phase
 from .pipelining import (
     NOTHING,
@@ -156,7 +158,7 @@ class Answerer(Asker):
         """Decode a call and find its method; False when it is over before it began."""
         try:
             args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
-            if self.lifecycle.phase is Phase.DRAINING and not getattr(holder, "carries_on", False):
+            if self.lifecycle.phase is Phase.DRAINING and not _carries_on(holder):
                 raise LimitExceeded("this program is shutting down and takes no new calls")
             method = look_up(holder, prefix, call.name)
             if method is None:
@@ -165,6 +167,8 @@ class Answerer(Asker):
             call.method = method
         except (CallError, LimitExceeded) as error:
             self._refuse_call(call, error)
+            if isinstance(error, CallError) and not isinstance(error, NoSuchMethod):
+                self._has_not_heard(holder, error)
             return False
         except ProtocolError:
             raise
@@ -178,6 +182,14 @@ class Answerer(Asker):
         call.args = (*leading, *args) if leading else args
         call.perspective = perspective
         return True
+
+    def _has_not_heard(self, holder: Any, error: CallError) -> None:
+        """What was to be called does not know of it, for the arguments could not be read."""
+        if isinstance(holder, Exportable):
+            holder.unread(error)
+        elif isinstance(holder, RemoteCache):  # which is not true any more
+            self.replicas.spoil(holder._pb_luid)
+            tell_end(holder)
 
     def _arrived_hanging(self, call: IncomingCall) -> None:
         """Take a call that hangs on answers: as any other when they are there, else it waits as it came."""
@@ -473,6 +485,12 @@ class Answerer(Asker):
         if not self.questions:
             self._forget_freed()
 
+    def give_up_replica(self, observer: Observer) -> None:
+        """Send nothing more to a replica: it has missed an update, and is not true any more."""
+        observed = self.observers.find(observer._luid)
+        if observed is not None:
+            self._decache(observed.luid, observed.count)
+
     def on_forget(self, request: int) -> None:
         if (undecoded := self.serving.last_undecoded) is not None:
             self._put_off_behind(undecoded).forgotten[request] = None
@@ -495,3 +513,8 @@ class Answerer(Asker):
             self._start_waiting()  # what came behind it need not wait for what it hung on
         else:
             self._host.cancel(call)
+
+
+def _carries_on(holder: Any) -> bool:
+    """Whether calls of an object are part of what has begun before."""
+    return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.carries_on)

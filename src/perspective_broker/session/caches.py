@@ -16,7 +16,7 @@ from ..flavors import Cacheable, Observer, RemoteCache
 from ..limits import Limits
 from .weak import Current
 
-__all__ = ["Observed", "Observers", "Replicas"]
+__all__ = ["Observed", "Observers", "Replicas", "tell_end"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -237,7 +237,7 @@ class Replicas:
             raise
 
     def spoil(self, luid: int) -> None:
-        """The first state of a replica could not be read: nobody gets it, until it is given up and sent anew."""
+        """Its state, or an update, could not be read: nobody gets it, until it is given up and sent anew."""
         entry = self._by_luid[luid]
         entry.spoiled = True
         entry.cls = RemoteCache
@@ -296,8 +296,17 @@ class Replicas:
         return owed
 
     def uncache(self, luid: int) -> bool:
-        """The owner will send nothing more for this id; False when there was nothing."""
-        return self._by_luid.pop(luid, None) is not None
+        """The owner will send nothing more for this id; False when there was nothing.
+
+        Normally nobody has the replica any more. An owner that cannot keep it true gives it up as well.
+        """
+        entry = self._by_luid.pop(luid, None)
+        if entry is None:
+            return False
+        replica = entry.current() if entry.current is not None else None
+        if replica is not None and not entry.spoiled:
+            tell_end(replica)
+        return True
 
     def abandon(self) -> list[RemoteCache]:
         """Forget everything and return the replicas that are still held: the connection has ended."""
@@ -308,6 +317,14 @@ class Replicas:
         ]
         self._by_luid.clear()
         return [replica for replica in held if replica is not None]
+
+
+def tell_end(replica: RemoteCache) -> None:
+    """Tell a replica that no update can come any more."""
+    try:
+        replica.updates_ended()
+    except Exception:
+        log.exception("updates_ended of a %s raised", type(replica).__name__)
 
 
 def _spoiled() -> DecodeError:

@@ -92,7 +92,9 @@ class Reports:
         if not log.isEnabledFor(level) or not self._allowance.take(now):
             return
         if self._of_all is None or self._of_all.take(now):
-            log.log(level, "%s: " + text, self.peer, *args, exc_info=error)
+            # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
+            plain = [str(arg) if isinstance(arg, BaseException) else arg for arg in args]
+            log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Called at the end of the connection.)"""

@@ -19,7 +19,7 @@ from ..ports import (
     ObjectId,
 )
 from ..queues import Queue
-from .caches import Observed, Observers, Replicas
+from .caches import Observed, Observers, Replicas, tell_end
 from .deadlines import Deadlines
 from .lifecycle import CloseCause, Lifecycle, Phase
 from .outgoing import NOTHING_LARGE
@@ -132,10 +132,7 @@ class Speaker:
         for observed in observed_at_the_end:
             observed.stopped()
         for replica in self.replicas.abandon():
-            try:
-                replica.updates_ended()
-            except Exception:
-                log.exception("updates_ended of a %s raised", type(replica).__name__)
+            tell_end(replica)
 
     def send(self, data: Message) -> None:
         """Queue a message for the peer (called by the dialect and by the questions as well)."""
