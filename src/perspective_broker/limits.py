@@ -108,7 +108,11 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and value <= 0:
+            if value is None and field.name == "connection_seconds":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"Limits.{field.name} is a number, not {value!r:.100}")
+            if value <= 0:
                 raise ValueError(f"Limits.{field.name} must be positive, not {value!r}")
         if self.write_buffer_low > self.write_buffer_high:
             raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")

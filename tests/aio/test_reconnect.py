@@ -393,7 +393,7 @@ async def test_close_ends_it(moment: str) -> None:
     async def close() -> None:
         await asyncio.gather(root.close(), root.close())
         await root.close()
-        with pytest.raises(pb.DeadReferenceError, match="closed by this side"):
+        with pytest.raises(pb.DeadReferenceError, match="the program closed it"):
             root.call("echo", 1)
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 

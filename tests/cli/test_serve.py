@@ -85,7 +85,7 @@ def test_a_verbose_server_logs_who_connects() -> None:
         assert server.stop() == 0
         log = server.logged()
     assert log.count("INFO    connection from 127.0.0.1:") == 4, log
-    assert log.count(" ended\n") == 2
+    assert log.count(" ended: closed: the peer says: the program closed it\n") == 2, log
     assert "refused a call: Desk has no method 'nothing'" in log
 
 

@@ -394,7 +394,7 @@ def test_after_the_end_every_use_raises_at_once() -> None:
     with make_pair() as pair:
         root = pair.root
         pair.client.broker.close()
-        with pytest.raises(pb.DeadReferenceError, match="closed by this side"):
+        with pytest.raises(pb.DeadReferenceError, match="the program closed it"):
             root.call("echo")
         with pytest.raises(pb.DeadReferenceError):
             root.tell("echo")

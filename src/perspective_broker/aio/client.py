@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
 from .. import transports
 from ..cred.login import Anonymous
@@ -119,6 +119,7 @@ def connect(
         What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
 
     Raises:
+        TypeError: the url, the username or the password is no text.
         ValueError: the url or a dialect's name is none, ``busy_poll`` no such time, or ``tls`` is given for a url that
             would not be encrypted. (At once; what follows when it is awaited.)
         OSError: nobody answers there; TimeoutError when nobody did in time.
@@ -129,6 +130,8 @@ def connect(
         RemoteError: the peer's own code raised when it let us in.
     """
     address = transports.parse_url(url)
+    if address.scheme == "tls" and not address.host:
+        raise ValueError(f"{url!r} names no host to connect to")
     login = Login.of(
         username, password, service, perspective, client, legacy_login, tls=address.scheme == "tls"
     )
@@ -179,6 +182,13 @@ class Connecting(Generic[_R]):
     def __del__(self) -> None:
         self._establish.close()  # never awaited: nothing was begun, nothing to warn of
 
+    if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"there is no {name!r} before there is a connection: await pb.connect(...) first"
+            )
+
 
 async def _keep(
     establish: Callable[[], Coroutine[Any, Any, RemoteReference]],
@@ -210,9 +220,11 @@ async def _connect(
         async with deadline:
             try:
                 await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
-            except BaseException:
+            except BaseException as error:
                 if driver is not None:
                     driver.give_up()
+                if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+                    error.filename = str(address)  # which its text then ends with
                 raise
             assert driver is not None
             await driver.wait_open()

@@ -167,7 +167,7 @@ class Connection:
         """
         self._driver.dont_notify_on_disconnect(self, callback)
 
-    def end(self, code: str = "closed", reason: str = "closed by this side") -> None:
+    def end(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """Send what was queued and end the connection, without waiting for anything.
 
         Args:
@@ -180,7 +180,7 @@ class Connection:
         check_place(self._driver.loop)
         self._driver.broker.close(code, reason)
 
-    async def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
+    async def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """Send what was queued, end the connection, and wait until it is gone. May be called twice.
 
         Calls without an answer fail with :class:`~perspective_broker.ConnectionLost`. Arguments as :meth:`end`.

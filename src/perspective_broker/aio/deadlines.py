@@ -93,7 +93,12 @@ def deadline(seconds: float | None) -> Deadline:
 
     Args:
         seconds: from now on. None for no deadline but the one that there is.
+
+    Raises:
+        TypeError: that is no number.
     """
+    if seconds is not None and not isinstance(seconds, (int, float)):
+        raise TypeError(f"a deadline is a number of seconds, not {seconds!r:.100}")
     return Deadline(seconds)
 
 

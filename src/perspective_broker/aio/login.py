@@ -59,6 +59,9 @@ class Login:
         Raises:
             ValueError: the arguments do not belong together.
         """
+        for what, value in (("username", username), ("password", password)):
+            if value is not None and value is not ANONYMOUS and not isinstance(value, str):
+                raise TypeError(f"{what} is text (str), not {type(value).__name__}")
         if username is None:
             if not (password is service is perspective is client is None):
                 raise ValueError("password, service, perspective and client belong to a username")
@@ -94,12 +97,13 @@ class Login:
     async def _log_in(self, root: RemoteReference) -> Any:
         if isinstance(self.username, Anonymous):
             return await root.call("loginAnonymous", self.client)
+        old = False
         if not self.password:
             user: RemoteReference | None = await self._by_certificate(root, self.username)
         else:
-            user = await self._scram(root, self.username)
+            user, old = await self._scram(root, self.username)
         if user is None:
-            return await self._legacy(root, self.username)
+            return await self._legacy(root, self.username, old)
         if self.service is None:
             return await user.call("request_avatar", self.client)
         return await user.call("attach", self.service, self.perspective, self.client)
@@ -108,11 +112,11 @@ class Login:
         """Return our identity at the peer, which knows our certificate from TLS."""
         _, user = _pair(await root.call("authenticate", EXTERNAL.encode(), username.encode()))
         if not _is_reference(user):
-            raise LoginFailed("the peer takes no certificate of ours in the place of a password")
+            raise LoginFailed("no password was given, and the peer takes no certificate of ours in its place")
         return user
 
-    async def _scram(self, root: RemoteReference, username: str) -> RemoteReference | None:
-        """Return our identity at the peer, or None when it does not know SCRAM."""
+    async def _scram(self, root: RemoteReference, username: str) -> tuple[RemoteReference | None, bool]:
+        """Return our identity at the peer, or None when it does not know SCRAM; and whether it is a program of 2002."""
         binding = root.connection.channel_binding()
         exchange = ClientExchange(username, self.password, binding)
         try:
@@ -124,9 +128,9 @@ class Login:
         except RemoteError as error:
             if not error.check("AttributeError"):  # the NoSuchMethod of 2002
                 raise
-            return None
+            return None, True
         except NoSuchMethod:
-            return None
+            return None, False
         if not _is_reference(challenger):
             raise LoginFailed("the peer knows no kind of login that we do")
         # PBKDF2 takes its time, and lets go of the interpreter's lock meanwhile.
@@ -135,9 +139,9 @@ class Login:
         exchange.verify(server_final)
         if not _is_reference(user):
             raise LoginFailed("the peer gave no identity")
-        return user
+        return user, False
 
-    async def _legacy(self, root: RemoteReference, username: str) -> Any:
+    async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Any:
         connection = root.connection
         if not (self.legacy or connection.is_local or connection.is_verified):
             raise LoginFailed(
@@ -147,8 +151,10 @@ class Login:
         if self.service is None:
             challenge, challenger = _pair(await root.call("login", name))
             return await self._respond(challenger, challenge, self.client)
-        connection.speak_as_in_2002()
-        challenge, challenger = _pair(await root.call("username", name))
+        if old:
+            connection.speak_as_in_2002()
+        # Who is given text takes it for a sign that we are of today, too, see AuthServ.remote_username.
+        challenge, challenger = _pair(await root.call("username", name if old else username))
         user = await self._respond(challenger, challenge)
         if not _is_reference(user):
             raise LoginFailed("the login was refused")

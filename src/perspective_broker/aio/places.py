@@ -6,7 +6,7 @@ import asyncio
 
 from ..errors import UsageError
 
-__all__ = ["check_place"]
+__all__ = ["check_place", "misplaced"]
 
 
 def check_place(loop: asyncio.AbstractEventLoop) -> None:
@@ -19,7 +19,16 @@ def check_place(loop: asyncio.AbstractEventLoop) -> None:
     """
     running = asyncio._get_running_loop()
     if running is not loop and (running is not None or loop.is_running()):
-        raise UsageError(
-            "what belongs to a connection is used in its event loop, and so in its thread and process; from another "
-            "thread use asyncio.run_coroutine_threadsafe"
+        raise misplaced(loop)
+
+
+def misplaced(loop: asyncio.AbstractEventLoop) -> UsageError:
+    """Return what to raise for who uses something elsewhere than in its ``loop``."""
+    if loop.is_closed():
+        return UsageError(
+            "its event loop is closed, and its connection with it; connect again in the one that runs"
         )
+    return UsageError(
+        "what belongs to a connection is used in its event loop, and so in its thread and process; from another thread "
+        "let asyncio.run_coroutine_threadsafe run a coroutine of yours there that makes the call"
+    )

@@ -228,7 +228,7 @@ class ReconnectingReference:
 
         Calls without an answer, and those that wait, fail with ConnectionLost.
         """
-        self._finish(ConnectionLost("closed", "closed by this side"))
+        self._finish(ConnectionLost("closed", "the program closed it"))
         task = self._task
         if task is not None and task is not asyncio.current_task():
             task.cancel()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import DeadReferenceError, UsageError
+from ..errors import DeadReferenceError
 from ..flavors import Observer, Reference
 from .calls import Promise, unasked
 from .deadlines import current, under
-from .places import check_place
+from .places import check_place, misplaced
 from .streams import StreamReader
 
 if TYPE_CHECKING:
@@ -112,6 +112,14 @@ class RemoteReference(Reference):
             self._driver = None
             self._session.release(self)
 
+    if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            method = "call" if name == "callRemote" else f"call({name!r})"
+            raise AttributeError(
+                f"a RemoteReference has no {name!r}; a method of its object is called with .{method}"
+            )
+
     def _usable(self) -> Driver:
         driver = self._driver
         if driver is None:
@@ -121,10 +129,7 @@ class RemoteReference(Reference):
         except RuntimeError:
             running = None
         if running is not driver.loop:
-            raise UsageError(
-                "a reference is used in the event loop (and the thread and process) of its connection; from "
-                "another thread use asyncio.run_coroutine_threadsafe"
-            )
+            raise misplaced(driver.loop)
         return driver
 
     def __repr__(self) -> str:

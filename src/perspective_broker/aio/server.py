@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from .. import transports
+from ..cred import Service
 from ..flavors import Exportable, Policy, Registry
 from ..limits import Limits
 from ..session import Allowance
@@ -70,10 +72,15 @@ def serve(
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
+    if isinstance(root, type):
+        raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
     make_root = getattr(root, "root_object", None)
     if make_root is None:
         if not isinstance(root, Exportable):
-            raise TypeError(f"a {type(root).__name__} cannot be served; derive it from pb.Root")
+            advice = (
+                "; add it to a pb.Application" if isinstance(root, Service) else "; derive it from pb.Root"
+            )
+            raise TypeError(f"a {type(root).__name__} cannot be served{advice}")
 
         def make_root(connection: Connection) -> Exportable:
             return root
@@ -161,6 +168,14 @@ class Server:
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
 
+    def __del__(self) -> None:
+        if self._closed is None:
+            warnings.warn(
+                "serve(...) was never started: await it, or enter it with async with",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
     async def __aenter__(self) -> Server:
         return await self._start()
 
@@ -243,7 +258,9 @@ class Server:
         if retirement is not None:
             retirement.cancel()
         if driver in self._drivers:
-            log.info("connection from %s ended", driver.connection.peer)
+            cause = driver.broker.lifecycle.cause
+            code, reason = ("", "") if cause is None else (cause.code, cause.reason)
+            log.info("connection from %s ended: %s: %s", driver.connection.peer, code, reason)
             del self._drivers[driver]
         self._ending.add(driver)
 
@@ -282,10 +299,10 @@ class Server:
         for listener in self._listeners:
             listener.close()
         drivers = list(self._drivers)
-        code = "closed"
-        if drain > 0 and drivers and await self._drain(drivers, drain):
-            code = "drained"
+        if drain > 0 and drivers:
+            await self._drain(drivers, drain)
         for driver in drivers:
+            code = "drained" if drain > 0 and driver.broker.idle else "closed"
             driver.broker.close(code, "the server was closed")
         for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
@@ -307,8 +324,8 @@ class Server:
         if self._loop is not None:
             check_place(self._loop)
 
-    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> bool:
-        """Wait until nothing runs, or the time is over; return whether everything came to its end."""
+    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> None:
+        """Wait until nothing runs, or the time is over."""
         for driver in drivers:
             driver.broker.drain()
         try:
@@ -317,9 +334,13 @@ class Server:
                     await driver.wait_idle()
         except TimeoutError:
             busy = sum(driver.statistics().calls_in for driver in drivers)
-            log.warning("closing after %g s of draining with %d calls still running", seconds, busy)
-            return False
-        return True
+            names = sorted({call.name for driver in drivers for call in driver.broker.serving.running})
+            log.warning(
+                "closing after %g s of draining with %d calls still running: %s",
+                seconds,
+                busy,
+                ", ".join(name[:64] for name in names[:5]),
+            )
 
 
 async def _hook(root: Any, name: str) -> None:

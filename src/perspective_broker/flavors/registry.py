@@ -61,9 +61,16 @@ class Registry:
 
         Raises:
             TypeError: ``cls`` cannot take a state.
+            ValueError: another class is registered for ``tag`` here. (One of the same name, which a program has made
+                anew, takes its place.)
         """
         if not callable(getattr(cls, "set_copyable_state", None)):
             raise TypeError(f"{cls!r} has no set_copyable_state; derive it from pb.RemoteCopy")
+        known = self._classes.get(_tag(tag))
+        if known is not None and qualified_name(known) != qualified_name(cls):
+            raise ValueError(
+                f"{_tag(tag)!a} arrives as {qualified_name(known)} already, not as {qualified_name(cls)}"
+            )
         self._classes[_tag(tag)] = cls
         self._factories.pop(_tag(tag), None)
 
@@ -140,8 +147,11 @@ def copier_for(
         registry: where to register; the default one serves connections that are given no other.
 
     Raises:
-        TypeError: the class cannot take a state.
+        TypeError: the class cannot take a state; or the decorator was written without parentheses.
+        ValueError: another class is registered for ``tag``.
     """
+    if hasattr(tag, "set_copyable_state"):
+        raise TypeError(f"write @copier_for() above {tag.__name__}, or @copier_for(its tag, as text)")  # type: ignore[union-attr]
 
     def register(cls: _Class) -> _Class:
         if issubclass(cls, Exception) and not issubclass(cls, RemoteCopy):

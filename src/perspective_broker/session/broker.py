@@ -90,7 +90,7 @@ class Broker(Answerer):
         serving = self.serving
         return not (serving.running or serving.waiting or len(self.questions) or self._out or self.outgoing)
 
-    def close(self, code: str = "closed", reason: str = "closed by this side") -> None:
+    def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection in order, as far as we are concerned at once."""
         self._end(CloseCause(code, reason, clean=True), tell=True)
 

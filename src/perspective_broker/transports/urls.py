@@ -56,8 +56,11 @@ def parse_url(url: str) -> Address:
     """Return the address that ``url`` names.
 
     Raises:
+        TypeError: it is no text.
         ValueError: it is no url of ours; the text says what one looks like.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"a url is text, one of {_FORMS}; not {url!r:.100}")
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and rest and not rest.startswith("/"):
         return Address("memory", path=rest)
