@@ -88,9 +88,11 @@ async def test_a_server_of_2002_gets_plain_strings() -> None:
 
 
 async def test_a_server_of_today_gets_text_also_when_it_logs_in_as_in_2002() -> None:
-    async with serving(OldNames()) as (_, connect):
-        async with connect("alice", "secret", service="case", client=None, dialects=["pb"]) as me:
-            assert await me.call("log") == (legacy_response("secret", CHALLENGE), "case", "alice", None)
+    async with (
+        serving(OldNames()) as (_, connect),
+        connect("alice", "secret", service="case", client=None, dialects=["pb"]) as me,
+    ):
+        assert await me.call("log") == (legacy_response("secret", CHALLENGE), "case", "alice", None)
 
 
 @pytest.mark.parametrize(

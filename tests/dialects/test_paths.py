@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import collections
+import enum
+from typing import Any, NamedTuple
 
 import pytest
+from twisted.spread.flavors import Copyable as TwistedCopyable
 
 import perspective_broker as pb
 from perspective_broker import SerializationError
-from perspective_broker.dialects.paths import with_path
+from perspective_broker.dialects.paths import no_form, with_path
 
 
 class Bad:
@@ -85,3 +88,49 @@ def test_copyables_without_a_dictionary_are_passed_over() -> None:
         __slots__ = ("held",)
 
     assert place(args=(Slotted(), [BAD])) == "args[1][0]"
+
+
+def test_of_a_long_path_the_ends_are_shown() -> None:
+    value: Any = BAD
+    for _ in range(200):
+        value = [value]
+    path = place(args=({"begin": value},))
+    assert len(path) < 200
+    assert path.startswith('args[0]["begin"][0]')
+    assert "..." in path
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+
+async def coroutine() -> None:
+    raise AssertionError("nobody awaits it")
+
+
+def test_a_refusal_says_what_would_cross_instead() -> None:
+    waits = coroutine()
+    for value, text in (
+        (object(), "object has no form here: derive it from a flavor (pb.Copyable, pb.Referenceable)"),
+        (BAD, f"{__name__}.Bad has no form here: derive it from a flavor"),
+        (
+            Colour.RED,
+            f"{__name__}.Colour has no form here: of what is derived from int nothing but int itself",
+        ),
+        (Pair(1, 2), "send tuple(...)"),
+        (collections.OrderedDict(), "collections.OrderedDict has no form here: of what is derived from dict"),
+        ((n for n in range(3)), "generator has no form here: make it asynchronous"),
+        (waits, "coroutine has no form here: await it"),
+        (Bad, "type has no form here: classes do not cross"),
+        (
+            TwistedCopyable(),
+            "twisted.spread.flavors.Copyable has no form here: its flavor is twisted.spread's",
+        ),
+    ):
+        assert text in no_form(value)
+    waits.close()

@@ -86,6 +86,7 @@ class Driver:
             unsafe_tracebacks=settings.unsafe_tracebacks,
             allowance=allowance,
         )
+        self.broker.exports.takes_receivers = False
         self._methods = Methods(self.loop, self.broker, self._on_method_end)
         self.room = Room(self)
         self._room = self._write_room  # bound once: every turn hands it over

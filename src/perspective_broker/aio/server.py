@@ -14,6 +14,7 @@ from typing import Any
 from .. import transports
 from ..cred import Service
 from ..flavors import Exportable, Policy, Registry
+from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
 from ..session import Allowance
 from .busypoll import BusyPoll
@@ -81,6 +82,8 @@ def serve(
                 "; add it to a pb.Application" if isinstance(root, Service) else "; derive it from pb.Root"
             )
             raise TypeError(f"a {type(root).__name__} cannot be served{advice}")
+        if isinstance(root.export_target(None).holder, MessageReceiver):
+            raise TypeError(foreign(root))
 
         def make_root(connection: Connection) -> Exportable:
             return root

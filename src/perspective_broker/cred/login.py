@@ -136,6 +136,8 @@ class AuthServ(Referenceable):
         connection: whose root this is.
     """
 
+    advice_to_callers = "; they log in first, as in pb.connect(url, username=..., password=...)"
+
     def __init__(self, root: LoginRoot, connection: LoginConnection) -> None:
         self.root = root
         self.connection = connection
@@ -300,7 +302,15 @@ class _LegacyChallenger(_Challenger):
         def check() -> bool:
             return check_legacy(digest, self.challenge, response if type(response) is bytes else b"")
 
-        await self._auth.admission.attempt(self._name, expires, check)
+        try:
+            await self._auth.admission.attempt(self._name, expires, check)
+        except LoginFailed:
+            log.info(
+                "an MD5 login as %.64a from %s failed: a wrong name or password, or a user made without legacy=True",
+                self._name,
+                self._auth.connection.peer,
+            )
+            raise
         assert identity is not None, "nobody has no digest"
         return identity
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Literal, Protocol, TypeAlias
 
-from ..flavors import AsReferenceable, Exportable
+from ..flavors import Exportable, Target
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
@@ -35,9 +35,10 @@ class Realm(Protocol):
             mind: the reference that the client handed over, or None.
 
         Returns:
-            The avatar: a Perspective (or another object that can be referenced; a plain one is called through its
-            ``perspective_*`` methods). Or a pair: the avatar, and what is called once, without arguments, plain or
-            ``async``, when the user has logged out or the connection has ended.
+            The avatar: a Perspective, or any object with ``perspective_*`` methods; either is the perspective under
+            which what crosses is judged. (One that can be referenced, but is no Perspective, is not.) Or a pair: the
+            avatar, and what is called once, without arguments, plain or ``async``, when the user has logged out or the
+            connection has ended.
 
         Raises:
             LoginFailed: there is none for him.
@@ -82,11 +83,30 @@ class Portal(LoginRoot):
         got = await finished(
             self.realm.request_avatar(ANONYMOUS if identity is None else identity.name, mind)
         )
-        avatar, log_out = got if type(got) is tuple else (got, _nothing)
+        if type(got) is not tuple:
+            avatar, log_out = got, _nothing
+        elif len(got) == 2:
+            avatar, log_out = got
+        else:
+            raise TypeError(
+                "request_avatar returns an avatar, or a pair: the avatar, and what is called when its user has left; "
+                f"not {len(got)} values"
+            )
         detacher = Detacher(connection, log_out)
-        if not isinstance(avatar, Exportable):
-            avatar = AsReferenceable(avatar, "perspective")
-        return avatar, detacher
+        return avatar if isinstance(avatar, Exportable) else _Plain(avatar), detacher
+
+
+class _Plain(Exportable):
+    """An avatar of no flavor: a perspective all the same."""
+
+    def __init__(self, avatar: Any) -> None:
+        self._avatar = avatar
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return (id(self._avatar), "avatar")
+
+    def export_target(self, perspective: Any) -> Target:
+        return Target(self, self._avatar, "perspective_", perspective=self._avatar)
 
 
 def _nothing() -> None:

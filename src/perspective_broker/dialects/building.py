@@ -17,6 +17,9 @@ __all__ = ["MAX_KEY_BITS", "KeyCheck", "find_class", "guarded", "instance"]
 #: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
 MAX_KEY_BITS: Final = 64
 
+#: What a classic peer sends for an object that it will not, or cannot, send.
+_STANDING_FOR_NOTHING: Final = ("unpersistable", "persistent")
+
 #: Keys of one dictionary or set that may have the same hash. Numbers and tuples of numbers can be chosen to
 #: collide, and n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because
 #: -1 and -2 have one hash.
@@ -79,6 +82,8 @@ def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
         found = registry.find_class(tag)
         if found is not None or registry.find_factory(tag) is not None:
             return found
+    if tag in _STANDING_FOR_NOTHING:
+        raise InsecureJelly(f"the peer cannot send a value that it meant to, and says {tag!r} in its place")
     shown = tag if len(tag) <= 64 else tag[:61] + "..."
     raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
 

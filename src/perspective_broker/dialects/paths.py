@@ -1,16 +1,46 @@
-"""Where in a message a value sits, for the error that says it cannot cross."""
+"""What the error says about a value that cannot cross: where in the message it sits, and what would cross instead."""
 
 from __future__ import annotations
 
-from typing import Any
+from types import CoroutineType, GeneratorType
+from typing import Any, Final
 
-from ..errors import SerializationError
+from ..errors import SerializationError, qualified_name
 from ..flavors import Copyable
 
-__all__ = ["with_path"]
+__all__ = ["no_form", "with_path"]
 
 #: Containers searched for a culprit; enough for any message that a human looks at.
 MAX_VISITED = 100_000
+
+#: Characters of a path that are shown: its ends say more than what is between them.
+_SHOWN: Final = 160
+
+#: What crosses as itself, and only itself.
+_PLAIN: Final = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset)
+
+
+def no_form(value: Any) -> str:
+    """Return why a value of no known type is refused, and what its owner can do about it."""
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else qualified_name(kind)
+    if isinstance(value, GeneratorType):
+        advice = "make it asynchronous (async def), and it arrives as a stream"
+    elif isinstance(value, CoroutineType):
+        advice = "await it, and send what it returns"
+    elif isinstance(value, type):
+        advice = "classes do not cross, only what is made of them"
+    elif any(base.__module__ == "twisted.spread.flavors" for base in kind.__mro__):
+        advice = "its flavor is twisted.spread's; here cross those of this package, or of perspective_broker.compat"
+    elif kind.__module__ == "numpy":
+        advice = "send what its item(), tolist() or tobytes() returns"
+    else:
+        plain = next((base.__name__ for base in _PLAIN if isinstance(value, base)), None)
+        if plain is None:
+            advice = "derive it from a flavor (pb.Copyable, pb.Referenceable) or send plain values"
+        else:
+            advice = f"of what is derived from {plain} nothing but {plain} itself crosses; send {plain}(...)"
+    return f"{name} has no form here: {advice}"
 
 
 def with_path(error: SerializationError, **parts: Any) -> SerializationError:
@@ -25,6 +55,8 @@ def with_path(error: SerializationError, **parts: Any) -> SerializationError:
     path = _find(error.culprit, parts)
     if not path:
         return error
+    if len(path) > _SHOWN:
+        path = f"{path[: _SHOWN // 2]}...{path[-_SHOWN // 2 :]}"
     return SerializationError(error.message, path, culprit=error.culprit)
 
 

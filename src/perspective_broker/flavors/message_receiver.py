@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ports import Method
 
-__all__ = ["MessageReceiver"]
+__all__ = ["MessageReceiver", "foreign"]
 
 
 class MessageReceiver:
@@ -16,3 +16,11 @@ class MessageReceiver:
     def find_message(self, name: str) -> Method:
         """Return what runs when a caller asks for ``name``."""
         raise NotImplementedError
+
+
+def foreign(obj: object) -> str:
+    """Return why an object whose holder is one is refused by a driver that cannot call it."""
+    return (
+        f"a {type(obj).__name__} is one of perspective_broker.compat's, which only connections made there can call; "
+        "derive it from this package's own flavors here"
+    )

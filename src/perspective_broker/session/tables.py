@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
 from ..flavors import Exportable, Reference, Target
+from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
 from ..ports import ObjectId
 from .weak import Received
@@ -46,6 +47,7 @@ class Exports:
         freed: what the last releases freed, by LUID. It cannot be called any more, but it can still come home: a
             Twisted peer releases an object right before the answer in which it sends the object back. The broker
             clears it when no such answer can follow.
+        takes_receivers: whether the driver can call a :class:`~.message_receiver.MessageReceiver`.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -55,6 +57,7 @@ class Exports:
         self._named: dict[str, Export] = {}
         self._next = 1
         self.freed: dict[int, Any] = {}
+        self.takes_receivers = True
 
     def __len__(self) -> int:
         """The objects that the peer holds, without the named ones."""
@@ -83,9 +86,12 @@ class Exports:
             raise SerializationError(
                 f"the peer holds {len(self._by_luid)} objects, as many as Limits.references_exported allows"
             )
+        target = obj.export_target(perspective)
+        if not self.takes_receivers and isinstance(target.holder, MessageReceiver):
+            raise SerializationError(foreign(obj), culprit=obj)
         luid = self._next
         self._next += 1
-        export = Export(luid, key, obj.export_target(perspective), 1)
+        export = Export(luid, key, target, 1)
         self._by_luid[luid] = self._by_key[key] = export
         return luid
 

@@ -24,6 +24,13 @@ __all__ = ["SQLAuthorizer"]
 
 T = TypeVar("T")
 
+#: What has to be installed for each kind of database: our extra, and what is not there without it.
+_NEEDS = {
+    "sqlite": ("sql", "aiosqlite"),
+    "postgresql": ("postgres", "asyncpg"),
+    "postgres": ("postgres", "asyncpg"),
+}
+
 #: Longer than any burst of writers takes (a write is a few milliseconds), shorter than the handshake's time.
 _BUSY_TIMEOUT = 8.0
 
@@ -52,7 +59,7 @@ class SQLAuthorizer(Authorizer):
     Raises:
         MissingExtra: SQLAlchemy or the database's driver is not installed.
         ValueError: the url is none, or for another kind of database; ``iterations`` out of range.
-        TypeError: ``iterations`` is not an int.
+        TypeError: ``url`` is not text; ``iterations`` is not an int.
     """
 
     def __init__(
@@ -66,9 +73,13 @@ class SQLAuthorizer(Authorizer):
         super().__init__(attempts=attempts)
         if iterations is not None:
             checked_iterations(iterations)
-        extra = "sql" if url.startswith("sqlite") else "postgres"
+        if not isinstance(url, str):
+            raise TypeError(
+                f"an identity store's url is text, such as sqlite:///identities.db, not {url!r:.100}"
+            )
+        extra, driver = _NEEDS.get(url.partition(":")[0].partition("+")[0], ("sql", "sqlalchemy"))
         try:
-            importlib.import_module("aiosqlite" if extra == "sql" else "asyncpg")
+            importlib.import_module(driver)
             from .store import Store
         except ModuleNotFoundError as error:
             raise MissingExtra(

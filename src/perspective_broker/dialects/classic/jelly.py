@@ -17,6 +17,7 @@ from ...errors import SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
+from ..paths import no_form
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
 from .vocabulary import NONE, OF_2002, PB, Spelling
@@ -292,11 +293,7 @@ class Jellier:
         elif (adapted := self._exporter.adapt(value)) is not value:
             self._jelly(adapted)
         else:
-            raise _cannot(
-                value,
-                f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, "
-                "pb.Referenceable) or send plain values",
-            )
+            raise _cannot(value, no_form(value))
 
     def _cacheable(self, value: Cacheable) -> None:
         luid, state = self._exporter.export_cache(value, self._perspective)

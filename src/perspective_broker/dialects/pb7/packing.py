@@ -23,6 +23,7 @@ from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Referenc
 from ...limits import Limits
 from ...ports import SENT_BEFORE, AnswerOf, Exporter
 from ..building import KeyCheck
+from ..paths import no_form
 from . import codes
 
 __all__ = [
@@ -434,11 +435,7 @@ class Packer:
             return Ext(codes.PROMISE, id_bytes(adapted.request))
         if adapted is not value:
             return self._object(adapted) if isinstance(adapted, Exportable) else adapted
-        raise _cannot(
-            value,
-            f"a {type(value).__name__} has no form here; derive it from a flavor (pb.Copyable, pb.Referenceable) "
-            "or send plain values",
-        )
+        raise _cannot(value, no_form(value))
 
     def _cacheable(self, value: Cacheable) -> Ext:
         luid, state = self._exporter.export_cache(value, self._perspective)
