@@ -29,6 +29,11 @@ PAGES = [
     "docs/do/streams.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
+    "docs/do/watch-an-object.md",
+    "docs/do/let-each-user-see-his-own.md",
+    "docs/do/log-in.md",
+    "docs/do/show-the-door.md",
+    "docs/do/call-many-back.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
