@@ -1,8 +1,8 @@
 """What the pages show is what happens: their programs are written to files, their commands run, outputs compared.
 
 A ``python`` block that starts with ``# name.py`` is that file. In a ``console`` block a line that starts with ``$`` is
-a command, and what follows it is what it prints; a server goes on running. Ports and socket paths are replaced by
-free ones. Blocks without ``$`` are for reading only.
+a command, and what follows it is what it prints; a server goes on running, as does what ends in ``&``. Ports and socket
+paths are replaced by free ones. Blocks without ``$`` are for reading only.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ PAGES = [
     "docs/do/streams.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
+    "docs/do/watch-an-object.md",
+    "docs/do/let-each-user-see-his-own.md",
+    "docs/do/log-in.md",
+    "docs/do/show-the-door.md",
+    "docs/do/call-many-back.md",
+    "docs/do/talk-to-twisted.md",
 ]
 
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,6 +50,8 @@ def _free_port() -> str:
 def test_the_page_tells_the_truth(page: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pb-") as directory, contextlib.ExitStack() as servers:
         text = (ROOT / page).read_text()
+        if "from twisted" in text:
+            pytest.importorskip("twisted")
         for port in ("8787", "8788"):
             text = text.replace(f":{port}", f":{_free_port()}")
         text = text.replace("/run/greeter", directory)
@@ -59,6 +67,8 @@ def test_the_page_tells_the_truth(page: str) -> None:
                     if "--listen" not in command:  # the usual port may be taken on this machine
                         command += shown.replace("listening on", " --listen").rstrip()
                     assert _serve(command, directory, servers) == shown
+                elif command.endswith(" &"):
+                    assert _serve(command.removesuffix(" &"), directory, servers) == shown
                 else:
                     assert _run(command, directory) == shown, command
         assert ran
