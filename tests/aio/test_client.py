@@ -63,6 +63,31 @@ def test_a_bad_dialect_is_refused_at_once(dialects: list[str]) -> None:
         pb.connect("memory:x", dialects="pb")
 
 
+def test_what_is_no_text_or_names_no_host_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="a url is text"):
+        pb.connect(["tcp://localhost"])  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="names no host"):
+        pb.connect("tls://:8787")
+
+
+async def test_who_forgot_to_await_is_told() -> None:
+    connecting = pb.connect("memory:nobody")
+    with pytest.raises(
+        AttributeError, match=r"there is no 'call' before there is a connection: await pb\.connect"
+    ):
+        connecting.call("echo")  # type: ignore[attr-defined]
+
+
+@both_loops
+async def test_where_nobody_listens_is_said(tmp_path: Path) -> None:
+    async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server:
+        (url,) = server.urls
+    with pytest.raises(ConnectionRefusedError, match=url):
+        await pb.connect(url)
+    with pytest.raises(FileNotFoundError, match="unix:///"):
+        await pb.connect(f"unix://{tmp_path}/nothing")
+
+
 async def test_what_is_never_awaited_does_nothing_and_warns_of_nothing() -> None:
     pb.connect("memory:nobody")
     gc.collect()

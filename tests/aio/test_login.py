@@ -258,6 +258,19 @@ def test_arguments_that_do_not_belong_together(arguments: dict[str, Any]) -> Non
         pb.connect("memory:nobody", **arguments)
 
 
+def test_names_and_passwords_are_text() -> None:
+    with pytest.raises(TypeError, match=r"password is text \(str\), not int"):
+        pb.connect("memory:nobody", username="alice", password=12)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"username is text \(str\), not bytes"):
+        pb.connect("memory:nobody", username=b"alice", password="secret")  # type: ignore[call-overload]
+
+
+async def test_who_has_not_logged_in_is_told_to() -> None:
+    async with serving(await application()) as (_, connect), connect() as root:
+        with pytest.raises(pb.NoSuchMethod, match="they log in first"):
+            await root.call("say", "hi")
+
+
 async def test_a_failed_login_leaves_nothing() -> None:
     async with serving(await application()) as (server, connect):
         for _ in range(3):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.testing import ScriptedPeer
+from perspective_broker.compat import pb as compat
+from perspective_broker.testing import ScriptedPeer, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
 
@@ -53,8 +54,31 @@ def test_what_cannot_be_served_is_refused_at_once() -> None:
         pb.serve(Desk(), "ftp://x")
     with pytest.raises(TypeError, match="dict"):
         pb.serve({}, "memory:x")
+    with pytest.raises(TypeError, match=r"an object is served, not its class: serve\(Desk\(\), \.\.\.\)"):
+        pb.serve(Desk, "memory:x")
+    with pytest.raises(TypeError, match=r"a Service cannot be served; add it to a pb\.Application"):
+        pb.serve(pb.Service("chat"), "memory:x")
+    with pytest.raises(TypeError, match=r"a Root is one of perspective_broker\.compat's"):
+        pb.serve(compat.Root(), "memory:x")
+    with pytest.raises(TypeError, match=r"a url is text, one of tcp://HOST:PORT, .*; not 8787"):
+        pb.serve(Desk(), 8787)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dialects are"):
         pb.serve(Desk(), "memory:x", dialects=["latin"])
+
+
+def test_a_server_that_is_never_started_is_warned_of() -> None:
+    server = pb.serve(Desk(), "memory:never")
+    assert server.urls == []
+    with pytest.warns(RuntimeWarning, match="never started: await it, or enter it with async with"):
+        del server
+
+
+async def test_an_object_with_the_names_of_twisted_does_not_cross(dialect: str) -> None:
+    """Only connections of compat can call it: a call through another one failed with a misleading text."""
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        with pytest.raises(pb.SerializationError, match=r"args\[0\]: a Referenceable is one of .*compat"):
+            await pair.root.call("keep", compat.Referenceable())
+        await assert_no_leaks(pair.client, pair.accepted)
 
 
 async def test_an_address_that_is_taken_frees_the_others_again() -> None:
@@ -135,6 +159,8 @@ async def test_draining_lets_calls_end_and_refuses_new_ones(url: str) -> None:
         await closing
         await root.connection.wait_closed()
         assert desk.cancelled == 0
+        assert root.connection.close_cause is not None
+        assert root.connection.close_cause.code == "drained"
 
 
 async def test_draining_waits_for_methods_that_answer_nothing() -> None:

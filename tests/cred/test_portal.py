@@ -11,11 +11,19 @@ import perspective_broker as pb
 from tests.cred.logins import Mind, authorizer, scram, serving
 
 
+class Board(pb.Viewable):
+    def view_reader(self, perspective: Any) -> str:
+        return type(perspective).__name__
+
+
 class Plain:
     """An avatar of no flavor at all."""
 
     def perspective_name(self) -> str:
         return "plain"
+
+    def perspective_board(self) -> Board:
+        return Board()
 
 
 class User(pb.Perspective):
@@ -61,9 +69,20 @@ async def test_avatars() -> None:
     async with serving(pb.Portal(realm, await authorizer())) as (_, connect):
         async with connect("alice") as me:
             assert await me.call("name") == "plain"
+            assert await me.call("board").call("reader") == "Plain"
         async with connect("bob", client=Mind()) as me:
             assert await me.call("name") == "bob"
     assert realm.log == ["alice", "alice left", "bob", "bob left"]
+
+
+async def test_an_avatar_that_is_three_things_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    class Twisted(Realm):
+        def request_avatar(self, avatar_id: Any, mind: Any) -> Any:
+            return object, Plain(), lambda: None
+
+    async with serving(pb.Portal(Twisted(), await authorizer())) as (_, connect):
+        with pytest.raises(pb.RemoteError, match="returns an avatar, or a pair"):
+            await connect("alice")
 
 
 async def test_anonymous_where_it_is_allowed() -> None:

@@ -34,6 +34,13 @@ def test_nothing_else_is(prefix: str, name: str) -> None:
         find_method(Door(), prefix, name)
 
 
+def test_a_caller_who_spells_the_prefix_is_told_to_leave_it_out() -> None:
+    with pytest.raises(
+        NoSuchMethod, match=r"no method 'remote_open' for its callers; they leave remote_ out$"
+    ):
+        find_method(Door(), "remote_", "remote_open")
+
+
 def test_a_message_receiver_looks_names_up_itself() -> None:
     class Oracle(MessageReceiver):
         def find_message(self, name: str) -> Callable[..., Any]:

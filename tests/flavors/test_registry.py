@@ -58,6 +58,26 @@ def test_what_cannot_take_a_state_is_refused() -> None:
         registry.set_error_class(int)  # type: ignore[arg-type]
 
 
+def test_a_tag_has_one_class() -> None:
+    registry = pb.Registry()
+    pb.copier_for("test.Tag", registry=registry)(One)
+    pb.copier_for("test.Tag", registry=registry)(One)
+
+    class Other(pb.RemoteCopy): ...
+
+    with pytest.raises(ValueError, match=rf"'test\.Tag' arrives as {qualified_name(One)} already"):
+        pb.copier_for("test.Tag", registry=registry)(Other)
+    again = type("One", (pb.RemoteCopy,), {"__module__": One.__module__, "__qualname__": One.__qualname__})
+    pb.copier_for("test.Tag", registry=registry)(again)  # a cell of a notebook, run once more
+    assert registry.find_class("test.Tag") is again
+    pb.copier_for("test.Tag", registry=pb.Registry(registry))(Other)  # for one connection
+
+
+def test_the_decorator_without_parentheses_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"write @copier_for\(\) above One"):
+        pb.copier_for(One)
+
+
 def test_the_decorator_tells_errors_from_copies() -> None:
     registry = pb.Registry()
 

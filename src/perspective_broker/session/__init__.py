@@ -4,11 +4,11 @@ from typing import Final
 
 from . import broker as _broker
 from .broker import Broker
-from .lifecycle import CloseCause, Phase
+from .lifecycle import Phase
 from .pipelining import Unready
 from .reports import Allowance
 from .serving import IncomingCall
-from .statistics import Statistics
+from .statistics import CloseCause, Statistics
 
 #: Whether the core of this installation is compiled, see ``docs/performance.md``; else it is plain Python.
 COMPILED: Final = not str(_broker.__file__).endswith(".py")

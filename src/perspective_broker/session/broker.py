@@ -31,9 +31,9 @@ from ..ports import (
     Rank,
 )
 from .answering import Answerer
-from .lifecycle import CloseCause, Phase
+from .lifecycle import Phase
 from .outgoing import NOTHING_LARGE, Outgoing, weight
-from .statistics import Statistics
+from .statistics import CloseCause, Statistics
 
 __all__ = ["Broker"]
 
@@ -96,6 +96,8 @@ class Broker(Answerer):
 
     def receive_eof(self) -> None:
         """The peer will send nothing more, or the transport is gone."""
+        if self.lifecycle.ended:
+            return
         if self.lifecycle.phase is Phase.NEGOTIATING:
             self._end(
                 CloseCause("bad-handshake", "the peer hung up before the greeting was over", clean=False)
@@ -104,7 +106,9 @@ class Broker(Answerer):
             self._end(
                 CloseCause("bad-handshake", "the peer hung up in the middle of its greeting", clean=False)
             )
-        else:
+        elif FAREWELL in self._dialect.features:
+            self._end(CloseCause("lost", "the peer is gone without a farewell", clean=False))
+        else:  # a dialect that has no word for it
             self._end(CloseCause("lost", "the peer closed the connection", clean=True))
 
     def connection_lost(self, reason: str) -> None:

@@ -1,12 +1,13 @@
-"""The life of one connection, as a table: which phase follows which, and why it ended."""
+"""The life of one connection, as a table: which phase follows which."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-__all__ = ["CloseCause", "Lifecycle", "Phase"]
+from .statistics import CloseCause
+
+__all__ = ["Lifecycle", "Phase"]
 
 
 class Phase(Enum):
@@ -33,22 +34,6 @@ _NEXT: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.DRAINING: frozenset({Phase.CLOSED}),
     Phase.CLOSED: frozenset(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CloseCause:
-    """Why a connection ended.
-
-    Attributes:
-        code: a short word: ``"closed"`` (by us), ``"lost"`` (by the peer or the network), ``"drained"``, or
-            the code of the :class:`~perspective_broker.ProtocolError` that ended it.
-        reason: one line for a human.
-        clean: whether it ended in order, not by an error.
-    """
-
-    code: str
-    reason: str
-    clean: bool
 
 
 class Lifecycle:

@@ -21,7 +21,7 @@ from ..ports import (
 from ..queues import Queue
 from .caches import Observed, Observers, Replicas, tell_end
 from .deadlines import Deadlines
-from .lifecycle import CloseCause, Lifecycle, Phase
+from .lifecycle import Lifecycle, Phase
 from .outgoing import NOTHING_LARGE
 from .pipelining import (
     KeptAnswers,
@@ -30,6 +30,7 @@ from .pipelining import (
 from .questions import Questions
 from .reports import Allowance, Reports
 from .serving import Serving
+from .statistics import CloseCause
 from .tables import Exports, Imports
 
 __all__ = ["Speaker"]

@@ -1,0 +1,42 @@
+"""Limits: one value, judged when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(pb.Limits)])
+def test_every_limit_is_a_positive_number(name: str) -> None:
+    wrong: Any
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=rf"Limits\.{name} must be positive, not {wrong}"):
+            pb.Limits(**{name: wrong})
+    for wrong in ("80MB", True, [1]):
+        with pytest.raises(TypeError, match=rf"Limits\.{name} is a number, not "):
+            pb.Limits(**{name: wrong})
+
+
+def test_only_the_age_of_a_connection_may_be_unlimited() -> None:
+    assert pb.Limits(connection_seconds=None).connection_seconds is None
+    with pytest.raises(TypeError, match=r"Limits\.nodes is a number, not None"):
+        pb.Limits(nodes=None)  # type: ignore[arg-type]
+
+
+def test_the_low_mark_is_not_above_the_high_one() -> None:
+    with pytest.raises(ValueError, match="must not exceed"):
+        pb.Limits(write_buffer_low=2, write_buffer_high=1)
+
+
+def test_a_peer_that_has_not_logged_in_may_ask_for_a_sixteenth_of_every_quantity() -> None:
+    limits = pb.Limits()
+    strangers = limits.before_login()
+    assert strangers.nodes == limits.nodes // 16
+    assert strangers.message_bytes == limits.message_bytes // 16
+    assert strangers.depth == limits.depth
+    assert strangers.ping_seconds == limits.ping_seconds
+    assert limits.before_login() is strangers
