@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from ..errors import SerializationError, qualified_name
 from ..flavors import Copyable
+from ..limits import Limits
 
-__all__ = ["no_form", "with_path"]
+__all__ = ["no_form", "too_large", "with_path"]
 
 #: Containers searched for a culprit; enough for any message that a human looks at.
 MAX_VISITED = 100_000
@@ -41,6 +42,14 @@ def no_form(value: Any) -> str:
         else:
             advice = f"of what is derived from {plain} nothing but {plain} itself crosses; send {plain}(...)"
     return f"{name} has no form here: {advice}"
+
+
+def too_large(size: int, limits: Limits) -> SerializationError:
+    """Return why a message of ``size`` bytes is not sent."""
+    most = limits.message_bytes
+    return SerializationError(
+        f"a message of {size} bytes; peers read {most} (Limits.message_bytes, of either side)"
+    )
 
 
 def with_path(error: SerializationError, **parts: Any) -> SerializationError:

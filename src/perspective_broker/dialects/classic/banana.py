@@ -295,8 +295,10 @@ class Decoder:
         if depth >= limits.depth:
             return self._refusal(read, "limit-depth", f"lists may be nested {limits.depth} deep")
         if items > limits.list_items:
-            return self._refusal(read, "limit-items", f"a list may have {limits.list_items} items")
-        return self._refusal(read, "limit-nodes", f"a message may have {limits.nodes} items")
+            return self._refusal(
+                read, "limit-items", f"a list may have {limits.list_items} items (Limits.list_items)"
+            )
+        return self._refusal(read, "limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
 
     def _refusal(self, read: int, code: str, reason: str) -> ProtocolError:
         """Return why a token is refused that comes behind ``read`` bytes of the message in this chunk.
@@ -311,7 +313,10 @@ class Decoder:
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.message_bytes:
-            raise ProtocolError("limit-message", f"a message may have {self.limits.message_bytes} bytes")
+            raise ProtocolError(
+                "limit-message",
+                f"a message may have {self.limits.message_bytes} bytes (Limits.message_bytes)",
+            )
 
 
 def encode(

@@ -12,7 +12,7 @@ from ...limits import Limits
 from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, CollectorRests
-from ..paths import with_path
+from ..paths import too_large, with_path
 from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
 from .failures import failure_from_payload
 from .jelly import Jellier
@@ -349,7 +349,7 @@ class ClassicDialect:
         """
         limits = self._decoder.limits
         if len(message) > limits.message_bytes:
-            raise SerializationError(f"a message of {len(message)} bytes; peers read {limits.message_bytes}")
+            raise too_large(len(message), limits)
         nodes = depth = 0
         for jellier in values:
             nodes += jellier.nodes_at_most

@@ -240,7 +240,10 @@ class Frames:
 
     def _check(self, size: int) -> None:
         if size > self.limits.message_bytes:
-            raise ProtocolError("limit-message", f"a frame may have {self.limits.message_bytes} bytes")
+            raise ProtocolError(
+                "limit-message",
+                f"a message may have {self.limits.message_bytes} bytes (Limits.message_bytes)",
+            )
         if not size:
             raise ProtocolError("bad-message", "a frame without anything in it")
 

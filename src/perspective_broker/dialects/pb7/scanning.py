@@ -169,7 +169,7 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
             missing += sum(values.translate(_ANNOUNCES)) - len(values)
             pos = run.end()
             if nodes + missing > limits.nodes:
-                raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+                raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
             if at_most is not None and nodes > at_most:
                 return False
             continue
@@ -181,7 +181,7 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
         if pos <= end and (frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS):
             nodes += _count_within(frame, start, pos, limits)
         if nodes + missing > limits.nodes:
-            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items")
+            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
         if at_most is not None and nodes > at_most:
             return False
     if pos > end:
@@ -233,7 +233,10 @@ def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
                 raise _not_shortest()
             width += 1
         if size > limits.large_string_bytes:
-            raise ProtocolError("limit-size", f"a string may have {limits.large_string_bytes} bytes")
+            raise ProtocolError(
+                "limit-size",
+                f"a string may have {limits.large_string_bytes} bytes (Limits.large_string_bytes)",
+            )
         return pos + width + size, 0
     if first in _FIXED_EXTENSIONS:
         return pos + 1 + _FIXED_EXTENSIONS[first], 0

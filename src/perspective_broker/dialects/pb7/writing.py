@@ -17,7 +17,7 @@ from ...errors import ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Copyable, Failure
 from ...limits import Limits
 from ...ports import LARGE_MESSAGE, PIECES, AnswerOf, CallTarget, Exporter, InParts, Message, Rank
-from ..paths import with_path
+from ..paths import too_large, with_path
 from .codes import (
     ANSWER,
     CALL,
@@ -331,7 +331,7 @@ class Pb7Writer:
     def _check(self, frame: bytes) -> None:
         limits = self._limits
         if len(frame) - HEADER_BYTES > limits.message_bytes:
-            raise SerializationError(f"a message of {len(frame)} bytes; peers read {limits.message_bytes}")
+            raise too_large(len(frame), limits)
         try:
             check_size(memoryview(frame)[HEADER_BYTES:], limits)
         except ProtocolError as refusal:
