@@ -20,11 +20,8 @@ class Echo(pb.Root):
 async def main(*urls: str) -> None:
     async with pb.serve(Echo(), *urls) as server:
         print(*server.urls, sep="\n", flush=True)
-        await server.serve_forever()
+        await server.serve_until_stopped()  # by Ctrl-C, or SIGTERM
 
 
 if __name__ == "__main__":
-    try:
-        pb.run(main(*(sys.argv[1:] or ["tcp://127.0.0.1:8787"])))
-    except KeyboardInterrupt:
-        pass  # Ctrl-C is how it ends
+    pb.run(main(*(sys.argv[1:] or ["tcp://127.0.0.1:8787"])))

@@ -8,11 +8,13 @@ import ssl
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from .. import transports
 from ..cred import Service
+from ..errors import TLSError
 from ..flavors import Exportable, Policy, Registry
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
@@ -23,6 +25,7 @@ from .driver import Driver, as_protocol
 from .lag import LoopWatch
 from .places import check_place
 from .settings import Settings
+from .signals import on_signals
 
 __all__ = ["Server", "ServerStatistics", "serve"]
 
@@ -288,6 +291,31 @@ class Server:
         self._check_place()
         await self._closed.wait()
 
+    async def serve_until_stopped(self, drain: float = 5) -> None:
+        """Serve until the program is told to stop, by SIGINT or SIGTERM, or the server is closed; then close it.
+
+        For the main coroutine of a program that is there to serve. Signals belong to the main thread. SIGHUP has the
+        certificates of a :class:`ServerTLS` read again. Where the platform has no such signals (Windows), Ctrl-C
+        cancels the main coroutine instead, and the server is closed at once.
+
+        Args:
+            drain: seconds that calls which run get to end in, see :meth:`close`. A second signal ends them at once.
+        """
+        serving = asyncio.ensure_future(self.serve_forever())
+        handlers: dict[str, Callable[[], object]] = {"SIGINT": serving.cancel, "SIGTERM": serving.cancel}
+        if isinstance(self._tls, transports.ServerTLS):
+            handlers["SIGHUP"] = partial(_reload, self._tls)
+        try:
+            with on_signals(handlers):
+                await asyncio.wait([serving])
+            log.info("stopping")
+            closing = asyncio.ensure_future(self.close(drain))
+            with on_signals({"SIGINT": closing.cancel, "SIGTERM": closing.cancel}):
+                await asyncio.wait([closing])
+        finally:
+            serving.cancel()
+            await self.close()
+
     async def close(self, drain: float = 0) -> None:
         """Stop listening and end every connection. May be called twice.
 
@@ -344,6 +372,16 @@ class Server:
                 busy,
                 ", ".join(name[:64] for name in names[:5]),
             )
+
+
+def _reload(tls: transports.ServerTLS) -> None:
+    try:
+        tls.reload()
+    except OSError as error:
+        reason = error.reason if isinstance(error, TLSError) else f"{error.filename}: {error.strerror}"
+        log.error("the certificates stay as they are: %s", reason)
+    else:
+        log.info("the certificates were read again")
 
 
 async def _hook(root: Any, name: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -114,7 +112,13 @@ def serve(
         root = await _made(target, found)
         try:
             server = await _started(target, root, listen, dialect, tls, unsafe_tracebacks)
-            await _serve_until_stopped(server, drain, tls)
+            serving = asyncio.ensure_future(server.serve_until_stopped(drain))
+            await asyncio.sleep(
+                0
+            )  # from here on signals are heard, whoever sends one as soon as he reads this:
+            for url in server.urls:
+                print(f"listening on {url}", flush=True)
+            await serving
         finally:
             if isinstance(root, LoginRoot):
                 await root.authorizer.close()  # whoever made it has no other chance to
@@ -151,51 +155,6 @@ async def _made(target: str, found: Any) -> Any:
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
         raise user_trouble(f"{target}() raised", error) from None
-
-
-async def _serve_until_stopped(server: Server, drain: float, tls: ServerTLS | None) -> None:
-    stopped = asyncio.Event()
-    handlers: dict[str, Callable[[], object]] = {"SIGINT": stopped.set, "SIGTERM": stopped.set}
-    if tls is not None:
-        handlers["SIGHUP"] = lambda: _reload(tls)
-    try:
-        with _on_signals(handlers):
-            for url in server.urls:
-                print(f"listening on {url}", flush=True)
-            await stopped.wait()
-        log.info("stopping")
-        closing = asyncio.ensure_future(server.close(drain))
-        with _on_signals({"SIGINT": closing.cancel, "SIGTERM": closing.cancel}):
-            await asyncio.wait([closing])
-    finally:
-        await server.close()
-
-
-@contextlib.contextmanager
-def _on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
-    """Call what belongs to a signal within the block, where the platform lets a loop have it."""
-    loop = asyncio.get_running_loop()
-    numbers = [number for name in handlers if (number := getattr(signal, name, None)) is not None]
-    try:
-        for number in numbers:
-            loop.add_signal_handler(number, handlers[number.name])
-    except NotImplementedError:  # Windows: Ctrl-C cancels the program's main task instead
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
-def _reload(tls: ServerTLS) -> None:
-    try:
-        tls.reload()
-    except OSError as error:
-        log.error("the certificates stay as they are: %s", _tls_text(error))
-    else:
-        log.info("the certificates were read again")
 
 
 def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ServerTLS | None:

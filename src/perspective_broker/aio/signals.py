@@ -1,0 +1,33 @@
+"""Signals: what the system tells a program that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["on_signals"]
+
+
+@contextlib.contextmanager
+def on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
+    """Call what belongs to a signal within the block, where the platform lets an event loop have it.
+
+    Args:
+        handlers: name of a signal, such as ``"SIGTERM"`` -> what is called in the running event loop. What was called
+            before is not called again afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = [number for name in handlers if (number := getattr(signal, name, None)) is not None]
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, handlers[number.name])
+    except NotImplementedError:  # Windows: Ctrl-C cancels the program's main task instead
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

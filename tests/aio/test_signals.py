@@ -1,0 +1,125 @@
+"""Signals: a program that serves is told to stop, and lets what runs come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.aio.signals import on_signals
+from tests.loops import both_loops
+
+PROGRAM = """
+import perspective_broker as pb
+
+class Slow(pb.Root):
+    async def remote_ask(self, client):
+        return await client.call("answer")
+
+    def remote_echo(self, value):
+        return value
+
+async def main():
+    async with pb.serve(Slow(), "tcp://127.0.0.1:0") as server:
+        print(server.urls[0], flush=True)
+        await server.serve_until_stopped(drain=3600)
+    print("over")
+
+pb.run(main())
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="event loops get no signals there")
+
+
+class Client(pb.Referenceable):
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def remote_answer(self) -> str:
+        self.asked.set()
+        await self.may_answer.wait()
+        return "at last"
+
+
+async def until_it_drains(root: pb.RemoteReference) -> None:
+    """Return when the program takes no new calls any more."""
+
+    async def call_again_and_again() -> None:
+        while True:
+            await root.call("echo", 1)
+
+    with pytest.raises(pb.LimitExceeded, match="shutting down"):
+        await call_again_and_again()
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_lets_what_runs_come_to_its_end(program: subprocess.Popen[str], number: int) -> None:
+    assert program.stdout is not None
+    client = Client()
+    async with pb.connect(program.stdout.readline().strip()) as root:
+        promise = root.call("ask", client)
+        await client.asked.wait()
+        program.send_signal(number)
+        await until_it_drains(root)
+        client.may_answer.set()
+        assert await promise == "at last"
+        await root.connection.wait_closed()
+        assert root.connection.close_cause is not None
+        assert root.connection.close_cause.code == "drained"
+    assert await asyncio.to_thread(program.stdout.read) == "over\n"
+    assert await asyncio.to_thread(program.wait, 60) == 0
+
+
+async def test_a_second_one_does_not_wait(program: subprocess.Popen[str]) -> None:
+    assert program.stdout is not None
+    client = Client()
+    async with pb.connect(program.stdout.readline().strip()) as root:
+        promise = root.call("ask", client)
+        await client.asked.wait()
+        program.send_signal(signal.SIGTERM)
+        await until_it_drains(root)
+        program.send_signal(signal.SIGTERM)
+        with pytest.raises(pb.ConnectionLost):
+            await promise
+    assert await asyncio.to_thread(program.wait, 60) == 0
+
+
+@both_loops
+async def test_it_also_ends_with_the_server() -> None:
+    async with pb.serve(pb.Root(), "memory:signals") as server:
+        serving = asyncio.ensure_future(server.serve_until_stopped())
+        await asyncio.sleep(0)
+        await server.close()
+        await serving
+
+
+@both_loops
+async def test_a_handler_is_there_within_the_block_alone() -> None:
+    heard: list[int] = []
+    came = asyncio.Event()
+
+    def hear() -> None:
+        heard.append(1)
+        came.set()
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with on_signals({"SIGUSR1": hear, "SIGNONE": hear}):
+        signal.raise_signal(signal.SIGUSR1)
+        await came.wait()
+    assert heard == [1]
+    assert signal.getsignal(signal.SIGUSR1) == before
