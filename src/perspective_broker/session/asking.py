@@ -412,9 +412,9 @@ class Asker(Holder):
             )  # unlike an error of the peer's it says that the method has run
             answerable.fail(error)
         else:
-            if isinstance(value, CallError):
-                value.of_a_call = True
             if isinstance(value, Exception):
+                if isinstance(value, CallError):
+                    value.of_a_call = True
                 answerable.fail(value)
             else:
                 answerable.succeed(value)
