@@ -21,14 +21,6 @@ async def exported(pair: Pair, number: int) -> None:
     await until(lambda: pair.client.statistics().exported == number)
 
 
-async def test_what_a_reference_does_not_have_is_called_by_name() -> None:
-    async with memory_pair(Desk()) as pair:
-        with pytest.raises(AttributeError, match=r"a method of its object is called with \.call\('echo'\)"):
-            pair.root.echo(1)  # type: ignore[attr-defined]
-        with pytest.raises(AttributeError, match=r"is called with \.call$"):
-            pair.root.callRemote("echo", 1)  # type: ignore[attr-defined]
-
-
 # -- identity and home
 
 

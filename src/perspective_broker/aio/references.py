@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DeadReferenceError
 from ..flavors import Observer, Reference
@@ -111,14 +111,6 @@ class RemoteReference(Reference):
             self._usable()
             self._driver = None
             self._session.release(self)
-
-    if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
-
-        def __getattr__(self, name: str) -> NoReturn:
-            method = "call" if name == "callRemote" else f"call({name!r})"
-            raise AttributeError(
-                f"a RemoteReference has no {name!r}; a method of its object is called with .{method}"
-            )
 
     def _usable(self) -> Driver:
         driver = self._driver
