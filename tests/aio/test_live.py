@@ -178,6 +178,13 @@ async def test_a_value_that_cannot_cross_ends_the_replicas(
         await assert_no_leaks(pair.client, pair.accepted)
 
 
+def test_a_field_hides_nothing_that_live_objects_have() -> None:
+    with pytest.raises(TypeError, match="Log cannot have a field 'changes'"):
+
+        class Log(pb.Live):
+            changes: int = 0  # type: ignore[assignment]
+
+
 def test_fields_are_given_by_name() -> None:
     with pytest.raises(TypeError, match="no field 'size'"):
         Score(size=3)  # type: ignore[call-arg]

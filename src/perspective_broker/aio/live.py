@@ -64,8 +64,17 @@ class Live(Cacheable, RemoteCache):
     _watchers: WeakSet[Changes]
 
     def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
-        """Take the type tag under which the class crosses; its qualified name when there is none."""
+        """Take the type tag under which the class crosses; its qualified name when there is none.
+
+        Raises:
+            TypeError: a field has the name of something that every live object has.
+        """
         super().__init_subclass__(**kwargs)
+        for name in sorted(live_fields(cls)):
+            if hasattr(Live, name):
+                raise TypeError(
+                    f"{cls.__name__} cannot have a field {name!r}: every live object has a {name} already"
+                )
         if tag is not None:
             cls._tag = tag
 
