@@ -12,6 +12,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.aio.signals import on_signals
+from tests.draining import Client, until_it_drains
 from tests.loops import both_loops
 
 PROGRAM = """
@@ -34,28 +35,6 @@ pb.run(main())
 """
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="event loops get no signals there")
-
-
-class Client(pb.Referenceable):
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.may_answer = asyncio.Event()
-
-    async def remote_answer(self) -> str:
-        self.asked.set()
-        await self.may_answer.wait()
-        return "at last"
-
-
-async def until_it_drains(root: pb.RemoteReference) -> None:
-    """Return when the program takes no new calls any more."""
-
-    async def call_again_and_again() -> None:
-        while True:
-            await root.call("echo", 1)
-
-    with pytest.raises(pb.LimitExceeded, match="shutting down"):
-        await call_again_and_again()
 
 
 @pytest.fixture

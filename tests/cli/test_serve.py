@@ -12,6 +12,7 @@ import pytest
 import perspective_broker as pb_
 from tests.authority import Authority
 from tests.cli.processes import PATIENCE, pb, serving
+from tests.draining import Client, until_it_drains
 
 
 @pytest.mark.parametrize("target", ["desk:Desk", "desk:desk", "desk:make_desk", "desk:room.desk"])
@@ -107,36 +108,14 @@ def test_a_signal_ends_it_with_0(number: int) -> None:
         assert server.stop(number) == 0
 
 
-class _Client(pb_.Referenceable):
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.may_answer = asyncio.Event()
-
-    async def remote_answer(self) -> str:
-        self.asked.set()
-        await self.may_answer.wait()
-        return "at last"
-
-
-async def _until_it_drains(root: pb_.RemoteReference) -> None:
-    """Return when the server takes no new calls any more."""
-
-    async def call_again_and_again() -> None:
-        while True:
-            await root.call("echo", 1)
-
-    with pytest.raises(pb_.LimitExceeded, match="shutting down"):
-        await call_again_and_again()
-
-
 async def test_a_running_call_may_end_before_the_server_does() -> None:
     with serving("desk:Desk", "--drain", str(PATIENCE)) as server:
         async with pb_.connect(server.url) as root:
-            client = _Client()
+            client = Client()
             promise = root.call("ask", client)
             await client.asked.wait()
             server.process.send_signal(signal.SIGTERM)
-            await _until_it_drains(root)
+            await until_it_drains(root)
             client.may_answer.set()
             assert await promise == "at last"
             await root.connection.wait_closed()
@@ -149,7 +128,7 @@ async def test_a_second_signal_does_not_wait_for_running_calls() -> None:
             hanging = root.call("hang")
             await root.call("echo", 1)  # calls start in order, so the one before runs now
             server.process.send_signal(signal.SIGINT)
-            await _until_it_drains(root)
+            await until_it_drains(root)
             server.process.send_signal(signal.SIGINT)
             with pytest.raises(pb_.ConnectionLost):
                 await hanging
