@@ -122,6 +122,19 @@ async def test_a_deadline_stops_a_chain_of_calls_from_end_to_end() -> None:
         await assert_no_leaks(pair.client, pair.accepted)
 
 
+async def test_who_is_called_last_may_hear_first_that_the_time_has_passed() -> None:
+    class Late(pb.Root):
+        async def remote_ask(self) -> None:
+            raise pb.DeadlineExceeded("as a call of its own ended")
+
+    async with memory_pair(Late()) as pair:
+        async with pb.deadline(LONG):
+            with pytest.raises(pb.DeadlineExceeded):
+                await pair.root.call("ask")
+        with pytest.raises(pb.RemoteError, match="DeadlineExceeded"):  # nobody had limited this one
+            await pair.root.call("ask")
+
+
 async def test_calls_that_nobody_limited_are_free_of_the_deadline_of_others() -> None:
     """A method begins in whatever turn gave it room; a deadline that rules there is none of its business."""
     hall = Hall()

@@ -430,7 +430,8 @@ class Answerer(Asker):
         self.kept.keep(call.request, NOTHING)
         if not call.wants_answer:
             return
-        if not call.expired:
+        # Of a deadline that was handed on, whoever is called last hears first; it is the caller's all the same.
+        if call.due is None or not isinstance(error, DeadlineExceeded):
             error = from_within(error, with_traceback=self._unsafe_tracebacks)
         try:
             self._begin_message()
