@@ -35,6 +35,9 @@ PAGES = [
     "docs/do/log-in.md",
     "docs/do/show-the-door.md",
     "docs/do/call-many-back.md",
+    "docs/do/hold-until-the-holder-goes.md",
+    "docs/do/threads-and-notebooks.md",
+    "docs/do/test-your-program.md",
     "docs/do/talk-to-twisted.md",
 ]
 
