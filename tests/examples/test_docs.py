@@ -38,6 +38,7 @@ PAGES = [
     "docs/do/hold-until-the-holder-goes.md",
     "docs/do/threads-and-notebooks.md",
     "docs/do/test-your-program.md",
+    "docs/do/operate.md",
     "docs/do/talk-to-twisted.md",
 ]
 
