@@ -1,8 +1,9 @@
 """What the pages show is what happens: their programs are written to files, their commands run, outputs compared.
 
-A ``python`` block that starts with ``# name.py`` is that file. In a ``console`` block a line that starts with ``$`` is
-a command, and what follows it is what it prints; a server goes on running, as does what ends in ``&``. Ports and socket
-paths are replaced by free ones. Blocks without ``$`` are for reading only.
+A ``python`` or ``toml`` block that starts with ``# name`` is that file; one that starts with ``# %%`` has the cells of
+a notebook, and behind each ``print`` what it prints. In a ``console`` block a line that starts with ``$`` is a command,
+and what follows it is what it prints; a server goes on running, as does what ends in ``&``. Ports and socket paths are
+replaced by free ones; how many seconds tests took is not compared. Blocks without ``$`` are for reading only.
 """
 
 from __future__ import annotations
@@ -34,10 +35,18 @@ PAGES = [
     "docs/do/log-in.md",
     "docs/do/show-the-door.md",
     "docs/do/call-many-back.md",
+    "docs/do/hold-until-the-holder-goes.md",
+    "docs/do/threads-and-notebooks.md",
+    "docs/do/test-your-program.md",
+    "docs/do/operate.md",
     "docs/do/talk-to-twisted.md",
 ]
 
-_BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NOTEBOOK = ROOT / "tests" / "examples" / "notebook.py"
+
+_BLOCK = re.compile(r"^```(python|toml|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PRINTED = re.compile(r"^print\(.*\)  # (.*\n)", re.MULTILINE)
+_SECONDS = re.compile(r"(?<= passed in )[\d.]+s$", re.MULTILINE)
 _COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
@@ -57,7 +66,11 @@ def test_the_page_tells_the_truth(page: str) -> None:
         text = text.replace("/run/greeter", directory)
         ran = 0
         for kind, block in _BLOCK.findall(text):
-            if kind == "python":
+            if block.startswith("# %%"):
+                Path(directory, "cells.py").write_text(block)
+                assert _run(f'python "{NOTEBOOK}" cells.py', directory) == "".join(_PRINTED.findall(block))
+                continue
+            if kind != "console":
                 name = block.splitlines()[0].removeprefix("# ")
                 Path(directory, name).write_text(block)
                 continue
@@ -70,7 +83,8 @@ def test_the_page_tells_the_truth(page: str) -> None:
                 elif command.endswith(" &"):
                     assert _serve(command.removesuffix(" &"), directory, servers) == shown
                 else:
-                    assert _run(command, directory) == shown, command
+                    printed = _run(command, directory)
+                    assert _SECONDS.sub("0.1s", printed) == _SECONDS.sub("0.1s", shown), command
         assert ran
 
 
@@ -78,6 +92,7 @@ def test_the_page_tells_the_truth(page: str) -> None:
 _PRELUDE = f"""
 pb() {{ exec "{sys.executable}" -m perspective_broker.cli "$@"; }}
 python() {{ exec "{sys.executable}" "$@"; }}
+pytest() {{ exec "{sys.executable}" -m pytest "$@"; }}
 """
 
 

@@ -106,7 +106,10 @@ class RemoteReference(Reference):
         return self._driver.connection
 
     def release(self) -> None:
-        """Tell the peer now that it may forget the object; the reference is dead from here on."""
+        """Tell the peer that it may forget the object; the reference is dead from here on.
+
+        The peer is told with what is sent next, and calls that are made right after this one may overtake it.
+        """
         if self._driver is not None:
             self._usable()
             self._driver = None
