@@ -125,6 +125,22 @@ def test_the_limit_counts_objects_not_sendings() -> None:
         exports.add(Known(), None)
 
 
+def test_one_that_does_not_bear_to_be_forgotten_keeps_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    class Sore(Known):
+        def forgotten(self) -> None:
+            super().forgotten()
+            raise RuntimeError("never")
+
+    exports = Exports(pb.Limits())
+    objects = [Sore(), Sore(), Known()]
+    luids = [exports.add(obj, None) for obj in objects]
+    assert exports.release(luids[0], 1)
+    exports.clear()
+    assert [obj.forgettings for obj in objects] == [1, 1, 1]
+    assert len(exports) == 0
+    assert caplog.text.count("forgotten of a Sore raised") == 2
+
+
 def test_a_view_is_an_object_for_each_perspective() -> None:
     exports, viewable, one, two = Exports(pb.Limits()), pb.Viewable(), object(), object()
     luids = {

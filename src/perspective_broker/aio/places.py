@@ -30,6 +30,6 @@ def misplaced(loop: asyncio.AbstractEventLoop) -> UsageError:
         )
     return UsageError(
         "what belongs to a connection is used in its event loop, and so in its thread and process; from another thread "
-        "let asyncio.run_coroutine_threadsafe run a coroutine of yours there that makes the call, and in a forked child "
+        "let asyncio.run_coroutine_threadsafe run a coroutine of yours there that makes the call; in a forked child "
         "connect again"
     )

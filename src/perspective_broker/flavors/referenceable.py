@@ -45,7 +45,7 @@ class Exportable:
         raise NotImplementedError
 
     def forgotten(self) -> None:
-        """Called when a peer that held this object does not hold it any more; override it to know. It must not raise.
+        """Called when a peer that held this object does not hold it any more; override it to know.
 
         Once for each peer, in the event loop's thread: when the peer has released it, or the connection has ended. Then
         methods that run for that peer have not come to their end yet.

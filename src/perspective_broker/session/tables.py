@@ -7,6 +7,7 @@ reference owes a release for every time the object was sent. So a release that c
 from __future__ import annotations
 
 import weakref
+import logging
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..ports import ObjectId
 from .weak import Received
 
 __all__ = ["Export", "Exports", "Imports", "import_key"]
+
+log = logging.getLogger("perspective_broker")
 
 
 class Export(Target):
@@ -153,7 +156,7 @@ class Exports:
             return False
         del self._by_luid[export.luid]
         del self._by_key[export.key]
-        export.obj.forgotten()
+        _tell_forgotten(export.obj)
         return True
 
     def clear(self) -> None:
@@ -162,9 +165,16 @@ class Exports:
         self._by_luid.clear()
         self._by_key.clear()
         for export in held:
-            export.obj.forgotten()
+            _tell_forgotten(export.obj)
         self._named.clear()
         self.freed.clear()
+
+
+def _tell_forgotten(obj: Any) -> None:
+    try:
+        obj.forgotten()
+    except Exception:
+        log.exception("forgotten of a %s raised", type(obj).__name__)
 
 
 class Imports:
