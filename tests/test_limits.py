@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -10,20 +11,27 @@ import pytest
 import perspective_broker as pb
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(pb.Limits)])
-def test_every_limit_is_a_positive_number(name: str) -> None:
+@pytest.mark.parametrize("field", fields(pb.Limits), ids=lambda field: field.name)
+def test_every_limit_is_a_positive_number(field: Any) -> None:
     wrong: Any
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match=rf"Limits\.{name} must be positive, not {wrong}"):
-            pb.Limits(**{name: wrong})
+        with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be positive, not {wrong}"):
+            pb.Limits(**{field.name: wrong})
     for wrong in ("80MB", True, [1]):
-        with pytest.raises(TypeError, match=rf"Limits\.{name} is a number, not "):
-            pb.Limits(**{name: wrong})
+        with pytest.raises(TypeError, match=rf"Limits\.{field.name} is a (whole )?number, not "):
+            pb.Limits(**{field.name: wrong})
+    for wrong in (1.5, math.nan, math.inf):
+        if field.type == "int":
+            with pytest.raises(TypeError, match=rf"Limits\.{field.name} is a whole number, not {wrong}"):
+                pb.Limits(**{field.name: wrong})
+        elif wrong != 1.5:
+            with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be positive"):
+                pb.Limits(**{field.name: wrong})
 
 
 def test_only_the_age_of_a_connection_may_be_unlimited() -> None:
     assert pb.Limits(connection_seconds=None).connection_seconds is None
-    with pytest.raises(TypeError, match=r"Limits\.nodes is a number, not None"):
+    with pytest.raises(TypeError, match=r"Limits\.nodes is a whole number, not None"):
         pb.Limits(nodes=None)  # type: ignore[arg-type]
 
 

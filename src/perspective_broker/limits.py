@@ -6,6 +6,7 @@ logged in yet lives under :meth:`Limits.before_login`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -110,9 +111,12 @@ class Limits:
             value = getattr(self, field.name)
             if value is None and field.name == "connection_seconds":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"Limits.{field.name} is a number, not {value!r:.100}")
-            if value <= 0:
+            whole = field.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise TypeError(
+                    f"Limits.{field.name} is a {'whole ' if whole else ''}number, not {value!r:.100}"
+                )
+            if not 0 < value < math.inf:
                 raise ValueError(f"Limits.{field.name} must be positive, not {value!r}")
         if self.write_buffer_low > self.write_buffer_high:
             raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")

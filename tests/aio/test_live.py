@@ -174,6 +174,7 @@ async def test_a_value_that_cannot_cross_ends_the_replicas(
         score.points = 8
         await settle(pair)
         assert anew.points == 8
+        assert [change.fields async for change in replica.changes()] == []  # begun when it is over already
         del replica, anew, changes
         await assert_no_leaks(pair.client, pair.accepted)
 

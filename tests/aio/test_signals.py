@@ -87,6 +87,38 @@ async def test_it_also_ends_with_the_server() -> None:
         await serving
 
 
+async def test_a_server_that_was_not_started_is_not_waited_for() -> None:
+    server = pb.serve(pb.Root(), "memory:signals")
+    for serve in (server.serve_until_stopped, server.serve_forever):
+        with pytest.raises(RuntimeError, match="start the server first"):
+            await serve()
+    async with server:
+        pass
+
+
+async def test_what_the_end_of_serving_raises_is_raised() -> None:
+    class Sore(pb.Root):
+        def end_serving(self) -> None:
+            raise RuntimeError("could not end")
+
+    server = await pb.serve(Sore(), "memory:signals")
+    serving = asyncio.ensure_future(server.serve_until_stopped())
+    await asyncio.sleep(0)
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(RuntimeError, match="could not end"):
+        await serving
+
+
+async def test_who_cancels_it_closes_the_server() -> None:
+    server = await pb.serve(pb.Root(), "memory:signals")
+    serving = asyncio.ensure_future(server.serve_until_stopped(drain=3600))
+    await asyncio.sleep(0)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    await server.serve_forever()  # is over
+
+
 @both_loops
 async def test_a_handler_is_there_within_the_block_alone() -> None:
     heard: list[int] = []

@@ -83,6 +83,18 @@ class Loose(Labelled):
     """Has a dictionary besides, as every class without slots."""
 
 
+@dataclass(slots=True)
+class Mixin:
+    z: int = 3
+
+
+class Mixed(Mixin, pb.Copyable): ...
+
+
+def test_slots_of_another_base_cross_as_well() -> None:
+    assert Mixed(4).get_state_to_copy() == {"z": 4}
+
+
 def test_what_is_kept_in_slots_crosses_as_well() -> None:
     assert Point(1, 2).get_state_to_copy() == {"x": 1, "y": 2}
     labelled = Labelled(1)

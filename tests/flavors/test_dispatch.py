@@ -63,6 +63,8 @@ class Signatures:
 
     def view_all(self, *args: object) -> None: ...
 
+    def remote_view_room(self, x: int) -> None: ...
+
     def view_none(self) -> None: ...
 
 
@@ -71,7 +73,7 @@ def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     try:
         method(*args, **kwargs)
     except TypeError as error:
-        return blame(error, method, args, kwargs)
+        return blame(error, method.__name__.partition("_")[2] or method.__name__, method, args, kwargs)
     raise AssertionError("nothing was raised")
 
 
@@ -85,6 +87,7 @@ def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         (Signatures().remote_later, (), {}, "later takes (one)"),
         (Signatures().view_seen, (None,), {}, "seen takes (what, *more, how, **rest)"),
         (Signatures().view_all, (None,), {"how": 1}, "all takes (*args)"),
+        (Signatures().remote_view_room, (), {}, "view_room takes (x)"),
         ([].index, (), {}, "index takes (value, start=..., stop=..., /)"),
     ],
 )

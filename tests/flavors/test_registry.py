@@ -77,6 +77,12 @@ def test_the_decorator_without_parentheses_is_refused() -> None:
     with pytest.raises(TypeError, match=r"write @copier_for\(\) above One"):
         pb.copier_for(One)
 
+    @pb.copier_for
+    class Oops(Exception): ...
+
+    with pytest.raises(TypeError, match="without parentheses"):
+        raise Oops("was once a class")
+
 
 def test_the_decorator_tells_errors_from_copies() -> None:
     registry = pb.Registry()

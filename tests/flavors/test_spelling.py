@@ -47,6 +47,22 @@ def test_a_class_that_knows_both_spellings_is_fine() -> None:
     assert User().get_state_to_copy() == {}
 
 
+def test_only_hooks_of_this_package_count() -> None:
+    class Base(pb.Referenceable):
+        is_ready = False
+
+        def remote_get_state(self) -> int:
+            return 1
+
+    class User(Base):
+        isReady = True
+
+        def remote_getState(self) -> int:
+            return 2
+
+    assert User().remote_getState() == 2
+
+
 def test_what_derives_from_the_compatible_classes_has_twisteds_names() -> None:
     class User(twisted_names.Copyable):
         def getStateToCopy(self) -> Any:

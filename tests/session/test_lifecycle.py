@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
+from perspective_broker.session.cause import CloseCause
 from perspective_broker.session.lifecycle import Lifecycle, Phase
-from perspective_broker.session.statistics import CloseCause
 
 LEGAL = {
     (Phase.NEGOTIATING, Phase.GREETING),

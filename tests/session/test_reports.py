@@ -6,7 +6,14 @@ import logging
 
 import pytest
 
-from perspective_broker.session.reports import BURST, BURST_OF_ALL, RATE_OF_ALL, Allowance, Reports
+from perspective_broker.session.reports import (
+    BURST,
+    BURST_OF_ALL,
+    RATE_OF_ALL,
+    Allowance,
+    Reports,
+    SharedAllowance,
+)
 
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -62,7 +69,7 @@ def test_peers_that_come_again_and_again_share_what_is_logged_of_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "perspective_broker")
-    allowance = Allowance(now=0.0)
+    allowance = SharedAllowance(now=0.0)
     for _ in range(BURST_OF_ALL + 100):
         Reports(0.0, allowance).say(0.0, logging.WARNING, "closing")
     assert _lines(caplog) == ["somebody: closing"] * BURST_OF_ALL
@@ -73,9 +80,21 @@ def test_peers_that_come_again_and_again_share_what_is_logged_of_them(
     ]
 
 
+def test_an_error_of_our_own_is_not_kept_quiet_by_what_strangers_do(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    allowance = SharedAllowance(now=0.0)
+    for _ in range(BURST_OF_ALL + 1):
+        Reports(0.0, allowance).say(0.0, logging.INFO, "refused")
+    for _ in range(BURST_OF_ALL + 1):
+        Reports(0.0, allowance).say(0.0, logging.ERROR, "a defect")
+    assert _lines(caplog).count("somebody: a defect") == BURST_OF_ALL
+    allowance.sum_up()
+    assert _lines(caplog)[-2:] == ["1 lines about several peers were left out"] * 2
+
+
 def test_a_clock_that_one_peer_is_behind_gives_nothing_twice() -> None:
     """Each connection's time is that of its peer's last bytes."""
-    allowance = Allowance(now=0.0, burst=1, rate=1.0)
+    allowance = Allowance(0.0, 1, 1.0, "one peer")
     assert allowance.take(10.0)
     assert not allowance.take(3.0)
     assert not allowance.take(10.5)

@@ -18,7 +18,7 @@ from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..ports import AnswerOf, Data, Method, ObjectId
-from ..session import Allowance, Broker, CloseCause, IncomingCall, Phase, Statistics, Unready
+from ..session import Broker, CloseCause, IncomingCall, Phase, SharedAllowance, Statistics, Unready
 from ..transports import TLSChannel, watch_for_silence
 from .busypoll import BusyPoll
 from .calls import Promise, call_when_kept
@@ -74,7 +74,7 @@ class Driver:
         server: Server | None = None,
         root: Callable[[Connection], Exportable] | None = None,
         poll: BusyPoll | None = None,
-        allowance: Allowance | None = None,
+        allowance: SharedAllowance | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.settings = settings
@@ -85,8 +85,8 @@ class Driver:
             self.loop.time(),
             unsafe_tracebacks=settings.unsafe_tracebacks,
             allowance=allowance,
+            takes_receivers=False,
         )
-        self.broker.exports.takes_receivers = False
         self._methods = Methods(self.loop, self.broker, self._on_method_end)
         self.room = Room(self)
         self._room = self._write_room  # bound once: every turn hands it over

@@ -62,6 +62,7 @@ class Live(Cacheable, RemoteCache):
     _tag: ClassVar[str | None] = None
     _feeds: dict[RemoteCacheObserver, _Feed]
     _watchers: WeakSet[Changes]
+    _updates_ended = False
 
     def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
         """Take the type tag under which the class crosses; its qualified name when there is none.
@@ -163,6 +164,7 @@ class Live(Cacheable, RemoteCache):
         return Changes(self)
 
     def updates_ended(self) -> None:
+        object.__setattr__(self, "_updates_ended", True)
         for changes in list(self.__dict__.get("_watchers", ())):
             changes.end()
 
@@ -173,7 +175,7 @@ class Changes:
     def __init__(self, replica: Live) -> None:
         self._replica = replica
         self._fields: dict[str, Any] = {}
-        self._ended = replica._pb_session.lifecycle.cause is not None
+        self._ended = replica._updates_ended or replica._pb_session.lifecycle.cause is not None
         self._waiter: asyncio.Future[None] | None = None
         replica.__dict__.setdefault("_watchers", WeakSet()).add(self)
 
@@ -253,12 +255,16 @@ class _Feed:
     def fail(self, error: Exception) -> None:
         if isinstance(error, (SerializationError, CallError)):
             # A replica is either true or gone.
-            log.error("%r is given up: an update of its live object cannot cross: %s", self._observer, error)
+            self._report("%r is given up: an update of its live object cannot cross: %.512a", error)
             self._observer._session.give_up_replica(self._observer)
             return
         if not isinstance(error, (ConnectionError, DeadReferenceError)):
-            log.error("%r had trouble with an update of its live object: %s", self._observer, error)
+            self._report("%r had trouble with an update of its live object: %.512a", error)
         self.succeed(None)
+
+    def _report(self, text: str, error: Exception) -> None:
+        session = self._observer._session
+        session.reports.say(session.deadlines.heard, logging.ERROR, text, self._observer, str(error))
 
 
 _fields_of: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()

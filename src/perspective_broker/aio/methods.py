@@ -12,8 +12,6 @@ from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Any, Final
 
-from ..errors import BadArguments
-from ..flavors.dispatch import blame
 from ..ports import Method
 from ..queues import Queue, put
 from ..session import Broker, IncomingCall
@@ -72,7 +70,11 @@ class Methods:
     def _run_queue(self) -> None:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
-            self._run_limited(*queue.popleft())
+            call, method, args, kwargs = queue.popleft()
+            if call.cancelled or call.expired:
+                self._broker.fail_call(call, asyncio.CancelledError())
+            else:
+                self._run_limited(call, method, args, kwargs)
         self._on_end()  # of those among them that were plain
 
     def _run_limited(
@@ -97,11 +99,7 @@ class Methods:
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            blamed = blame(error, method, args, kwargs)
-            if isinstance(blamed, BadArguments):
-                self._broker.refuse_call(call, blamed)
-            else:
-                self._broker.fail_call(call, blamed)
+            self._broker.blame_call(call, error, method, args, kwargs)
             return
         except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
             raise

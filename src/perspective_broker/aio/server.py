@@ -14,11 +14,11 @@ from typing import Any
 
 from .. import transports
 from ..cred import Service
-from ..errors import TLSError
+from ..errors import SerializationError
 from ..flavors import Exportable, Policy, Registry
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
-from ..session import Allowance
+from ..session import SharedAllowance
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import Driver, as_protocol
@@ -85,7 +85,11 @@ def serve(
                 "; add it to a pb.Application" if isinstance(root, Service) else "; derive it from pb.Root"
             )
             raise TypeError(f"a {type(root).__name__} cannot be served{advice}")
-        if isinstance(root.export_target(None).holder, MessageReceiver):
+        try:
+            holder = root.export_target(None).holder
+        except SerializationError as error:  # a view without anybody who sees it
+            raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
+        if isinstance(holder, MessageReceiver):
             raise TypeError(foreign(root))
 
         def make_root(connection: Connection) -> Exportable:
@@ -146,7 +150,7 @@ class Server:
         self._retiring: set[asyncio.Task[None]] = set()
         self._watch: LoopWatch | None = None
         self._poll: BusyPoll | None = None  # shared by all connections,
-        self._allowance: Allowance | None = None  # as is what is logged of them
+        self._allowance: SharedAllowance | None = None  # as is what is logged of them
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
@@ -196,7 +200,7 @@ class Server:
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
-        self._allowance = Allowance(self._loop.time())
+        self._allowance = SharedAllowance(self._loop.time())
         if self._settings.busy_poll is not None:
             self._poll = BusyPoll(self._loop, self._settings.busy_poll)
         try:
@@ -287,34 +291,48 @@ class Server:
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
-        assert self._closed is not None, "start the server first: async with, or await"
+        if self._closed is None:
+            raise RuntimeError("start the server first: async with, or await")
         self._check_place()
         await self._closed.wait()
 
     async def serve_until_stopped(self, drain: float = 5) -> None:
         """Serve until the program is told to stop, by SIGINT or SIGTERM, or the server is closed; then close it.
 
-        For the main coroutine of a program that is there to serve. Signals belong to the main thread. SIGHUP has the
-        certificates of a :class:`ServerTLS` read again. Where the platform has no such signals (Windows), Ctrl-C
-        cancels the main coroutine instead, and the server is closed at once.
+        For the main coroutine of a program that is there to serve, and for one server of it at a time. Signals belong
+        to the main thread. SIGHUP has the certificates of a :class:`ServerTLS` read again. Where the platform has no
+        such signals (Windows), Ctrl-C cancels the main coroutine instead, and the server is closed at once.
 
         Args:
             drain: seconds that calls which run get to end in, see :meth:`close`. A second signal ends them at once.
+
+        Raises:
+            RuntimeError: the server was not started.
+            UsageError: from another thread or event loop than the one it was started in.
         """
-        serving = asyncio.ensure_future(self.serve_forever())
-        handlers: dict[str, Callable[[], object]] = {"SIGINT": serving.cancel, "SIGTERM": serving.cancel}
+        if self._closed is None:
+            raise RuntimeError("start the server first: async with, or await")
+        self._check_place()
+        stopped = asyncio.ensure_future(self._closed.wait())
+        closing: asyncio.Task[None] | None = None
+
+        def stop() -> None:
+            (closing or stopped).cancel()
+
+        handlers: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
         if isinstance(self._tls, transports.ServerTLS):
             handlers["SIGHUP"] = partial(_reload, self._tls)
-        try:
-            with on_signals(handlers):
-                await asyncio.wait([serving])
-            log.info("stopping")
-            closing = asyncio.ensure_future(self.close(drain))
-            with on_signals({"SIGINT": closing.cancel, "SIGTERM": closing.cancel}):
+        with on_signals(handlers):
+            try:
+                await asyncio.wait([stopped])
+                log.info("stopping")
+                closing = asyncio.ensure_future(self.close(drain))
                 await asyncio.wait([closing])
-        finally:
-            serving.cancel()
-            await self.close()
+                if not closing.cancelled():
+                    closing.result()
+            finally:
+                stop()
+                await self.close()
 
     async def close(self, drain: float = 0) -> None:
         """Stop listening and end every connection. May be called twice.
@@ -370,7 +388,7 @@ class Server:
                 "closing after %g s of draining with %d calls still running: %s",
                 seconds,
                 busy,
-                ", ".join(name[:64] for name in names[:5]),
+                ", ".join(ascii(name[:64]) for name in names[:5]),
             )
 
 
@@ -378,8 +396,7 @@ def _reload(tls: transports.ServerTLS) -> None:
     try:
         tls.reload()
     except OSError as error:
-        reason = error.reason if isinstance(error, TLSError) else f"{error.filename}: {error.strerror}"
-        log.error("the certificates stay as they are: %s", reason)
+        log.error("the certificates stay as they are: %s", transports.certificate_trouble(error))
     else:
         log.info("the certificates were read again")
 

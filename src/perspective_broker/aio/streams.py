@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
 from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
+from ..flavors.fields import attributes
 from .places import check_place
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _parts(item: Any) -> Iterable[Any] | None:
     if kind is dict:
         return [*item, *item.values()]
     if isinstance(item, (Copyable, RemoteCopy)):
-        return list(getattr(item, "__dict__", {}).values())
+        return attributes(item).values()
     return None
 
 
@@ -400,6 +401,7 @@ class StreamReader(ItemReader):
     def fail(self, error: CallError) -> None:
         """Items have come that cannot be read: they end the stream, behind those that came before."""
         if not self._ended:
+            error.of_a_call = True  # whoever reads has run until here
             _tell(self._reference, "close")
             self._end(error)
 
@@ -461,7 +463,7 @@ def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
 class _Sink(Exportable):
     """What the source tells its items. Holds the reader weakly: dropping the reader drops the stream."""
 
-    carries_on = True
+    carries_on = hears_of_errors = True
 
     def __init__(self, reader: weakref.ref[StreamReader]) -> None:
         self._reader = reader

@@ -15,9 +15,8 @@ from cyclopts.validators import Number
 from ..aio import Server, run
 from ..aio import serve as serve_object
 from ..cred.login import LoginRoot
-from ..errors import TLSError
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT, ServerTLS
+from ..transports import DEFAULT_PORT, ServerTLS, certificate_trouble
 from .client import Url
 from .importing import import_object, user_trouble
 from .logs import Verbose, configure_logging
@@ -166,13 +165,7 @@ def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | No
     try:
         return ServerTLS(certificate, key, client_ca=client_ca)
     except OSError as error:
-        raise Trouble(Status.USAGE, _tls_text(error)) from None
-
-
-def _tls_text(error: OSError) -> str:
-    if isinstance(error, TLSError):
-        return error.reason
-    return f"{error.filename}: {system_text(error)}"
+        raise Trouble(Status.USAGE, certificate_trouble(error)) from None
 
 
 def _bind_text(error: OSError) -> str:

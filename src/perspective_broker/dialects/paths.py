@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..errors import SerializationError, qualified_name
 from ..flavors import Copyable
+from ..flavors.fields import attributes
 from ..limits import Limits
 
 __all__ = ["no_form", "too_large", "with_path"]
@@ -88,7 +89,7 @@ def _find(culprit: Any, parts: dict[str, Any]) -> str:
         elif isinstance(value, (set, frozenset)):
             queue.extend((f"{path}{{...}}", item) for item in value)
         elif isinstance(value, Copyable):
-            queue.extend((f"{path}.{name}", item) for name, item in getattr(value, "__dict__", {}).items())
+            queue.extend((f"{path}.{name}", item) for name, item in attributes(value).items())
     return ""
 
 

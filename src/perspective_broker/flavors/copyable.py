@@ -23,8 +23,8 @@ class Copyable:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
-        if "__slots__" in vars(cls):
-            cls._slot_names = tuple(slot_names(cls))
+        kind: Any = cls
+        cls._slot_names = slot_names(kind)
 
     def get_type_to_copy(self) -> str:
         """Return the type tag under which the receiver finds the class to build."""

@@ -62,13 +62,16 @@ def no_such_method(holder: Any, name: str) -> NoSuchMethod:
     return NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers{advice}")
 
 
-def blame(error: TypeError, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Exception:
+def blame(
+    error: TypeError, name: str, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Exception:
     """Return whose fault it is that calling ``method`` raised ``error``: the caller's, or the method's own.
 
     Asked only when it has happened, so that a call that goes well costs nothing.
 
     Args:
         error: as it was caught where the method was called.
+        name: of the method, as its callers know it.
         method: what was called, with ``args`` and ``kwargs``.
 
     Returns:
@@ -85,21 +88,20 @@ def blame(error: TypeError, method: Method, args: Sequence[Any], kwargs: Mapping
     try:
         signature.bind(*args, **kwargs)
     except TypeError:
-        return _misfit(method, signature)
+        return _misfit(name, method, signature)
     return error
 
 
-def _misfit(method: Method, signature: inspect.Signature) -> Exception:
+def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exception:
     """Return what to tell who called a method with other arguments than it takes."""
-    name = getattr(method, "__name__", "the method")
     parameters = list(signature.parameters.values())
-    if name.startswith("view_"):
+    if getattr(method, "__name__", "").startswith("view_"):
         if not parameters:
-            return TypeError(f"{name} takes no perspective, the first argument of every method of a view")
+            return TypeError(
+                f"view_{name} takes no perspective, the first argument of every method of a view"
+            )
         if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
             del parameters[0]
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
     spelled = str(
         signature.replace(parameters=[*map(_bare, parameters)], return_annotation=inspect.Signature.empty)
     )

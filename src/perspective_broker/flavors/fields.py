@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import DecodeError
 
-__all__ = ["add_slots", "field_name", "set_fields", "slot_names"]
+__all__ = ["add_slots", "attributes", "field_name", "set_fields", "slot_names"]
 
 
 def set_fields(copy: Any, state: Any) -> None:
@@ -73,12 +73,21 @@ def add_slots(state: dict[str, Any], obj: Any, names: Sequence[str]) -> None:
 _UNSET: Final = object()
 
 
-def slot_names(cls: type) -> list[str]:
+@lru_cache(maxsize=1024)
+def slot_names(cls: type) -> tuple[str, ...]:
     """Return the names of the slots that ``cls`` and its bases have for data, bases first."""
     names: list[str] = []
     for base in reversed(cls.__mro__):
         names += [name for name, value in vars(base).items() if inspect.ismemberdescriptor(value)]
-    return names
+    return tuple(names)
+
+
+def attributes(obj: Any) -> dict[str, Any]:
+    """Return what an object keeps, in its dictionary and in its slots."""
+    kind: Any = type(obj)
+    found = dict(getattr(obj, "__dict__", {}))
+    add_slots(found, obj, slot_names(kind))
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -25,9 +25,11 @@ class Exportable:
     Attributes:
         carries_on: whether calls of its methods are part of others that have begun before: a program that is shutting
             down takes them until these have ended.
+        hears_of_errors: whether :meth:`unread` is called.
     """
 
     carries_on: ClassVar[bool] = False
+    hears_of_errors: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -52,7 +54,7 @@ class Exportable:
         """
 
     def unread(self, error: CallError) -> None:
-        """Called when a peer has called this object with what could not be read. It must not raise."""
+        """Called in the place of a method that a peer has called with what could not be read. It must not raise."""
 
 
 class Referenceable(Exportable):

@@ -143,7 +143,8 @@ def copier_for(
     """Class decorator: what arrives under ``tag`` is built as the decorated class.
 
     Args:
-        tag: the type tag, or the sending class; None when the decorated class is sent under its own name.
+        tag: the type tag, or the sending class, where that is not made to receive as well; None when the decorated
+            class is sent under its own name.
         registry: where to register; the default one serves connections that are given no other.
 
     Raises:
@@ -154,6 +155,8 @@ def copier_for(
         raise TypeError(f"write @copier_for() above {tag.__name__}, or @copier_for(its tag, as text)")  # type: ignore[union-attr]
 
     def register(cls: _Class) -> _Class:
+        if not isinstance(cls, type):
+            raise TypeError("a class is decorated with @copier_for(...); was it written without parentheses?")
         if issubclass(cls, Exception) and not issubclass(cls, RemoteCopy):
             registry.set_error_class(cls, _tag(tag or cls))
         else:

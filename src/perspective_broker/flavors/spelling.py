@@ -21,11 +21,14 @@ def check_spelling(cls: type) -> None:
     if cls.__module__.startswith("perspective_broker."):
         return
     own = vars(cls)
-    for name in own:
-        if _HUMP.search(name) is None:
+    ours = [vars(base) for base in cls.__mro__ if base.__module__.startswith("perspective_broker.")]
+    for name, value in own.items():
+        if _HUMP.search(name) is None or not callable(value):
             continue
         hook = _HUMP.sub(lambda hump: "_" + hump[0].lower(), name)
-        if hook not in own and hasattr(cls, hook) and not any(hasattr(base, name) for base in cls.__bases__):
+        if hook in own or any(hasattr(base, name) for base in cls.__bases__):
+            continue
+        if any(hook in base for base in ours):
             raise TypeError(
                 f"{cls.__qualname__}.{name} is spelled {hook} here; Twisted's names belong to the classes of "
                 "perspective_broker.compat.pb"

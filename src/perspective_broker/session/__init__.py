@@ -4,22 +4,23 @@ from typing import Final
 
 from . import broker as _broker
 from .broker import Broker
+from .cause import CloseCause
 from .lifecycle import Phase
 from .pipelining import Unready
-from .reports import Allowance
+from .reports import SharedAllowance
 from .serving import IncomingCall
-from .statistics import CloseCause, Statistics
+from .statistics import Statistics
 
 #: Whether the core of this installation is compiled, see ``docs/performance.md``; else it is plain Python.
 COMPILED: Final = not str(_broker.__file__).endswith(".py")
 
 __all__ = [
     "COMPILED",
-    "Allowance",
     "Broker",
     "CloseCause",
     "IncomingCall",
     "Phase",
+    "SharedAllowance",
     "Statistics",
     "Unready",
 ]

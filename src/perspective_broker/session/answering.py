@@ -7,7 +7,7 @@ driver, answered. Operations come in wire order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,11 +25,12 @@ from ..errors import (
     SerializationError,
 )
 from ..flavors import Cacheable, Copyable, Exportable, Observer, RemoteCache, Target, from_within
-from ..flavors.dispatch import look_up, no_such_method
+from ..flavors.dispatch import blame, look_up, no_such_method
 from ..ports import (
     AnswerOf,
     CallTarget,
     Message,
+    Method,
     ObjectId,
 )
 from ..queues import put
@@ -165,11 +166,17 @@ class Answerer(Asker):
                 self._refuse_call(call, no_such_method(holder, call.name))
                 return False
             call.method = method
-        except (CallError, LimitExceeded) as error:
+        except NoSuchMethod as error:
             self._refuse_call(call, error)
-            if isinstance(error, CallError) and not isinstance(error, NoSuchMethod):
-                self._has_not_heard(holder, error)
             return False
+        except (CallError, LimitExceeded) as error:
+            if self.lifecycle.ended or not isinstance(error, CallError) or not _hears_of_errors(holder):
+                self._refuse_call(call, error)
+                return False
+            # In its turn, for what came before it has not arrived yet, either.
+            call.method, call.perspective = partial(self._tell_unread, call, holder, error), perspective
+            call.args, call.kwargs = (), {}
+            return True
         except ProtocolError:
             raise
         except (
@@ -183,12 +190,14 @@ class Answerer(Asker):
         call.perspective = perspective
         return True
 
-    def _has_not_heard(self, holder: Any, error: CallError) -> None:
-        """What was to be called does not know of it, for the arguments could not be read."""
+    def _tell_unread(self, call: IncomingCall, holder: Any, error: CallError) -> None:
+        """Tell what was to be called that it was, with what could not be read."""
+        self._refuse_begun(call, error)
+        if self.lifecycle.ended:
+            return
         if isinstance(holder, Exportable):
             holder.unread(error)
-        elif isinstance(holder, RemoteCache):  # which is not true any more
-            self.replicas.spoil(holder._pb_luid)
+        elif self.replicas.spoil(holder._pb_luid):  # it is not true any more
             tell_end(holder)
 
     def _arrived_hanging(self, call: IncomingCall) -> None:
@@ -369,8 +378,23 @@ class Answerer(Asker):
             self._leaning[id(message)] = None
         self.send(message)
 
-    def refuse_call(self, call: IncomingCall, error: BadArguments) -> None:
-        """The method of ``call`` could not be called with what came."""
+    def blame_call(
+        self,
+        call: IncomingCall,
+        error: TypeError,
+        method: Method,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Calling the method of ``call`` raised ``error``: with what came it cannot be called, or that is its own."""
+        blamed = blame(error, call.name, method, args, kwargs)
+        if isinstance(blamed, BadArguments):
+            self._refuse_begun(call, blamed)
+        else:
+            self.fail_call(call, blamed)
+
+    def _refuse_begun(self, call: IncomingCall, error: CallError) -> None:
+        """The same as :meth:`_refuse_call` for a call that has its slot."""
         if self.lifecycle.ended:
             self.serving.end(call)
             return
@@ -514,6 +538,11 @@ class Answerer(Asker):
             self._start_waiting()  # what came behind it need not wait for what it hung on
         else:
             self._host.cancel(call)
+
+
+def _hears_of_errors(holder: Any) -> bool:
+    """Whether an object wants to know of calls that could not be read."""
+    return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.hears_of_errors)
 
 
 def _carries_on(holder: Any) -> bool:

@@ -407,9 +407,8 @@ class Asker(Holder):
         except CallError as error:
             value = error
             error.of_a_call = True
-            error.args = (
-                f"in the answer: {error}",
-            )  # unlike an error of the peer's it says that the method has run
+            # Unlike an error of the peer's it says that the method has run.
+            error.args = (f"in the answer: {error}",)
             answerable.fail(error)
         else:
             if isinstance(value, Exception):

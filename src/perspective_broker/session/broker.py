@@ -31,9 +31,10 @@ from ..ports import (
     Rank,
 )
 from .answering import Answerer
+from .cause import CloseCause
 from .lifecycle import Phase
 from .outgoing import NOTHING_LARGE, Outgoing, weight
-from .statistics import CloseCause, Statistics
+from .statistics import Statistics
 
 __all__ = ["Broker"]
 
@@ -50,6 +51,7 @@ class Broker(Answerer):
         now: the driver's clock, in seconds; only differences matter.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
         allowance: how much is logged about this peer and those that share it; None when none do.
+        takes_receivers: see :class:`.tables.Exports`.
     """
 
     def start(self, negotiation: Any) -> None:

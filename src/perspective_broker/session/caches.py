@@ -236,11 +236,18 @@ class Replicas:
             self._instance(luid, entry)
             raise
 
-    def spoil(self, luid: int) -> None:
-        """Its state, or an update, could not be read: nobody gets it, until it is given up and sent anew."""
-        entry = self._by_luid[luid]
+    def spoil(self, luid: int) -> bool:
+        """Its state, or an update, could not be read: nobody gets it, until it is given up and sent anew.
+
+        Returns:
+            Whether somebody may have had it until now.
+        """
+        entry = self._by_luid.get(luid)
+        if entry is None or entry.spoiled:
+            return False
         entry.spoiled = True
         entry.cls = RemoteCache
+        return True
 
     def receive(self, luid: int) -> RemoteCache:
         """Return the replica of an object that is sent again, counting one receipt.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from .statistics import CloseCause
+from .cause import CloseCause
 
 __all__ = ["Lifecycle", "Phase"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-__all__ = ["Allowance", "Reports"]
+__all__ = ["Allowance", "Reports", "SharedAllowance"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -32,9 +32,7 @@ class Allowance:
 
     __slots__ = ("_burst", "_left", "_left_out", "_rate", "_then", "_whom")
 
-    def __init__(
-        self, now: float, burst: float = BURST_OF_ALL, rate: float = RATE_OF_ALL, whom: str = "several peers"
-    ) -> None:
+    def __init__(self, now: float, burst: float, rate: float, whom: str) -> None:
         self._burst = self._left = burst
         self._rate = rate
         self._whom = whom
@@ -60,6 +58,29 @@ class Allowance:
             log.info("%d lines about %s were left out", left_out, self._whom)
 
 
+class SharedAllowance:
+    """What the connections of one server may have logged together; apart from the rest what is an error of our own.
+
+    Args:
+        now: a clock, in seconds.
+    """
+
+    __slots__ = ("_errors", "_others")
+
+    def __init__(self, now: float) -> None:
+        self._errors = Allowance(now, BURST_OF_ALL, RATE_OF_ALL, "several peers")
+        self._others = Allowance(now, BURST_OF_ALL, RATE_OF_ALL, "several peers")
+
+    def take(self, now: float, level: int) -> bool:
+        """Return whether one more line of this level may be logged; one that may not is counted."""
+        return (self._errors if level >= logging.ERROR else self._others).take(now)
+
+    def sum_up(self) -> None:
+        """Log how many lines were left out, if there were any. (Called at the end of the server.)"""
+        self._errors.sum_up()
+        self._others.sum_up()
+
+
 class Reports:
     """The lines about one connection, :data:`BURST` of them at once and :data:`RATE` a second.
 
@@ -73,7 +94,7 @@ class Reports:
 
     __slots__ = ("_allowance", "_of_all", "peer")
 
-    def __init__(self, now: float, of_all: Allowance | None = None) -> None:
+    def __init__(self, now: float, of_all: SharedAllowance | None = None) -> None:
         self.peer = "somebody"  #: what the lines call the other side
         self._allowance = Allowance(now, BURST, RATE, "one peer")
         self._of_all = of_all
@@ -91,7 +112,7 @@ class Reports:
         """
         if not log.isEnabledFor(level) or not self._allowance.take(now):
             return
-        if self._of_all is None or self._of_all.take(now):
+        if self._of_all is None or self._of_all.take(now, level):
             # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
             plain = [str(arg) if isinstance(arg, BaseException) else arg for arg in args]
             log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)

@@ -20,6 +20,7 @@ from ..ports import (
 )
 from ..queues import Queue
 from .caches import Observed, Observers, Replicas, tell_end
+from .cause import CloseCause
 from .deadlines import Deadlines
 from .lifecycle import Lifecycle, Phase
 from .outgoing import NOTHING_LARGE
@@ -28,9 +29,8 @@ from .pipelining import (
     Pipelines,
 )
 from .questions import Questions
-from .reports import Allowance, Reports
+from .reports import Reports, SharedAllowance
 from .serving import Serving
-from .statistics import CloseCause
 from .tables import Exports, Imports
 
 __all__ = ["Speaker"]
@@ -48,11 +48,12 @@ class Speaker:
         now: float,
         *,
         unsafe_tracebacks: bool = False,
-        allowance: Allowance | None = None,
+        allowance: SharedAllowance | None = None,
+        takes_receivers: bool = True,
     ) -> None:
         self.limits = limits
         self.lifecycle = Lifecycle()
-        self.exports = Exports(limits)
+        self.exports = Exports(limits, takes_receivers)
         self.imports = Imports(limits, host.make_reference, self)
         self.observers = Observers(limits, host.make_observer)
         self.replicas = Replicas(limits, self)

@@ -1,10 +1,10 @@
-"""What a connection can say of itself: its state, and why it ended."""
+"""What a connection can say of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CloseCause", "Statistics"]
+__all__ = ["Statistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,3 @@ class Statistics:
     messages_received: int
     answers_kept: int
     ignored: int
-
-
-@dataclass(frozen=True, slots=True)
-class CloseCause:
-    """Why a connection ended.
-
-    Attributes:
-        code: a short word: ``"closed"`` (by us), ``"lost"`` (by the peer or the network), ``"drained"``, or
-            the code of the :class:`~perspective_broker.ProtocolError` that ended it.
-        reason: one line for a human.
-        clean: whether it ended in order, not by an error.
-    """
-
-    code: str
-    reason: str
-    clean: bool

@@ -6,8 +6,8 @@ reference owes a release for every time the object was sent. So a release that c
 
 from __future__ import annotations
 
-import weakref
 import logging
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -46,21 +46,24 @@ class Exports:
 
     LUIDs count up from 1 and are never used twice, so a late message cannot reach another object.
 
+    Args:
+        limits: ``references_exported`` bounds them.
+        takes_receivers: whether the driver can call a :class:`~.message_receiver.MessageReceiver`.
+
     Attributes:
         freed: what the last releases freed, by LUID. It cannot be called any more, but it can still come home: a
             Twisted peer releases an object right before the answer in which it sends the object back. The broker
             clears it when no such answer can follow.
-        takes_receivers: whether the driver can call a :class:`~.message_receiver.MessageReceiver`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, takes_receivers: bool = True) -> None:
         self.limits = limits
+        self._takes_receivers = takes_receivers
         self._by_luid: dict[int, Export] = {}
         self._by_key: dict[Hashable, Export] = {}
         self._named: dict[str, Export] = {}
         self._next = 1
         self.freed: dict[int, Any] = {}
-        self.takes_receivers = True
 
     def __len__(self) -> int:
         """The objects that the peer holds, without the named ones."""
@@ -90,7 +93,7 @@ class Exports:
                 f"the peer holds {len(self._by_luid)} objects, as many as Limits.references_exported allows"
             )
         target = obj.export_target(perspective)
-        if not self.takes_receivers and isinstance(target.holder, MessageReceiver):
+        if not self._takes_receivers and isinstance(target.holder, MessageReceiver):
             raise SerializationError(foreign(obj), culprit=obj)
         luid = self._next
         self._next += 1

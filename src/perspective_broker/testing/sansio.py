@@ -13,9 +13,8 @@ from itertools import count
 from typing import Any
 
 from ..dialects.offer import negotiate
-from ..errors import BadArguments
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
-from ..flavors.dispatch import blame, find_method
+from ..flavors.dispatch import find_method
 from ..limits import Limits
 from ..ports import AnswerOf, Deadline, Method, ObjectId
 from ..session import Broker, CloseCause, IncomingCall, Phase, Unready
@@ -289,11 +288,7 @@ class End:
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            blamed = blame(error, method, args, kwargs)
-            if isinstance(blamed, BadArguments):
-                self.broker.refuse_call(call, blamed)
-            else:
-                self.broker.fail_call(call, blamed)
+            self.broker.blame_call(call, error, method, args, kwargs)
             return
         except Exception as error:
             self.broker.fail_call(call, error)

@@ -13,7 +13,7 @@ from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
 from .strangers import Strangers, address_of
 from .tcp import watch_for_silence
-from .tls import ClientTLS, ServerTLS, client_context, server_context, tls_error
+from .tls import ClientTLS, ServerTLS, certificate_trouble, client_context, server_context, tls_error
 from .urls import DEFAULT_PORT, Address, parse_url
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Strangers",
     "TLSChannel",
     "address_of",
+    "certificate_trouble",
     "connect",
     "listen",
     "parse_url",

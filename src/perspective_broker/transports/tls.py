@@ -211,6 +211,11 @@ def client_context(tls: object) -> ssl.SSLContext:
     raise TypeError(f"connect takes tls=pb.ClientTLS(...) or a client's ssl.SSLContext, not {tls!r}")
 
 
+def certificate_trouble(error: OSError) -> str:
+    """Return what is wrong with the files of a certificate, in one line."""
+    return error.reason if isinstance(error, TLSError) else f"{error.filename}: {error.strerror}"
+
+
 def tls_error(error: OSError) -> TLSError:
     """Return what went wrong with TLS, in our words."""
     if isinstance(error, ssl.SSLCertVerificationError):
