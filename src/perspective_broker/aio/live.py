@@ -14,12 +14,12 @@ import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform, get_origin
+from typing import Any, ClassVar, dataclass_transform
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
 from ..flavors import Cacheable, RemoteCache
-from ..flavors.fields import field_name
+from ..flavors.fields import field_name, is_class_variable
 from .references import RemoteCacheObserver
 
 __all__ = ["Change", "Changes", "Live"]
@@ -280,12 +280,6 @@ def live_fields(cls: type) -> frozenset[str]:
             for base in cls.__mro__
             if base not in own
             for name, annotation in inspect.get_annotations(base).items()
-            if not name.startswith("_") and not _is_class_variable(annotation)
+            if not name.startswith("_") and not is_class_variable(annotation)
         )
     return found
-
-
-def _is_class_variable(annotation: Any) -> bool:
-    if isinstance(annotation, str):  # as in a module with "from __future__ import annotations"
-        return annotation.startswith(("ClassVar", "typing.ClassVar", "t.ClassVar"))
-    return annotation is ClassVar or get_origin(annotation) is ClassVar

@@ -32,6 +32,9 @@ __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
 
+#: What a source sends unread whatever its reader says. (One reader may read many streams: a few MiB each.)
+MOST_CREDIT: Final = 4 * WINDOW
+
 #: What a reader keeps of a source that does not mind its window, before it leaves.
 PATIENCE: Final = 4 * WINDOW
 
@@ -97,6 +100,7 @@ class StreamSource(Exportable):
         self._batch: list[Any] = []
         self._batch_cost = 0
         self._sent = 0
+        self._flushed = False  # since it was last asked whether there is room
 
     def export_key(self, perspective: Any) -> Hashable:
         return id(self)
@@ -112,7 +116,7 @@ class StreamSource(Exportable):
         """Send the items to ``sink``, and return how many there were (called by the reader)."""
         if self._reading is not None:
             raise Error("a stream is read once")
-        if type(credit) is not int or not 0 < credit <= 64 * WINDOW or not isinstance(sink, Reference):
+        if type(credit) is not int or not 0 < credit <= MOST_CREDIT or not isinstance(sink, Reference):
             raise BadArguments("a stream is opened with a sink and a credit in bytes")
         self._sink, self._credit = sink, credit
         self._reading = asyncio.current_task()
@@ -143,6 +147,8 @@ class StreamSource(Exportable):
                 if self._batch_cost >= MESSAGE_BYTES or len(self._batch) >= MESSAGE_ITEMS:
                     self._flush()
                     await asyncio.sleep(0)  # the generator may never wait, others must have their turn
+                if self._flushed:
+                    self._flushed = False
                     await self._room()
                 while self._credit <= 0 and self._error is None:
                     self._more_credit = loop.create_future()
@@ -194,13 +200,14 @@ class StreamSource(Exportable):
         assert sink is not None
         # Without asking for room in the write buffer: a stream is bounded by its credit.
         sink._session.tell(sink._luid, "items", (cost, *items), {}, sink._perspective)
+        self._flushed = True
         self._sent += len(items)
 
     def stream_credit(self, more: int) -> None:
         """The reader has taken items (called by it)."""
         if type(more) is not int or more < 0:
             raise BadArguments("credit is a number of bytes")
-        self._credit += more
+        self._credit = min(self._credit + more, MOST_CREDIT)
         if self._credit > 0 and self._more_credit is not None and not self._more_credit.done():
             self._more_credit.set_result(None)
 
@@ -377,6 +384,8 @@ class StreamReader(ItemReader):
     def _on_end(self, opened: asyncio.Future[Any]) -> None:
         """The source has sent everything, or tells why not."""
         if self._ended:
+            if not opened.cancelled():
+                opened.exception()  # it does not matter any more
             return
         if opened.cancelled():
             self._end(asyncio.CancelledError())

@@ -28,11 +28,11 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from ..errors import BadArguments, Error, LoginFailed
+from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
 from .admission import Admission, Judge, refusal
 from .authorizer import Authorizer
@@ -74,6 +74,9 @@ CertificateUser: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
 EXTERNAL: Final = "EXTERNAL"
 
 _CHALLENGE_BYTES: Final = 16
+
+#: Perspectives and avatars that one connection holds by its logins: each has to be detached when it ends.
+_MOST_GIVEN: Final = 256
 
 #: Of a name that a peer sends. None is longer than 255 bytes; what is not much longer costs what any other costs.
 _MAX_NAME: Final = 1024
@@ -143,6 +146,23 @@ class AuthServ(Referenceable):
         self.connection = connection
         self.admission = Admission(root.judge, connection)
         self._warned = False
+        self._given: list[Detacher] = []
+
+    async def give(self, giving: Awaitable[Given]) -> Given:
+        """Return what a login gives, if this connection was not given as much as it may have already.
+
+        Raises:
+            LimitExceeded: it was.
+        """
+        if len(self._given) >= _MOST_GIVEN:
+            self._given = [detacher for detacher in self._given if not detacher.has_ended]
+        if len(self._given) >= _MOST_GIVEN:
+            assert isinstance(giving, Coroutine)
+            giving.close()
+            raise LimitExceeded(f"a connection may be logged in {_MOST_GIVEN} times at once")
+        given, detacher = await giving
+        self._given.append(detacher)
+        return given, detacher
 
     async def remote_authenticate(self, mechanism: object, client_first: object) -> tuple[Any, Any]:
         """Begin a SCRAM login, or log in by certificate.
@@ -205,7 +225,7 @@ class AuthServ(Referenceable):
     async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
         try:
-            avatar, _ = await self.root.request_avatar(None, mind, self.connection)
+            avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
         except LoginFailed:
             self.admission.failed()
             raise
@@ -319,7 +339,9 @@ class _PortalChallenger(_LegacyChallenger):
     async def remote_respond(self, response: object, mind: Any = None) -> Exportable:
         """Return the avatar, if the response fits. Raises LoginFailed."""
         identity = await self._identity(response)
-        avatar, _ = await self._auth.root.request_avatar(identity, mind, self._auth.connection)
+        avatar, _ = await self._auth.give(
+            self._auth.root.request_avatar(identity, mind, self._auth.connection)
+        )
         return avatar
 
 
@@ -363,7 +385,8 @@ class IdentityWrapper(Referenceable):
         names = _text(service), self._identity.name if perspective is None else _text(perspective)
         try:
             identity = await self._current()
-            given, detacher = await self._auth.root.attach(identity, *names, client, self._auth.connection)
+            attaching = self._auth.root.attach(identity, *names, client, self._auth.connection)
+            given, detacher = await self._auth.give(attaching)
         except LoginFailed:
             self._auth.admission.failed()
             raise self._no_key(*names) from None
@@ -373,7 +396,8 @@ class IdentityWrapper(Referenceable):
     async def remote_request_avatar(self, mind: Any = None) -> Exportable:
         """Return the avatar of the user: what a login at a portal of today's Twisted gives. Raises LoginFailed."""
         identity = await self._current()
-        given, detacher = await self._auth.root.request_avatar(identity, mind, self._auth.connection)
+        asking = self._auth.root.request_avatar(identity, mind, self._auth.connection)
+        given, detacher = await self._auth.give(asking)
         self._given.append(detacher)
         return given
 

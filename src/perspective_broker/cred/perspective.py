@@ -201,6 +201,11 @@ class Detacher:
                 _running.add(self._running)
                 self._running.add_done_callback(_running.discard)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was detached, or is being detached."""
+        return self._detach is None
+
     async def log_out(self) -> None:
         """Detach now, if that was not done before, and wait until it is."""
         self._begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
@@ -12,8 +13,8 @@ from ..limits import Limits
 
 __all__ = ["no_form", "too_large", "with_path"]
 
-#: Containers searched for a culprit; enough for any message that a human looks at.
-MAX_VISITED = 100_000
+#: Values looked at for a culprit, and of each container: enough for any message that a human looks at.
+MAX_VISITED = 10_000
 
 #: Characters of a path that are shown: its ends say more than what is between them.
 _SHOWN: Final = 160
@@ -77,17 +78,17 @@ def _find(culprit: Any, parts: dict[str, Any]) -> str:
     for path, value in queue:  # the list grows while it is read
         if value is culprit:
             return path
-        if id(value) in seen or len(seen) > MAX_VISITED:
+        if id(value) in seen or len(queue) > MAX_VISITED:
             continue
         seen.add(id(value))
         if isinstance(value, dict):
-            for key, item in value.items():
+            for key, item in islice(value.items(), MAX_VISITED):
                 queue.append((f"{path} key {_short(key)}", key))
                 queue.append((f"{path}[{_short(key)}]", item))
         elif isinstance(value, (list, tuple)):
-            queue.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
+            queue.extend((f"{path}[{index}]", item) for index, item in enumerate(islice(value, MAX_VISITED)))
         elif isinstance(value, (set, frozenset)):
-            queue.extend((f"{path}{{...}}", item) for item in value)
+            queue.extend((f"{path}{{...}}", item) for item in islice(value, MAX_VISITED))
         elif isinstance(value, Copyable):
             queue.extend((f"{path}.{name}", item) for name, item in attributes(value).items())
     return ""

@@ -138,12 +138,22 @@ class Answerer(Asker):
             self._start_waiting()  # what came behind a call need not wait for what that hung on
 
     def _withdraw(self, call: IncomingCall, error: LimitExceeded | DeadlineExceeded) -> bool:
-        """Refuse a call that has not begun; False when it has."""
+        """Refuse a call that has not begun; False when it has.
+
+        Raises:
+            ProtocolError: what it was to be called with, or came behind it, is more than a peer may give.
+        """
+        before = None if call.undecoded is None else self.serving.undecoded_before(call)
         if not self.serving.withdraw(call):
             return False
         if call.undecoded is not None:
             self._forget_arguments(call.undecoded[1])
-            self._act_on(call.put_off)
+            if before is None or call.put_off is None:
+                self._act_on(call.put_off)
+            elif before.put_off is None:  # which may mention what was given back behind this one, too
+                before.put_off = call.put_off
+            else:
+                before.put_off.add(call.put_off)
         self._refuse_call(call, error)
         return True
 
@@ -422,6 +432,7 @@ class Answerer(Asker):
                 message = self._dialect.encode_error(call.request, error, False, None)
             except SerializationError:  # its text is too long for the limits
                 message = self._encode_unsent(call, error)
+            self._refusal_bytes += len(message)
             self.send(message)
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:

@@ -7,7 +7,7 @@ What waits for the window is the business of :mod:`.questions`, what hangs on an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -426,9 +426,25 @@ class Asker(Holder):
             self.questions.release_held()
 
     def _let_go(self, request: int, mentions: Mentions, value: Any) -> None:
-        """An answer that the peer kept has come: settle what hangs on it and cannot be settled there."""
+        """An answer that the peer kept has come: settle what hangs on it and cannot be settled there.
+
+        And what hangs on that. Not by recursion: a program may have called each on the one before by the thousand.
+        """
+        hanging = [self._let_go_of(request, mentions, value)]
+        while hanging:
+            call = next(hanging[-1], None)
+            if call is None:
+                hanging.pop()
+            elif self.questions.settle(call.request) is not None:
+                below = self.pipelines.answered(call.request)
+                call.again()
+                if below is not None:
+                    hanging.append(self._let_go_of(call.request, below, _DROPPED))
+
+    def _let_go_of(self, request: int, mentions: Mentions, value: Any) -> Iterator[Hanging]:
+        """Let the peer forget an answer; return what hangs on it and has to be settled here."""
         if self.lifecycle.ended:
-            return
+            return iter(())
         forget = self._dialect.encode_forget(request)
         if self.questions.has_left(mentions.last_place):
             self.send(forget)
@@ -436,12 +452,7 @@ class Asker(Holder):
             self.questions.tell(forget)
         failed = isinstance(value, Exception)
         theirs = isinstance(value, Reference) and value._session is self
-        for call in mentions.hanging:
-            if (failed or (call.to and not theirs)) and self.questions.settle(call.request) is not None:
-                below = self.pipelines.answered(call.request)
-                call.again()
-                if below is not None:
-                    self._let_go(call.request, below, _DROPPED)
+        return iter([call for call in mentions.hanging if failed or (call.to and not theirs)])
 
     def succeed(self, value: Any) -> None:
         """A late answer."""

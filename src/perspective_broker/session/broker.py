@@ -146,7 +146,7 @@ class Broker(Answerer):
         for _ in range(messages):
             if lifecycle.ended:
                 return False
-            if self.serving.is_full or self.paused:
+            if not self.wants_data:
                 self.deadlines.reading_stopped()
                 return False
             try:
@@ -171,7 +171,10 @@ class Broker(Answerer):
     @property
     def wants_data(self) -> bool:
         """Whether the driver should go on reading."""
-        return not (self.serving.is_full or self.paused)
+        # Refusals need no method that would wait for room; who does not read them causes no more.
+        return not (
+            self.serving.is_full or self.paused or self._refusal_bytes > self.limits.write_buffer_high
+        )
 
     def data_to_send(self, room: Callable[[], int] | None = None) -> Sequence[bytes | memoryview]:
         """Return, and forget, what is to be written now, in order.
@@ -187,7 +190,7 @@ class Broker(Answerer):
             out = cast("list[bytes | memoryview]", self._out)  # none of them is so large that it is in parts
             self._out = []
             self._bytes_sent += self._out_bytes
-            self._out_bytes = 0
+            self._out_bytes = self._refusal_bytes = 0
         else:
             out = self._pieces_to_send(room)
         if self._leaning:
@@ -201,13 +204,15 @@ class Broker(Answerer):
         messages, self._out = self._out, []
         if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
             self._bytes_sent += self._out_bytes
-            self._out_bytes = 0
+            self._out_bytes = self._refusal_bytes = 0
             return cast("list[bytes | memoryview]", messages)
         if self.outgoing is NOTHING_LARGE:
             self.outgoing = Outgoing()
         out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
         self._bytes_sent += sum(map(len, out))
         self._out_bytes = self.outgoing.weight
+        if not self.outgoing:
+            self._refusal_bytes = 0
         if self.outgoing:
             self._host.wake()  # more in another turn, unless the transport says otherwise
         return out
@@ -254,7 +259,13 @@ class Broker(Answerer):
         if self.lifecycle.ended:
             return
         if overdue_calls := self.serving.expiry.take(now):
-            self._expire(overdue_calls)
+            try:
+                self._expire(overdue_calls)
+            except (
+                ProtocolError
+            ) as error:  # in what came behind them, or with them, and is looked at only now
+                self._fail(error)
+                return
         if not self.wants_data:
             # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.
             if self.deadlines.wants_ping(now):
@@ -290,12 +301,13 @@ class Broker(Answerer):
 
     def on_farewell(self, code: str, reason: str) -> None:
         code = code[:_MAX_CODE] if code.replace("-", "").isalnum() and code.isascii() else "lost"
-        reason = reason[:_MAX_REASON].encode("unicode_escape").decode()
+        reason = reason[:_MAX_REASON].encode("unicode_escape").decode()[:_MAX_REASON]
         self._end(CloseCause(code, f"the peer says: {reason}", clean=True))
 
     def on_draining(self) -> None:
-        self.peer_draining = True
-        self._host.on_draining()
+        if not self.peer_draining:
+            self.peer_draining = True
+            self._host.on_draining()
 
     def on_complaint(self, text: str) -> None:
         self.ignored += 1

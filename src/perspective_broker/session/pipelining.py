@@ -212,3 +212,12 @@ class PutOff:
         self.decaches: dict[int, int] = {}
         self.forgotten: dict[int, None] = {}
         self.messages = 0  #: that said so
+
+    def add(self, other: PutOff) -> None:
+        """Take over what was put off behind another call."""
+        for luid, count in other.releases.items():
+            self.releases[luid] = self.releases.get(luid, 0) + count
+        for replica, count in other.decaches.items():
+            self.decaches[replica] = self.decaches.get(replica, 0) + count
+        self.forgotten.update(other.forgotten)
+        self.messages += other.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from traceback import TracebackException
 from typing import Final
 
 __all__ = ["Allowance", "Reports", "SharedAllowance"]
@@ -20,6 +21,10 @@ BURST_OF_ALL: Final = 64
 RATE_OF_ALL: Final = 8.0
 
 
+#: Characters of an exception's text that are logged.
+MOST_TEXT: Final = 512
+
+
 class Allowance:
     """Lines that may be logged: so many at once, and so many a second.
 
@@ -30,31 +35,30 @@ class Allowance:
         whom: whom they are about.
     """
 
-    __slots__ = ("_burst", "_left", "_left_out", "_rate", "_then", "_whom")
+    __slots__ = ("_burst", "_left", "_rate", "_whom", "left_out", "then")
 
     def __init__(self, now: float, burst: float, rate: float, whom: str) -> None:
         self._burst = self._left = burst
         self._rate = rate
         self._whom = whom
-        self._left_out = 0
-        self._then = now
+        self.left_out = 0
+        self.then = now
 
     def take(self, now: float) -> bool:
         """Return whether one more line may be logged; one that may not is counted."""
-        if now > self._then:
-            self._left = min(self._burst, self._left + (now - self._then) * self._rate)
-            self._then = now
+        if now > self.then:
+            self._left = min(self._burst, self._left + (now - self.then) * self._rate)
+            self.then = now
         if self._left < 1:
-            self._left_out += 1
+            self.left_out += 1
             return False
         self._left -= 1
-        self.sum_up()
         return True
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Also called when no more will come.)"""
-        if self._left_out:
-            left_out, self._left_out = self._left_out, 0
+        if self.left_out:
+            left_out, self.left_out = self.left_out, 0
             log.info("%d lines about %s were left out", left_out, self._whom)
 
 
@@ -73,7 +77,11 @@ class SharedAllowance:
 
     def take(self, now: float, level: int) -> bool:
         """Return whether one more line of this level may be logged; one that may not is counted."""
-        return (self._errors if level >= logging.ERROR else self._others).take(now)
+        allowance = self._errors if level >= logging.ERROR else self._others
+        if not allowance.take(now):
+            return False
+        allowance.sum_up()
+        return True
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Called at the end of the server.)"""
@@ -110,13 +118,50 @@ class Reports:
             text: with its ``args``, as for a logger.
             error: whose traceback is shown.
         """
-        if not log.isEnabledFor(level) or not self._allowance.take(now):
+        if not log.isEnabledFor(level):
             return
-        if self._of_all is None or self._of_all.take(now, level):
-            # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
-            plain = [str(arg) if isinstance(arg, BaseException) else arg for arg in args]
+        if not self._allowance.take(now):
+            return
+        if self._of_all is not None and not self._of_all.take(now, level):
+            return
+        self.sum_up()
+        # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
+        plain = [str(arg) if isinstance(arg, BaseException) else arg for arg in args]
+        if error is None or _is_tame(error):
             log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)
+        else:
+            log.log(level, "%s: " + text + "\n%s", self.peer, *plain, _tamed(error))
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Called at the end of the connection.)"""
-        self._allowance.sum_up()
+        if self._allowance.left_out and (
+            self._of_all is None or self._of_all.take(self._allowance.then, logging.INFO)
+        ):
+            self._allowance.sum_up()
+
+
+def _is_tame(error: BaseException) -> bool:
+    """Whether the texts of an exception, and of those behind it, can be logged as they are; a peer may be in them."""
+    behind: BaseException | None = error
+    seen: set[int] = set()
+    while behind is not None and id(behind) not in seen:
+        seen.add(id(behind))
+        try:
+            text = str(behind)
+        except Exception:
+            return False
+        if len(text) > MOST_TEXT or not text.isprintable():
+            return False
+        behind = behind.__cause__ or behind.__context__
+    return True
+
+
+def _tamed(error: BaseException) -> str:
+    """Return a traceback as text that is bounded, and in which nobody else's line ends or control characters are."""
+    lines = []
+    for line in TracebackException.from_exception(error, limit=-16).format():
+        shown = line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}...\n"
+        if not shown.replace("\n", "").isprintable() or shown.count("\n") > 3:
+            shown = ascii(shown.rstrip("\n"))[1:-1] + "\n"
+        lines.append(shown)
+    return "".join(lines[-64:]).rstrip("\n")

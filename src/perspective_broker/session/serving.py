@@ -97,6 +97,7 @@ class Serving:
         self.expiry = Expiry()
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._waiting_bytes = 0
+        self._running_bytes = 0
         self._last_undecoded: IncomingCall | None = None
 
     def arrive(self, call: IncomingCall) -> None:
@@ -113,6 +114,16 @@ class Serving:
     def find(self, request: int) -> IncomingCall | None:
         """Return the call that the peer made under that id and waits for, or None."""
         return self._requests.get(request)
+
+    def undecoded_before(self, call: IncomingCall) -> IncomingCall | None:
+        """Return the youngest call that waits undecoded and came before ``call``, which waits."""
+        found = None
+        for other in self.waiting:
+            if other is call:
+                break
+            if other.undecoded is not None:
+                found = other
+        return found
 
     def withdraw(self, call: IncomingCall) -> bool:
         """Take a call back that has not begun; False when it has."""
@@ -135,8 +146,11 @@ class Serving:
 
     @property
     def has_slot(self) -> bool:
-        """Whether one more method may run."""
-        return len(self.running) < self.limits.calls_in_flight
+        """Whether one more method may run: a caller of this library has no more, and no larger, calls open at once."""
+        return (
+            len(self.running) < self.limits.calls_in_flight
+            and self._running_bytes < 2 * self.limits.window_bytes
+        )
 
     @property
     def is_full(self) -> bool:
@@ -170,13 +184,15 @@ class Serving:
     def start(self, call: IncomingCall) -> None:
         """The call's method is about to run."""
         self.running[call] = None
+        self._running_bytes += min(call.size, LARGE_MESSAGE)
 
     def end(self, call: IncomingCall) -> bool:
         """The call is over; False when it had ended before."""
         if call.done:
             return False
         call.done = True
-        self.running.pop(call, None)
+        if self.running.pop(call, self) is None:
+            self._running_bytes -= min(call.size, LARGE_MESSAGE)
         if call.due is not None:
             self.expiry.remove(call)
         if call.wants_answer:
@@ -193,5 +209,5 @@ class Serving:
         self.expiry.clear()
         self._requests.clear()
         self._last_undecoded = None
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._running_bytes = 0
         return running

@@ -77,6 +77,7 @@ class Speaker:
         self._out: list[Message] = []
         self.outgoing = NOTHING_LARGE  # what could not leave yet because something large does
         self._out_bytes = 0  # of what has not left, large messages in outgoing counted as a few small ones
+        self._refusal_bytes = 0  # the refusals of calls in it
         self._unread = False  # whether bytes have come that process() has not been through
         self._blocked = False  # whether the transport has all it can take
         self._starting = False  # whether calls that waited are being started
