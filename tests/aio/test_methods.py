@@ -97,3 +97,15 @@ async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(diale
             await cancelled
         await after
         assert desk.log == ["after"]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_behind_others_never_begins() -> None:
+    desk = Desk()
+    async with memory_pair(desk, dialects=["pb7"]) as pair:
+        first, second = pair.root.call("async", 1), pair.root.call("plain", 2)
+        third = pair.root.call("async", 3)
+        third.cancel()
+        await asyncio.gather(first, second)
+        await pair.root.call("plain", 4)
+        assert desk.log == [1, 2, 4]
+        assert pair.accepted.statistics().calls_in == 0

@@ -252,3 +252,34 @@ async def test_a_peer_that_stands_still_is_given_up() -> None:
             assert root.connection.close_cause.code == "ping-timeout"
         finally:
             process.kill()
+
+
+# -- what hangs on promises, when one of them is given up
+
+
+async def test_a_call_that_is_given_up_leaves_those_before_it_what_they_hang_on() -> None:
+    """What was given back behind it ("forget the quick answer") was acted on while another call still needed it."""
+    desk = Desk()
+    async with memory_pair(desk, dialects=["pb7"]) as pair:
+        quick, slow = pair.root.call("echo", "quick"), pair.root.call("wait", "slow")
+        both, only = pair.root.call("echo", quick, slow), pair.root.call("echo", slow)
+        assert await quick == "quick"
+        await turns()
+        only.cancel()
+        await turns()
+        desk.gate.set()
+        assert await both == ("quick", "slow")
+        assert await pair.root.call("echo", "after") == "after"
+        assert await slow == "slow"
+        await assert_no_leaks(pair.client, pair.accepted)
+
+
+async def test_a_long_chain_whose_first_fails_ends_call_by_call() -> None:
+    async with memory_pair(Desk(), dialects=["pb7"]) as pair:
+        chain = [pair.root.call("raise", "pb.Error")]
+        for _ in range(3000):
+            chain.append(chain[-1].call("echo", 1))
+        ends = await asyncio.gather(*chain, return_exceptions=True)
+        assert {type(end) for end in ends} == {pb.RemoteError}
+        assert await pair.root.call("echo", "after") == "after"
+        await assert_no_leaks(pair.client, pair.accepted)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.aio.streams import ITEM_COST, PATIENCE, WINDOW, item_cost
+from perspective_broker.aio.streams import ITEM_COST, MOST_CREDIT, PATIENCE, WINDOW, item_cost
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
@@ -812,3 +812,43 @@ def test_a_large_stream_takes_no_memory_at_either_end() -> None:
     assert measured["MiB"] == 64
     for end in ("reader", "source"):
         assert measured[end]["peak after"] - measured[end]["peak before"] < 8
+
+
+async def test_credit_has_a_bound_whatever_a_reader_says(dialect: str) -> None:
+    class Sink(pb.Referenceable):
+        carries_on = True
+
+    spring_ = Spring()
+    async with memory_pair(spring_, dialects=[dialect]) as pair:
+        for credit in (2**40, MOST_CREDIT + 1, 0, True, "1"):
+            stream = await pair.root.call("endless", CHUNK)
+            with pytest.raises(pb.BadArguments):
+                await stream.call("open", Sink(), credit)
+        stream = await pair.root.call("endless", CHUNK)
+        opened = stream.call("open", Sink(), 1)
+        stream.tell("credit", 2**62)
+        await turns(500)
+        assert spring_.made <= MOST_CREDIT // item_cost(CHUNK) + 6
+        await stream.call("close")
+        await opened
+
+
+async def test_an_end_that_does_not_matter_any_more_is_looked_at_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Or the event loop would complain of an exception that nobody has retrieved."""
+
+    class Sore(pb.Root):
+        async def remote_items(self) -> AsyncIterator[Any]:
+            try:
+                yield Unheard()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                raise pb.Error("closed in pain")
+
+    async with memory_pair(Sore()) as pair:
+        with pytest.raises(pb.InsecureJelly):
+            await read(pair.root.call("items"))
+        await turns()
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -105,6 +105,21 @@ async def test_anonymous_where_it_is_allowed() -> None:
     assert realm.log == [pb.ANONYMOUS]
 
 
+async def test_a_connection_is_logged_in_so_many_times_at_once() -> None:
+    """Each login has to be ended with the connection, and many of them held everybody up."""
+    portal = pb.Portal(Realm(), await authorizer(), anonymous=True)
+    async with serving(portal) as (_, connect), connect() as root:
+        wrapper = await scram(root, "alice", "secret")
+        for _ in range(256):
+            await wrapper.call("request_avatar", None)
+        for call in (wrapper.call("request_avatar", None), root.call("loginAnonymous", None)):
+            with pytest.raises(pb.RemoteError, match="256 times at once"):
+                await call
+        await wrapper.call("logout")
+        avatar = await wrapper.call("request_avatar", None)
+        assert await avatar.call("name") == "plain"
+
+
 async def test_logging_out() -> None:
     realm = Realm()
     async with serving(pb.Portal(realm, await authorizer())) as (_, connect), connect() as root:

@@ -134,3 +134,8 @@ def test_a_refusal_says_what_would_cross_instead() -> None:
     ):
         assert text in no_form(value)
     waits.close()
+
+
+def test_a_culprit_is_not_looked_for_for_ever() -> None:
+    assert place(args=([0] * 100_000 + [BAD],)) == ""
+    assert place(args=([[0] * 50] * 10 + [{n: [] for n in range(9000)}, BAD],)) == "args[0][11]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -103,3 +103,14 @@ def test_what_is_kept_in_slots_crosses_as_well() -> None:
     loose = Loose(3)
     loose.other = 4  # type: ignore[attr-defined]
     assert loose.get_state_to_copy() == {"x": 3, "y": 0, "other": 4}
+
+
+class Taxed(pb.RemoteCopy):
+    rate: ClassVar[float] = 0.2
+    net: int
+
+
+def test_what_belongs_to_the_class_is_no_field() -> None:
+    taxed = Taxed()
+    taxed.set_copyable_state({"net": 100, "rate": 0.0})
+    assert (taxed.net, taxed.rate) == (100, 0.2)

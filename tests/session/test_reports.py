@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+import perspective_broker as pb
 from perspective_broker.session.reports import (
     BURST,
     BURST_OF_ALL,
@@ -99,3 +100,48 @@ def test_a_clock_that_one_peer_is_behind_gives_nothing_twice() -> None:
     assert not allowance.take(3.0)
     assert not allowance.take(10.5)
     assert allowance.take(11.0)
+
+
+def _raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+def test_a_traceback_is_logged_as_it_is_where_no_peer_can_have_made_its_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Reports(0.0).say(0.0, logging.ERROR, "method raised", error=_raised(KeyError("a defect")))
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 100_000, "forged\n2026-11-26 ERROR somebody: all is lost", "\x1b[2Jgone", "\u202egnorts"]
+)
+def test_of_what_a_peer_says_a_bounded_and_escaped_part_is_logged(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = _raised(pb.RemoteError("their.Error", text))
+    error.__cause__ = _raised(ValueError(text))
+    Reports(0.0).say(0.0, logging.ERROR, "method raised", error=error)
+    (record,) = caplog.records
+    logged = record.getMessage()
+    assert record.exc_info is None
+    assert "_raised" in logged  # the frames are there
+    assert len(logged) < 4096
+    assert all(line.isprintable() for line in logged.splitlines())
+    assert not any(line.startswith("2026") for line in logged.splitlines())
+
+
+def test_what_a_connection_left_out_counts_among_what_all_may_say(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    allowance = SharedAllowance(now=0.0)
+    for _ in range(100):
+        reports = Reports(0.0, allowance)
+        for _ in range(BURST + 1):
+            reports.say(0.0, logging.INFO, "refused")
+        reports.sum_up()
+    assert len(caplog.records) <= BURST_OF_ALL

@@ -78,3 +78,17 @@ def test_the_end_of_the_connection_leaves_nothing_and_tells_what_runs() -> None:
     assert running.done
     assert not serving.end(running)
     assert (serving.running, len(serving.waiting), serving.find(1)) == ({}, 0, None)
+
+
+def test_large_calls_run_no_more_at_once_than_a_caller_of_ours_has_open() -> None:
+    serving = Serving(pb.Limits(window_bytes=1024 * 1024))
+    large = [call(request, 16 * 1024 * 1024) for request in range(5)]
+    for running in large[:4]:
+        assert serving.has_slot
+        serving.start(running)
+    assert not serving.has_slot
+    serving.end(large[0])
+    assert serving.has_slot
+    serving.start(large[4])
+    serving.abandon()
+    assert serving.has_slot

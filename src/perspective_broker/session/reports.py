@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from traceback import TracebackException
+from traceback import format_tb
 from typing import Final
+
+from ..errors import qualified_name
 
 __all__ = ["Allowance", "Reports", "SharedAllowance"]
 
@@ -21,8 +23,10 @@ BURST_OF_ALL: Final = 64
 RATE_OF_ALL: Final = 8.0
 
 
-#: Characters of an exception's text that are logged.
+#: Of an exception that cannot be logged as it is: characters of its text, exceptions behind it, frames of each.
 MOST_TEXT: Final = 512
+MOST_BEHIND: Final = 4
+MOST_FRAMES: Final = 16
 
 
 class Allowance:
@@ -140,28 +144,33 @@ class Reports:
             self._allowance.sum_up()
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an exception and those behind it, the first that was raised last."""
+    found: dict[int, BaseException] = {}
+    behind: BaseException | None = error
+    while behind is not None and id(behind) not in found and len(found) < MOST_BEHIND:
+        found[id(behind)] = behind
+        behind = behind.__cause__ or behind.__context__
+    return list(found.values())
+
+
 def _is_tame(error: BaseException) -> bool:
     """Whether the texts of an exception, and of those behind it, can be logged as they are; a peer may be in them."""
-    behind: BaseException | None = error
-    seen: set[int] = set()
-    while behind is not None and id(behind) not in seen:
-        seen.add(id(behind))
-        try:
-            text = str(behind)
-        except Exception:
-            return False
-        if len(text) > MOST_TEXT or not text.isprintable():
-            return False
-        behind = behind.__cause__ or behind.__context__
-    return True
+    return all(len(text) <= MOST_TEXT and text.isprintable() for text in map(_text, _chain(error)))
 
 
 def _tamed(error: BaseException) -> str:
     """Return a traceback as text that is bounded, and in which nobody else's line ends or control characters are."""
-    lines = []
-    for line in TracebackException.from_exception(error, limit=-16).format():
-        shown = line if len(line) <= MOST_TEXT else f"{line[:MOST_TEXT]}...\n"
-        if not shown.replace("\n", "").isprintable() or shown.count("\n") > 3:
-            shown = ascii(shown.rstrip("\n"))[1:-1] + "\n"
-        lines.append(shown)
-    return "".join(lines[-64:]).rstrip("\n")
+    lines: list[str] = []
+    for raised in reversed(_chain(error)):
+        lines.append("Then:" if lines else "Traceback (most recent call last):")
+        lines += [frame.rstrip("\n") for frame in format_tb(raised.__traceback__, limit=-MOST_FRAMES)]
+        lines.append(f"{qualified_name(type(raised))}: {_text(raised)[:MOST_TEXT]!a}")
+    return "\n".join(lines)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text could not be made)"
