@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ormsgpack import packb
 
 import perspective_broker as pb
+from bench.hostile import Modern
 from perspective_broker.aio.connection import _is_local
-from perspective_broker.testing import memory_pair
+from perspective_broker.dialects.pb7 import codes
+from perspective_broker.dialects.pb7.frames import frame_header
+from perspective_broker.testing import ScriptedPeer, memory_pair
+from tests.aio.desk import Desk, turns, until
 
 
 @pytest.mark.parametrize("scheme", ["memory", "unix", "tcp4", "tcp6"])
@@ -185,3 +190,18 @@ async def test_a_ping_without_an_answer_fails_as_calls_do() -> None:
             await ping
         with pytest.raises(pb.DeadReferenceError):
             await pair.client.ping()
+
+
+async def test_a_peer_that_says_again_and_again_that_it_drains_is_heard_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    again = frame_header(2) + packb([codes.DRAINING])
+    async with (
+        pb.serve(Desk(), "memory:drains") as server,
+        ScriptedPeer.connect("memory:drains") as peer,
+    ):
+        peer.send_bytes(Modern.hello + again * 100)
+        await until(lambda: server.connections[0].draining)
+        await turns()
+    assert caplog.text.count("takes no new calls") == 1

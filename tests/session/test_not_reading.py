@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from ormsgpack import Ext, packb
 
 import perspective_broker as pb
-from perspective_broker.testing.sansio import BrokerPair, Later
+from bench.hostile import Modern
+from perspective_broker.dialects.pb7 import codes
+from perspective_broker.dialects.pb7.frames import frame_header
+from perspective_broker.testing.sansio import BrokerPair, Clock, End, Later
 
 pytestmark = pytest.mark.modern
 
@@ -53,3 +59,31 @@ def test_refusals_that_nobody_reads_stop_the_reading() -> None:
     pair.run()
     assert server.wants_data
     assert {type(outcome.error) for outcome in outcomes} == {pb.NoSuchMethod}
+
+
+def _frame(*operation: Any) -> bytes:
+    body = packb(list(operation))
+    return frame_header(len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("arguments", "behind", "code"),
+    [
+        ([], [codes.RELEASE, 999, 1], "refcount"),
+        ([], [codes.DECACHE, 999, 1], "refcount"),
+        ([Ext(codes.REMOTE, bytes([n])) for n in range(1, 30)], [codes.PING, b""], "limit-references"),
+    ],
+)
+def test_what_a_deadline_brings_up_may_end_the_connection_but_not_the_timer(
+    arguments: list[Any], behind: list[Any], code: str
+) -> None:
+    """Behind, or in, a call that waits undecoded there may be more than a peer may give; it raised in the timer."""
+    end = End(Clock(), server=True, root=Slow(), limits=pb.Limits(references_received=20))
+    end.receive(Modern.hello)
+    end.receive(_frame(codes.CALL, 1, "root", "wait", 3, []))
+    end.receive(_frame(codes.CALL, 2, "root", "wait", [1, 50], arguments, {}, [1]))
+    end.receive(_frame(*behind))
+    assert end.cause is None
+    end.clock.now += 1
+    end.broker.handle_deadline(end.clock.now)
+    assert end.code == code
