@@ -95,6 +95,15 @@ def test_slots_of_another_base_cross_as_well() -> None:
     assert Mixed(4).get_state_to_copy() == {"z": 4}
 
 
+class Carried(pb.Error, pb.Copyable): ...
+
+
+def test_what_python_keeps_of_an_exception_does_not_cross() -> None:
+    carried = Carried("cargo")
+    carried.weight = 3  # type: ignore[attr-defined]
+    assert carried.get_state_to_copy() == {"weight": 3}
+
+
 def test_what_is_kept_in_slots_crosses_as_well() -> None:
     assert Point(1, 2).get_state_to_copy() == {"x": 1, "y": 2}
     labelled = Labelled(1)

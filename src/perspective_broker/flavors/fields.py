@@ -89,7 +89,9 @@ def slot_names(cls: type) -> tuple[str, ...]:
     """Return the names of the slots that ``cls`` and its bases have for data, bases first."""
     names: list[str] = []
     for base in reversed(cls.__mro__):
-        names += [name for name, value in vars(base).items() if inspect.ismemberdescriptor(value)]
+        own = vars(base)
+        if "__slots__" in own:  # exceptions have members of Python's own besides
+            names += [name for name, value in own.items() if inspect.ismemberdescriptor(value)]
     return tuple(names)
 
 
