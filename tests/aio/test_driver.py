@@ -252,6 +252,27 @@ async def test_waiting_for_room_ends_with_the_connection() -> None:
             root.tell("take")
 
 
+@pytest.mark.parametrize("url", ["memory:refusals", "tcp://127.0.0.1:0"])
+async def test_refusals_that_a_peer_does_not_read_wait_for_it_and_are_all_sent(url: str) -> None:
+    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    async with (
+        pb.serve(Desk(), url, limits=limits) as server,
+        ScriptedPeer.connect(server.urls[0], dialect="pb") as peer,
+    ):
+        driver = server.connections[0]._driver
+        peer.transport.pause_reading()
+        sent = [peer.call("root", "nothing") for _ in range(40_000)]
+        await until(lambda: not driver._reading)
+        await turns(200)
+        assert driver.buffered < 300 * KIB
+        assert driver.broker.messages_received < len(sent)
+        peer.transport.resume_reading()
+        for request in sent:
+            answer = await peer.read()
+            assert answer[:2] == [b"error", request]
+        await until(lambda: driver._reading)
+
+
 # -- the end
 
 

@@ -190,7 +190,9 @@ class Broker(Answerer):
             out = cast("list[bytes | memoryview]", self._out)  # none of them is so large that it is in parts
             self._out = []
             self._bytes_sent += self._out_bytes
-            self._out_bytes = self._refusal_bytes = 0
+            self._out_bytes = 0
+            if self._refusal_bytes:
+                self._refusals_left()
         else:
             out = self._pieces_to_send(room)
         if self._leaning:
@@ -204,18 +206,24 @@ class Broker(Answerer):
         messages, self._out = self._out, []
         if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
             self._bytes_sent += self._out_bytes
-            self._out_bytes = self._refusal_bytes = 0
+            self._out_bytes = 0
+            self._refusals_left()
             return cast("list[bytes | memoryview]", messages)
         if self.outgoing is NOTHING_LARGE:
             self.outgoing = Outgoing()
         out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
         self._bytes_sent += sum(map(len, out))
         self._out_bytes = self.outgoing.weight
-        if not self.outgoing:
-            self._refusal_bytes = 0
         if self.outgoing:
             self._host.wake()  # more in another turn, unless the transport says otherwise
+        else:
+            self._refusals_left()
         return out
+
+    def _refusals_left(self) -> None:
+        if self._refusal_bytes > self.limits.write_buffer_high:
+            self._host.wake()  # reading may go on
+        self._refusal_bytes = 0
 
     def _passes_nothing(self, message: Message, rank: Rank) -> bool:
         """Whether a message mentions a replica of ours, or may: it must not pass what introduces that."""
@@ -261,9 +269,8 @@ class Broker(Answerer):
         if overdue_calls := self.serving.expiry.take(now):
             try:
                 self._expire(overdue_calls)
-            except (
-                ProtocolError
-            ) as error:  # in what came behind them, or with them, and is looked at only now
+            except ProtocolError as error:
+                # In what came behind them, or with them, and is looked at only now.
                 self._fail(error)
                 return
         if not self.wants_data:
