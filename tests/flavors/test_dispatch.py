@@ -41,6 +41,15 @@ def test_a_caller_who_spells_the_prefix_is_told_to_leave_it_out() -> None:
         find_method(Door(), "remote_", "remote_open")
 
 
+def test_an_object_that_answers_to_any_name_says_no_more_than_others() -> None:
+    class Proxy:
+        def __getattr__(self, name: str) -> str:
+            return "secret" * 1000
+
+    with pytest.raises(NoSuchMethod, match=r"^Proxy has no method 'open' for its callers$"):
+        find_method(Proxy(), "remote_", "open")
+
+
 def test_a_message_receiver_looks_names_up_itself() -> None:
     class Oracle(MessageReceiver):
         def find_message(self, name: str) -> Callable[..., Any]:

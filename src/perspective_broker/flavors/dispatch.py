@@ -56,7 +56,7 @@ def look_up(holder: Any, prefix: str, name: str) -> Method | None:
 def no_such_method(holder: Any, name: str) -> NoSuchMethod:
     """Return the error for a caller who asked ``holder`` for a method that it does not have."""
     shown = name if len(name) <= 64 else name[:61] + "..."
-    advice = getattr(holder, "advice_to_callers", "")
+    advice = getattr(type(holder), "advice_to_callers", "")  # of its class: an object may answer to any name
     if name.startswith(_PREFIXES):
         advice = f"; they leave {name.partition('_')[0]}_ out"
     return NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers{advice}")
