@@ -42,6 +42,7 @@ from .cred import (
     SQLAuthorizer,
 )
 from .errors import (
+    BadAnswer,
     BadArguments,
     BrokerError,
     CallError,
@@ -58,6 +59,7 @@ from .errors import (
     RemoteError,
     SerializationError,
     TLSError,
+    Unavailable,
     UnknownObject,
     UsageError,
 )
@@ -88,6 +90,7 @@ __all__ = [
     "AsReferenceable",
     "Authorizer",
     "Backoff",
+    "BadAnswer",
     "BadArguments",
     "BrokerError",
     "Cacheable",
@@ -137,6 +140,7 @@ __all__ = [
     "Statistics",
     "StreamReader",
     "TLSError",
+    "Unavailable",
     "UnknownObject",
     "UsageError",
     "ViewPoint",

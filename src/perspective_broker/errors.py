@@ -17,8 +17,10 @@
         │   ├── NoSuchMethod      ... the object has no method of that name for its callers
         │   ├── UnknownObject     ... nothing lives under that id (any more)
         │   ├── BadArguments      ... what came is not an argument list
-        │   └── DecodeError       ... a value could not be rebuilt (an answer may fail with it as well)
-        │       └── InsecureJelly     ... because this connection's policy does not allow it
+        │   ├── DecodeError       ... a value could not be rebuilt
+        │   │   └── InsecureJelly     ... because this connection's policy does not allow it
+        │   └── Unavailable       ... now, or by this peer: another attempt may be served (.code)
+        ├── BadAnswer             the method has run, but its answer cannot be read here
         ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...)
         └── UsageError            a call from a wrong thread, a wrong event loop, after a fork
 
@@ -27,7 +29,10 @@ Nobody outside this module defines an exception class that the protocol knows by
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 __all__ = [
+    "BadAnswer",
     "BadArguments",
     "BrokerError",
     "CallError",
@@ -44,10 +49,14 @@ __all__ = [
     "RemoteError",
     "SerializationError",
     "TLSError",
+    "Unavailable",
     "UnknownObject",
     "UsageError",
     "qualified_name",
+    "with_ran",
 ]
+
+_Error = TypeVar("_Error", bound=Exception)
 
 
 class Error(Exception):
@@ -59,7 +68,15 @@ class Error(Exception):
 
 
 class BrokerError(Exception):
-    """Base of everything that the library itself raises."""
+    """Base of everything that the library itself raises.
+
+    Attributes:
+        ran: of an error with which a call has ended: whether the method has run. False: certainly not, so that the
+            call may be made again; True: it has, at least in part; None: that is not known. Every error of a call has
+            it, an application's own exceptions as well.
+    """
+
+    ran: bool | None = None
 
 
 class ProtocolError(BrokerError):
@@ -145,7 +162,41 @@ class CallError(BrokerError):
             so its own caller gets a :class:`RemoteError`.
     """
 
+    ran: bool | None = False
     of_a_call = False
+
+
+_CODES = ("draining", "busy", "moved", "slots")
+
+
+class Unavailable(CallError):
+    """The peer does not serve the call now. Somebody else, or a later attempt, may.
+
+    Args:
+        text: for a human.
+        code: why, as a short word; when None it is what ``text`` begins with, as in ``"draining: try another"``.
+
+    Attributes:
+        code: ``"draining"`` (the peer shuts down), ``"busy"`` (it has too much to do), ``"moved"`` (the object lives
+            elsewhere now) or ``"slots"`` (too many calls run or wait for this connection).
+    """
+
+    def __init__(self, text: str, code: str | None = None) -> None:
+        if code is None:
+            word, colon, rest = text.partition(": ")
+            code, text = (word, rest) if colon and word in _CODES else ("busy", text)
+        super().__init__(f"{code}: {text}")
+        self.text = text
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[Unavailable], tuple[str, str]]:
+        return type(self), (self.text, self.code)
+
+
+class BadAnswer(BrokerError):
+    """The method has run, but its answer cannot be read here, or is not what was declared; the cause says why."""
+
+    ran: bool | None = True
 
 
 class NoSuchMethod(CallError):
@@ -182,6 +233,8 @@ class RemoteError(BrokerError):
         parents: qualified names of the class and its bases, most derived first.
     """
 
+    ran: bool | None = True
+
     def __init__(self, type: str, value: str, traceback: str = "", parents: tuple[str, ...] = ()) -> None:
         super().__init__(f"{type}: {value}" if value else type)
         self.type = type
@@ -202,6 +255,15 @@ class RemoteError(BrokerError):
             if _modern(name) in parents:
                 return kind
         return None
+
+
+def with_ran(error: _Error, ran: bool | None) -> _Error:
+    """Return an error with which a call has ended, saying in ``ran`` whether the method has run."""
+    try:
+        error.ran = ran  # type: ignore[attr-defined] # applications' exceptions have it as well
+    except AttributeError:  # one whose class has slots alone
+        pass
+    return error
 
 
 def qualified_name(cls: type) -> str:

@@ -31,8 +31,11 @@ _NOT_REDUCED = frozenset(
         "login_seconds",
         "strangers_per_address",
         "connection_seconds",
+        "stalled_seconds",
     }
 )
+
+_MAY_BE_NONE = frozenset({"calls_begun", "connection_seconds", "stalled_seconds"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,18 @@ class Limits:
         large_string_bytes: one string on pb7, where nothing but the message bounds it.
         method_name_bytes: a method's name; names are written by programmers.
         int_bits: size of an integer: 64 base-128 digits, what every classic peer can read.
-        calls_in_flight: unanswered calls, either way; further ones wait, see ``window_bytes``.
+        calls_in_flight: unanswered calls, either way; further ones wait, see ``window_bytes``. Each side's unanswered
+            calls lend the other side as many further slots, so that methods which call each other never block each
+            other.
+        calls_begun: methods that run at once for one connection, those in lent slots included; further calls are
+            refused with ``Unavailable("slots")``. None, the default, stands for the larger of 4096 and 4 times
+            ``calls_in_flight``: it ends a recursion that does not end, and an honest one is not so deep.
+        waiting_bytes: encoded size of a peer's calls that stand in line for a slot, from which on nothing more is read
+            of it; and of its calls that wait for answers, beyond which they are refused. Each counts as 256 at
+            least. 16 MiB: 65,536 small calls, or one message of the largest size.
+        stalled_seconds: how long a call may stand first in a line, or in a queue, without any call beginning or ending
+            there; then it is ended with an error that names the limit. None lets it wait for ever. Five minutes is
+            longer than people wait, and than most methods run.
         window_bytes: encoded size of calls that may be on their way unanswered before further ones wait in
             their caller's memory. 1 MiB fills any local network; a receiver holds twice as much. A call counts as
             512 KiB at most, so that one large argument does not hold up the small calls behind it until it is answered.
@@ -89,6 +103,9 @@ class Limits:
     method_name_bytes: int = 256
     int_bits: int = 448
     calls_in_flight: int = 1024
+    calls_begun: int | None = None
+    waiting_bytes: int = 16 * MIB
+    stalled_seconds: float | None = 300.0
     window_bytes: int = 1 * MIB
     references_received: int = 10_000
     references_exported: int = 100_000
@@ -109,9 +126,9 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.name == "connection_seconds":
+            if value is None and field.name in _MAY_BE_NONE:
                 continue
-            whole = field.type == "int"
+            whole = field.type in ("int", "int | None")
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise TypeError(
                     f"Limits.{field.name} is a {'whole ' if whole else ''}number, not {value!r:.100}"
@@ -120,6 +137,11 @@ class Limits:
                 raise ValueError(f"Limits.{field.name} must be positive, not {value!r}")
         if self.write_buffer_low > self.write_buffer_high:
             raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")
+
+    @property
+    def most_begun(self) -> int:
+        """Methods that may run at once for one connection, see ``calls_begun``."""
+        return max(4096, 4 * self.calls_in_flight) if self.calls_begun is None else self.calls_begun
 
     def before_login(self) -> Limits:
         """Return the limits of a peer that has not said who it is: a sixteenth of every quantity."""
@@ -132,6 +154,7 @@ def _before_login(limits: Limits) -> Limits:
     reduced = {
         field.name: max(1, getattr(limits, field.name) // 16)
         for field in fields(limits)
-        if field.name not in _NOT_REDUCED
+        if field.name not in _NOT_REDUCED and field.name != "calls_begun"
     }
+    reduced["calls_begun"] = max(1, limits.most_begun // 16)
     return replace(limits, **reduced)

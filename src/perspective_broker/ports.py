@@ -162,6 +162,9 @@ class Importer(Protocol):
             ProtocolError: the peer made us hold more references than the limits allow.
         """
 
+    def import_named(self, name: str) -> Any:
+        """Return the reference to the object of the other side that is always there under ``name``."""
+
     def pass_over(self, luid: int, perspective: Any) -> None:
         """Count one receipt of a reference that nobody will get, because what it came in cannot be read."""
 
@@ -232,6 +235,9 @@ class NullPort:
     def import_reference(self, luid: int, perspective: Any) -> Any:
         raise UnknownObject("a reference arrived, but there is no connection")
 
+    def import_named(self, name: str) -> Any:
+        raise UnknownObject("a reference arrived, but there is no connection")
+
     def pass_over(self, luid: int, perspective: Any) -> None:
         raise UnknownObject("a reference arrived, but there is no connection")
 
@@ -273,10 +279,10 @@ class Receiver(Protocol):
         wants_answer: bool,
         arguments: Any,
         keep: bool = False,
-        hangs_on: Sequence[int] = (),
+        depends_on: Sequence[int] = (),
         seconds: float | None = None,
     ) -> None:
-        """A call; ``keep`` its answer until it may be forgotten. ``hangs_on`` are the calls whose answers are
+        """A call; ``keep`` its answer until it may be forgotten. ``depends_on`` are the calls whose answers are
         mentioned in the arguments; ``seconds`` what its caller leaves it, if that is bounded.
         """
 
@@ -289,6 +295,9 @@ class Receiver(Protocol):
     def on_answer(self, request: int, payload: Any) -> None: ...
 
     def on_error(self, request: int, payload: Any) -> None: ...
+
+    def on_dropped(self, request: int, because: int) -> None:
+        """A call of ours was not run, because of the answer to the call ``because``, which it mentions."""
 
     def on_release(self, luid: ObjectId, count: int) -> None: ...
 
@@ -344,7 +353,11 @@ class Dialect(Protocol):
 
     #: What the dialect can say beyond what every dialect can, once the peer has said that it understands it; each
     #: names the methods that it has. Those that begin with "encode" return a message.
-    #: "pipelining": ``encode_kept(message)``, ``encode_forget(request)``; targets and values may be :class:`AnswerOf`.
+    #: "pipelining": ``encode_kept(message)``, ``encode_forget(request)``, ``encode_dropped(request, because)``; targets
+    #: and values may be :class:`AnswerOf`. ``object_answered(message)`` is the id of the object of ours that an answer
+    #: is, or None; ``decode_kept(message, importer)`` the value of an answer of ours, read on this side.
+    #: ``objects_in(arguments)`` and ``replicas_in(arguments)`` are the ids of our objects, and of replicas of ours, that
+    #: come home in arguments which are not decoded yet.
     #: "cancel": ``encode_cancel(request)``.
     #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
     #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,
@@ -437,7 +450,7 @@ class Deadline(Protocol):
 
 
 class Answerable(Protocol):
-    """Where the outcome of one call of ours goes. Exactly one of the two is called, once."""
+    """Where the outcome of one call of ours goes. Exactly one of its methods is called, once."""
 
     @property
     def deadline(self) -> Deadline | None:
@@ -446,6 +459,9 @@ class Answerable(Protocol):
     def succeed(self, value: Any) -> None: ...
 
     def fail(self, error: Exception) -> None: ...
+
+    def abandon(self) -> None:
+        """The call was given up, together with one that it depends on."""
 
 
 class Host(Protocol):
@@ -467,18 +483,25 @@ class Host(Protocol):
         """``broker.next_deadline()`` may be earlier than it was."""
 
     def adapt(self, value: Any) -> Any:
-        """See :meth:`Exporter.adapt`; a promise may ask ``broker.mention`` and raise :class:`Unready`."""
+        """See :meth:`Exporter.adapt`; a promise without an outcome is what ``broker.mention`` returns for it."""
 
-    def known(self, promise: Any) -> bool:
-        """Return whether a promise of the driver is kept, or has failed."""
-
-    def when_known(self, promise: Any, callback: Callable[[], None]) -> None:
-        """Call ``callback()`` when it is."""
-
-    def replay(
-        self, promise: Any, answerable: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def call_here(
+        self, call: Any, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        """Call a method of what ``promise`` is kept with, once it is, and let ``answerable`` end as that does."""
+        """Call a method of ``target``, what a promise turned out to be, and report to ``broker.ended_here``, once.
+
+        Raises:
+            Unready: an argument is a promise without an outcome; nothing was called.
+        """
+
+    def cancel_here(self, call: Any) -> None:
+        """Stop what :meth:`call_here` began: its outcome is not wanted any more."""
+
+    def on_closing(self) -> None:
+        """The connection ends in order: no new calls are taken. The driver sees to it that it does end."""
+
+    def on_last_word(self) -> None:
+        """This side has said its last: write it, and end the bytes that are sent. What comes is still read."""
 
     def make_observer(self, luid: int, perspective: Any) -> Any:
         """Return a new :class:`~perspective_broker.flavors.Observer` for the peer's replica ``luid``."""

@@ -7,9 +7,10 @@ from collections.abc import Generator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, DeadReferenceError, with_ran
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from ..session import OutgoingCall, Unready, call_when_connected, same_error
 from .deadlines import Limit, current, under
 from .places import check_place
 from .streams import StreamReader
@@ -17,9 +18,10 @@ from .streams import StreamReader
 if TYPE_CHECKING:
     from .driver import Driver
 
-__all__ = ["Promise", "call_when_kept", "unasked"]
+__all__ = ["Promise", "call_here", "unmade"]
 
 _await: Final = asyncio.Future.__await__
+_cancel: Final = asyncio.Future.cancel
 _get_running_loop: Final = asyncio._get_running_loop
 
 
@@ -38,12 +40,12 @@ class Promise(asyncio.Future[Any]):
         UsageError: it is awaited (or called, or cancelled) in another event loop than its connection's.
     """
 
-    __slots__ = ("_driver", "_request", "deadline")
+    __slots__ = ("_call", "_driver", "deadline")
 
-    #: Of the connection whose call this is the answer of; None for what only follows another promise.
+    #: The call whose answer it is.
+    _call: OutgoingCall
+    #: Of the connection that makes the call; None while there is none.
     _driver: Driver | None
-    #: That call's id.
-    _request: int
     #: Until when the call may take; asked by the broker when it makes the message.
     deadline: Limit | None
 
@@ -69,8 +71,14 @@ class Promise(asyncio.Future[Any]):
         if not super().cancel(msg):
             return False
         if self._driver is not None:
-            self._driver.broker.cancel_call(self._request)
+            self._driver.broker.cancel_call(self._call)
+        else:
+            self._call.end_unmade(None)
         return True
+
+    def abandon(self) -> None:
+        """Be given up together with a promise that this one was called on, or mentions; called by the broker."""
+        _cancel(self)
 
     def succeed(self, value: Any) -> None:
         """Keep the promise; called by the broker, once."""
@@ -92,40 +100,69 @@ class Promise(asyncio.Future[Any]):
         """Call a method of the object that this promise will be.
 
         On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
-        promise is kept; calls on one promise keep their order.
+        promise is kept. Nothing else waits for it.
+
+        Raises:
+            DeadReferenceError: the connection has ended or is being closed. (At once.)
+            UsageError: from another thread or event loop than the connection's. (At once.)
         """
         check_place(self.get_loop())
-        chained = unasked(self.get_loop())
-        if under.get() is not None:
-            chained.deadline = current()
-        driver = self._driver
-        if driver is not None and not self.done():
-            request = driver.broker.call_answer(self, self._request, name, args, kwargs, chained)
-            if request is not None:
-                chained._driver, chained._request = driver, request
-                self.add_done_callback(chained._give_up_with)
-                return chained
-        self.add_done_callback(lambda kept: call_when_kept(kept, chained, name, args, kwargs))
+        chained = Promise(loop=self.get_loop())
+        driver = chained._driver = self._driver
+        chained.deadline = None if under.get() is None else current()
+        if driver is None:
+            chained._call = call_when_connected(self._call, name, args, kwargs, chained)
+        elif self.done():
+            self._call_settled(driver, chained, name, args, kwargs)
+        else:
+            chained._call = driver.broker.call_answer(self._call, name, args, kwargs, chained)
         return chained
 
-    def _give_up_with(self, promise: asyncio.Future[Any]) -> None:
-        """End as the promise that this one was called on, if that was given up."""
-        if promise.cancelled():
-            self.cancel()
+    def _call_settled(
+        self, driver: Driver, chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Call a method of what this promise is, and let ``chained`` be the answer."""
+        chained._call = OutgoingCall(None, None)
+        if self.cancelled():
+            chained.abandon()
+            return
+        error = self.exception()
+        if isinstance(error, Exception):
+            chained.fail(with_ran(same_error(error), False))
+            return
+        target = self.result()
+        try:
+            if isinstance(target, Reference):
+                chained._call = target._usable().broker.call(target, name, args, kwargs, chained)  # type: ignore[attr-defined]
+            else:
+                chained._call = driver.broker.call_here(target, name, args, kwargs, chained)
+        except DeadReferenceError as dead:
+            chained.fail(with_ran(dead, False))
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """The same without an answer: if this promise fails, nothing is sent and nobody is told.
+
+        Raises:
+            SerializationError: the arguments cannot cross.
+            DeadReferenceError: the connection has ended or is being closed.
+        """
+        driver = self._driver
+        if driver is None or self.done():
+            self.call(name, *args, **kwargs).add_done_callback(_look_away)
+        else:
+            check_place(self.get_loop())
+            driver.broker.call_answer(self._call, name, args, kwargs, None)
 
     def __aiter__(self) -> StreamReader:
         """Read the stream that the answer is: ``async for item in root.call("items")``."""
         return StreamReader(self)
 
-    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
-        """The same without an answer: if this promise fails, nothing is sent and nobody is told."""
-        self.call(name, *args, **kwargs).add_done_callback(_look_away)
 
-
-def unasked(loop: asyncio.AbstractEventLoop) -> Promise:
-    """Return a promise of ``loop`` that is not the answer of a call, or not yet."""
+def unmade(loop: asyncio.AbstractEventLoop) -> Promise:
+    """Return the promise of a call that no connection has made yet."""
     promise = Promise(loop=loop)
     promise._driver = promise.deadline = None
+    promise._call = OutgoingCall(promise, None)
     return promise
 
 
@@ -135,64 +172,81 @@ def _look_away(promise: asyncio.Future[Any]) -> None:
         promise.exception()
 
 
-def call_when_kept(
-    kept: asyncio.Future[Any], chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+def call_here(
+    driver: Driver,
+    call: OutgoingCall,
+    target: Any,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> None:
-    """Call a method of what a promise turned out to be, and let ``chained`` follow the answer."""
-    if chained.done():  # given up before it was sent
+    """Call a method of what a promise turned out to be, and tell the broker how that ended.
+
+    Raises:
+        Unready: an argument is a promise without an outcome; nothing was called.
+    """
+    args = tuple(map(_settled, args))
+    kwargs = {key: _settled(value) for key, value in kwargs.items()}
+    promise = call.answerable
+    limit = promise.deadline if isinstance(promise, Promise) else None
+    if limit is None:
+        _run_here(driver, call, target, name, args, kwargs)
         return
-    if kept.cancelled():
-        chained.cancel()
-        return
-    error = kept.exception()
-    if isinstance(error, Exception):
-        chained.fail(error)
-        return
-    if chained.deadline is None:
-        _call_kept(kept.result(), chained, name, args, kwargs)
-        return
-    # Whoever tells us of the promise runs in a context of its own, and the block may have been left meanwhile.
+    # The broker runs in a context of its own, and the block may have been left meanwhile.
     context = copy_context()
-    context.run(under.set, Limit(chained.get_loop(), chained.deadline.when))
-    context.run(_call_kept, kept.result(), chained, name, args, kwargs)
+    context.run(under.set, Limit(driver.loop, limit.when))
+    context.run(_run_here, driver, call, target, name, args, kwargs)
 
 
-def _call_kept(
-    target: Any, chained: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+def _settled(value: Any) -> Any:
+    """Return the answer that is meant by an argument which is a promise; any other argument as it is."""
+    if not isinstance(value, Promise):
+        return value
+    if not value.done():
+        raise Unready(value._call)
+    return value.result()
+
+
+def _run_here(
+    driver: Driver,
+    call: OutgoingCall,
+    target: Any,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> None:
     try:
         if isinstance(target, Reference):
-            _follow(target.call(name, *args, **kwargs), chained)  # type: ignore[attr-defined]
+            result = target.call(name, *args, **kwargs)  # type: ignore[attr-defined]
         elif isinstance(target, Exportable):  # one of our own objects came home
             export = target.export_target(None)
-            method = find_method(export.holder, export.prefix, name)
-            result = method(*export.leading, *args, **kwargs)
-            if hasattr(result, "__await__"):
-                _follow(asyncio.ensure_future(result), chained)
-            else:
-                chained.succeed(result)
+            result = find_method(export.holder, export.prefix, name)(*export.leading, *args, **kwargs)
         else:
-            chained.fail(
-                TypeError(f"the promise was kept with a {type(target).__name__}, which cannot be called")
-            )
-    except Exception as raised:
-        chained.fail(raised)
-
-
-def _follow(answer: asyncio.Future[Any], chained: Promise) -> None:
-    """Let ``chained`` end as ``answer`` does, and cancel ``answer`` when ``chained`` is cancelled."""
-
-    def hand_on(answer: asyncio.Future[Any]) -> None:
-        if chained.done():
+            raise TypeError(f"the promise was kept with a {type(target).__name__}, which cannot be called")
+        if not hasattr(type(result), "__await__"):
+            driver.broker.ended_here(call, result, None)
             return
-        if answer.cancelled():
-            chained.cancel()
-        elif isinstance(error := answer.exception(), Exception):
-            chained.fail(error)
-        elif error is not None:
-            chained.set_exception(error)
-        else:
-            chained.set_result(answer.result())
+        running = call.handle = asyncio.ensure_future(result)
+    except Exception as raised:
+        driver.broker.ended_here(call, None, raised)
+        return
 
-    answer.add_done_callback(hand_on)
-    chained.add_done_callback(lambda chained: answer.cancel() if chained.cancelled() else None)
+    def ended(running: asyncio.Future[Any]) -> None:
+        call.handle = None
+        if running.cancelled():
+            promise = call.answerable
+            driver.broker.cancel_call(call)
+            if promise is not None:
+                promise.abandon()
+        else:
+            error = running.exception()
+            if error is None:
+                driver.broker.ended_here(call, running.result(), None)
+            elif isinstance(error, Exception):
+                driver.broker.ended_here(call, None, error)
+            else:
+                driver.broker.ended_here(
+                    call, None, RuntimeError(f"the method raised {type(error).__name__}")
+                )
+
+    running.add_done_callback(ended)

@@ -168,7 +168,10 @@ class Connection:
         self._driver.dont_notify_on_disconnect(self, callback)
 
     def end(self, code: str = "closed", reason: str = "the program closed it") -> None:
-        """Send what was queued and end the connection, without waiting for anything.
+        """Begin to end the connection in order, without waiting for it.
+
+        New calls are refused at once. What was made is sent, and the peer's calls without an answer that came before
+        its own end still run; calls that have no answer yet fail with :class:`~perspective_broker.ConnectionLost`.
 
         Args:
             code: why, as a short word; a peer whose dialect has a farewell is told it.
@@ -178,12 +181,13 @@ class Connection:
             UsageError: from another thread or event loop than the connection's.
         """
         check_place(self._driver.loop)
-        self._driver.broker.close(code, reason)
+        self._driver.finish(code, reason)
 
     async def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
-        """Send what was queued, end the connection, and wait until it is gone. May be called twice.
+        """End the connection in order, see :meth:`end`, and wait until it is gone. May be called twice.
 
-        Calls without an answer fail with :class:`~perspective_broker.ConnectionLost`. Arguments as :meth:`end`.
+        Calls without an answer that were made before arrive and run. That takes as long as the peer takes to read them,
+        but no more than ``Limits.close_seconds`` without progress.
         """
         self.end(code, reason)
         await self.wait_closed()

@@ -17,11 +17,12 @@ from weakref import WeakSet, WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
-from ..ports import AnswerOf, Data, Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, Phase, SharedAllowance, Statistics, Unready
+from ..ports import Data, Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, OutgoingCall, Phase, SharedAllowance, Statistics
 from ..transports import TLSChannel, watch_for_silence
 from .busypoll import BusyPoll
-from .calls import Promise, call_when_kept
+from .calls import Promise, call_here
+from .closing import Closing
 from .connection import Connection
 from .hangup import HangUpWatch
 from .methods import Methods
@@ -121,6 +122,7 @@ class Driver:
         self._is_gone = False  # whether nothing is left of the connection,
         self._gone: asyncio.Future[None] | None = None  # and what tells so, made by the first who waits
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
+        self._closing: Closing | None = None  # while the connection ends in order
 
     # -- asyncio.Protocol
 
@@ -189,7 +191,8 @@ class Driver:
 
     def eof_received(self) -> bool:
         self.broker.receive_eof()
-        return False
+        # What came before may still be acted on, and said; TLS has no half-closed connections.
+        return not self._is_closed and self.channel is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -203,9 +206,11 @@ class Driver:
         self._wake_waiters()
         self._maybe_gone()
 
-    def _hung_up(self) -> None:
-        """The peer is gone while nothing was read: the end of a connection ends what it has asked for, too."""
-        if self._transport is not None:
+    def _hung_up(self, is_gone: bool) -> None:
+        """The peer has ended its bytes, or is gone, while nothing was read: nobody hears what it has asked for."""
+        if not is_gone:
+            self.broker.peer_hung_up()
+        elif self._transport is not None:
             self._transport.abort()
 
     def give_up(self) -> None:
@@ -286,6 +291,8 @@ class Driver:
                 self._transport.writelines(out)
         if self._waiters:
             self._wake_waiters()
+        if self._closing is not None and not self.broker.bytes_buffered:
+            self._closing.written(self._transport)
 
     def _write_room(self) -> int:
         """Return how many bytes may be written before the transport says that it is full."""
@@ -355,23 +362,16 @@ class Driver:
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)
         if promise.done():
             return promise.result()
-        if promise._driver is self and self.broker.mention(promise._request):
-            return AnswerOf(promise._request)
-        raise Unready(promise)
+        return self.broker.mention(promise._call)
 
-    def known(self, promise: Promise) -> bool:
-        return promise.done()
-
-    def when_known(self, promise: Promise, callback: Callable[[], None]) -> None:
-        promise.add_done_callback(lambda _: callback())
-
-    def replay(
-        self, promise: Promise, answerable: Promise, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def call_here(
+        self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if promise.done():
-            call_when_kept(promise, answerable, name, args, kwargs)
-        else:
-            promise.add_done_callback(lambda kept: call_when_kept(kept, answerable, name, args, kwargs))
+        call_here(self, call, target, name, args, kwargs)
+
+    def cancel_here(self, call: OutgoingCall) -> None:
+        if call.handle is not None:
+            call.handle.cancel()
 
     def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
         return RemoteCacheObserver(self, self.broker, luid, perspective)
@@ -411,6 +411,36 @@ class Driver:
         if self._server is not None:
             self._server.welcome(self)
 
+    def finish(self, code: str, reason: str) -> None:
+        """Begin to end the connection in order; a peer that has not said who it is gets nothing but a farewell."""
+        if self.stranger is None:
+            self.broker.finish(code, reason)
+        else:
+            self.broker.close(code, reason)
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries the bytes; None when it is gone."""
+        return self._transport
+
+    def give_up_closing(self) -> None:
+        """Nothing moves any more in a connection that ends in order."""
+        self.broker.give_up()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def on_closing(self) -> None:
+        if self._closing is None:
+            self._closing = Closing(self)
+
+    def on_last_word(self) -> None:
+        assert self._closing is not None
+        self._closing.said_last = True
+        if self._transport is None:
+            self.broker.give_up()
+        else:
+            self._flush()
+
     def on_closed(self, cause: CloseCause) -> None:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
         callbacks, self._callbacks = self._callbacks, []
@@ -427,12 +457,14 @@ class Driver:
         if self._server is not None:
             self._server.detach(self)
         self._cancel_timer()
-        self._methods.begin_no_more()
+        if self._closing is not None:
+            self._closing.stop()
         self._wake_waiters()
         transport = self._transport
         if transport is not None:
             # These are the last words: they go out even when the buffer is full.
-            transport.write(b"".join(self.broker.data_to_send()))
+            if last := b"".join(self.broker.data_to_send()):
+                transport.write(last)
             transport.close()
         self._timer = self.loop.call_later(self.settings.limits.close_seconds, self._leave_behind)
 

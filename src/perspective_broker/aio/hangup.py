@@ -27,14 +27,18 @@ class HangUpWatch:
     Args:
         loop: whose timer is used.
         transport: of the connection; one without a socket is not watched.
-        gone: called once when the peer has hung up; the watch has stopped then.
+        hung_up: called when the peer has ended its bytes, with False; and with True when the connection is gone, and
+            the watch has stopped.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: asyncio.BaseTransport, gone: Callable[[], object]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.BaseTransport,
+        hung_up: Callable[[bool], object],
     ) -> None:
         self._loop = loop
-        self._gone = gone
+        self._hung_up = hung_up
         self._timer: asyncio.TimerHandle | None = None
         self._socket: Any = transport.get_extra_info("socket") if hasattr(select, "poll") else None
 
@@ -56,7 +60,10 @@ class HangUpWatch:
             return  # closed, and so noticed
         poll = select.poll()
         poll.register(descriptor, _SAYS_NO_MORE)  # the end itself is told unasked
-        if poll.poll(0):
-            self._gone()
-        else:
-            self.start()
+        events = poll.poll(0)
+        if events and events[0][1] & ~_SAYS_NO_MORE:
+            self._hung_up(True)
+            return
+        self.start()
+        if events:
+            self._hung_up(False)

@@ -63,10 +63,6 @@ class Methods:
         if running is not None:
             running.task.cancel()
 
-    def begin_no_more(self) -> None:
-        """Forget the calls that wait for others to begin: nobody wants their answers any more."""
-        self._queue = ()
-
     def _run_queue(self) -> None:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):

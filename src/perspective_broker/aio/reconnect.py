@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError, with_ran
 from ..session import CloseCause
-from .calls import Promise, call_when_kept, unasked
+from .calls import Promise, unmade
 from .connection import Connection
 from .references import RemoteMethod, RemoteReference
 
@@ -261,7 +261,7 @@ class ReconnectingReference:
         return current
 
     def _wait(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_answer: bool) -> Promise:
-        promise = unasked(self._loop)
+        promise = unmade(self._loop)
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(self._forget)
@@ -279,18 +279,20 @@ class ReconnectingReference:
     async def _send_waiting(self, reference: RemoteReference) -> None:
         """Send the calls that waited, in order, at the pace of the connection."""
         connection = reference.connection
-        kept: asyncio.Future[RemoteReference] = self._loop.create_future()
-        kept.set_result(reference)
+        driver = connection._driver
         while self._waiting and self._is_at(reference):
             promise = next(iter(self._waiting))
             call = self._waiting[promise]
             self._forget(promise)
             if promise.done():
                 continue
-            if call.wants_answer:
-                call_when_kept(kept, promise, call.name, call.args, call.kwargs)
-                continue
             try:
+                if call.wants_answer:
+                    promise._driver = driver
+                    driver.broker.call(
+                        reference, call.name, call.args, call.kwargs, promise, call=promise._call
+                    )
+                    continue
                 reference.tell(call.name, *call.args, **call.kwargs)
             except Exception as error:
                 log.debug("what was told could not be sent: %s", type(error).__name__)
@@ -422,6 +424,7 @@ async def _told(callback: Callable[[RemoteReference], object], reference: Remote
 
 
 def _fail(promise: Promise, error: Exception) -> None:
-    promise.fail(error)
+    promise.fail(with_ran(error, False))
+    promise._call.end_unmade(error)
     if not promise.cancelled():
         promise.exception()  # whoever does not look at it need not be told that it was not sent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeadReferenceError
 from ..flavors import Observer, Reference
-from .calls import Promise, unasked
+from .calls import Promise
 from .deadlines import current, under
 from .places import check_place, misplaced
 from .streams import StreamReader
@@ -48,7 +48,20 @@ class RemoteReference(Reference):
         promise = Promise(loop=driver.loop)
         promise._driver = None  # until there is something to give up
         promise.deadline = None if under.get() is None else current()
-        promise._request = self._session.call(self._luid, name, args, kwargs, self._perspective, promise)
+        promise._call = self._session.call(self, name, args, kwargs, promise)
+        promise._driver = driver
+        return promise
+
+    def call_at_once(self, name: str, *args: Any) -> Promise:
+        """Send a message of a stream that has an answer: it takes no room, no slot and no place in the queue.
+
+        Raises:
+            DeadReferenceError: the connection has ended or the reference was released.
+        """
+        driver = self._usable()
+        promise = Promise(loop=driver.loop)
+        promise._driver, promise.deadline = None, current()
+        promise._call = self._session.call(self, name, args, {}, promise, at_once=True)
         promise._driver = driver
         return promise
 
@@ -66,7 +79,7 @@ class RemoteReference(Reference):
         """
         driver = self._usable()
         driver.check_room()
-        self._session.tell(self._luid, name, args, kwargs, self._perspective)
+        self._session.tell(self, name, args, kwargs)
         return driver.room
 
     def method(self, name: str) -> RemoteMethod:
@@ -180,8 +193,9 @@ class RemoteCacheObserver(Observer):
             UsageError: from another thread or event loop than the connection's.
         """
         self.check_place()
-        promise = unasked(self._driver.loop)
-        self._session.update(self, name, args, kwargs, promise)
+        promise = Promise(loop=self._driver.loop)
+        promise._driver, promise.deadline = self._driver, None
+        promise._call = self._session.update(self, name, args, kwargs, promise)
         return promise
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:

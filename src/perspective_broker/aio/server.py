@@ -287,7 +287,7 @@ class Server:
 
     async def _see_off(self, driver: Driver, seconds: float) -> None:
         await self._drain([driver], seconds)
-        driver.broker.close("aged", "the connection is as old as it may be")
+        driver.finish("aged", "the connection is as old as it may be")
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
@@ -352,7 +352,7 @@ class Server:
             await self._drain(drivers, drain)
         for driver in drivers:
             code = "drained" if drain > 0 and driver.broker.idle else "closed"
-            driver.broker.close(code, "the server was closed")
+            driver.finish(code, "the server was closed")
         for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
         for task in list(self._retiring):

@@ -127,7 +127,7 @@ class StreamSource(Exportable):
             if not self._left:
                 # An answer overtakes what waits for room, and this one would end the stream before its last items.
                 with contextlib.suppress(Exception):
-                    await sink.call("items", 0)
+                    await sink.call_at_once("items", 0)
             raise
         finally:
             self._sink = self._error = None
@@ -199,7 +199,7 @@ class StreamSource(Exportable):
         sink = self._sink
         assert sink is not None
         # Without asking for room in the write buffer: a stream is bounded by its credit.
-        sink._session.tell(sink._luid, "items", (cost, *items), {}, sink._perspective)
+        sink._session.tell(sink, "items", (cost, *items), {}, at_once=True)
         self._flushed = True
         self._sent += len(items)
 
@@ -360,7 +360,7 @@ class StreamReader(ItemReader):
     async def _begin(self) -> None:
         reference = await self._resolve()
         me = weakref.ref(self)
-        self._opened = reference.call("open", _Sink(me), WINDOW)
+        self._opened = reference.call_at_once("open", _Sink(me), WINDOW)
 
         def on_end(opened: asyncio.Future[Any]) -> None:
             reader = me()
@@ -464,7 +464,7 @@ def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
     """Tell a source something, past all room: it is little, and frees much."""
     assert stream is not None
     try:
-        stream._session.tell(stream._luid, name, args, {}, stream._perspective)
+        stream._session.tell(stream, name, args, {}, at_once=True)
     except DeadReferenceError:
         pass  # the end of the connection ends the stream as well
 

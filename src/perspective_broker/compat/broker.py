@@ -62,6 +62,9 @@ class _Outcome:
     def fail(self, error: Exception) -> None:
         self.deferred.errback(as_failure(error, self._broker.lost))
 
+    def abandon(self) -> None:
+        raise AssertionError("this face has no promises")
+
 
 class _Serialized:
     """A result on its way to the peer, and under which perspective it crosses."""
@@ -185,6 +188,7 @@ class Broker(protocol.Protocol):
             self.session.receive_eof()
         else:
             self.session.connection_lost(reason.getErrorMessage()[:200])
+        self.session.close("lost", "the peer closed the connection")  # if calls still stand in line
 
     def connectionReady(self) -> None:
         """Both sides have agreed on a dialect: calls may be made."""
@@ -440,16 +444,19 @@ class Broker(protocol.Protocol):
 
     # Promises are the modern API's; a value here never waits for one.
 
-    def known(self, promise: Any) -> bool:
-        raise AssertionError("this face has no promises")
-
-    def when_known(self, promise: Any, callback: Callable[[], None]) -> None:
-        raise AssertionError("this face has no promises")
-
-    def replay(
-        self, promise: Any, answerable: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def call_here(
+        self, call: Any, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         raise AssertionError("this face has no promises")
+
+    def cancel_here(self, call: Any) -> None:
+        raise AssertionError("this face has no promises")
+
+    def on_closing(self) -> None:
+        """The transport closes when the program says so."""
+
+    def on_last_word(self) -> None:
+        raise AssertionError("this face closes at once")
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
         reference = RemoteReference(perspective, self, luid)
@@ -531,18 +538,17 @@ class Broker(protocol.Protocol):
 
     def send_to(
         self,
-        luid: ObjectId,
-        perspective: Any,
+        reference: RemoteReference,
         name: str,
         args: tuple[Any, ...],
         kw: dict[str, Any],
         outcome: _Outcome | None,
     ) -> None:
-        """Call a method of the peer's object ``luid``."""
+        """Call a method of the peer's object."""
         if outcome is None:
-            self.session.tell(luid, name, args, kw, perspective)
+            self.session.tell(reference, name, args, kw)
         else:
-            self.session.call(luid, name, args, kw, perspective, outcome)
+            self.session.call(reference, name, args, kw, outcome)
 
     def limit_until_login(self, limits: Limits) -> None:
         """Judge the peer by these limits until :meth:`logged_in`."""

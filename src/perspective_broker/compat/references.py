@@ -73,9 +73,7 @@ class RemoteReference(flavors.Reference, Serializable):
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        return self.broker.send_call(
-            partial(self.broker.send_to, self._luid, self._perspective), _name, args, kw
-        )
+        return self.broker.send_call(partial(self.broker.send_to, self), _name, args, kw)
 
     def remoteMethod(self, key: Any) -> RemoteMethod:
         """Return the object's method ``key``."""

@@ -6,6 +6,7 @@ import traceback as tracebacks
 from dataclasses import dataclass
 
 from ..errors import (
+    BadAnswer,
     CallError,
     DeadlineExceeded,
     LimitExceeded,
@@ -29,7 +30,7 @@ ALWAYS_SENT = 4096
 #: Among the parents of what a method met itself when it called others.
 _REMOTE = qualified_name(RemoteError)
 #: What only who calls can meet.
-_OF_THIS_SIDE = (SerializationError, LimitExceeded, DeadlineExceeded)
+_OF_THIS_SIDE = (SerializationError, LimitExceeded, DeadlineExceeded, BadAnswer)
 
 
 @dataclass(frozen=True, slots=True)

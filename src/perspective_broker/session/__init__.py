@@ -6,7 +6,7 @@ from . import broker as _broker
 from .broker import Broker
 from .cause import CloseCause
 from .lifecycle import Phase
-from .pipelining import Unready
+from .outgoing_calls import OutgoingCall, Unready, call_when_connected, same_error
 from .reports import SharedAllowance
 from .serving import IncomingCall
 from .statistics import Statistics
@@ -19,8 +19,11 @@ __all__ = [
     "Broker",
     "CloseCause",
     "IncomingCall",
+    "OutgoingCall",
     "Phase",
     "SharedAllowance",
     "Statistics",
     "Unready",
+    "call_when_connected",
+    "same_error",
 ]

@@ -1,7 +1,12 @@
 """The peer's calls: from their arrival to their answer, and what the peer gives back.
 
 Which of them run and which wait is kept by :mod:`.serving`; here they are decoded, found their methods, handed to the
-driver, answered. Operations come in wire order.
+driver, answered. A call that is ready is decoded when it comes, and starts when there is a slot. A call that depends on
+answers of ours that are not there keeps its bytes until they are; until then it holds ("pins") what it mentions, so that
+the peer may give it back at any time. When such an answer is an error, or is called and is no object of ours, the call
+does not run, and the peer is told because of which answer.
+
+What the peer gives back, updates and messages of streams are acted on when they come.
 """
 
 from __future__ import annotations
@@ -23,8 +28,10 @@ from ..errors import (
     ProtocolError,
     RemoteError,
     SerializationError,
+    Unavailable,
+    UnknownObject,
 )
-from ..flavors import Cacheable, Copyable, Exportable, Observer, RemoteCache, Target, from_within
+from ..flavors import Exportable, Observer, Reference, RemoteCache, Target, from_within
 from ..flavors.dispatch import blame, look_up, no_such_method
 from ..ports import (
     AnswerOf,
@@ -33,17 +40,13 @@ from ..ports import (
     Method,
     ObjectId,
 )
-from ..queues import put
+from ..queues import Queue, put
+from .answers import KeptAnswer, Mentioned, Pins
 from .asking import Asker
-from .caches import tell_end
+from .caches import Observed, tell_end
 from .lifecycle import Phase
-from .pipelining import (
-    NOTHING,
-    KeptAnswer,
-    PutOff,
-    Unready,
-)
-from .serving import IncomingCall
+from .outgoing_calls import Content, Unready
+from .serving import Dependent, IncomingCall
 
 __all__ = ["Answerer"]
 
@@ -54,7 +57,15 @@ log = logging.getLogger("perspective_broker")
 
 
 class Answerer(Asker):
-    """The side of a broker that is called. (On top of the one that calls, for a compiled class has one base.)"""
+    """The side of a broker that is called. (On top of the one that calls, because a compiled class has one base.)"""
+
+    #: What the call whose arguments are being decoded had pinned, and the answers that it mentions.
+    _pins: Pins | None = None
+    _mentioned: Mentioned | None = None
+    #: Answers that have become known and whose dependents have not been looked at.
+    _known: Queue[KeptAnswer] = ()
+
+    # -- arrival
 
     def on_call(
         self,
@@ -64,7 +75,7 @@ class Answerer(Asker):
         wants_answer: bool,
         arguments: Any,
         keep: bool = False,
-        hangs_on: Sequence[int] = (),
+        depends_on: Sequence[int] = (),
         seconds: float | None = None,
     ) -> None:
         if self._freed:
@@ -74,20 +85,23 @@ class Answerer(Asker):
         if seconds is not None:
             self._has_deadline(call, seconds)
         if isinstance(target, AnswerOf):
-            hangs_on = (target.request, *hangs_on)
-        if hangs_on:
-            self.kept.check(hangs_on)
+            depends_on = (target.request, *depends_on)
+        answers = self.kept.depended_on(depends_on) if depends_on else None
         if keep:
             self.kept.promise(request, self.limits)
+        if self._mute and wants_answer and not keep:  # nobody can hear the answer
+            self._forget_arguments(arguments)
+            self.serving.end(call)
+            return
         try:
             export = None if isinstance(target, AnswerOf) else self.exports.find(target)
         except CallError as error:
             self._forget_arguments(arguments)
             self._refuse_call(call, error)
             return
-        if export is None or hangs_on:
-            call.hangs_on, call.undecoded = hangs_on, (export, arguments)
-            self._arrived_hanging(call)
+        if export is None or answers is not None:
+            assert answers is not None
+            self._arrived_dependent(call, export, arguments, answers)
         else:
             self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
 
@@ -113,14 +127,36 @@ class Answerer(Asker):
         perspective: Any,
         arguments: Any,
     ) -> None:
-        """Decode a call whose target is known, and start it or let it wait."""
+        """Decode a call that is ready, and start it or let it stand in line."""
+        carries_on = _carries_on(holder)
+        if self._refuses(call) and not carries_on:
+            self._forget_arguments(arguments)
+            self._refuse_call(call, _draining())
+            return
         if not self._prepare(call, holder, prefix, leading, perspective, arguments):
             return
         serving = self.serving
-        if serving.waiting or not self._may_start:
-            serving.wait(call)
+        if carries_on:
+            serving.start_without_slot(call)
+            self._run(call)
+        elif serving.waits or not self._may_start(call):
+            self._get_in_line(call)
+        elif serving.is_overrun:
+            self._refuse_overrun(call)
         else:
             self._invoke(call)
+        if self.questions.queued:
+            self.questions.pump(len(serving))  # each call of the peer that has not ended lends us a place
+
+    def _refuses(self, call: IncomingCall) -> bool:
+        """Whether a new call comes too late: this side drains, or is closing and could not answer."""
+        phase = self.lifecycle.phase
+        return phase is Phase.DRAINING or (phase is Phase.CLOSING and call.wants_answer and not self._mute)
+
+    def _get_in_line(self, call: IncomingCall) -> None:
+        self.serving.get_in_line(call)
+        if self._line_standstill.watch(self.deadlines.heard, self.serving.moves, self.limits):
+            self._host.on_deadline()
 
     def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
         """Give a call up in so many seconds from when its bytes came, wherever it is then."""
@@ -132,28 +168,21 @@ class Answerer(Asker):
         """The time that the peer gave these calls has passed: none begins any more, methods that run are stopped."""
         for call in calls:
             call.expired = True
-            if not self._withdraw(call, DeadlineExceeded("the time for the call passed before it began")):
+            if not self._withdraw_call(
+                call, DeadlineExceeded("the time for the call passed before it began")
+            ):
                 self._host.cancel(call)
-        if self.serving.waiting:
-            self._start_waiting()  # what came behind a call need not wait for what that hung on
+        self._start_waiting()
 
-    def _withdraw(self, call: IncomingCall, error: LimitExceeded | DeadlineExceeded) -> bool:
-        """Refuse a call that has not begun; False when it has.
-
-        Raises:
-            ProtocolError: what it was to be called with, or came behind it, is more than a peer may give.
-        """
-        before = None if call.undecoded is None else self.serving.undecoded_before(call)
-        if not self.serving.withdraw(call):
+    def _withdraw_call(self, call: IncomingCall, error: CallError | LimitExceeded | DeadlineExceeded) -> bool:
+        """Refuse a call that has not begun; False when it has."""
+        if call.dependent is not None:
+            self._forget_arguments(self.serving.leave_dependents(call).arguments)
+        elif self.serving.stands_in_line(call):
+            self.serving.leave_line(call)
+            call.args, call.kwargs = (), {}
+        else:
             return False
-        if call.undecoded is not None:
-            self._forget_arguments(call.undecoded[1])
-            if before is None or call.put_off is None:
-                self._act_on(call.put_off)
-            elif before.put_off is None:  # which may mention what was given back behind this one, too
-                before.put_off = call.put_off
-            else:
-                before.put_off.add(call.put_off)
         self._refuse_call(call, error)
         return True
 
@@ -169,8 +198,6 @@ class Answerer(Asker):
         """Decode a call and find its method; False when it is over before it began."""
         try:
             args, call.kwargs = self._dialect.decode_arguments(arguments, perspective)
-            if self.lifecycle.phase is Phase.DRAINING and not _carries_on(holder):
-                raise LimitExceeded("this program is shutting down and takes no new calls")
             method = look_up(holder, prefix, call.name)
             if method is None:
                 self._refuse_call(call, no_such_method(holder, call.name))
@@ -183,7 +210,7 @@ class Answerer(Asker):
             if self.lifecycle.ended or not isinstance(error, CallError) or not _hears_of_errors(holder):
                 self._refuse_call(call, error)
                 return False
-            # In its turn, for what came before it has not arrived yet, either.
+            # In its turn, because what came before it may not have begun, either.
             call.method, call.perspective = partial(self._tell_unread, call, holder, error), perspective
             call.args, call.kwargs = (), {}
             return True
@@ -201,7 +228,7 @@ class Answerer(Asker):
         return True
 
     def _tell_unread(self, call: IncomingCall, holder: Any, error: CallError) -> None:
-        """Tell what was to be called that it was, with what could not be read."""
+        """Tell the object that was to be called that it was, with what could not be read."""
         self._refuse_begun(call, error)
         if self.lifecycle.ended:
             return
@@ -210,79 +237,159 @@ class Answerer(Asker):
         elif self.replicas.spoil(holder._pb_luid):  # it is not true any more
             tell_end(holder)
 
-    def _arrived_hanging(self, call: IncomingCall) -> None:
-        """Take a call that hangs on answers: as any other when they are there, else it waits as it came."""
-        if self.serving.last_undecoded is None and self.kept.all_known(call.hangs_on):
-            if not self._prepare_hanging(call):
-                return
-            if not self.serving.waiting and self._may_start:
-                self._invoke(call)
-                return
-        self.serving.wait(call)
+    # -- calls that depend on answers of ours
 
-    def _prepare_hanging(self, call: IncomingCall) -> bool:
-        """The same as :meth:`_prepare` for a call that hangs on answers, which are there."""
-        assert call.undecoded is not None
-        (target, arguments), call.undecoded = call.undecoded, None
-        put_off, call.put_off = call.put_off, None
-        answers = [self.kept.known(request) or NOTHING for request in call.hangs_on]
-        if all(answer.good for answer in answers):
-            if target is None:
-                target = self._target_of(answers[0])
-            if target is not None:
-                holder, prefix, leading, perspective = (
-                    target.holder,
-                    target.prefix,
-                    target.leading,
-                    target.perspective,
-                )
-                prepared = self._prepare(call, holder, prefix, leading, perspective, arguments)
-                self._act_on(put_off)
-                return prepared
-        # The caller has the same answer, and settles what hangs on it by itself.
+    def _arrived_dependent(
+        self, call: IncomingCall, target: Target | None, arguments: Any, answers: dict[int, KeptAnswer]
+    ) -> None:
+        """Take a call that depends on answers: it gets in line when they are there, and waits apart until then."""
+        if self._refuses(call):
+            self._forget_arguments(arguments)
+            self._refuse_call(call, _draining())
+            return
+        dependent = Dependent(target, arguments, answers, Pins())
+        if (because := self._obstacle(dependent)) is not None:
+            self._drop(call, arguments, because)
+        elif not dependent.missing:
+            self._is_ready(call, dependent)
+        elif not self.serving.may_depend(call):
+            self._forget_arguments(arguments)
+            text = f"waiting_bytes: at most {self.limits.waiting_bytes} bytes of calls wait for answers"
+            self._refuse_call(call, Unavailable(f"{text} (Limits.waiting_bytes)", code="slots"))
+        else:
+            self._pin(dependent)
+            self.serving.wait_for_answers(call, dependent)
+            if self.questions.queued:
+                self.questions.pump(len(self.serving))
+
+    def _pin(self, dependent: Dependent) -> None:
+        """Hold what a call that waits mentions: the peer may give it back meanwhile."""
+        for luid in self._dialect.objects_in(dependent.arguments):
+            try:
+                dependent.pins.objects[luid] = self.exports.come_home(luid)
+            except CallError:  # which it is refused for when it is decoded
+                pass
+        for replica in self._dialect.replicas_in(dependent.arguments):
+            try:
+                dependent.pins.caches[replica] = self.observers.come_home(replica)
+            except CallError:
+                pass
+
+    def _obstacle(self, dependent: Dependent) -> KeptAnswer | None:
+        """Return the answer because of which a call cannot run, or None."""
+        is_target = dependent.target is None
+        for answer in dependent.answers.values():
+            if answer.is_known and (answer.message is None or (is_target and answer.target is None)):
+                return answer
+            is_target = False
+        return None
+
+    def _drop(self, call: IncomingCall, arguments: Any, because: KeptAnswer) -> None:
+        """End a call that cannot run because of an answer, and tell the peer because of which."""
         self._forget_arguments(arguments)
-        self._act_on(put_off)
+        if because.error is not None:
+            self._refuse_call(call, because.error)
+            return
         self.serving.end(call)
-        self.kept.keep(call.request, NOTHING)
-        self.ignored += 1
-        return False
+        if call.wants_answer:
+            message = self._dialect.encode_dropped(call.request, because.request)
+            self._refusal_bytes += len(message)
+            self.send(message)
+        self._keep_nothing(call)
 
-    def _target_of(self, answer: KeptAnswer) -> Target | None:
-        """Return what calls to an answer reach; None unless it crossed as a reference to an object of ours."""
-        value = answer.value
-        if not isinstance(value, Exportable):
-            value = self._host.adapt(value)
-        if isinstance(value, (Cacheable, Copyable)) or not isinstance(value, Exportable):
-            return None
-        return value.export_target(answer.perspective)
+    def _is_ready(self, call: IncomingCall, dependent: Dependent) -> None:
+        """All answers that a call depends on are there: decode it, and start it or let it stand in line."""
+        target = dependent.target
+        if target is None:
+            target = next(iter(dependent.answers.values())).target
+            assert target is not None
+        self._pins = dependent.pins
+        self._mentioned = Mentioned(dependent.answers, self.limits.message_bytes)
+        try:
+            prepared = self._prepare(
+                call, target.holder, target.prefix, target.leading, target.perspective, dependent.arguments
+            )
+        finally:
+            self._pins = self._mentioned = None
+        if prepared:
+            self._get_in_line(call)
 
-    def _act_on(self, put_off: PutOff | None) -> None:
-        """Take back what the peer gave back behind a call which is decoded now."""
-        if put_off is not None:
-            self._put_off -= put_off.messages
-            for luid, count in put_off.releases.items():
-                self._release(luid, count)
-            for luid, count in put_off.decaches.items():
-                self._decache(luid, count)
-            for request in put_off.forgotten:
-                self._forget(request)
+    def _answer_known(self, answer: KeptAnswer) -> None:
+        """An answer that is kept is there: look at the calls that wait for it, and at those that wait for these.
 
-    def _put_off_behind(self, call: IncomingCall) -> PutOff:
-        """Return where to note what the peer gives back behind a call that is not decoded yet.
-
-        Raises:
-            ProtocolError: it gives back more than it can have.
+        Not by recursion: a peer may have made each call on the answer of the one before, by the thousand.
         """
-        self._put_off += 1
-        if self._put_off > self.limits.references_exported:
-            raise ProtocolError("refcount", "more is given back than a peer may have")
-        if call.put_off is None:
-            call.put_off = PutOff()
-        call.put_off.messages += 1
-        return call.put_off
+        answer.is_known = True
+        if not answer.dependents:
+            return
+        self._known = put(self._known, answer)
+        if len(self._known) > 1:
+            return  # it is looked at further up
+        while self._known:
+            answer = self._known[0]
+            for call in list(answer.dependents):
+                waiting = call.dependent
+                if waiting is None:
+                    continue
+                if (because := self._obstacle(waiting)) is not None:
+                    self._drop(call, self.serving.leave_dependents(call).arguments, because)
+                else:
+                    waiting.missing -= 1
+                    if not waiting.missing:
+                        self._is_ready(call, self.serving.leave_dependents(call))
+            answer.dependents.clear()
+            self._known.popleft()
+        self._start_waiting()
+
+    def _keep_nothing(self, call: IncomingCall) -> None:
+        """A call has ended without a value."""
+        if self.kept and (answer := self.kept.find(call.request)) is not None and not answer.is_known:
+            self._answer_known(answer)
+
+    def _keep_answer(self, answer: KeptAnswer, message: Message, content: Content | None) -> None:
+        """A call has ended with a value that the peer may mention."""
+        pins = Pins()
+        target: Target | None = None
+        called = None if content is None else self._dialect.object_answered(message)
+        for entry in content or ():
+            if isinstance(entry, int):
+                export = self.exports.find(entry)
+                pins.objects[entry] = export.obj
+                if entry == called:
+                    target = export
+            elif isinstance(entry, Observed):
+                pins.caches[entry.luid] = entry.obj
+            elif isinstance(entry, Reference):
+                pins.references[entry._luid] = entry
+            else:
+                pins.replicas[entry._pb_luid] = entry
+        self.kept.keep(answer, message, pins, target, self.limits)
+        self._answer_known(answer)
+
+    def kept_answer(self, request: int) -> Any:
+        if self._mentioned is None:
+            raise UnknownObject("an answer is mentioned that the call does not depend on")
+        answer = self._mentioned.find(request)
+        assert answer.message is not None and answer.pins is not None
+        return self._dialect.decode_kept(answer.message, answer.pins)
+
+    def local_object(self, luid: ObjectId) -> Any:
+        if self._pins is not None and luid in self._pins.objects:
+            return self._pins.objects[luid]
+        return self.exports.come_home(luid)
+
+    def local_cache(self, luid: int) -> Any:
+        if self._pins is not None and luid in self._pins.caches:
+            return self._pins.caches[luid]
+        return self.observers.come_home(luid)
+
+    # -- running
 
     def _invoke(self, call: IncomingCall) -> None:
         self.serving.start(call)
+        self._run(call)
+
+    def _run(self, call: IncomingCall) -> None:
         # The arguments are the method's alone from here: a reference that it drops is released while it runs.
         args, call.args = call.args, ()
         kwargs, call.kwargs = call.kwargs, {}
@@ -295,42 +402,55 @@ class Answerer(Asker):
         except CallError:
             pass
 
-    @property
-    def _may_start(self) -> bool:
-        """Whether one more method may start: it has a slot, and its answer would find room."""
-        return self.serving.has_slot and not self._blocked and self._out_bytes < self.limits.write_buffer_high
-
-    @property
-    def _first_is_due(self) -> bool:
-        """Whether the call that waited longest hangs on nothing that is not there."""
-        assert self.serving.waiting
-        first = self.serving.waiting[0]
-        return first.undecoded is None or self.kept.all_known(first.hangs_on)
+    def _may_start(self, call: IncomingCall) -> bool:
+        """Whether a method may start: it has a slot, and its answer, if there is one, would find room."""
+        if not self.serving.has_slot(len(self.questions)):
+            return False
+        return not call.wants_answer or (
+            not self._blocked and self._out_bytes < self.limits.write_buffer_high
+        )
 
     def _start_waiting(self) -> None:
+        """Start the calls that stand in line, as far as they may."""
         if self._starting:
             return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
         serving = self.serving
-        had = len(serving.waiting)
+        if not serving.waits:
+            return
+        was_full = serving.is_full
         self._starting = True
         try:
-            while serving.waiting and self._may_start:
-                first = serving.waiting[0]
-                if not self._first_is_due:
-                    break  # and what came behind it waits as well
-                if first.undecoded is not None:
-                    serving.next_waiting()
-                    if not self._prepare_hanging(first):
-                        continue
+            while (first := serving.first()) is not None and self._may_start(first):
+                serving.leave_line(first)
+                if serving.is_overrun:
+                    self._refuse_overrun(first)
                 else:
-                    serving.next_waiting()
-                self._invoke(first)
-        except ProtocolError as error:  # in what was decoded only now
-            self._fail(error)
+                    self._invoke(first)
         finally:
             self._starting = False
-        if len(serving.waiting) < had and not serving.is_full:
+        if was_full and not serving.is_full:
             self._host.wake()  # reading may go on
+        if self._peer_said_last is not None:
+            self._maybe_end()
+
+    def _refuse_overrun(self, call: IncomingCall) -> None:
+        """Refuse a call that would run in a lent slot beyond the bound of these: what waits for it unwinds."""
+        call.args, call.kwargs = (), {}
+        text = f"calls_begun: {len(self.serving.running)} methods run for this connection, as many as may"
+        self._refuse_call(call, Unavailable(f"{text} (Limits.calls_begun)", code="slots"))
+
+    def _refuse_stalled(self) -> None:
+        """Nothing has moved for ``Limits.stalled_seconds``: end the call that has stood first in line."""
+        call = self.serving.first()
+        if call is not None:
+            text = (
+                f"calls_in_flight: {len(self.serving.running)} calls are under way and none has ended for"
+                f" {self.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
+            )
+            self._withdraw_call(call, Unavailable(text, code="slots"))
+            self._start_waiting()
+
+    # -- answering
 
     def answer_call(self, call: IncomingCall, value: Any) -> None:
         """The method of ``call`` returned ``value``."""
@@ -338,20 +458,22 @@ class Answerer(Asker):
             return
         if call.wants_answer:
             self._answer(call, value)
-        if self.serving.waiting:
+        if self.serving.waits:
             self._start_waiting()
 
     def _answer(self, call: IncomingCall, value: Any) -> None:
-        if self._saying:
-            self._said_meanwhile = put(self._said_meanwhile, partial(self._answer, call, value))
+        if self._is_encoding:
+            self._deferred = put(self._deferred, partial(self._answer, call, value))
             return
-        self._saying = True
+        message: Message | None = None
+        self._is_encoding = True
         try:
             self._begin_message()
             message = self._dialect.encode_answer(call.request, value, call.perspective)
-            new = self._end_message()
+            self._check_open()
+            content = self._content
         except ConnectionLost:
-            pass
+            message = None
         except Unready:
             self._cannot_cross(
                 call, SerializationError("an answer cannot mention a promise that is not kept yet")
@@ -363,12 +485,13 @@ class Answerer(Asker):
             self._tell_error(call, error)
         else:
             self._send_answer(message)
-            if new:
-                self._place(new)
-            if self.kept:
-                self.kept.keep(call.request, KeptAnswer(True, value, call.perspective, len(message)))
         finally:
-            self._said()
+            self._end_encoding()
+        if self.kept and (answer := self.kept.find(call.request)) is not None:
+            if message is None:
+                self._answer_known(answer)
+            else:
+                self._keep_answer(answer, message, content)
 
     def _cannot_cross(self, call: IncomingCall, error: SerializationError) -> None:
         """Tell of an answer that cannot cross: one line, for the text says where in it, and a traceback only ours."""
@@ -382,10 +505,9 @@ class Answerer(Asker):
         self._tell_error(call, error)
 
     def _send_answer(self, message: Message) -> None:
-        """Send an answer, past our own calls that wait for room unless they say what it builds on."""
-        if self._leans_on is not None:
-            self.questions.send_until(self._leans_on)
-            self._leaning[id(message)] = None
+        """Send an answer, past our own calls that wait for room."""
+        if self._mentions_replica:
+            self._strict[id(message)] = None
         self.send(message)
 
     def blame_call(
@@ -409,7 +531,7 @@ class Answerer(Asker):
             self.serving.end(call)
             return
         self._refuse_call(call, error)
-        if self.serving.waiting:
+        if self.serving.waits:
             self._start_waiting()
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
@@ -419,14 +541,12 @@ class Answerer(Asker):
         if call.expired and not isinstance(error, Exception):  # how it was stopped is the driver's affair
             error = DeadlineExceeded("the time for the call has passed")
         self._report(call, error)
-        if self.serving.waiting:
-            self._start_waiting()
+        self._start_waiting()
 
     def _refuse_call(self, call: IncomingCall, error: CallError | LimitExceeded | DeadlineExceeded) -> None:
         """The call came to nothing before its method could run: the peer's doing, so one line, not a traceback."""
         self.reports.say(self.deadlines.heard, logging.INFO, "refused a call: %s", error)
         self.serving.end(call)
-        self.kept.keep(call.request, NOTHING)
         if call.wants_answer:
             try:
                 message = self._dialect.encode_error(call.request, error, False, None)
@@ -434,18 +554,20 @@ class Answerer(Asker):
                 message = self._encode_unsent(call, error)
             self._refusal_bytes += len(message)
             self.send(message)
+        self._keep_nothing(call)
 
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer of an exception, if it wants to know, and the log."""
-        if self._saying:
-            self._said_meanwhile = put(self._said_meanwhile, partial(self._report, call, error))
+        if self._is_encoding:
+            self._deferred = put(self._deferred, partial(self._report, call, error))
             return
-        self._saying = True
+        self._is_encoding = True
         try:
             self._log_error(call, error)
             self._tell_error(call, error)
         finally:
-            self._said()
+            self._end_encoding()
+        self._keep_nothing(call)
 
     def _log_error(self, call: IncomingCall, error: BaseException) -> None:
         of_a_call = isinstance(error, CallError) and error.of_a_call
@@ -462,7 +584,6 @@ class Answerer(Asker):
 
     def _tell_error(self, call: IncomingCall, error: BaseException) -> None:
         """Tell the peer, if it wants to know, that its call has ended with an error."""
-        self.kept.keep(call.request, NOTHING)
         if not call.wants_answer:
             return
         # Of a deadline that was handed on, whoever is called last hears first; it is the caller's all the same.
@@ -473,15 +594,14 @@ class Answerer(Asker):
             message = self._dialect.encode_error(
                 call.request, error, self._unsafe_tracebacks, call.perspective
             )
-            new = self._end_message()
+            self._check_open()
         except ConnectionLost:
             return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
             text = "the report of an exception could not be sent"
             self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
-            message, new = self._encode_unsent(call, error), []
+            message = self._encode_unsent(call, error)
         self._send_answer(message)
-        self._place(new)
 
     def _encode_unsent(self, call: IncomingCall, error: BaseException) -> Message:
         """Return what is said of an exception that cannot be sent: little enough to cross in any case."""
@@ -489,15 +609,9 @@ class Answerer(Asker):
         message: Message = self._dialect.encode_error(call.request, plain, False, None)
         return message
 
-    def on_release(self, luid: ObjectId, count: int) -> None:
-        # A call that waits may mention what is given back behind it.
-        if (undecoded := self.serving.last_undecoded) is not None:
-            releases = self._put_off_behind(undecoded).releases
-            releases[luid] = releases.get(luid, 0) + count
-        else:
-            self._release(luid, count)
+    # -- what the peer gives back
 
-    def _release(self, luid: ObjectId, count: int) -> None:
+    def on_release(self, luid: ObjectId, count: int) -> None:
         if not self.exports.release(luid, count):
             self.ignored += 1
         self._freed = True
@@ -505,16 +619,9 @@ class Answerer(Asker):
             self._forget_freed()
 
     def on_decache(self, luid: int, count: int) -> None:
-        if (undecoded := self.serving.last_undecoded) is not None:
-            decaches = self._put_off_behind(undecoded).decaches
-            decaches[luid] = decaches.get(luid, 0) + count
-        else:
-            self._decache(luid, count)
-
-    def _decache(self, luid: int, count: int) -> None:
         gone = self.observers.release(luid, count)
         if gone:
-            self.questions.tell(self._dialect.encode_uncache(luid))
+            self.send(self._dialect.encode_uncache(luid))
         elif gone is None:
             self.ignored += 1
         self._freed = True
@@ -525,15 +632,9 @@ class Answerer(Asker):
         """Send nothing more to a replica: it has missed an update, and is not true any more."""
         observed = self.observers.find(observer._luid)
         if observed is not None:
-            self._decache(observed.luid, observed.count)
+            self.on_decache(observed.luid, observed.count)
 
     def on_forget(self, request: int) -> None:
-        if (undecoded := self.serving.last_undecoded) is not None:
-            self._put_off_behind(undecoded).forgotten[request] = None
-        else:
-            self._forget(request)
-
-    def _forget(self, request: int) -> None:
         if not self.kept.forget(request):
             self.ignored += 1
 
@@ -545,10 +646,24 @@ class Answerer(Asker):
         call.cancelled = True
         if call.due is not None:
             self.serving.expiry.remove(call)
-        if self._withdraw(call, LimitExceeded("the call was cancelled before it began")):
-            self._start_waiting()  # what came behind it need not wait for what it hung on
+        if self._withdraw_call(call, LimitExceeded("the call was cancelled before it began")):
+            self._start_waiting()
         else:
             self._host.cancel(call)
+
+    # -- the end
+
+    def _stop_unheard(self) -> None:
+        """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
+        for call in self.serving.unheard():
+            if not self._withdraw_call(call, LimitExceeded("nobody waits for the answer any more")):
+                self._host.cancel(call)
+        self._start_waiting()
+
+    def _maybe_end(self) -> None:
+        """End the connection if the peer has said its last, and all that it said has begun."""
+        if self._peer_said_last is not None and not self.serving.tells and not self.lifecycle.ended:
+            self._end(self._peer_said_last, in_order=True)
 
 
 def _hears_of_errors(holder: Any) -> bool:
@@ -559,3 +674,7 @@ def _hears_of_errors(holder: Any) -> bool:
 def _carries_on(holder: Any) -> bool:
     """Whether calls of an object are part of what has begun before."""
     return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.carries_on)
+
+
+def _draining() -> Unavailable:
+    return Unavailable("this program is shutting down and takes no new calls", code="draining")

@@ -1,285 +1,119 @@
-"""Our calls: from the reference that makes them to whoever is told how they ended.
+"""Our calls: from the reference that makes them to the program that learns how they ended.
 
-What waits for the window is the business of :mod:`.questions`, what hangs on answers that have not come that of
-:mod:`.pipelining`; here they meet the dialect.
+**Order, at the caller.** A call that is ready is encoded when it is made and leaves in order (:mod:`.questions`). A call
+that mentions promises without an outcome depends on them::
+
+    made ──▶ encoded ──▶ queue ──▶ sent ──▶ answered
+      │         │  the peer keeps the answers that it mentions     ▲
+      │         └──────────────────────────────────────────────────┘
+      └──▶ waits alone for one answer ──▶ made again, under a new id
+
+It is sent at once where the peer can keep the answers that it mentions. Otherwise it waits alone, and so does every
+later call that depends on the same promise. When an answer comes, the promise is settled first and then, before the
+program runs again, the calls that depend on it are looked at, in the order in which they were made and without
+recursion (:attr:`Asker._settled`):
+
+- a call that waited alone for it is made;
+- a call *to* it, when the answer is an object of this program ("it came home"), is made here. The peer has seen the same
+  answer and does not run it; its word for that closes only the record of the message. What depends on such a call waits
+  alone from then on;
+- any other call that was sent is the peer's to decide: it runs, or is answered "because of request n".
+
+**Encoding is not reentrant.** Hooks of the application (``get_state_to_copy``, ...) run while a message is encoded and
+may make calls. Such a call is deferred and encoded after the current message, because it may mention an object which
+that message introduces. It is made whether or not encoding the current message succeeds.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ..errors import (
+    BadAnswer,
     CallError,
     ConnectionLost,
     DeadlineExceeded,
     DeadReferenceError,
+    LimitExceeded,
     ProtocolError,
-    UnknownObject,
+    with_ran,
 )
 from ..flavors import Observer, Reference
-from ..ports import (
-    CANCEL,
-    DEADLINES,
-    LARGE_MESSAGE,
-    PIPELINING,
-    Answerable,
-    AnswerOf,
-    CallTarget,
-    Deadline,
-    Message,
-    ObjectId,
-)
-from ..queues import put
+from ..ports import CANCEL, DEADLINES, LARGE_MESSAGE, PIPELINING, Answerable, AnswerOf, Message
+from ..queues import Queue, put
 from .caches import Observed
 from .holding import Holder
-from .pipelining import (
-    Barrier,
-    Hanging,
-    Mentions,
+from .outgoing_calls import (
+    ALONE,
+    ENDED,
+    HERE,
+    MADE,
+    QUEUED,
+    SENT,
+    OutgoingCall,
+    Parts,
     Unready,
+    same_error,
 )
 
 __all__ = ["Asker"]
 
 log = logging.getLogger("perspective_broker")
 
-#: In the place of an answer: the peer has dropped the call.
-_DROPPED = UnknownObject("the peer has dropped the call")
-
 
 class Asker(Holder):
     """The side of a broker that calls."""
 
+    #: Calls whose dependency has an outcome, with that dependency: looked at first in, first out.
+    _settled: Queue[tuple[OutgoingCall, OutgoingCall]] = ()
+    _settling = False
+
+    # -- what a driver asks for
+
     def call(
         self,
-        target: ObjectId,
+        target: Reference,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        perspective: Any,
         answerable: Answerable,
-    ) -> int:
+        at_once: bool = False,
+        call: OutgoingCall | None = None,
+    ) -> OutgoingCall:
         """Call a method of the peer's object; ``answerable`` is told how it ended, whatever happens.
 
-        Returns:
-            The call's id, for :meth:`cancel_call`.
+        Args:
+            target: the object.
+            name: the method's name.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            answerable: is told.
+            at_once: the call is a message of a stream: it takes no slot, no room and no place in the queue.
+            call: the same, where it was promised before there was a connection.
 
         Raises:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
         self._check_usable()
-        request = self.questions.next_request()
-        self._ask(request, target, name, args, kwargs, perspective, answerable)
-        return request
-
-    def _ask(
-        self,
-        request: int,
-        target: CallTarget,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
-        answerable: Answerable,
-        update: bool = False,
-    ) -> None:
-        """Make a call, of an object or with ``update`` of a replica; one that cannot be encoded fails, unsent."""
-        what = (target, name, args, kwargs, perspective, answerable, update)
-        if self._saying:
-            self._said_meanwhile = put(self._said_meanwhile, partial(self._ask, request, *what))
-            return
-        deadline = answerable.deadline
-        if deadline is not None and self._is_late(deadline, answerable):
-            return
-        self._saying = True
-        try:
-            self._begin_message(may_mention=not update)
-            encode = self._dialect.encode_update if update else self._dialect.encode_call
-            message = encode(request, target, name, True, args, kwargs, perspective)
-            new = self._end_message()
-        except Unready as unready:
-            self._hold_back(request, partial(self._ask, request, *what), unready.promise)
-        except Exception as error:
-            answerable.fail(error)
+        if call is None:
+            call = OutgoingCall(answerable, target._perspective)
+            call.at_once = at_once
         else:
-            self._queue_call(request, message, new, perspective, answerable)
-            for on in self._mentioned:
-                again = partial(self._ask, self.questions.next_request(), *what)
-                self.pipelines.mentioned(on, self.questions.last_place, Hanging(request, False, again))
-        finally:
-            self._said()
-
-    def _ask_answer(
-        self,
-        request: int,
-        promise: Any,
-        on: int,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
-        answerable: Answerable,
-    ) -> None:
-        """Call a method of what one of our calls, whose answer the peer keeps, will be answered with."""
-        if self._saying:
-            what = (request, promise, on, name, args, kwargs, perspective, answerable)
-            self._said_meanwhile = put(self._said_meanwhile, partial(self._ask_answer, *what))
-            return
-        deadline = answerable.deadline
-        if deadline is not None and self._is_late(deadline, answerable):
-            return
-        replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
-        self._saying = True
-        try:
-            self._begin_message(may_mention=True)
-            message = self._dialect.encode_call(request, AnswerOf(on), name, True, args, kwargs, perspective)
-            new = self._end_message()
-        except Unready as unready:
-            self._hold_back(request, replay, promise, unready.promise)
-        except Exception as error:
-            answerable.fail(error)
-        else:
-            self._mentioned[on] = None
-            self._queue_call(request, message, new, perspective, answerable)
-            for mentioned in self._mentioned:
-                self.pipelines.mentioned(
-                    mentioned, self.questions.last_place, Hanging(request, mentioned == on, replay)
-                )
-        finally:
-            self._said()
-
-    def _queue_call(
-        self, request: int, message: Message, new: list[Observed], perspective: Any, answerable: Answerable
-    ) -> None:
-        """Hand a call that was encoded to the questions, with what is left for it; ``new`` is what it introduces."""
-        if new and self._mentioned:
-            self._wait_to_introduce(self._mentioned)
-        if answerable.deadline is not None:
-            message = self._with_deadline(message, answerable.deadline)
-        self.questions.ask(request, message, answerable, perspective)
-        if new:
-            self._place(new)
-
-    def _is_late(self, deadline: Deadline, answerable: Answerable) -> bool:
-        """Whether the time for a call has passed before it could be made; then it fails, and nothing is sent."""
-        if deadline.left() > 0:
-            return False
-        answerable.fail(DeadlineExceeded("the time for the call passed before it was made"))
-        return True
-
-    def _with_deadline(self, message: Message, deadline: Deadline) -> Message:
-        """Return a call with what is left for it, as far as the peer can be told."""
-        if DEADLINES not in self._dialect.features:
-            return message
-        limited: Message = self._dialect.encode_due(message, deadline.left())
-        return limited
-
-    def _hold_back(self, request: int, say: Callable[[], None], *promises: Any) -> None:
-        """Make a message when promises that it builds on are kept; what is said meanwhile waits behind it.
-
-        Where the dialect cannot pipeline nothing waits: there only calls on one promise keep their order.
-        """
-        if PIPELINING not in self._dialect.features:
-            (promise,) = promises
-            self._host.when_known(promise, say)
-            return
-        self._held_back[request] = None
-
-        def ready() -> bool:
-            return all(map(self._host.known, promises))
-
-        def say_now() -> None:
-            self._held_back.pop(request, None)
-            say()
-
-        self.questions.hold_back(Barrier(ready, say_now))
-        for promise in promises:
-            self._host.when_known(promise, self.questions.release_held)
-
-    def _wait_to_introduce(self, mentioned: dict[int, None]) -> None:
-        """Hold a message back that mentions answers and introduces cacheables, until the answers are there.
-
-        The peer decodes what mentions answers when it has them, and updates of a cacheable must not come before.
-        """
-        requests = tuple(mentioned)
-        self.questions.hold_back(
-            Barrier(lambda: not any(request in self.questions for request in requests), lambda: None)
-        )
-
-    def call_answer(
-        self,
-        promise: Any,
-        on: int,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        answerable: Answerable,
-    ) -> int | None:
-        """Call a method of the object that one of our calls will be answered with, without waiting for it.
-
-        Args:
-            promise: the driver's promise of that answer.
-            on: the call's id.
-
-        Returns:
-            The new call's id; None where the dialect cannot do it, so that the caller has to wait.
-
-        Raises:
-            DeadReferenceError: the connection has ended.
-        """
-        question = self.questions.find(on)
-        if PIPELINING not in self._dialect.features or (question is None and on not in self._held_back):
-            return None
-        self._check_usable()
-        request = self.questions.next_request()
-        if question is not None and self._keep(on):
-            perspective = question.perspective
-            self._ask_answer(request, promise, on, name, args, kwargs, perspective, answerable)
-        else:
-            replay = partial(self._host.replay, promise, answerable, name, args, kwargs)
-            self._hold_back(request, replay, promise)
-        return request
-
-    def mention(self, on: int) -> bool:
-        """The message being encoded mentions the answer of one of our calls; False when it cannot."""
-        if PIPELINING not in self._dialect.features or not self._may_mention:
-            return False
-        if on not in self.questions or not self._keep(on):
-            return False
-        self._mentioned[on] = None
-        return True
-
-    def _keep(self, request: int) -> bool:
-        """Have the peer keep the answer of a call; False when the call has left without a word of that."""
-        if request in self.pipelines:
-            return True
-        question = self.questions.find(request)
-        assert question is not None
-        message = self._dialect.encode_kept(question.message)
-        if not self.questions.replace(request, message):
-            for place in range(len(self._out) - 1, -1, -1):
-                if self._out[place] is question.message:
-                    self._out[place] = message
-                    self.questions.replaced(request, message)
-                    break
-            else:
-                return False
-        self.pipelines.keep(request)
-        return True
-
-    def cancel_call(self, request: int) -> None:
-        """Nobody waits for the answer of that call any more: let the peer stop its method, if it can be told.
-
-        The call stays open until the peer has answered it, for its method runs until then.
-        """
-        if request in self.questions and CANCEL in self._dialect.features:
-            self.questions.tell_behind(request, self._dialect.encode_cancel(request))
+            call.perspective = target._perspective
+            call.linked().owner = self
+        self._make(call, target, name, args, kwargs)
+        return call
 
     def tell(
-        self, target: ObjectId, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], perspective: Any
+        self,
+        target: Reference,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        at_once: bool = False,
     ) -> None:
         """Call a method of the peer's object and ask for no answer.
 
@@ -288,48 +122,45 @@ class Asker(Holder):
             DeadReferenceError: the connection has ended.
         """
         self._check_usable()
-        self._tell(target, name, args, kwargs, perspective)
+        call = OutgoingCall(None, target._perspective)
+        call.at_once = at_once
+        self._make(call, target, name, args, kwargs)
 
-    def _tell(
+    def call_answer(
         self,
-        target: CallTarget,
+        on: OutgoingCall,
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        perspective: Any,
-        update: bool = False,
-    ) -> None:
-        """The same as :meth:`_ask` for what has no answer; what cannot be encoded raises, unsent."""
-        what = (target, name, args, kwargs, perspective, update)
-        if self._saying:
-            self._said_meanwhile = put(self._said_meanwhile, partial(self._tell, *what))
-            return
-        request = self.questions.next_request()
-        self._saying = True
-        try:
-            self._begin_message(may_mention=not update)
-            encode = self._dialect.encode_update if update else self._dialect.encode_call
-            message = encode(request, target, name, False, args, kwargs, perspective)
-            new = self._end_message()
-        except Unready as unready:
-            self._hold_back(request, partial(self._tell_later, *what), unready.promise)
-        else:
-            if new and self._mentioned:
-                self._wait_to_introduce(self._mentioned)
-            self.questions.tell(message)
-            if new:
-                self._place(new)
-            for on in self._mentioned:
-                self.pipelines.mentioned(on, self.questions.last_place)
-        finally:
-            self._said()
+        answerable: Answerable | None,
+    ) -> OutgoingCall:
+        """Call a method of the object that one of our calls will be answered with.
 
-    def _tell_later(self, *what: Any) -> None:
-        """Tell what had to wait for a promise; nobody is there any more to be told that it could not be said."""
-        try:
-            self._tell(*what)
-        except Exception as error:
-            log.debug("what was told could not be sent: %s", type(error).__name__)
+        Args:
+            on: that call, which has no outcome yet.
+            name: the method's name.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            answerable: is told how the call ended; None for a call without an answer.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+            SerializationError: the arguments of a call without an answer cannot cross.
+        """
+        self._check_usable()
+        call = OutgoingCall(answerable, on.perspective)
+        self._make(call, on, name, args, kwargs)
+        return call
+
+    def call_here(
+        self, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answerable: Answerable
+    ) -> OutgoingCall:
+        """Call a method of what one of our calls was answered with: an object of this program, or no object at all."""
+        call = OutgoingCall(answerable, None)
+        call.serial = self.questions.next_request()
+        call.linked().parts = Parts(target, name, args, kwargs)
+        self._make_here(call, target, name, args, kwargs)
+        return call
 
     def update(
         self,
@@ -338,10 +169,10 @@ class Asker(Holder):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         answerable: Answerable | None,
-    ) -> None:
+    ) -> OutgoingCall:
         """Call an ``observe_`` method of the peer's replica; without ``answerable`` no answer is asked for.
 
-        Told while the state is handed out, an update follows the message with the state. A peer that leaves more
+        An update that is made while the state is handed out follows the message with the state. A peer that leaves more
         updates than ``Limits.observer_backlog_bytes`` unread can keep no true replica any more; its connection is
         ended.
 
@@ -351,113 +182,510 @@ class Asker(Holder):
         self._check_usable()
         if self.observers.find(observer._luid) is None:
             raise DeadReferenceError("the peer has dropped its replica")
-        self._update(observer, name, args, kwargs, answerable)
-
-    def _update(
-        self,
-        observer: Observer,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        answerable: Answerable | None,
-    ) -> None:
-        if self._saying:
-            again = partial(self._update, observer, name, args, kwargs, answerable)
-            self._said_meanwhile = put(self._said_meanwhile, again)
-            return
-        luid, perspective = observer._luid, observer._perspective
-        if self.observers.find(luid) is None:  # the message with its state was never sent
-            if answerable is not None:
-                answerable.fail(DeadReferenceError("the peer has no replica"))
-        elif answerable is not None:
-            request = self.questions.next_request()
-            self._ask(request, luid, name, args, kwargs, perspective, answerable, update=True)
-        else:
-            self._tell(luid, name, args, kwargs, perspective, update=True)
-        backlog = self._out_bytes + self.questions.held_bytes
-        if (
-            backlog > self.limits.observer_backlog_bytes
-            and self._small_backlog > self.limits.observer_backlog_bytes
+        call = OutgoingCall(answerable, observer._perspective)
+        call.is_update = call.at_once = True
+        self._make(call, observer, name, args, kwargs)
+        if self._out_bytes > self.limits.observer_backlog_bytes and (
+            self._small_backlog > self.limits.observer_backlog_bytes
         ):
             self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+        return call
 
     @property
     def _small_backlog(self) -> int:
         """Bytes of what has not left, without large messages: those take their time, and are no updates."""
         small = sum(size for size in map(len, self._out) if size < LARGE_MESSAGE)
-        return small + self.outgoing.small_bytes + self.questions.held_bytes
+        return small + self.outgoing.small_bytes
+
+    def mention(self, on: OutgoingCall) -> AnswerOf:
+        """The message being encoded mentions the answer of ``on``, which has no outcome yet.
+
+        Raises:
+            Unready: it cannot: the call has to wait for that answer.
+        """
+        if not self._may_depend or not self._can_build_on(on) or self.observers.introduces:
+            raise Unready(on)
+        if self._dependencies is None:
+            self._dependencies = {}
+        self._dependencies[on] = None
+        return AnswerOf(on.request)
+
+    def _can_build_on(self, on: OutgoingCall) -> bool:
+        """Whether the peer keeps the answer of ``on`` for another call of ours, or can still be asked to."""
+        if PIPELINING not in self._dialect.features or not on.wants_answer:
+            return False
+        if self.questions.find(on.request) is not on:  # of another connection, or not on its way to the peer
+            return False
+        links = on.links
+        if links is not None:
+            if links.alone_only or links.answered:
+                return False
+            if links.kept:
+                return self._dependents_have_room
+        return (on.stage == QUEUED or (on.stage == SENT and on.batch == self._batch)) and (
+            self._dependents_have_room
+        )
+
+    @property
+    def _dependents_have_room(self) -> bool:
+        questions = self.questions
+        return (
+            questions.dependents < self.limits.calls_in_flight
+            and questions.dependent_bytes < self.limits.window_bytes
+        )
+
+    def _keep(self, on: OutgoingCall) -> None:
+        """Have the peer keep the answer of a call, whose message has not left."""
+        links = on.linked()
+        if links.kept:
+            return
+        links.kept = True
+        if on.stage == QUEUED:
+            assert on.message is not None
+            on.message = self._dialect.encode_kept(on.message)
+        else:
+            self._out[on.position] = self._dialect.encode_kept(self._out[on.position])
+
+    # -- making a call
+
+    def _make(
+        self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Make a call: encode it and send it or put it in the queue, or let it wait alone.
+
+        Raises:
+            Exception: a call without an answer cannot be encoded; a call with one fails.
+        """
+        if self._is_encoding:
+            self._deferred = put(
+                self._deferred, partial(self._make_later, call, Parts(target, name, args, kwargs))
+            )
+            return
+        answerable = call.answerable
+        if answerable is not None:
+            deadline = answerable.deadline
+            if deadline is not None and deadline.left() <= 0:
+                late = DeadlineExceeded("the time for the call passed before it was made")
+                self._end_call(call, None, with_ran(late, False))
+                return
+        self._is_encoding = True
+        try:
+            self._begin_message(may_depend=not call.is_update)
+            request = call.request = self.questions.next_request()
+            if not call.serial:
+                call.serial = request
+            if call.is_update:
+                if self.observers.find(target._luid) is None:  # the message with its state was never sent
+                    raise DeadReferenceError("the peer has no replica")
+                message = self._dialect.encode_update(
+                    request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
+                )
+            elif isinstance(target, OutgoingCall):
+                message = self._dialect.encode_call(
+                    request, self.mention(target), name, call.wants_answer, args, kwargs, call.perspective
+                )
+            else:
+                message = self._dialect.encode_call(
+                    request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
+                )
+            self._check_open()
+        except Unready as unready:
+            self._wait_for(call, unready.call, Parts(target, name, args, kwargs))
+        except Exception as error:
+            if not call.wants_answer:
+                call.stage = ENDED
+                raise
+            self._end_call(call, None, with_ran(error, False))
+        else:
+            if answerable is not None and deadline is not None and DEADLINES in self._dialect.features:
+                message = self._dialect.encode_due(message, deadline.left())
+            if self._dependencies is not None:
+                self._send_dependent(call, message, Parts(target, name, args, kwargs))
+            elif self.observers.introduces:
+                # Nothing that is introduced ever waits in the queue, so that nothing that mentions it has to.
+                self.questions.flush()
+                self.questions.ask_at_once(call, message)
+            elif call.at_once or not (call.wants_answer or self.questions.queued):
+                self.questions.ask_at_once(call, message)
+            elif call.wants_answer:
+                if not self.questions.ask(call, message, len(self.serving)):
+                    self._hold(call, target)
+            else:
+                self.questions.tell(call, message)
+                self._hold(call, target)
+            if self.serving.waits:
+                self._host.wake()  # an unanswered call of ours lends the peer a slot
+        finally:
+            self._end_encoding()
+
+    def _make_later(self, call: OutgoingCall, parts: Parts) -> None:
+        """Make a call that had to wait; the program cannot be told any more that one without an answer failed."""
+        if call.stage == ENDED:
+            return
+        try:
+            self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
+        except Exception as error:
+            log.debug("a call without an answer could not be sent: %s", type(error).__name__)
+
+    def _send_dependent(self, call: OutgoingCall, message: Message, parts: Parts) -> None:
+        """Send a call that the peer can start only when it has answered others, or put it in the queue."""
+        assert self._dependencies is not None
+        links = call.linked()
+        links.owner, links.parts = self, parts
+        links.dependencies = list(self._dependencies)
+        links.unsettled = len(links.dependencies)
+        for dependency in links.dependencies:
+            self._keep(dependency)
+            dependency.linked().add_dependent(call)
+        if not self.questions.ask_dependent(call, message):
+            self._hold(call, parts.target)
+
+    def _hold(self, call: OutgoingCall, target: Any) -> None:
+        """Keep what a call in the queue mentions until it has left: what is given back leaves past the queue."""
+        content = call.content = self._content
+        held = [entry for entry in content or () if isinstance(entry, Reference)]
+        if isinstance(target, Reference):
+            held.append(target)
+        for reference in held:
+            self.imports.hold(reference)
+        call.held = held
+        self._say_that_calls_wait()
+        if self._queue_standstill.watch(self.deadlines.heard, self.questions.moves, self.limits):
+            self._host.on_deadline()
+
+    def _has_left(self, call: OutgoingCall) -> None:
+        """A call has left the queue, or was taken out of it: what it mentions may be given back."""
+        call.content = None
+        held, call.held = call.held, None
+        for reference in held or ():
+            self._unhold(reference)
+        if call.links is not None:
+            for dependency in call.links.dependencies:
+                links = dependency.linked()
+                links.mentions -= 1
+                self._forget_if_unused(dependency)
+
+    def _forget_if_unused(self, call: OutgoingCall) -> None:
+        """Let the peer forget an answer that it has given and that nothing in the queue mentions."""
+        links = call.links
+        if links is not None and links.kept and links.answered and not links.mentions:
+            links.kept = False
+            self.send(self._dialect.encode_forget(call.request))
+
+    def _withdraw(self, call: OutgoingCall) -> None:
+        """Take a call out of the queue: it is not sent."""
+        content = self.questions.withdraw(call)
+        self._has_left(call)
+        for entry in reversed(content or ()):
+            if isinstance(entry, int):
+                self.exports.retract(entry)
+            elif isinstance(entry, Observed):
+                self.observers.retract(entry.luid)
+
+    def _wait_for(self, call: OutgoingCall, on: OutgoingCall, parts: Parts) -> None:
+        """Let a call wait alone until ``on`` has an outcome."""
+        links = call.linked()
+        links.owner, links.parts, links.waits_for = self, parts, on
+        on_links = on.linked()
+        on_links.alone_only = True
+        on_links.add_dependent(call)
+        self.questions.wait_alone(call)
+        if self.serving.waits:
+            self._host.wake()
+
+    # -- the outcome of a call
 
     def on_answer(self, request: int, payload: Any) -> None:
-        self._settle(request, payload, self._dialect.decode_value)
+        self._take_answer(request, payload, self._dialect.decode_value)
 
     def on_error(self, request: int, payload: Any) -> None:
-        self._settle(request, payload, self._dialect.decode_error)
+        self._take_answer(request, payload, self._dialect.decode_error)
 
-    def _settle(self, request: int, payload: Any, decode: Callable[[Any, Any], Any]) -> None:
+    def _take_answer(self, request: int, payload: Any, decode: Callable[[Any, Any], Any]) -> None:
         """One of our calls has ended: decode how, and tell."""
-        question = self.questions.settle(request)
+        call = self.questions.settle(request)
         # A late answer is decoded too: the references in it are counted, and released with the value.
-        answerable = self if question is None else question.answerable
-        value: Any = None
         try:
-            value = decode(payload, None if question is None else question.perspective)
+            value = decode(payload, None if call is None else call.perspective)
         except ProtocolError as error:
-            answerable.fail(ConnectionLost(error.code, error.reason))
+            if call is not None:
+                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), True))
             raise
         except CallError as error:
-            value = error
-            error.of_a_call = True
-            # Unlike an error of the peer's it says that the method has run.
-            error.args = (f"in the answer: {error}",)
-            answerable.fail(error)
-        else:
-            if isinstance(value, Exception):
-                if isinstance(value, CallError):
-                    value.of_a_call = True
-                answerable.fail(value)
-            else:
-                answerable.succeed(value)
+            value = BadAnswer(f"the method has run, but its answer cannot be read here: {error}")
+            value.__cause__ = error
         finally:
             if self._freed:
                 self._forget_freed()
-        if self.pipelines and (mentions := self.pipelines.answered(request)) is not None:
-            self._let_go(request, mentions, value)
-        if self.questions.held:
-            self.questions.release_held()
-
-    def _let_go(self, request: int, mentions: Mentions, value: Any) -> None:
-        """An answer that the peer kept has come: settle what hangs on it and cannot be settled there.
-
-        And what hangs on that. Not by recursion: a program may have called each on the one before by the thousand.
-        """
-        hanging = [self._let_go_of(request, mentions, value)]
-        while hanging:
-            call = next(hanging[-1], None)
-            if call is None:
-                hanging.pop()
-            elif self.questions.settle(call.request) is not None:
-                below = self.pipelines.answered(call.request)
-                call.again()
-                if below is not None:
-                    hanging.append(self._let_go_of(call.request, below, _DROPPED))
-
-    def _let_go_of(self, request: int, mentions: Mentions, value: Any) -> Iterator[Hanging]:
-        """Let the peer forget an answer; return what hangs on it and has to be settled here."""
-        if self.lifecycle.ended:
-            return iter(())
-        forget = self._dialect.encode_forget(request)
-        if self.questions.has_left(mentions.last_place):
-            self.send(forget)
+        if call is None or call.answerable is None:
+            self.ignored += 1
+        elif isinstance(value, Exception):
+            self._end_call(call, None, value if isinstance(value, BadAnswer) else _told(value))
+        elif call.links is None:
+            answerable, call.answerable = call.answerable, None
+            call.stage = ENDED
+            answerable.succeed(value)
         else:
-            self.questions.tell(forget)
-        failed = isinstance(value, Exception)
-        theirs = isinstance(value, Reference) and value._session is self
-        return iter([call for call in mentions.hanging if failed or (call.to and not theirs)])
+            self._end_call(call, value, None)
+        if call is not None and call.links is not None:
+            call.links.answered = True
+            self._forget_if_unused(call)
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))
 
-    def succeed(self, value: Any) -> None:
-        """A late answer."""
-        self.ignored += 1
+    def on_dropped(self, request: int, because: int) -> None:
+        """The peer has not run one of our calls, because of its answer to another one.
 
-    def fail(self, error: Exception) -> None:
-        """A late error."""
-        self.ignored += 1
+        Raises:
+            ProtocolError: the call does not depend on that answer.
+        """
+        call = self.questions.settle(request)
+        links = None if call is None else call.links
+        if call is None or call.answerable is None:
+            self.ignored += 1
+        else:
+            found = [] if links is None else [on for on in links.dependencies if on.request == because]
+            if links is None or not found:
+                raise ProtocolError(
+                    "bad-id", "a call was not run because of an answer that it does not mention"
+                )
+            if found[0].stage == ENDED:
+                self._end_because(call, found[0])
+            else:  # that answer is large, and on its way
+                links.because = found[0]
+                self.questions.wait_alone(call)
+        if call is not None and links is not None:
+            links.answered = True
+            self._forget_if_unused(call)
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))
+
+    def _end_because(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        """End a call that was not run because of the outcome of ``on``."""
+        assert call.links is not None
+        links = on.linked()
+        error: Exception
+        if links.cancelled:
+            self._give_up(call)
+            return
+        if links.error is not None:
+            error = same_error(links.error)
+        elif call.links.parts is not None and call.links.parts.target is on:
+            error = TypeError(_not_callable(links.value))
+        else:
+            error = CallError("the peer could not use the answer of another call, which this one mentions")
+        self._end_call(call, None, with_ran(error, False))
+
+    def _end_call(self, call: OutgoingCall, value: Any, error: Exception | None) -> None:
+        """Tell how a call has ended; then look at the calls that depend on it."""
+        self.questions.wait_no_more(call)
+        call.stage = ENDED
+        answerable, call.answerable = call.answerable, None
+        if answerable is not None:
+            if error is not None:
+                answerable.fail(error)
+            else:
+                answerable.succeed(value)
+        call.pass_on(value, error)
+
+    def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        """A call of ours depends on ``on``, which has an outcome now."""
+        self._settled = put(self._settled, (call, on))
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._settled:
+                self._look_at(*self._settled.popleft())
+        finally:
+            self._settling = False
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))
+
+    def _look_at(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        links = call.links
+        if call.stage == ENDED or links is None or self.lifecycle.ended:
+            return
+        on_links = on.linked()
+        if on_links.cancelled:
+            self._give_up(call)
+        elif links.waits_for is on:
+            links.waits_for = None
+            self._make_again(call)
+        elif links.because is on:
+            self._end_because(call, on)
+        elif on_links.never_left:
+            self._withdraw(call)
+            links.never_left = True
+            self._end_call(call, None, with_ran(same_error(on_links.error or ConnectionLost()), False))
+        elif on in links.dependencies:
+            links.unsettled -= 1
+            if on_links.came_home and links.parts is not None and links.parts.target is on:
+                self._take_home(call)
+            elif not links.unsettled:
+                self.questions.is_ready(call)
+                if not call.wants_answer and call.stage == SENT:
+                    call.stage = ENDED
+
+    def _make_again(self, call: OutgoingCall) -> None:
+        """Make a call that waited alone for an answer which is there now."""
+        assert call.links is not None
+        parts = call.links.parts
+        assert parts is not None
+        self.questions.wait_no_more(call)
+        call.stage = MADE
+        target = parts.target
+        if isinstance(target, OutgoingCall) and target.stage == ENDED:
+            on = target.linked()
+            if on.error is not None:
+                self._end_call(call, None, with_ran(same_error(on.error), False))
+                return
+            target = parts.target = on.value
+        if isinstance(target, (OutgoingCall, Observer)) or (
+            isinstance(target, Reference) and target._session is self
+        ):
+            if isinstance(target, Reference):
+                call.perspective = target._perspective
+            self._make_later(call, parts)
+        else:
+            self._make_here(call, target, parts.name, parts.args, parts.kwargs)
+
+    def _make_here(
+        self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Let the driver call a method of what a promise turned out to be: an object of this program."""
+        call.stage = HERE
+        try:
+            self._host.call_here(call, target, name, args, kwargs)
+        except Unready as unready:
+            self._wait_for(call, unready.call, Parts(target, name, args, kwargs))
+
+    def ended_here(self, call: OutgoingCall, value: Any, error: Exception | None) -> None:
+        """The driver's method for :meth:`ports.Host.call_here` returned ``value``, or raised ``error``."""
+        if call.stage == HERE:
+            self._end_call(call, value, error)
+
+    def _take_home(self, call: OutgoingCall) -> None:
+        """The target of a call turned out to be an object of ours: the peer does not run it, it is made here.
+
+        The peer drops as well what it was sent that depends on the call, and on that: these calls wait alone.
+        """
+        self._take_back(call)
+        call.linked().alone_only = True
+        todo = [call]
+        while todo:
+            on = todo.pop()
+            for dependent in list(on.linked().dependents):
+                links = dependent.links
+                assert links is not None and links.parts is not None
+                if links.waits_for is None:
+                    self._take_back(dependent)
+                    self._wait_for(dependent, on, links.parts)
+                    todo.append(dependent)
+        self._make_again(call)
+
+    def _take_back(self, call: OutgoingCall) -> None:
+        """Undo the message of a call, which is made again: it does not leave, or the peer does not run it."""
+        links = call.linked()
+        if call.stage == QUEUED:
+            self._withdraw(call)
+            links.kept = False
+        elif call.wants_answer:
+            stub = OutgoingCall(None, call.perspective)
+            if links.kept:
+                stub.linked().kept = True
+                links.kept = False
+            self.questions.replace(call, stub)
+        else:
+            self.questions.is_ready(call)
+        for dependency in links.dependencies:
+            dependency.linked().dependents.pop(call, None)
+        links.dependencies = []
+        links.unsettled = 0
+        call.request = 0
+        call.stage = MADE
+
+    # -- giving calls up
+
+    def cancel_call(self, call: OutgoingCall) -> None:
+        """The program does not want the outcome of a call any more (and does not wait for it).
+
+        The peer stops the method, if it can be told. What depends on the call is given up as well. The call stays open
+        until the peer has answered it, because its method runs until then.
+        """
+        stage = call.stage
+        if stage == ENDED or self.lifecycle.ended:
+            return
+        call.answerable = None
+        if stage == SENT:
+            call.stage = ENDED
+            if CANCEL in self._dialect.features and self.questions.find(call.request) is call:
+                self.send(self._dialect.encode_cancel(call.request))
+            self.questions.wait_no_more(call)  # when only the outcome of another call was missing
+        else:
+            call.stage = ENDED
+            if stage == QUEUED:
+                self._withdraw(call)
+            elif stage == ALONE:
+                self.questions.wait_no_more(call)
+            elif stage == HERE:
+                self._host.cancel_here(call)
+        links = call.links
+        if links is not None:
+            links.cancelled = True
+            for dependency in links.dependencies:
+                dependency.linked().dependents.pop(call, None)
+            if links.waits_for is not None:
+                links.waits_for.linked().dependents.pop(call, None)
+            call.pass_on(None, None)
+        if stage == QUEUED and not self._settling:
+            self.questions.pump(len(self.serving))
+
+    def _give_up(self, call: OutgoingCall) -> None:
+        """End a call of ours as cancelled, because one that it depends on was."""
+        answerable = call.answerable
+        self.cancel_call(call)
+        if answerable is not None:
+            answerable.abandon()
+
+    # -- what waits too long, and what waits at the end
+
+    def _refuse_first(self) -> None:
+        """Nothing has moved for ``Limits.stalled_seconds``: end the call that has been in the queue longest."""
+        call = self.questions.first()
+        if call is None:
+            return
+        self._withdraw(call)
+        call.linked().never_left = True
+        error = LimitExceeded(
+            f"calls_in_flight: {len(self.questions)} calls have no answer, and none was answered for"
+            f" {self.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
+        )
+        self._end_call(call, None, with_ran(error, False))
+        self.questions.pump(len(self.serving))
+
+    def _say_that_calls_wait(self) -> None:
+        """Log, once, that the first call has to wait for room."""
+        if not self._said_that_calls_wait:
+            self._said_that_calls_wait = True
+            self.reports.say(
+                self.deadlines.heard,
+                logging.INFO,
+                "calls wait here until others are answered: %d have no answer "
+                "(the peer's Limits.calls_in_flight and window_bytes are taken to be ours)",
+                len(self.questions),
+            )
+
+
+def _told(error: Exception) -> Exception:
+    """Return an error that the peer has answered with, saying whether the method has run."""
+    if isinstance(error, CallError):
+        error.of_a_call = True
+        return with_ran(error, False)
+    if isinstance(error, LimitExceeded):
+        return with_ran(error, False)
+    return with_ran(error, None if isinstance(error, DeadlineExceeded) else True)
+
+
+def _not_callable(value: Any) -> str:
+    return f"the promise was kept with a {type(value).__name__}, which cannot be called"

@@ -7,6 +7,14 @@ peer's operations; applications call through references, which end in :meth:`Bro
 
 The broker is put together from what it does: :mod:`.speaking` makes messages, :mod:`.holding` keeps what the sides hold
 of each other, :mod:`.asking` calls, :mod:`.answering` is called. Here are its beginning and its end, bytes and time.
+
+**An orderly end.** Each side says its last once: its own close, or the peer's, makes it take no new calls and send nothing
+more. It acts on what the peer said before *its* last word, as far as that wants no answer, and then the connection has
+ended::
+
+    finish() ──▶ queue sent ──▶ farewell, end of bytes ──▶ reads on ──▶ the peer's last word, or its end ──▶ closed
+                                      │                                          ▲
+    the peer: reads its calls ◀───────┘ ──▶ those without an answer have begun ──┘
 """
 
 from __future__ import annotations
@@ -90,14 +98,96 @@ class Broker(Answerer):
     def idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
         serving = self.serving
-        return not (serving.running or serving.waiting or len(self.questions) or self._out or self.outgoing)
+        return not (len(serving) or not self.questions.idle or self._out or self.outgoing)
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
-        """End the connection in order, as far as we are concerned at once."""
+        """End the connection now, with a farewell. What the peer has said and was not acted on is dropped."""
         self._end(CloseCause(code, reason, clean=True), tell=True)
 
+    def finish(self, code: str = "closed", reason: str = "the program closed it") -> None:
+        """Begin to end the connection in order: take no new calls, send what was made, then wait for the peer's end.
+
+        Calls without an answer that wait alone may leave first, for ``Limits.close_seconds`` at most. Until the peer's
+        end its calls without an answer run. The driver calls :meth:`close` when nothing moves any more.
+        """
+        if self.lifecycle.ended or self._closing is not None:
+            return
+        self._closing = CloseCause(code, reason, clean=True)
+        if self.lifecycle.phase in (Phase.NEGOTIATING, Phase.GREETING):
+            self._end(self._closing, tell=True)
+            return
+        if self._peer_said_last is not None:
+            return  # it ends by itself, when what the peer said has begun
+        self._enter_closing()
+        if self.questions.tells_alone:
+            self.deadlines.closing = self.deadlines.heard + self.limits.close_seconds
+            self._host.on_deadline()
+        else:
+            self._say_last()
+
+    def _say_last(self) -> None:
+        """Send what waits, room or not, and the farewell; nothing is sent behind it, and no answer can come."""
+        cause = self._closing
+        assert cause is not None
+        self.deadlines.closing = None
+        self.questions.flush()
+        if FAREWELL in self._dialect.features:
+            self.send(self._dialect.encode_farewell(cause.code, cause.reason))
+        self._lose_calls(cause)
+        self._mute = True
+        self._stop_unheard()
+        self._host.on_last_word()
+
+    def _hear_last(self, cause: CloseCause) -> None:
+        """The peer has said its last. What came before runs if it wants no answer; then the connection has ended."""
+        if self.lifecycle.ended or self._peer_said_last is not None:
+            return
+        self._peer_said_last = self._closing or cause
+        if self._closing is None:
+            self._enter_closing()
+        self._mute = True
+        self._lose_calls(self._peer_said_last)
+        self._stop_unheard()
+        self._maybe_end()
+
+    def _enter_closing(self) -> None:
+        self.lifecycle.enter(Phase.CLOSING)
+        self._host.on_closing()
+
+    def give_up(self) -> None:
+        """Nothing moves any more in a connection that ends in order: it has ended."""
+        cause = self._closing or self._peer_said_last
+        if cause is not None:
+            if self.serving.tells:
+                text = "%d calls without an answer had not begun when the connection ended"
+                self.reports.say(self.deadlines.heard, logging.WARNING, text, self.serving.tells)
+            self._end(cause, in_order=True)
+
+    @property
+    def progress(self) -> tuple[int, ...]:
+        """What changes when the peer says something, or a call begins or ends."""
+        return self._bytes_received, self.serving.moves, self.questions.moves
+
+    @property
+    def has_farewell(self) -> bool:
+        """Whether the dialect has a word for the end."""
+        return FAREWELL in self._dialect.features
+
+    def peer_hung_up(self) -> None:
+        """The peer will say nothing beyond what waits to be read, and hears nothing: see :meth:`receive_eof`."""
+        if not self.lifecycle.ended and not self._mute:
+            self._mute = True
+            self._stop_unheard()
+
     def receive_eof(self) -> None:
-        """The peer will send nothing more, or the transport is gone."""
+        """The peer will send nothing more. What came before is acted on first."""
+        self._eof = True
+        if self._unread and not self.lifecycle.ended:
+            self._host.wake()
+        else:
+            self._act_on_eof()
+
+    def _act_on_eof(self) -> None:
         if self.lifecycle.ended:
             return
         if self.lifecycle.phase is Phase.NEGOTIATING:
@@ -109,13 +199,13 @@ class Broker(Answerer):
                 CloseCause("bad-handshake", "the peer hung up in the middle of its greeting", clean=False)
             )
         elif FAREWELL in self._dialect.features:
-            self._end(CloseCause("lost", "the peer is gone without a farewell", clean=False))
+            self._hear_last(CloseCause("lost", "the peer is gone without a farewell", clean=False))
         else:  # a dialect that has no word for it
-            self._end(CloseCause("lost", "the peer closed the connection", clean=True))
+            self._hear_last(CloseCause("lost", "the peer closed the connection", clean=True))
 
     def connection_lost(self, reason: str) -> None:
         """The transport broke."""
-        self._end(CloseCause("lost", reason, clean=False))
+        self._end(self._closing or CloseCause("lost", reason, clean=False))
 
     def receive_data(self, data: Data, now: float) -> None:
         """Keep bytes from the peer; :meth:`process` acts on them."""
@@ -139,8 +229,10 @@ class Broker(Answerer):
             Whether there may be more that can be acted on at once.
         """
         lifecycle = self.lifecycle
-        if self.serving.waiting:
+        if self.serving.waits:
             self._start_waiting()
+        if self._closing is not None and not self._mute and not self.questions.tells_alone:
+            self._say_last()
         if not self._unread:
             return False
         for _ in range(messages):
@@ -152,6 +244,9 @@ class Broker(Answerer):
             try:
                 if not self._dialect.next_message():
                     self._unread = False
+                    if self._eof:
+                        self._act_on_eof()
+                        return False
                     # Between messages no time runs; within one it began with these bytes at the latest.
                     if not self._dialect.mid_message:
                         self.deadlines.message_began = None
@@ -189,21 +284,24 @@ class Broker(Answerer):
         if self._out_bytes < LARGE_MESSAGE or PIECES not in self._dialect.features:
             out = cast("list[bytes | memoryview]", self._out)  # none of them is so large that it is in parts
             self._out = []
+            self._batch += 1
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
             if self._refusal_bytes:
                 self._refusals_left()
         else:
             out = self._pieces_to_send(room)
-        if self._leaning:
-            self._leaning.clear()
-        if self.serving.waiting and self._may_start and self._first_is_due:
-            self._host.wake()  # for there is room now, unless the transport says otherwise
+        if self._strict:
+            self._strict.clear()
+        first = self.serving.first()
+        if first is not None and self._may_start(first):
+            self._host.wake()  # there is room now, unless the transport says otherwise
         return out
 
     def _pieces_to_send(self, room: Callable[[], int] | None) -> list[bytes | memoryview]:
         """The same while something large is on its way out."""
         messages, self._out = self._out, []
+        self._batch += 1
         if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
             self._bytes_sent += self._out_bytes
             self._out_bytes = 0
@@ -228,7 +326,7 @@ class Broker(Answerer):
     def _passes_nothing(self, message: Message, rank: Rank) -> bool:
         """Whether a message mentions a replica of ours, or may: it must not pass what introduces that."""
         if rank is Rank.ANSWER:
-            return id(message) in self._leaning
+            return id(message) in self._strict
         return rank is Rank.CALL and len(self.observers) > 0
 
     @property
@@ -260,19 +358,27 @@ class Broker(Answerer):
             return None
         due = self.serving.expiry.next()
         other = self.deadlines.next(self._dialect.mid_message)
+        for standstill in (self._line_standstill, self._queue_standstill):
+            if standstill.due is not None and (other is None or standstill.due < other):
+                other = standstill.due
         return due if other is None or (due is not None and due < other) else other
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
         if self.lifecycle.ended:
             return
-        if overdue_calls := self.serving.expiry.take(now):
-            try:
+        try:
+            if overdue_calls := self.serving.expiry.take(now):
                 self._expire(overdue_calls)
-            except ProtocolError as error:
-                # In what came behind them, or with them, and is looked at only now.
-                self._fail(error)
-                return
+            if self._line_standstill.is_over(now, self.serving.moves, self.serving.waiting, self.limits):
+                self._refuse_stalled()
+            if self._queue_standstill.is_over(now, self.questions.moves, self.questions.queued, self.limits):
+                self._refuse_first()
+        except ProtocolError as error:  # in what came with these calls, and is looked at only now
+            self._fail(error)
+            return
+        if self.deadlines.closing is not None and now >= self.deadlines.closing:
+            self._say_last()  # what waits alone does not leave any more
         if not self.wants_data:
             # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.
             if self.deadlines.wants_ping(now):
@@ -309,7 +415,7 @@ class Broker(Answerer):
     def on_farewell(self, code: str, reason: str) -> None:
         code = code[:_MAX_CODE] if code.replace("-", "").isalnum() and code.isascii() else "lost"
         reason = reason[:_MAX_REASON].encode("unicode_escape").decode()[:_MAX_REASON]
-        self._end(CloseCause(code, f"the peer says: {reason}", clean=True))
+        self._hear_last(CloseCause(code, f"the peer says: {reason}", clean=True))
 
     def on_draining(self) -> None:
         if not self.peer_draining:
@@ -330,9 +436,9 @@ class Broker(Answerer):
             observed=len(self.observers),
             replicas=len(self.replicas),
             calls_out=len(self.questions),
-            calls_held=self.questions.held,
+            calls_held=self.questions.queued + len(self.questions.alone),
             calls_in=len(self.serving.running),
-            calls_waiting=len(self.serving.waiting),
+            calls_waiting=self.serving.waiting,
             bytes_received=self._bytes_received,
             bytes_sent=self._bytes_sent,
             bytes_buffered=self._out_bytes - self.outgoing.weight + self.outgoing.bytes,

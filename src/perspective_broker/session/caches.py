@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any, Final
+from typing import Any
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
@@ -20,9 +20,6 @@ __all__ = ["Observed", "Observers", "Replicas", "tell_end"]
 
 log = logging.getLogger("perspective_broker")
 
-#: What nearly every message introduces.
-_NOTHING: Final[list[Observed]] = []
-
 
 class Observed:
     """One of our objects that the peer keeps a replica of.
@@ -32,10 +29,9 @@ class Observed:
         luid: the replica's id.
         count: decaches that the peer owes.
         asked: whether the object has handed out its state, and so knows the observer.
-        place: of the message with the state among those that wait for room, see :meth:`Questions.send_until`.
     """
 
-    __slots__ = ("asked", "count", "key", "luid", "obj", "observer", "perspective", "place")
+    __slots__ = ("asked", "count", "key", "luid", "obj", "observer", "perspective")
 
     def __init__(
         self, luid: int, key: Hashable, obj: Cacheable, perspective: Any, observer: Observer
@@ -47,7 +43,6 @@ class Observed:
         self.observer = observer
         self.count = 0
         self.asked = False
-        self.place = 0
 
     def stopped(self) -> None:
         """Tell the object, once, that nobody observes it through this observer any more."""
@@ -109,9 +104,10 @@ class Observers:
         if self._new:
             self._new = {}
 
-    def introduced(self) -> list[Observed]:
-        """The message is encoded: return the objects that the peer first hears of in it."""
-        return list(self._new.values()) if self._new else _NOTHING
+    @property
+    def introduces(self) -> bool:
+        """Whether the peer first hears of a replica in the message that is being encoded."""
+        return bool(self._new)
 
     def find(self, luid: int) -> Observed | None:
         """Return what the peer's replica ``luid`` is a replica of, or None when it is not any more."""

@@ -16,8 +16,10 @@ class CloseCause:
             the code of the :class:`~perspective_broker.ProtocolError` that ended it.
         reason: one line for a human.
         clean: whether it ended in order, not by an error.
+        undelivered: calls of ours without an answer that had not left when it ended, and never will.
     """
 
     code: str
     reason: str
     clean: bool
+    undelivered: int = 0

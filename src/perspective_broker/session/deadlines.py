@@ -12,7 +12,7 @@ from typing import Final
 from ..errors import ProtocolError
 from ..limits import Limits
 
-__all__ = ["Deadlines"]
+__all__ = ["Deadlines", "Standstill"]
 
 #: Bytes per second that a peer must manage while a message is under way (ROBUSTNESS, row 76).
 SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
@@ -35,6 +35,7 @@ class Deadlines:
         heard: when the peer's last bytes came.
         message_began: when the first bytes of an incomplete message came; None between messages.
         blocked_since: when the peer stopped reading what we send; None while it reads.
+        closing: until when calls without an answer may wait alone while the connection is closed; None otherwise.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Deadlines:
         "_pinged",
         "_unfinished",
         "blocked_since",
+        "closing",
         "heard",
         "limits",
         "message_began",
@@ -56,6 +58,7 @@ class Deadlines:
         self.heard = now
         self.message_began: float | None = None
         self.blocked_since: float | None = None
+        self.closing: float | None = None
         self._unfinished: Mapping[int, int] = {}  # messages that come in pieces, with their bytes so far,
         self._first_pieces: dict[int, float] = {}  # and when the first piece of each came
         self._handshake: float | None = now + limits.handshake_seconds
@@ -73,7 +76,7 @@ class Deadlines:
 
     def stop(self) -> None:
         """The connection has ended: nothing is due any more."""
-        self._handshake = self.message_began = self.blocked_since = None
+        self._handshake = self.message_began = self.blocked_since = self.closing = None
         self._first_pieces = {}
         self._keepalive = False
 
@@ -99,6 +102,8 @@ class Deadlines:
             mid_message: bytes received of an incomplete message.
         """
         times = [when for when, _, _ in self._ends(mid_message)]
+        if self.closing is not None:
+            times.append(self.closing)
         if self._keepalive:
             times.append(self._look_again if self._asked else self.heard + self.limits.ping_seconds)
         return max(min(times), self._granted) if times else None
@@ -156,3 +161,53 @@ class Deadlines:
         if self._keepalive and self._asked:
             allowed = limits.pong_seconds
             yield self._pinged + allowed, "ping-timeout", f"no sign of life for {allowed:g} s after a ping"
+
+
+#: How often a standstill is looked at in the time after which it is one: it is noticed at most a quarter late.
+LOOKS: Final = 4
+
+
+class Standstill:
+    """Whether calls that wait for room have waited for ``Limits.stalled_seconds`` without any call beginning or ending.
+
+    Attributes:
+        due: when to look next; None while nothing waits.
+    """
+
+    __slots__ = ("_looks", "_moves", "due")
+
+    def __init__(self) -> None:
+        self.due: float | None = None
+        self._moves = 0
+        self._looks = 0
+
+    def watch(self, now: float, moves: int, limits: Limits) -> bool:
+        """Something waits; return whether :attr:`due` is earlier than it was."""
+        if self.due is not None or limits.stalled_seconds is None:
+            return False
+        self.due = now + limits.stalled_seconds / LOOKS
+        self._moves = moves
+        self._looks = 0
+        return True
+
+    def is_over(self, now: float, moves: int, waiting: int, limits: Limits) -> bool:
+        """Return whether nothing has moved for so long that the first that waits has to be ended.
+
+        Args:
+            now: the driver's clock.
+            moves: counts calls that began or ended.
+            waiting: how many wait.
+            limits: of the connection.
+        """
+        if self.due is None or now < self.due:
+            return False
+        if not waiting or limits.stalled_seconds is None:
+            self.due = None
+            return False
+        self.due = now + limits.stalled_seconds / LOOKS
+        self._looks = self._looks + 1 if moves == self._moves else 0
+        self._moves = moves
+        if self._looks < LOOKS:
+            return False
+        self._looks = 0
+        return True

@@ -7,15 +7,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from ..errors import (
-    SerializationError,
-    UnknownObject,
-)
+from ..errors import SerializationError
 from ..flavors import Cacheable, Exportable, Reference, RemoteCache
-from ..ports import (
-    SENT_BEFORE,
-    ObjectId,
-)
+from ..ports import SENT_BEFORE, ObjectId
+from .outgoing_calls import Content, Unready
 from .speaking import Speaker
 from .tables import import_key
 from .weak import Received
@@ -48,8 +43,8 @@ class Holder(Speaker):
         if self.lifecycle.ended:
             self._releases.clear()
             return
+        # They leave at once: what a call in the queue mentions, or is to, is held until that has left.
         owed: dict[Any, int] = {}  # by LUID: what has a name is not given back
-        # In order with the calls: one that waits for room may be to the very object that is released.
         while releases := self._releases[:]:
             del self._releases[: len(releases)]  # what another thread adds meanwhile stays for the next round
             for luid, key, receipts in releases:
@@ -57,12 +52,26 @@ class Holder(Speaker):
                     self.imports.forget(key)
                     owed[luid] = owed.get(luid, 0) + receipts
                 elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
-                    self.questions.tell(self._dialect.encode_decache(luid, receipts))
+                    self.send(self._dialect.encode_decache(luid, receipts))
         if owed:
-            self.questions.tell(self._dialect.encode_releases(owed))
+            self.send(self._dialect.encode_releases(owed))
+
+    def _noted(self) -> Content:
+        """Return where to note what the message being encoded mentions."""
+        if self._content is None:
+            self._content = []
+        return self._content
+
+    def _unhold(self, reference: Reference) -> None:
+        """A call that mentions a reference, or is to it, waits here no more."""
+        if self.imports.unhold(reference):
+            self.release(reference)
 
     def release(self, reference: Reference) -> None:
-        """Give a reference back to its owner now; it is dead from here on."""
+        """Give a reference back to its owner; it is dead from here on.
+
+        The owner is told at once, or when the calls have left that wait here and mention it.
+        """
         owed = self.imports.give_back(reference)
         if owed:
             self._enqueue((reference._luid, reference._received.key, owed))
@@ -79,7 +88,9 @@ class Holder(Speaker):
 
     def export(self, obj: Exportable, perspective: Any) -> int:
         self._check_open()
-        return self.exports.add(obj, perspective)
+        luid = self.exports.add(obj, perspective)
+        self._noted().append(luid)
+        return luid
 
     def retract(self, luid: int) -> None:
         if not self.lifecycle.ended:  # a hook may have ended the connection
@@ -96,15 +107,20 @@ class Holder(Speaker):
             )
         if not reference._receipts and isinstance(reference._luid, int):
             raise SerializationError("a reference that was given back cannot cross", culprit=reference)
+        self._noted().append(reference)
         return reference._luid
 
     def export_cache(self, obj: Cacheable, perspective: Any) -> tuple[int, Any]:
         self._check_open()
         observed = self.observers.add(obj, perspective)
         if observed.count > 1:
-            self._leans_on = max(self._leans_on or 0, observed.place)
+            self._mentions_replica = True
+            self._noted().append(observed)
             return observed.luid, SENT_BEFORE
         try:
+            if self._dependencies:
+                # Updates must not overtake what introduces a replica, so that does not wait at the peer.
+                raise Unready(next(iter(self._dependencies)))
             state = obj.get_state_to_cache_and_observe_for(perspective, observed.observer)
         except BaseException:
             self.retract_cache(observed.luid)
@@ -113,6 +129,7 @@ class Holder(Speaker):
         if self.lifecycle.ended:  # its hook ended the connection
             observed.stopped()
         self._check_open()
+        self._noted().append(observed)
         return observed.luid, state
 
     def retract_cache(self, luid: int) -> None:
@@ -120,7 +137,10 @@ class Holder(Speaker):
             self.observers.retract(luid)
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
-        return replica._pb_luid if getattr(replica, "_pb_session", None) is self else None
+        if getattr(replica, "_pb_session", None) is not self:
+            return None
+        self._noted().append(replica)
+        return replica._pb_luid
 
     def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         return self.replicas.introduce(luid, cls)
@@ -131,26 +151,17 @@ class Holder(Speaker):
     def import_cache(self, luid: int) -> RemoteCache:
         return self.replicas.receive(luid)
 
-    def local_cache(self, luid: int) -> Cacheable:
-        return self.observers.come_home(luid)
-
     def import_reference(self, luid: int, perspective: Any) -> Reference:
         if self._releases and len(self.imports) >= self.limits.references_received:
             self._send_releases()  # those that are gone already do not count
         return self.imports.receive(luid, perspective)
 
+    def import_named(self, name: str) -> Reference:
+        return self.imports.named(name)
+
     def pass_over(self, luid: int, perspective: Any) -> None:
         if not self.imports.count(luid, perspective):
             self._enqueue((luid, import_key(luid, perspective), 1))
-
-    def kept_answer(self, request: int) -> Any:
-        answer = self.kept.known(request)
-        if answer is None or not answer.good:
-            raise UnknownObject("an answer is mentioned that is not kept")
-        return answer.value
-
-    def local_object(self, luid: ObjectId) -> Any:
-        return self.exports.come_home(luid)
 
     def _forget_freed(self) -> None:
         """Nothing that the peer has released can come home any more: it said something else since, or was not asked."""

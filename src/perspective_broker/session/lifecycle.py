@@ -16,7 +16,9 @@ class Phase(Enum):
     ::
 
         NEGOTIATING ──▶ GREETING ──▶ OPEN ──▶ DRAINING
-             │              │          │          │
+             │              │          │ └───────┐ │
+             │              │          │         ▼ ▼
+             │              │          │       CLOSING
              └──────────────┴──────────┴──────────┴──▶ CLOSED
     """
 
@@ -24,14 +26,18 @@ class Phase(Enum):
     GREETING = "greeting"  #: the dialect's own hello has not come yet; we may send already
     OPEN = "open"  #: calls go both ways
     DRAINING = "draining"  #: what runs may end; nothing new is started
+    CLOSING = (
+        "closing"  #: one side has said its last, or will: calls without an answer that came before it run
+    )
     CLOSED = "closed"  #: nothing is sent or delivered any more
 
 
 _NEXT: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.NEGOTIATING: frozenset({Phase.GREETING, Phase.CLOSED}),
     Phase.GREETING: frozenset({Phase.OPEN, Phase.CLOSED}),
-    Phase.OPEN: frozenset({Phase.DRAINING, Phase.CLOSED}),
-    Phase.DRAINING: frozenset({Phase.CLOSED}),
+    Phase.OPEN: frozenset({Phase.DRAINING, Phase.CLOSING, Phase.CLOSED}),
+    Phase.DRAINING: frozenset({Phase.CLOSING, Phase.CLOSED}),
+    Phase.CLOSING: frozenset({Phase.CLOSED}),
     Phase.CLOSED: frozenset(),
 }
 

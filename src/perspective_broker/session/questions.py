@@ -1,107 +1,109 @@
-"""Our own calls: which are on their way, which wait for room, and who is told how each one ended.
+"""Our calls that have no answer: which are on their way, which wait for room, which wait alone.
 
-A peer can only take so much at once. Calls beyond the window wait here, already encoded (so that they say
-what was meant when they were made), in order, and so does what has no answer and is said after them. Answers never
-queue behind them: two sides that call each other at full tilt cannot block each other.
+A peer can only take so much at once. Calls beyond the window wait in one queue, first in, first out, already encoded
+(so that they say what was meant when they were made); a call without an answer that is made behind them waits with
+them. Answers, updates, what is given back, and a stream's own messages stand in no queue.
+
+**Room.** A call may leave when fewer than ``Limits.calls_in_flight`` calls and ``Limits.window_bytes`` are on their way.
+Beyond that each call of the peer that has arrived here and has not ended lends one more place, for a call of any size:
+the peer waits for it, so it may need what is called here. The callee does the same with its slots (:mod:`.serving`).
+Together the two rules exclude a deadlock between methods that wait only for calls of their own, at any limits, depth
+and fan-out; ``docs/understand/order-and-errors.md`` has the proof. A call that waits at the peer for an answer takes no
+place, or it would take the room that the call needs for which that answer waits.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import LARGE_MESSAGE, Answerable, Message
-from ..queues import Queue, put
-from .pipelining import Barrier
+from .outgoing_calls import (
+    ALONE,
+    DEPENDENT_PLACE,
+    LENT_PLACE,
+    NO_PLACE,
+    QUEUED,
+    SENT,
+    WINDOW_PLACE,
+    Content,
+    OutgoingCall,
+)
 
-__all__ = ["Question", "Questions"]
+__all__ = ["Questions"]
 
-
-class Question:
-    """One call of ours.
-
-    Attributes:
-        answerable: who is told how it ended.
-        message: as it was sent.
-        perspective: under which the answer is decoded.
-        place: where it waited for room; 0 when it did not.
-    """
-
-    __slots__ = ("answerable", "message", "perspective", "place")
-
-    def __init__(self, answerable: Answerable, message: Message, perspective: Any, place: int) -> None:
-        self.answerable = answerable
-        self.message = message
-        self.perspective = perspective
-        self.place = place
+#: Of every connection on which no call has had to wait so far: an OrderedDict takes 200 bytes. Nothing is put in.
+_EMPTY: Final[OrderedDict[OutgoingCall, None]] = OrderedDict()
 
 
 class Questions:
-    """The calls of one connection that have no answer yet, and the messages waiting for the window.
+    """The calls of one connection that have no answer yet, and the queue in front of the window.
 
     Args:
         limits: ``calls_in_flight`` and ``window_bytes`` bound what is on its way.
-        send: hands a message to the connection.
+        send: hands the message of a call to the connection.
+        left: told that a call has left the queue.
+
+    Attributes:
+        moves: counts calls that were sent or answered, for judging whether anything moves.
+        held_bytes: encoded size of what is in the queue,
+        told_bytes: and of those calls in it that have no answer.
+        alone: the calls that wait alone.
+        dependents: calls that wait at the peer for an answer, or are queued and will,
+        dependent_bytes: and their size.
     """
 
-    def __init__(self, limits: Limits, send: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        send: Callable[[OutgoingCall, Message], None],
+        left: Callable[[OutgoingCall], None],
+    ) -> None:
         self.limits = limits
         self._send = send
+        self._left = left
         self._next = 1
-        self._asked: dict[int, Question] = {}
+        self._asked: dict[int, OutgoingCall] = {}
+        self._queue: OrderedDict[OutgoingCall, None] = _EMPTY
         self._on_their_way = 0
         self._bytes = 0
-        self._held: Queue[tuple[Message | Barrier, int]] = ()  # message, and its id if it is a call
-        self._behind: dict[int, Message] = {}  # what is said directly behind a call that waits
-        # While what a barrier held back is said: how many messages of it were put before what waits.
-        self._ahead: int | None = None
-        self._held_bytes = 0
-        self._told_bytes = 0
-        self._last_place = 0
+        self._on_loan = 0
+        self._updates = 0
+        self._alone_with_answer = 0
+        self.moves = 0
+        self.held_bytes = 0
+        self.told_bytes = 0
+        self.alone: dict[OutgoingCall, None] = {}
+        self.dependents = 0
+        self.dependent_bytes = 0
 
     def __contains__(self, request: int) -> bool:
         return request in self._asked
 
     def __len__(self) -> int:
-        """Calls without an answer, held ones included."""
-        return len(self._asked)
+        """Calls without an answer; those in the queue and those that wait alone are among them."""
+        return len(self._asked) + self._alone_with_answer
 
     def ids(self) -> list[int]:
-        """Return the ids of these calls."""
+        """Return the ids of the calls that have one."""
         return list(self._asked)
 
-    @property
-    def held(self) -> int:
-        """Messages that wait for room in the window."""
-        return len(self._held)
+    def find(self, request: int) -> OutgoingCall | None:
+        """Return a call that has no answer yet, or None."""
+        return self._asked.get(request)
 
     @property
-    def held_bytes(self) -> int:
-        """Encoded size of these messages."""
-        return self._held_bytes
+    def queued(self) -> int:
+        """Calls in the queue."""
+        return len(self._queue)
 
     @property
-    def told_bytes(self) -> int:
-        """Encoded size of those of them that have no answer."""
-        return self._told_bytes
-
-    @property
-    def last_place(self) -> int:
-        """What :meth:`send_until` needs to be told to send the last message of all; 0 when none waits."""
-        return self._last_place if self._held else 0
-
-    def send_until(self, place: int) -> None:
-        """Send what waits up to a :attr:`last_place` of before, room or not: an answer builds on it."""
-        while self._held and self._last_place - len(self._held) < place:
-            if isinstance(self._held[0][0], Barrier):
-                return
-            self._send_first()
-
-    def has_left(self, place: int) -> bool:
-        """Whether everything up to a place of before has been sent."""
-        return place <= self._last_place - len(self._held)
+    def idle(self) -> bool:
+        """Whether no call waits for an answer, and none waits to leave. An update is no call."""
+        return len(self) == self._updates and not self._queue and not self.alone
 
     def next_request(self) -> int:
         """Return a request id that was never used on this connection."""
@@ -109,83 +111,177 @@ class Questions:
         self._next += 1
         return request
 
-    def ask(self, request: int, message: Message, answerable: Answerable, perspective: Any) -> None:
-        """Send a call, now or when there is room; tell ``answerable`` how it ended."""
-        if self._must_wait or not self._has_room():
-            place = self._hold(message, request)
-            self._asked[request] = Question(answerable, message, perspective, place)
-        else:
-            self._asked[request] = Question(answerable, message, perspective, 0)
-            self._on_their_way += 1
-            size = len(message)
-            self._bytes += size if size < LARGE_MESSAGE else LARGE_MESSAGE  # see outgoing.weight
-            self._send(message)
+    # -- on the way out
 
-    def find(self, request: int) -> Question | None:
-        """Return a call that has no answer yet, or None."""
-        return self._asked.get(request)
+    def ask(self, call: OutgoingCall, message: Message, lent: int) -> bool:
+        """Send a call that wants an answer, or put it in the queue; return whether it was sent.
 
-    def replace(self, request: int, message: Message) -> bool:
-        """Say a call that waits differently, in as many bytes; False when it does not wait."""
-        question = self._asked[request]
-        if not self._held:
+        Args:
+            call: which has a request.
+            message: its encoding.
+            lent: the peer's calls that have not ended here.
+        """
+        size = len(message)
+        call.size = size if size < LARGE_MESSAGE else LARGE_MESSAGE  # see outgoing.weight
+        self._asked[call.request] = call
+        if self._queue or not self._take_place(call, lent):
+            self._put(call, message)
             return False
-        for place, (held, _) in enumerate(self._held):
-            if held is question.message:
-                self._held[place] = (message, request)
-                self.replaced(request, message)
-                return True
+        call.stage = SENT
+        self.moves += 1
+        self._send(call, message)
+        return True
+
+    def ask_dependent(self, call: OutgoingCall, message: Message) -> bool:
+        """The same for a call that waits at the peer for an answer, and takes no room until that has come."""
+        call.size = min(len(message), LARGE_MESSAGE)
+        call.place = DEPENDENT_PLACE
+        self.dependents += 1
+        self.dependent_bytes += call.size
+        if call.wants_answer:
+            self._asked[call.request] = call
+        if self._queue:
+            self._put(call, message)
+            return False
+        self._leave(call, message)
+        return True
+
+    def ask_at_once(self, call: OutgoingCall, message: Message) -> None:
+        """Send a call past the queue: it takes no place, or what waits in the queue has been sent before."""
+        call.size = min(len(message), LARGE_MESSAGE)
+        if call.wants_answer:
+            self._asked[call.request] = call
+            if call.is_update:
+                self._updates += 1
+            elif not call.at_once:
+                self._take(call)
+        self._leave(call, message)
+
+    def tell(self, call: OutgoingCall, message: Message) -> None:
+        """Put a call without an answer into the queue, which is not empty."""
+        call.size = min(len(message), LARGE_MESSAGE)
+        self._put(call, message)
+
+    def _put(self, call: OutgoingCall, message: Message) -> None:
+        if self._queue is _EMPTY:
+            self._queue = OrderedDict()
+        self._queue[call] = None
+        call.stage = QUEUED
+        call.message = message
+        self.held_bytes += len(message)
+        if not call.wants_answer:
+            self.told_bytes += len(message)
+        if call.links is not None:
+            for dependency in call.links.dependencies:
+                dependency.linked().mentions += 1
+
+    def _take_place(self, call: OutgoingCall, lent: int) -> bool:
+        """Take room for one more call; False when there is none."""
+        if self._on_their_way < self.limits.calls_in_flight and self._bytes < self.limits.window_bytes:
+            self._take(call)
+            return True
+        if self._on_loan < lent:
+            self._on_loan += 1
+            call.place = LENT_PLACE
+            return True
         return False
 
-    def replaced(self, request: int, message: Message) -> None:
-        """A call is said differently."""
-        self._asked[request].message = message
+    def _take(self, call: OutgoingCall) -> None:
+        self._on_their_way += 1
+        self._bytes += call.size
+        call.place = WINDOW_PLACE
 
-    def hold_back(self, barrier: Barrier) -> None:
-        """Let everything said from now on wait until ``barrier`` is ready, and has been said."""
-        self._put(barrier, 0)
+    def _free_place(self, call: OutgoingCall) -> None:
+        place, call.place = call.place, NO_PLACE
+        if place == WINDOW_PLACE:
+            self._on_their_way -= 1
+            self._bytes -= call.size
+        elif place == LENT_PLACE:
+            self._on_loan -= 1
+        elif place == DEPENDENT_PLACE:
+            self.dependents -= 1
+            self.dependent_bytes -= call.size
+
+    def is_ready(self, call: OutgoingCall) -> None:
+        """The answers for which a call waits, or will wait, at the peer have come: from now on it counts."""
+        if call.place == DEPENDENT_PLACE:
+            self._free_place(call)
+            if call.stage == SENT and call.wants_answer:
+                self._take(call)
+
+    def pump(self, lent: int) -> None:
+        """Send from the queue what there is room for."""
+        queue = self._queue
+        while queue:
+            call = next(iter(queue))
+            if call.wants_answer and not call.waits_there and not self._take_place(call, lent):
+                return
+            self._leave_queue(call)
+
+    def flush(self) -> None:
+        """Send the whole queue, room or not."""
+        while self._queue:
+            call = next(iter(self._queue))
+            if call.wants_answer and not call.waits_there:
+                self._take(call)
+            self._leave_queue(call)
+
+    def _leave_queue(self, call: OutgoingCall) -> None:
+        message = self._take_out(call)
+        self._leave(call, message)
+        self._left(call)
+
+    def _leave(self, call: OutgoingCall, message: Message) -> None:
+        call.stage = SENT
+        self.moves += 1
+        self._send(call, message)
+
+    def _take_out(self, call: OutgoingCall) -> Message:
+        """Take a call out of the queue and return its message."""
+        del self._queue[call]
+        message, call.message = call.message, None
+        assert message is not None
+        self.held_bytes -= len(message)
+        if not call.wants_answer:
+            self.told_bytes -= len(message)
+        return message
+
+    def withdraw(self, call: OutgoingCall) -> Content | None:
+        """Take back a call that is in the queue; return what its message, which never leaves, mentions."""
+        self._take_out(call)
+        self._free_place(call)
+        self._asked.pop(call.request, None)
+        content, call.content = call.content, None
+        return content
+
+    def first(self) -> OutgoingCall | None:
+        """Return the call that has been in the queue longest."""
+        return next(iter(self._queue), None)
+
+    # -- waiting alone
+
+    def wait_alone(self, call: OutgoingCall) -> None:
+        """Keep a call that cannot be sent before an answer has come."""
+        call.stage = ALONE
+        self.alone[call] = None
+        if call.wants_answer:
+            self._alone_with_answer += 1
+
+    def wait_no_more(self, call: OutgoingCall) -> None:
+        """A call waits alone no more."""
+        if call in self.alone:
+            del self.alone[call]
+            if call.wants_answer:
+                self._alone_with_answer -= 1
 
     @property
-    def _must_wait(self) -> bool:
-        """Whether something waits that has to be sent before what is said now."""
-        return bool(self._held) if self._ahead is None else self._ahead > 0
+    def tells_alone(self) -> int:
+        """Calls without an answer that wait alone."""
+        return len(self.alone) - self._alone_with_answer
 
-    def tell(self, message: Message) -> None:
-        """Send something that has no answer, in order with the calls."""
-        if self._must_wait:
-            self._hold(message)
-        else:
-            self._send(message)
+    # -- the end
 
-    def tell_behind(self, request: int, message: Message) -> None:
-        """Say something about a call without an answer: now, or directly behind the call if that waits for room.
-
-        Behind what waits after it, it could come too late: there may be no room until the call has ended.
-        """
-        if self.has_left(self._asked[request].place):
-            self._send(message)
-        else:
-            self._behind[request] = message
-
-    def _hold(self, message: Message, request: int = 0) -> int:
-        """Let a message wait; return its place."""
-        self._held_bytes += len(message)
-        if not request:
-            self._told_bytes += len(message)
-        return self._put(message, request)
-
-    def _put(self, waiting: Message | Barrier, request: int) -> int:
-        if self._ahead is None:
-            self._held = put(self._held, (waiting, request))
-            self._last_place += 1
-            return self._last_place
-        # Places count from the end, so those of what waits behind stay what they are.
-        assert self._held
-        self._held.insert(self._ahead, (waiting, request))
-        self._ahead += 1
-        return self._last_place - len(self._held) + self._ahead
-
-    def settle(self, request: int) -> Question | None:
+    def settle(self, request: int) -> OutgoingCall | None:
         """Take a call off the table: its answer has come.
 
         Returns:
@@ -194,62 +290,37 @@ class Questions:
         Raises:
             ProtocolError: no such call was ever made.
         """
-        asked = self._asked.pop(request, None)
-        if asked is None:
+        call = self._asked.pop(request, None)
+        if call is None:
             if 0 < request < self._next:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
-        self._on_their_way -= 1
-        size = len(asked.message)
-        self._bytes -= size if size < LARGE_MESSAGE else LARGE_MESSAGE
-        if self._held:
-            self.release_held()
-        return asked
+        if call.stage == QUEUED:
+            raise ProtocolError("bad-id", "an answer to a call that has not been sent yet")
+        self.moves += 1
+        if call.is_update:
+            self._updates -= 1
+        self._free_place(call)
+        return call
 
-    def _has_room(self) -> bool:
-        return self._on_their_way < self.limits.calls_in_flight and self._bytes < self.limits.window_bytes
+    def replace(self, call: OutgoingCall, stub: OutgoingCall) -> None:
+        """Let ``stub`` wait for the peer's word about the message of ``call``, which is made again."""
+        stub.request, stub.size, stub.place = call.request, call.size, call.place
+        stub.stage = SENT
+        call.place = NO_PLACE
+        self._asked[call.request] = stub
 
-    def release_held(self) -> None:
-        """Send what waits, as far as there is room for it."""
-        if self._ahead is not None:
-            return  # a barrier's message is being said: what waits behind it goes on when that is done
-        while self._held:
-            message, request = self._held[0]
-            if isinstance(message, Barrier):
-                if not message.ready():
-                    return
-                self._held.popleft()
-                self._ahead = 0
-                try:
-                    message.say()
-                finally:
-                    self._ahead = None
-            elif request and not self._has_room():
-                return
-            else:
-                self._send_first()
+    @property
+    def undelivered(self) -> int:
+        """Calls without an answer that have not left."""
+        return self.tells_alone + sum(1 for call in self._queue if not call.wants_answer)
 
-    def _send_first(self) -> None:
-        """Send the message that waited longest."""
-        assert self._held
-        message, request = self._held.popleft()
-        assert not isinstance(message, Barrier)
-        self._held_bytes -= len(message)
-        if request:
-            self._on_their_way += 1
-            self._bytes += min(len(message), LARGE_MESSAGE)
-        else:
-            self._told_bytes -= len(message)
-        self._send(message)
-        if self._behind and request in self._behind:
-            self._send(self._behind.pop(request))
-
-    def abandon(self) -> tuple[list[Answerable], list[Barrier]]:
-        """Forget every call and return whom to tell, and what was held back: the connection has ended."""
-        told = [question.answerable for question in self._asked.values()]
-        barriers = [message for message, _ in self._held if isinstance(message, Barrier)]
+    def abandon(self) -> list[tuple[OutgoingCall, Answerable]]:
+        """Forget every call, because no answer can come; return those whose program waits for an outcome."""
+        calls = [*self._asked.values(), *self.alone]
         self._asked.clear()
-        self._held = ()
-        self._behind.clear()
-        self._on_their_way = self._bytes = self._held_bytes = self._told_bytes = 0
-        return told, barriers
+        self.alone.clear()
+        self._queue = _EMPTY
+        self._on_their_way = self._bytes = self._on_loan = self.held_bytes = self.told_bytes = 0
+        self._updates = self._alone_with_answer = self.dependents = self.dependent_bytes = 0
+        return [(call, call.answerable) for call in calls if call.answerable is not None]

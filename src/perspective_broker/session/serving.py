@@ -1,24 +1,57 @@
-"""The peer's calls: which run here, which wait for a free slot.
+"""The peer's calls: which run here, which stand in line for a slot, which wait for answers of ours.
 
-A slot is held until the method has ended, whatever the peer does meanwhile. Calls that find no slot, or whose
-answers nobody reads, are kept until there is room; when the kept ones themselves grow too many,
-the connection reads no further.
+A call that is ready gets in line and starts first in, first out. A call that depends on answers which are not there waits
+apart and holds up no other; when the last of these answers is there, it gets in line. A slot is held until the method has
+ended, whatever the peer does meanwhile.
+
+**Slots.** A method may begin when fewer than ``Limits.calls_in_flight`` run. Beyond that each call of ours to the peer that
+has no answer lends one more slot, because the peer may need what it calls here to answer us (:mod:`.questions` has the
+other half of this rule). Messages of streams and updates take no slot and stand in no line.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ProtocolError
 from ..flavors import Target
 from ..limits import Limits
 from ..ports import LARGE_MESSAGE, Method
-from ..queues import Queue, put
+from .answers import KeptAnswer, Pins
 from .expiry import Expiry
-from .pipelining import PutOff
 
-__all__ = ["IncomingCall", "Serving"]
+__all__ = ["Dependent", "IncomingCall", "Serving"]
+
+#: Bytes as which a call that waits counts at least: what it takes here beside its arguments.
+LEAST_WAITING: Final = 256
+
+#: Of every connection on which no call has had to wait so far. Nothing is put in.
+_EMPTY: Final[OrderedDict[IncomingCall, None]] = OrderedDict()
+
+
+class Dependent:
+    """What is kept of a call that depends on answers which are not there yet.
+
+    Attributes:
+        target: what is called; None when that is the first of ``answers``.
+        arguments: as they came.
+        answers: what it depends on, by request.
+        missing: how many of these are not there.
+        pins: our objects that its arguments mention.
+    """
+
+    __slots__ = ("answers", "arguments", "missing", "pins", "target")
+
+    def __init__(
+        self, target: Target | None, arguments: Any, answers: dict[int, KeptAnswer], pins: Pins
+    ) -> None:
+        self.target = target
+        self.arguments = arguments
+        self.answers = answers
+        self.missing = sum(1 for answer in answers.values() if not answer.is_known)
+        self.pins = pins
 
 
 class IncomingCall:
@@ -28,36 +61,35 @@ class IncomingCall:
         request: the peer's id of it.
         name: the method's name.
         wants_answer: whether the peer waits.
-        size: encoded bytes; while it waits, as which it counts.
-        method: what to run, with ``args`` and ``kwargs``; decoded when the call arrives, even if it has to wait,
-            for what comes behind it may release what it mentions.
+        size: encoded bytes.
+        method: what to run, with ``args`` and ``kwargs``; from when the call is ready.
         perspective: under which the answer is coded.
         handle: the driver's own, such as the task that runs the method.
         done: whether it has ended.
         cancelled: whether the peer has withdrawn it.
         due: when its caller gives it up, by the driver's clock; None when it did not say.
         expired: whether it was stopped because of that.
-        hangs_on: answers of ours that have to be there before it can start, by the calls they answer.
-        undecoded: its target (None when that is an answer) and its arguments as they came, until these are there.
-        put_off: what the peer gave back behind it while it was undecoded, for it may mention that.
+        on_loan: whether its slot is one that a call of ours lends.
+        has_slot: whether it runs in a slot.
+        dependent: what is kept of it while it waits for answers.
     """
 
     __slots__ = (
         "args",
         "cancelled",
+        "dependent",
         "done",
         "due",
         "expired",
         "handle",
-        "hangs_on",
+        "has_slot",
         "kwargs",
         "method",
         "name",
+        "on_loan",
         "perspective",
-        "put_off",
         "request",
         "size",
-        "undecoded",
         "wants_answer",
     )
 
@@ -76,29 +108,50 @@ class IncomingCall:
         self.cancelled = False
         self.due: float | None = None
         self.expired = False
-        self.hangs_on: Sequence[int] = ()
-        self.undecoded: tuple[Target | None, Any] | None = None
-        self.put_off: PutOff | None = None
+        self.on_loan = False
+        self.has_slot = False
+        self.dependent: Dependent | None = None
 
 
 class Serving:
-    """The calls of one peer that have begun and not ended, and those that wait to begin.
+    """The calls of one peer that have come and not ended.
 
     Attributes:
         running: those that have begun.
-        waiting: the others, in order.
-        expiry: which of either have a deadline.
+        dependents: those that wait for answers of ours.
+        expiry: which of all have a deadline.
+        moves: counts calls that began or ended, for judging whether anything moves.
+        tells: calls without an answer that have come and have not begun.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.running: dict[IncomingCall, None] = {}  # no set: an empty one takes 232 bytes, this 80
-        self.waiting: Queue[IncomingCall] = ()
+        self.dependents: dict[IncomingCall, None] = {}
         self.expiry = Expiry()
+        self.moves = 0
+        self.tells = 0
+        self._line: OrderedDict[IncomingCall, None] = _EMPTY
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
-        self._waiting_bytes = 0
-        self._running_bytes = 0
-        self._last_undecoded: IncomingCall | None = None
+        self._line_bytes = 0
+        self._dependent_bytes = 0
+        self._in_slots = 0
+        self._slot_bytes = 0
+        self._on_loan = 0
+
+    def __len__(self) -> int:
+        """Calls that have come and not ended. Each lends a place to our own calls."""
+        return len(self.running) + len(self._line) + len(self.dependents)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that have not begun."""
+        return len(self._line) + len(self.dependents)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call stands in line."""
+        return bool(self._line)
 
     def arrive(self, call: IncomingCall) -> None:
         """Take note of a call that has come.
@@ -115,99 +168,156 @@ class Serving:
         """Return the call that the peer made under that id and waits for, or None."""
         return self._requests.get(request)
 
-    def undecoded_before(self, call: IncomingCall) -> IncomingCall | None:
-        """Return the youngest call that waits undecoded and came before ``call``, which waits."""
-        found = None
-        for other in self.waiting:
-            if other is call:
-                break
-            if other.undecoded is not None:
-                found = other
-        return found
+    # -- waiting for answers
 
-    def withdraw(self, call: IncomingCall) -> bool:
-        """Take a call back that has not begun; False when it has."""
-        if not self.waiting or call not in self.waiting:
-            return False
-        self.waiting.remove(call)
-        self._left(call)
-        return True
+    def may_depend(self, call: IncomingCall) -> bool:
+        """Whether there is room for one more call that waits for answers."""
+        return self._dependent_bytes + max(call.size, LEAST_WAITING) <= self.limits.waiting_bytes
 
-    def _left(self, call: IncomingCall) -> None:
-        self._waiting_bytes -= call.size
-        if call is self._last_undecoded:
-            undecoded = (call for call in reversed(self.waiting) if call.undecoded is not None)
-            self._last_undecoded = next(undecoded, None)
+    def wait_for_answers(self, call: IncomingCall, dependent: Dependent) -> None:
+        """Keep a call apart until the answers that it depends on are there."""
+        call.dependent = dependent
+        self.dependents[call] = None
+        self._dependent_bytes += max(call.size, LEAST_WAITING)
+        if not call.wants_answer:
+            self.tells += 1
+        for answer in dependent.answers.values():
+            if not answer.is_known:
+                answer.dependents[call] = None
 
-    @property
-    def last_undecoded(self) -> IncomingCall | None:
-        """The youngest call that waits for answers of ours before it can even be decoded."""
-        return self._last_undecoded
+    def leave_dependents(self, call: IncomingCall) -> Dependent:
+        """A call waits for answers no more: they are there, or it does not run."""
+        dependent, call.dependent = call.dependent, None
+        assert dependent is not None
+        del self.dependents[call]
+        self._dependent_bytes -= max(call.size, LEAST_WAITING)
+        if not call.wants_answer:
+            self.tells -= 1
+        for answer in dependent.answers.values():
+            answer.dependents.pop(call, None)
+        return dependent
 
-    @property
-    def has_slot(self) -> bool:
-        """Whether one more method may run: a caller of this library has no more, and no larger, calls open at once."""
-        return (
-            len(self.running) < self.limits.calls_in_flight
-            and self._running_bytes < 2 * self.limits.window_bytes
-        )
+    # -- the line
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that reading must stop.
+        """Whether so much stands in line that reading must stop. The call that came last is let in whole."""
+        return self._line_bytes > self.limits.waiting_bytes
 
-        The last arrival does not count: one large call is let in whole, the next one waits outside.
+    def get_in_line(self, call: IncomingCall) -> None:
+        """Keep a call that is ready until there is a slot."""
+        if self._line is _EMPTY:
+            self._line = OrderedDict()
+        self._line[call] = None
+        self._line_bytes += max(call.size, LEAST_WAITING)
+        if not call.wants_answer:
+            self.tells += 1
+
+    def first(self) -> IncomingCall | None:
+        """Return the call that stands first in line."""
+        return next(iter(self._line), None)
+
+    def leave_line(self, call: IncomingCall) -> None:
+        """Take a call out of the line."""
+        del self._line[call]
+        self._line_bytes -= max(call.size, LEAST_WAITING)
+        if not call.wants_answer:
+            self.tells -= 1
+
+    def stands_in_line(self, call: IncomingCall) -> bool:
+        """Whether a call is in line."""
+        return call in self._line
+
+    # -- slots
+
+    def has_slot(self, lent: int) -> bool:
+        """Whether one more method may run.
+
+        Args:
+            lent: calls of ours to the peer that have no answer.
         """
-        waiting = self.waiting
-        if not waiting or len(waiting) == 1:
-            return False
+        return self._has_own_slot or self._on_loan < lent
+
+    @property
+    def _has_own_slot(self) -> bool:
+        """A caller of this library has no more, and no larger, calls open at once."""
         return (
-            len(waiting) > 2 * self.limits.calls_in_flight
-            or self._waiting_bytes - waiting[-1].size >= 2 * self.limits.window_bytes
+            self._in_slots < self.limits.calls_in_flight and self._slot_bytes < 2 * self.limits.window_bytes
         )
 
-    def wait(self, call: IncomingCall) -> None:
-        """Keep a call until there is a slot."""
-        call.size = min(call.size, LARGE_MESSAGE)  # as its caller counts it, see Questions
-        self.waiting = put(self.waiting, call)
-        self._waiting_bytes += call.size
-        if call.undecoded is not None:
-            self._last_undecoded = call
-
-    def next_waiting(self) -> IncomingCall:
-        """Return the call that waited longest."""
-        assert self.waiting
-        call = self.waiting.popleft()
-        self._left(call)
-        return call
+    @property
+    def is_overrun(self) -> bool:
+        """Whether so many methods run, in slots that were lent, that further calls are refused."""
+        return len(self.running) >= self.limits.most_begun
 
     def start(self, call: IncomingCall) -> None:
         """The call's method is about to run."""
         self.running[call] = None
-        self._running_bytes += min(call.size, LARGE_MESSAGE)
+        self.moves += 1
+        call.has_slot = True
+        if self._has_own_slot:
+            self._in_slots += 1
+            self._slot_bytes += min(call.size, LARGE_MESSAGE)
+        else:
+            call.on_loan = True
+            self._on_loan += 1
+
+    def start_without_slot(self, call: IncomingCall) -> None:
+        """The method of a stream's message, or of an update, is about to run."""
+        self.running[call] = None
 
     def end(self, call: IncomingCall) -> bool:
         """The call is over; False when it had ended before."""
         if call.done:
             return False
         call.done = True
-        if self.running.pop(call, self) is None:
-            self._running_bytes -= min(call.size, LARGE_MESSAGE)
+        if self.running.pop(call, self) is None and call.has_slot:
+            self.moves += 1
+            if call.on_loan:
+                self._on_loan -= 1
+            else:
+                self._in_slots -= 1
+                self._slot_bytes -= min(call.size, LARGE_MESSAGE)
         if call.due is not None:
             self.expiry.remove(call)
         if call.wants_answer:
             self._requests.pop(call.request, None)
         return True
 
-    def abandon(self) -> list[IncomingCall]:
-        """Forget every call and return those whose methods run: the connection has ended."""
-        running = list(self.running)
+    # -- the end
+
+    def unheard(self) -> list[IncomingCall]:
+        """Return the calls whose answers nobody can hear any more, but for those that calls without an answer need."""
+        needed: set[IncomingCall] = set()
+        todo = [call for call in self.dependents if not call.wants_answer]
+        while todo:
+            dependent = todo.pop().dependent
+            assert dependent is not None
+            for request in dependent.answers:
+                call = self._requests.get(request)
+                if call is not None and call not in needed:
+                    needed.add(call)
+                    if call.dependent is not None:
+                        todo.append(call)
+        return [call for call in self._requests.values() if call not in needed]
+
+    def abandon(self, in_order: bool) -> list[IncomingCall]:
+        """Forget every call: the connection has ended.
+
+        Args:
+            in_order: methods of calls without an answer may run to their end.
+
+        Returns:
+            The calls whose methods have to be stopped.
+        """
+        running = [call for call in self.running if call.wants_answer or not in_order]
         for call in running:
             call.done = True
         self.running.clear()
-        self.waiting = ()
+        self._line = _EMPTY
+        self.dependents.clear()
         self.expiry.clear()
         self._requests.clear()
-        self._last_undecoded = None
-        self._waiting_bytes = self._running_bytes = 0
+        self._line_bytes = self._dependent_bytes = self.tells = 0
+        self._in_slots = self._slot_bytes = self._on_loan = 0
         return running

@@ -1,4 +1,4 @@
-"""What both directions of a connection share: its state, how a message is made and queued, how everything ends."""
+"""What both directions of a connection share: its state, how a message is encoded and queued, how everything ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..errors import (
     ConnectionLost,
     DeadReferenceError,
     ProtocolError,
+    with_ran,
 )
 from ..limits import Limits
 from ..ports import (
@@ -19,15 +20,13 @@ from ..ports import (
     ObjectId,
 )
 from ..queues import Queue
-from .caches import Observed, Observers, Replicas, tell_end
+from .answers import KeptAnswers
+from .caches import Observers, Replicas, tell_end
 from .cause import CloseCause
-from .deadlines import Deadlines
+from .deadlines import Deadlines, Standstill
 from .lifecycle import Lifecycle, Phase
 from .outgoing import NOTHING_LARGE
-from .pipelining import (
-    KeptAnswers,
-    Pipelines,
-)
+from .outgoing_calls import ENDED, SENT, Content, OutgoingCall, Owner
 from .questions import Questions
 from .reports import Reports, SharedAllowance
 from .serving import Serving
@@ -38,7 +37,7 @@ __all__ = ["Speaker"]
 log = logging.getLogger("perspective_broker")
 
 
-class Speaker:
+class Speaker(Owner):
     """The state of one connection, and its voice. The base of :class:`.broker.Broker`, whose arguments it takes."""
 
     def __init__(
@@ -57,16 +56,16 @@ class Speaker:
         self.imports = Imports(limits, host.make_reference, self)
         self.observers = Observers(limits, host.make_observer)
         self.replicas = Replicas(limits, self)
-        self.questions = Questions(limits, self.send)
+        self.questions = Questions(limits, self._send_call, self._has_left)
         self.serving = Serving(limits)
         self.deadlines = Deadlines(limits, now)
+        self._line_standstill = Standstill()
+        self._queue_standstill = Standstill()
         self.reports = Reports(now, allowance)
-        self.pipelines = Pipelines()
         self.kept = KeptAnswers()
-        self._may_mention = False  # whether the message being encoded may mention answers that are not there,
-        self._mentioned: dict[int, None] = {}  # and our calls whose answers it mentions
-        self._held_back: dict[int, None] = {}  # our calls that a barrier holds back
-        self._put_off = 0  # what the peer gave back behind calls that could not be decoded yet
+        self._may_depend = False  # whether the message being encoded may mention answers that are not there,
+        self._dependencies: dict[OutgoingCall, None] | None = None  # and the calls whose answers it mentions
+        self._content: Content | None = None  # what else it mentions, when that is anything
         self.ignored = 0
         self.paused = False  #: whether the driver wants nothing more of the peer's for now
         self.peer_draining = False  #: whether the peer takes no new calls
@@ -75,23 +74,28 @@ class Speaker:
         self._dialect: Any = None  # the negotiation first, a Dialect then
         self._agreed = ""
         self._out: list[Message] = []
-        self.outgoing = NOTHING_LARGE  # what could not leave yet because something large does
-        self._out_bytes = 0  # of what has not left, large messages in outgoing counted as a few small ones
-        self._refusal_bytes = 0  # the refusals of calls in it
-        self._unread = False  # whether bytes have come that process() has not been through
-        self._blocked = False  # whether the transport has all it can take
-        self._starting = False  # whether calls that waited are being started
-        # Filled by finalisers, in any thread: references as (id, key, receipts), replicas as (id, None, 0).
-        self._releases: list[tuple[ObjectId, Hashable | None, int]] = []
-        self._releases_announced = False
-        self._freed = False  # whether something is freed that can still come home
+        self._out_bytes = 0
+        self._batch = 1  # of messages in _out: what has not been taken yet
+        self.outgoing = NOTHING_LARGE  #: the messages that wait because a large one is on its way out
+        self._refusal_bytes = 0  # of what is in _out: refusals of calls
+        self._blocked = False  # whether the transport takes nothing more for now
+        self._unread = False  # whether the dialect may have a complete message
+        self._starting = False  # whether waiting calls are being started
+        self._releases: list[tuple[ObjectId, Hashable | None, int]] = []  # appended to from any thread
+        self._releases_announced = False  # whether the host knows that there are some
+        self._freed = False  # whether something was released that may come home in the next message
         self._drains = False  # whether to drain as soon as the greeting is over
-        self._saying = False  # whether a message is being made: hooks of the application run then,
-        self._said_meanwhile: Queue[Callable[[], None]] = ()  # and may say more
-        self._catching_up = False  # whether that is being made
-        # The place of the last message that the one being made builds on; 0 for one that waits no more, None for none.
-        self._leans_on: int | None = None
-        self._leaning: dict[int, None] = {}  # answers in _out that build on something, by identity
+        self._is_encoding = False  # whether a message is being encoded: hooks of the application run then,
+        self._deferred: Queue[Callable[[], None]] = ()  # and may make calls, which are encoded after it
+        self._catching_up = False  # whether these are being encoded
+        self._mentions_replica = False  # whether the message being encoded mentions a replica sent before
+        self._strict: dict[int, None] = {}  # answers in _out that mention one, by identity
+        self._said_that_calls_wait = False
+        self._mute = False  # whether this side has said its last, or nobody can hear what it says
+        self._closing: CloseCause | None = None  # why this side closes the connection, while it does
+        self._peer_said_last: CloseCause | None = None  # how the peer's last word, or its end, is reported
+        self._undelivered = 0  # calls of ours without an answer that will never leave
+        self._eof = False  # whether the peer's bytes have ended; acted on behind what came before
         self._bytes_received = 0
         self._bytes_sent = 0
         self.messages_received = 0  #: operations of the peer's so far
@@ -101,28 +105,33 @@ class Speaker:
         self.reports.say(self.deadlines.heard, logging.WARNING, "closing the connection: %s", error)
         self._end(CloseCause(error.code, error.reason, clean=False), tell=True)
 
-    def _end(self, cause: CloseCause, *, tell: bool = False) -> None:
-        """End the connection; with ``tell`` the peer is told why, where the dialect has a word for it."""
+    def _end(self, cause: CloseCause, *, tell: bool = False, in_order: bool = False) -> None:
+        """End the connection.
+
+        Args:
+            cause: why.
+            tell: the peer is told why, where the dialect has a word for it.
+            in_order: what came before the end is acted on: the peer's calls without an answer run, and what these
+                depend on.
+        """
         if (
-            self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING)
+            self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING, Phase.CLOSING)
             and tell
             and FAREWELL in self._dialect.features
         ):
             self.send(self._dialect.encode_farewell(cause.code, cause.reason))
-        if not self.lifecycle.close(cause):
+        if self.lifecycle.ended:
             return
+        undelivered = self._undelivered + self.questions.undelivered
+        if undelivered:
+            cause = CloseCause(cause.code, cause.reason, cause.clean, undelivered)
+        self.lifecycle.close(cause)
         self.deadlines.stop()
         self.reports.sum_up()
-        for call in self.serving.abandon():
-            self._host.cancel(call)
-        answerables, barriers = self.questions.abandon()
-        for answerable in answerables:
-            answerable.fail(ConnectionLost(cause.code, cause.reason))
-        for barrier in barriers:
-            barrier.say()
-        self._held_back.clear()
+        for incoming in self.serving.abandon(in_order):
+            self._host.cancel(incoming)
+        self._lose_calls(cause)
         observed_at_the_end = self.observers.abandon()
-        self.pipelines.clear()
         self.kept.clear()
         self.exports.clear()
         self.imports.clear()
@@ -137,9 +146,18 @@ class Speaker:
         for replica in self.replicas.abandon():
             tell_end(replica)
 
+    def _lose_calls(self, cause: CloseCause) -> None:
+        """No answer can come any more: tell the programs that wait for one."""
+        self._undelivered = self.questions.undelivered
+        for call, answerable in self.questions.abandon():
+            ran = None if call.stage == SENT else False
+            call.answerable = None
+            call.stage = ENDED
+            answerable.fail(with_ran(ConnectionLost(cause.code, cause.reason), ran))
+
     def send(self, data: Message) -> None:
-        """Queue a message for the peer (called by the dialect and by the questions as well)."""
-        if self.lifecycle.ended:
+        """Queue a message for the peer (called by the dialect as well)."""
+        if self.lifecycle.ended or self._mute:
             return
         out = self._out
         out.append(data)
@@ -147,59 +165,50 @@ class Speaker:
         if len(out) == 1:
             self._host.wake()
 
-    # A message is made between `_saying = True` and `_said()`. Whoever makes one finds `_saying` set when a hook of the
-    # application says something while another message is made, and then leaves itself in `_said_meanwhile`: what is
-    # said so follows that message, which may introduce what it mentions, and depends in nothing on how that one ends.
+    def _send_call(self, call: OutgoingCall, message: Message) -> None:
+        """Send a call; until it is taken, the peer can still be asked to keep its answer."""
+        call.batch = self._batch
+        call.position = len(self._out)
+        self.send(message)
 
-    def _said(self) -> None:
-        """A message was made, or could not be: now comes what was said meanwhile."""
-        self._saying = False
-        if self._said_meanwhile and not self._catching_up:
+    def _has_left(self, call: OutgoingCall) -> None:
+        raise NotImplementedError
+
+    def _end_encoding(self) -> None:
+        """A message was encoded, or could not be: now come the calls that were made meanwhile."""
+        self._is_encoding = False
+        if self._deferred and not self._catching_up:
             self._catch_up()
 
     def _catch_up(self) -> None:
         self._catching_up = True
         try:
-            while self._said_meanwhile:
-                say = self._said_meanwhile.popleft()
+            while self._deferred:
+                make = self._deferred.popleft()
                 try:
-                    say()
+                    make()
                 except ConnectionLost:
                     pass
                 except Exception:
-                    log.exception("what was said while another message was made could not be sent")
+                    log.exception("a call that was made while another message was encoded could not be sent")
         finally:
             self._catching_up = False
 
-    def _begin_message(self, may_mention: bool = False) -> None:
+    def _begin_message(self, may_depend: bool = False) -> None:
         """A message is about to be encoded.
 
         Args:
-            may_mention: whether it may mention the answers of calls that have none yet.
+            may_depend: whether it may mention the answers of calls that have none yet.
 
         Raises:
             ConnectionLost: a hook of the application has ended the connection.
         """
         self._check_open()
         self.observers.begin()
-        self._leans_on = None
-        if self._mentioned:
-            self._mentioned = {}
-        self._may_mention = may_mention
-
-    def _end_message(self) -> list[Observed]:
-        """The message is encoded: return the cacheables that it introduces, to be told their :meth:`_place`.
-
-        Raises:
-            ConnectionLost: a hook of the application has ended the connection.
-        """
-        self._check_open()
-        return self.observers.introduced()
-
-    def _place(self, new: list[Observed]) -> None:
-        """The message that introduces ``new`` was queued last."""
-        for observed in new:
-            observed.place = self.questions.last_place
+        self._mentions_replica = False
+        self._dependencies = None
+        self._content = None
+        self._may_depend = may_depend
 
     def _check_open(self) -> None:
         cause = self.lifecycle.cause
@@ -212,3 +221,5 @@ class Speaker:
             raise DeadReferenceError(f"the connection has ended ({cause.code}: {cause.reason})")
         if not self._agreed:
             raise DeadReferenceError("the connection is not established yet")
+        if self.lifecycle.phase is Phase.CLOSING:
+            raise DeadReferenceError("the connection is being closed")

@@ -221,7 +221,7 @@ class Imports:
                 )
             reference = self._make(luid, perspective)
             found = Received(reference, self._session.enqueue_release)
-            found.luid, found.key, found.count = luid, key, 0
+            found.luid, found.key, found.count, found.held, found.dropped = luid, key, 0, 0, False
             self._received[key] = reference._received = found
         assert found is not None
         found.count += 1
@@ -250,10 +250,27 @@ class Imports:
         if found is not None and found() is None:
             del self._received[key]
 
-    def give_back(self, reference: Reference) -> int:
-        """Drop the entry of a reference that is given back while it is still held; return the releases it owes."""
+    def hold(self, reference: Reference) -> None:
+        """A call waits here that mentions a reference, or is to it: it is not given back before :meth:`unhold`."""
+        received: Received | None = reference._received
+        if received is not None:
+            received.held += 1
+
+    def unhold(self, reference: Reference) -> bool:
+        """Undo one :meth:`hold`; return whether the reference was to be given back meanwhile."""
         received: Received | None = reference._received
         if received is None:
+            return False
+        received.held -= 1
+        return received.dropped and not received.held
+
+    def give_back(self, reference: Reference) -> int:
+        """Drop the entry of a reference that is given back while the program has it; return the releases it owes."""
+        received: Received | None = reference._received
+        if received is None:
+            return 0
+        if received.held:
+            received.dropped = True
             return 0
         if self._received.get(received.key) is received:
             del self._received[received.key]

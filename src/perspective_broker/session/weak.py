@@ -23,14 +23,18 @@ class Received(weakref.ref[Reference]):
     Attributes:
         luid: the owner's id of the object.
         key: of the entry.
-        count: releases that are owed. All three are set by whoever makes one.
+        count: releases that are owed.
+        held: calls that wait here and mention the reference, or are to it.
+        dropped: whether it was given back while it was held. All of these are set where an entry is made.
     """
 
-    __slots__ = ("count", "key", "luid")
+    __slots__ = ("count", "dropped", "held", "key", "luid")
 
     luid: int
     key: Hashable
     count: int
+    held: int
+    dropped: bool
 
 
 class Current(weakref.ref[RemoteCache]):

@@ -16,11 +16,25 @@ from ..dialects.offer import negotiate
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
 from ..flavors.dispatch import find_method
 from ..limits import Limits
-from ..ports import AnswerOf, Deadline, Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, Phase, Unready
+from ..ports import Deadline, Method, ObjectId
+from ..session import Broker, CloseCause, IncomingCall, OutgoingCall, Phase, Unready
 from .leaks import broker_leaks
 
-__all__ = ["BrokerPair", "Clock", "End", "Later", "Link", "Outcome", "SansIOObserver", "SansIOReference"]
+__all__ = [
+    "BrokerPair",
+    "Cancelled",
+    "Clock",
+    "End",
+    "Later",
+    "Link",
+    "Outcome",
+    "SansIOObserver",
+    "SansIOReference",
+]
+
+
+class Cancelled(Exception):
+    """How an :class:`Outcome` ends that was given up."""
 
 
 class Clock:
@@ -40,6 +54,7 @@ class Outcome:
         done: whether it has ended.
         value: the answer, when it has and went well.
         error: the exception, when it has and did not.
+        cancelled: whether it was given up.
     """
 
     def __init__(self, deadline: Deadline | None = None) -> None:
@@ -47,66 +62,50 @@ class Outcome:
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
+        self.cancelled = False
         self._broker: Broker | None = None
-        self._request = 0
-        self._callbacks: list[Callable[[], None]] = []
+        self._call: OutgoingCall | None = None
 
     def succeed(self, value: Any) -> None:
         assert not self.done, "a call ends exactly once"
         self.done, self.value = True, value
-        self._call_back()
 
     def fail(self, error: Exception) -> None:
         assert not self.done, "a call ends exactly once"
         self.done, self.error = True, error
-        self._call_back()
 
-    def _call_back(self) -> None:
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+    def abandon(self) -> None:
+        assert not self.done, "a call ends exactly once"
+        self.done = self.cancelled = True
+        self.error = Cancelled("a call that this one depends on was given up")
 
-    def when_done(self, callback: Callable[[], None]) -> None:
-        """Call ``callback()`` when the call has ended, at once if it has."""
-        if self.done:
-            callback()
-        else:
-            self._callbacks.append(callback)
+    def cancel(self) -> None:
+        """Give the call up."""
+        assert self._broker is not None and self._call is not None
+        if not self.done:
+            self.done = self.cancelled = True
+            self.error = Cancelled("the call was given up")
+            self._broker.cancel_call(self._call)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method of what the answer will be, without waiting for it where the dialect can."""
         outcome = Outcome(self.deadline)
-        if self._broker is not None and not self.done:
-            request = self._broker.call_answer(self, self._request, name, args, kwargs, outcome)
-            if request is not None:
-                outcome._broker, outcome._request = self._broker, request
-                return outcome
-        self.when_done(lambda: self.replay(outcome, name, args, kwargs))
-        return outcome
-
-    def replay(self, outcome: Outcome, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Call a method of what the answer is, and let ``outcome`` end as that call does."""
-        if self.error is not None:
+        outcome._broker = broker = self._broker
+        assert broker is not None and self._call is not None
+        if not self.done:
+            outcome._call = broker.call_answer(self._call, name, args, kwargs, outcome)
+        elif self.error is not None:
             outcome.fail(self.error)
         elif isinstance(self.value, SansIOReference):
-            try:
-                answer = self.value.call(name, *args, **kwargs)
-            except Exception as error:
-                outcome.fail(error)
-            else:
-                answer.when_done(
-                    lambda: outcome.fail(answer.error) if answer.error else outcome.succeed(answer.value)
-                )
-        elif isinstance(self.value, Exportable):
-            target = self.value.export_target(None)
-            try:
-                outcome.succeed(
-                    find_method(target.holder, target.prefix, name)(*target.leading, *args, **kwargs)
-                )
-            except Exception as error:
-                outcome.fail(error)
+            return self.value.call(name, *args, **kwargs)
         else:
-            outcome.fail(TypeError(f"a {type(self.value).__name__} cannot be called"))
+            outcome._call = broker.call_here(self.value, name, args, kwargs, outcome)
+        return outcome
+
+    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+        """The same without an answer."""
+        assert self._broker is not None and self._call is not None and not self.done
+        self._broker.call_answer(self._call, name, args, kwargs, None)
 
     def result(self) -> Any:
         """Return the answer, or raise what the call failed with; AssertionError when it has not ended."""
@@ -165,14 +164,13 @@ class SansIOReference(Reference):
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method; the outcome is filled in when the answer has been carried back."""
         outcome = Outcome(self._session._host.deadline)
-        broker = self._session
-        outcome._request = broker.call(self._luid, name, args, kwargs, self._perspective, outcome)
-        outcome._broker = broker
+        outcome._broker = broker = self._session
+        outcome._call = broker.call(self, name, args, kwargs, outcome)
         return outcome
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """Call a method that sends no answer."""
-        self._session.tell(self._luid, name, args, kwargs, self._perspective)
+        self._session.tell(self, name, args, kwargs)
 
     def release(self) -> None:
         """Give the reference back now."""
@@ -187,7 +185,8 @@ class SansIOObserver(Observer):
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call ``observe_<name>`` of the replica."""
         outcome = Outcome()
-        self._session.update(self, name, args, kwargs, outcome)
+        outcome._broker = broker = self._session
+        outcome._call = broker.update(self, name, args, kwargs, outcome)
         return outcome
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
@@ -208,6 +207,7 @@ class End:
         woken: whether the broker asked to be looked at.
         opened: how often it said that calls may begin.
         deadline: when the calls that are made here are given up; None for never.
+        said_last: whether the broker says nothing more.
     """
 
     def __init__(
@@ -231,6 +231,7 @@ class End:
         self.opened = 0
         self.deadline: Deadline | None = None
         self.blocked = False
+        self.said_last = False
         self._negotiation: Any = None
         self.broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
         if root is not None:
@@ -309,20 +310,44 @@ class End:
             return value
         if value.done:
             return value.result()
-        if value._broker is self.broker and self.broker.mention(value._request):
-            return AnswerOf(value._request)
-        raise Unready(value)
+        assert value._call is not None
+        return self.broker.mention(value._call)
 
-    def known(self, promise: Outcome) -> bool:
-        return promise.done
-
-    def when_known(self, promise: Outcome, callback: Callable[[], None]) -> None:
-        promise.when_done(callback)
-
-    def replay(
-        self, promise: Outcome, answerable: Outcome, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def call_here(
+        self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        promise.when_done(lambda: promise.replay(answerable, name, args, kwargs))
+        args = tuple(self._settled(arg) for arg in args)
+        kwargs = {key: self._settled(arg) for key, arg in kwargs.items()}
+        if not isinstance(target, Exportable):
+            error = TypeError(f"a {type(target).__name__} cannot be called")
+            self.broker.ended_here(call, None, error)
+            return
+        where = target.export_target(None)
+        self.invoked.append(name)
+        try:
+            value = find_method(where.holder, where.prefix, name)(*where.leading, *args, **kwargs)
+        except Exception as raised:
+            self.broker.ended_here(call, None, raised)
+        else:
+            self.broker.ended_here(call, value, None)
+
+    def _settled(self, arg: Any) -> Any:
+        """Return what an argument of a call that is made here is: the answer, for one that is promised."""
+        if not isinstance(arg, Outcome):
+            return arg
+        if not arg.done:
+            assert arg._call is not None
+            raise Unready(arg._call)
+        return arg.result()
+
+    def cancel_here(self, call: OutgoingCall) -> None:
+        raise AssertionError("a method here has ended when it is called")
+
+    def on_closing(self) -> None:
+        self._alive()
+
+    def on_last_word(self) -> None:
+        self.said_last = True
 
     def on_draining(self) -> None:
         self._alive()
@@ -381,7 +406,7 @@ class Link:
                 end.take()
                 continue
             self.transit[to] += end.take()
-            if end.cause is not None:
+            if end.said_last or end.cause is not None:
                 self.transit[to] += b"".join(end.broker.data_to_send())
                 self._eof.add(to)
 

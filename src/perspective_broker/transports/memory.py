@@ -30,6 +30,7 @@ class MemoryTransport(asyncio.Transport):
         self._closing = False
         self._lost = False
         self._eof = False  # the other end has said all it will say
+        self._told_eof = False  # and the protocol knows
         self._blocked = False  # our protocol was told to pause writing
         self._high, self._low = 64 * 1024, 16 * 1024
 
@@ -68,7 +69,12 @@ class MemoryTransport(asyncio.Transport):
         self._schedule()
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """Let the other end know, behind what was written, that nothing more comes."""
+        self._other._eof = True
+        self._other._schedule()
 
     def is_closing(self) -> bool:
         return self._closing
@@ -108,8 +114,11 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.data_received(data)
         # The protocol may have paused, or closed, while it was given the data.
         if self._eof and not self._inbox and self.is_reading():
-            self._protocol.eof_received()
-            self.close()
+            if self._told_eof:
+                return
+            self._told_eof = True
+            if not self._protocol.eof_received():
+                self.close()
 
     def _on_drained(self) -> None:
         if self._blocked:

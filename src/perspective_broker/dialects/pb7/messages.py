@@ -28,6 +28,9 @@ from ...ports import (
     Data,
     Exporter,
     Importer,
+    InParts,
+    Message,
+    ObjectId,
     Receiver,
 )
 from ..collector import CollectorRests
@@ -43,25 +46,37 @@ from .codes import (
     FORGET,
     HELLO,
     KEEP_ANSWER,
+    LCACHE,
+    LOCAL,
+    LOCAL_NAMED,
     MAX_MILLISECONDS,
     PING,
     PONG,
+    PROMISE,
     RELEASE,
     UNCACHE,
     UPDATE,
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import Frame, Frames, give_back
+from .frames import HEADER_BYTES, Frame, Frames, give_back
 from .packing import (
     LARGE,
     MAX_PLAIN_DEPTH,
     OPTIONS,
     pieces,
 )
-from .scanning import check_size, has_no_extension, scan, skip, token
-from .unpacking import Unpacker, failure_in, readers_for, refuse_plain, refused_plain_types
-from .writing import FEATURES, MAX_HANGS_ON, Pb7Writer, framed, is_deeper, pack_plain
+from .scanning import check_size, has_no_extension, only_mention, scan, skip, token
+from .unpacking import (
+    Unpacker,
+    failure_in,
+    mentioned,
+    readers_for,
+    readers_of_kept,
+    refuse_plain,
+    refused_plain_types,
+)
+from .writing import FEATURES, MAX_DEPENDS_ON, Pb7Writer, framed, is_deeper, pack_plain
 
 __all__ = ["Pb7Dialect"]
 
@@ -290,7 +305,7 @@ class Pb7Dialect(Pb7Writer):
         flags = message[4]
         if flags not in _CALL_FLAGS:
             raise _no_such_flag()
-        hangs_on = _hangs_on(message[7]) if len(message) > 7 else ()
+        depends_on = _depends_on(message[7]) if len(message) > 7 else ()
         self._receiver.on_call(
             message[1],
             target,
@@ -298,7 +313,7 @@ class Pb7Dialect(Pb7Writer):
             flags & WANTS_ANSWER != 0,
             payload,
             flags & KEEP_ANSWER != 0,
-            hangs_on,
+            depends_on,
             seconds,
         )
 
@@ -327,7 +342,12 @@ class Pb7Dialect(Pb7Writer):
         self._receiver.on_answer(_id(message[1]), payload)
 
     def _error(self, message: list[Any], payload: Any) -> None:
-        self._receiver.on_error(_id(message[1]), payload)
+        request = _id(message[1])
+        because = only_mention(payload.frame, PROMISE) if type(payload) is _Coded else None
+        if because is not None:
+            self._receiver.on_dropped(request, because)
+        else:
+            self._receiver.on_error(request, payload)
 
     def _release(self, message: list[Any], payload: Any) -> None:
         if len(message) % 2 == 0:
@@ -409,6 +429,32 @@ class Pb7Dialect(Pb7Writer):
             error = self._values(payload, perspective)[2]
         return error if isinstance(error, Exception) else failure_in(None).as_exception(self._registry)
 
+    def decode_kept(self, message: Message, importer: Importer) -> Any:
+        body = b"".join(message.parts) if isinstance(message, InParts) else message
+        frame = body[HEADER_BYTES:]
+        unpacker = Unpacker(
+            importer,
+            None,
+            readers_of_kept(self._readers),
+            self._refused,
+            self._registry,
+            self._policy,
+            self._limits,
+        )
+        value = unpacker.unpack(frame)[2]
+        if self._refused:
+            refuse_plain([value], self._refused)
+        return value
+
+    def objects_in(self, arguments: Any) -> list[ObjectId]:
+        return [] if type(arguments) is list else self._mentioned(arguments, (LOCAL, LOCAL_NAMED))
+
+    def replicas_in(self, arguments: Any) -> list[int]:
+        return [] if type(arguments) is list else self._mentioned(arguments, (LCACHE,))
+
+    def _mentioned(self, payload: Any, codes: tuple[int, ...]) -> list[Any]:
+        return [luid for code, luid in mentioned(payload.frame, self._limits) if code in codes]
+
     def forget_unfinished(self) -> None:
         """Nothing more will come: let go of what is incomplete."""
         self._frames = Frames(self._limits)
@@ -488,9 +534,9 @@ def _limited(value: list[Any]) -> tuple[int, float]:
     raise ProtocolError("bad-message", "a time that a call cannot have")
 
 
-def _hangs_on(value: Any) -> list[int]:
-    if type(value) is not list or not 0 < len(value) <= MAX_HANGS_ON:
-        raise ProtocolError("bad-message", "what a call hangs on is an array of ids")
+def _depends_on(value: Any) -> list[int]:
+    if type(value) is not list or not 0 < len(value) <= MAX_DEPENDS_ON:
+        raise ProtocolError("bad-message", "the answers that a call depends on are an array of ids")
     return [_id(request) for request in value]
 
 

@@ -192,7 +192,7 @@ class Packer:
         "_perspective",
         "_private",
         "_tags",
-        "hangs_on",
+        "depends_on",
         "nested",
     )
 
@@ -213,7 +213,7 @@ class Packer:
         self._kept: dict[int, list[tuple[Any, Ext]]] = {}  # what was written by one that failed
         self._cached: list[int] = []  # replicas that the message counts
         self._exported: list[int] = []  # ids that the message counts, one entry for every count
-        self.hangs_on: dict[int, None] = {}  #: calls of ours whose answers the message mentions
+        self.depends_on: dict[int, None] = {}  #: calls of ours whose answers the message mentions
         self.nested = 0  #: bytes of payloads so far
 
     def rollback(self) -> None:
@@ -431,7 +431,7 @@ class Packer:
             return self.failure(Failure.of(value))
         adapted = self._exporter.adapt(value)
         if type(adapted) is AnswerOf:
-            self.hangs_on[adapted.request] = None
+            self.depends_on[adapted.request] = None
             return Ext(codes.PROMISE, id_bytes(adapted.request))
         if adapted is not value:
             return self._object(adapted) if isinstance(adapted, Exportable) else adapted

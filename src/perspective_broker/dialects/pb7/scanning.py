@@ -11,11 +11,23 @@ import re
 from itertools import accumulate
 from typing import Final
 
+from ormsgpack import unpackb
+
 from ...errors import ProtocolError
 from ...limits import Limits
 from .codes import NESTED
 
-__all__ = ["PLAIN_VALUES", "Buffer", "check_size", "extension", "has_no_extension", "scan", "skip", "token"]
+__all__ = [
+    "PLAIN_VALUES",
+    "Buffer",
+    "check_size",
+    "extension",
+    "has_no_extension",
+    "only_mention",
+    "scan",
+    "skip",
+    "token",
+]
 
 #: A frame's body, wherever it lies.
 Buffer = bytes | bytearray | memoryview
@@ -277,6 +289,24 @@ def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
     if code_at >= len(frame):
         raise _truncated()
     return frame[code_at], code_at + 1, end
+
+
+#: Bytes of an answer or an error that is nothing but a mention, at most: array, operation, request, extension.
+_LONGEST_MENTION: Final = 2 + 9 + 11
+
+
+def only_mention(frame: Buffer, code: int) -> int | None:
+    """Return the id that an answer or an error mentions in an extension ``code``; None when it is anything else."""
+    if len(frame) > _LONGEST_MENTION:
+        return None
+    value = unpackb(frame, ext_hook=_extension_of)[2]
+    if type(value) is not tuple or value[0] != code or not 0 < len(value[1]) <= 8:
+        return None
+    return int.from_bytes(value[1], "big")
+
+
+def _extension_of(code: int, payload: bytes) -> tuple[int, bytes]:
+    return code, payload
 
 
 def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:

@@ -38,7 +38,17 @@ from .packing import (
 )
 from .scanning import PLAIN_VALUES, extension
 
-__all__ = ["Readers", "Unpacker", "failure_in", "readers_for", "refuse_plain", "refused_plain_types"]
+__all__ = [
+    "Readers",
+    "Unpacker",
+    "failure_in",
+    "id_in",
+    "mentioned",
+    "readers_for",
+    "readers_of_kept",
+    "refuse_plain",
+    "refused_plain_types",
+]
 
 _DOUBLES: Final = struct.Struct("!dd")
 
@@ -47,6 +57,10 @@ _MAX_HEAD: Final = 2 + 0xFF + 9
 
 #: Lines of a failure's ancestry; deeper hierarchies are not told.
 _MAX_PARENTS: Final = 64
+
+
+#: Extensions for which the peer counts that it sent them.
+_COUNTED: Final = (codes.REMOTE, codes.CACHED, codes.CACHEABLE)
 
 
 class Unpacker:
@@ -137,6 +151,8 @@ class Unpacker:
         """
         skip = self._taken
         for code, luid in mentioned(frame, self._limits):
+            if code not in _COUNTED or isinstance(luid, str):
+                continue
             if skip:  # what was read was read in this order
                 skip -= 1
                 continue
@@ -327,31 +343,31 @@ class Unpacker:
         if self._level != self._graph_level:
             raise DecodeError("a graph's container is mentioned outside of it")
         self._mentions += 1
-        return _Node(_id(payload))
+        return _Node(id_in(payload))
 
     # -- flavors
 
     def _remote(self, payload: bytes) -> Any:
-        luid = _id(payload)
+        luid = id_in(payload)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
 
     def _local(self, payload: bytes) -> Any:
-        return self._importer.local_object(_id(payload))
+        return self._importer.local_object(id_in(payload))
 
     def _promise(self, payload: bytes) -> Any:
-        return self._importer.kept_answer(_id(payload))
+        return self._importer.kept_answer(id_in(payload))
 
     def _local_named(self, payload: bytes) -> Any:
         return self._importer.local_object(payload.decode())
 
     def _cached(self, payload: bytes) -> Any:
-        luid = _id(payload)
+        luid = id_in(payload)
         self._taken += 1
         return self._importer.import_cache(luid)
 
     def _lcache(self, payload: bytes) -> Any:
-        return self._importer.local_cache(_id(payload))
+        return self._importer.local_cache(id_in(payload))
 
     def _failure(self, payload: bytes) -> Exception:
         return failure_in(self._open(payload)).as_exception(self._registry)
@@ -374,7 +390,7 @@ class Unpacker:
         return value
 
     def _again(self, payload: bytes) -> Any:
-        number = _id(payload)
+        number = id_in(payload)
         if number >= len(self._copies):
             raise DecodeError("a copyable is mentioned before it was sent")
         value = self._copies[number]
@@ -396,6 +412,21 @@ class Unpacker:
             self._importer.spoil_cache(luid)
             raise
         return value
+
+    # -- an answer of ours that is read here, where its ids mean the other side's
+
+    def _own_reference(self, payload: bytes) -> Any:
+        return self._importer.import_reference(id_in(payload), self._perspective)
+
+    def _own_named_reference(self, payload: bytes) -> Any:
+        return self._importer.import_named(payload.decode())
+
+    def _own_replica(self, payload: bytes) -> Any:
+        return self._importer.import_cache(id_in(payload))
+
+    def _own_cacheable(self, payload: bytes) -> Any:
+        luid, _ = _luid(payload, _tag(payload)[1])
+        return self._importer.local_cache(luid)
 
     def _unknown(self, payload: bytes) -> NoReturn:
         raise DecodeError("an extension that does not exist")
@@ -433,6 +464,16 @@ _READERS: Final[Readers] = {
 
 _UNKNOWN: Final = Unpacker._unknown
 
+#: What reads the mentions in an answer on the side that encoded it, where they mean the opposite.
+_READERS_OF_KEPT: Final[Readers] = {
+    codes.REMOTE: Unpacker._local,
+    codes.LOCAL: Unpacker._own_reference,
+    codes.LOCAL_NAMED: Unpacker._own_named_reference,
+    codes.CACHEABLE: Unpacker._own_cacheable,
+    codes.CACHED: Unpacker._lcache,
+    codes.LCACHE: Unpacker._own_replica,
+}
+
 #: In the place of a copyable that a factory will make once its state is there.
 _UNMADE: Final = object()
 
@@ -461,6 +502,11 @@ def readers_for(policy: Policy) -> Readers:
     }
 
 
+def readers_of_kept(readers: Readers) -> Readers:
+    """Return the readers of answers that are read on the side that encoded them."""
+    return {**readers, **_READERS_OF_KEPT}
+
+
 _NOTHING_REFUSED: Final[frozenset[type]] = frozenset()
 
 
@@ -470,8 +516,8 @@ def refused_plain_types(policy: Policy) -> frozenset[type]:
     return refused or _NOTHING_REFUSED  # one for all connections: each empty set takes 232 bytes
 
 
-def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
-    """Yield every reference and replica that a message counts for us: extension type and id, in the order of reading.
+def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
+    """Yield every reference, replica and object that a message mentions: extension type and id, in the order of reading.
 
     What is no honest sender's spelling is passed over, and may end it.
 
@@ -488,14 +534,20 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
             code, start, end = extension(frame, pos, limits)
             pos = start if code in codes.NESTED else end
             payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
-            if code == codes.REMOTE or code == codes.CACHED:
-                yield code, _id(payload)
+            if code in _MENTIONS:
+                yield code, id_in(payload)
+            elif code == codes.LOCAL_NAMED:
+                yield code, bytes(frame[start:end]).decode()
             elif code == codes.CACHEABLE:
                 yield code, _luid(payload, _tag(payload)[1])[0]
     except (CallError, ProtocolError, ValueError, LookupError):
         return
     if left < 0:
         raise _too_many_extensions(limits)
+
+
+#: Extensions whose payload is an id of one of the tables.
+_MENTIONS: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
 
 
 def _too_many_extensions(limits: Limits) -> ProtocolError:
@@ -619,7 +671,7 @@ def _fill_dictionary(made: dict[Any, Any], parts: list[Any]) -> dict[Any, Any]:
     return made
 
 
-def _id(payload: bytes) -> int:
+def id_in(payload: bytes) -> int:
     """Return the id that a payload is."""
     size = len(payload)
     if not 0 < size <= MAX_KEY_BITS // 8 or (size > 1 and not payload[0]):

@@ -31,7 +31,9 @@ from .codes import (
     MAX_MILLISECONDS,
     PING,
     PONG,
+    PROMISE,
     RELEASE,
+    REMOTE,
     UNCACHE,
     UPDATE,
     WANTS_ANSWER,
@@ -44,16 +46,17 @@ from .packing import (
     NOT_PLAIN,
     OPTIONS,
     Packer,
+    id_bytes,
     look_at,
     nested_bytes,
     pieces,
 )
-from .scanning import check_size, skip, token
+from .scanning import check_size, only_mention, skip, token
 
-__all__ = ["FEATURES", "MAX_HANGS_ON", "Pb7Writer", "framed", "is_deeper", "pack_plain"]
+__all__ = ["FEATURES", "MAX_DEPENDS_ON", "Pb7Writer", "framed", "is_deeper", "pack_plain"]
 
 #: Answers that one call may mention.
-MAX_HANGS_ON: Final = 1024
+MAX_DEPENDS_ON: Final = 1024
 
 #: What begins flags that have a time beside them: an array of two.
 _PAIR: Final = 0x92
@@ -158,6 +161,14 @@ class Pb7Writer:
             if len(body) > ALWAYS_SENT:
                 raise
             return framed(body)
+
+    def encode_dropped(self, request: int, because: int) -> bytes:
+        """Return the word that a call was not run because of the answer to another one."""
+        return framed(packb([ERROR, request, Ext(PROMISE, id_bytes(because))]))
+
+    def object_answered(self, message: Message) -> int | None:
+        """Return the id of the object of ours that an answer of ours is; None when it is anything else."""
+        return None if isinstance(message, InParts) else only_mention(message[HEADER_BYTES:], REMOTE)
 
     def encode_releases(self, owed: Mapping[int, int]) -> bytes:
         return framed(packb([RELEASE, *chain.from_iterable(owed.items())]))
@@ -275,12 +286,12 @@ class Pb7Writer:
         packer = Packer(self._exporter, perspective, self._limits)
         try:
             body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
-            if packer.hangs_on:
-                if message[0] != CALL or len(packer.hangs_on) > MAX_HANGS_ON:
+            if packer.depends_on:
+                if message[0] != CALL or len(packer.depends_on) > MAX_DEPENDS_ON:
                     raise SerializationError(
-                        f"only a call may mention promises, at most {MAX_HANGS_ON} of them"
+                        f"only a call may mention promises, at most {MAX_DEPENDS_ON} of them"
                     )
-                body = _with_hangs_on(body, len(message), list(packer.hangs_on))
+                body = _with_dependencies(body, len(message), list(packer.depends_on))
             if packer.nested > nested_bytes(len(body)):
                 raise SerializationError("nested too deep for a message of its size")
             return self._framed(body)
@@ -347,10 +358,10 @@ def _harmless(limits: Limits) -> int:
     return min(most, limits.depth) if limits.depth < MAX_PLAIN_DEPTH else most
 
 
-def _with_hangs_on(body: bytes, items: int, hangs_on: list[int]) -> bytes:
+def _with_dependencies(body: bytes, items: int, depends_on: list[int]) -> bytes:
     """Return a call with its last field: whose answers its arguments mention, which is known when they are packed."""
     keywords = b"" if items == 7 else packb({})
-    return b"".join((bytes((0x98,)), body[1:], keywords, packb(hangs_on)))
+    return b"".join((bytes((0x98,)), body[1:], keywords, packb(depends_on)))
 
 
 def _has_containers(values: Sequence[Any]) -> bool:
