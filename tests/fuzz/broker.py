@@ -217,7 +217,7 @@ class Life:
     def cancel(self, number: int) -> None:
         if self.desk.outcomes:
             outcome: Outcome = self.desk.outcomes[number % len(self.desk.outcomes)]
-            self.end.broker.cancel_call(outcome._request)
+            outcome.cancel()
 
     def take(self, number: int) -> None:
         self.said.append(self.end.take())

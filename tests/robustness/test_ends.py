@@ -17,7 +17,7 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.testing import ScriptedPeer
 
 from .ends import ENDS, End
-from .words import Words, words_of
+from .words import Modern, Words, words_of
 
 
 class Hostile:
@@ -44,6 +44,13 @@ class Hostile:
 
     def answer(self, request: int, value: Any) -> None:
         self.peer.send_bytes(self.words.answer(request, value))
+
+    def not_run(self, request: int, *further: int) -> bytes:
+        """Return the word that calls were not run because of the answer to ``request``; none where it is not known."""
+        if not isinstance(self.words, Modern):
+            return b""
+        because = Ext(codes.PROMISE, bytes((request,)))
+        return b"".join(self.words.say(codes.ERROR, request + number, because) for number in further)
 
 
 class Watched:
@@ -141,6 +148,10 @@ KINDS: Final[dict[str, Callable[[Any, Hostile], Any]]] = {
 }
 
 
+#: Calls that depend on the one which is answered: the ids that they have where the dialect can pipeline, less its id.
+DEPENDENTS: Final = {"pipelined": (1, 2), "with a promise as argument": (1,)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("dialect", "end"),
@@ -157,6 +168,8 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
             await hostile.peer.aclose()
         else:
             hostile.peer.send_bytes(said)
+        if end.kept and kind in DEPENDENTS:  # which are the peer's to decide
+            hostile.peer.send_bytes(hostile.not_run(request, *DEPENDENTS[kind]))
         for promise in promises:
             with pytest.raises(Exception) as caught:  # noqa: PT011 (the class is looked at below)
                 await promise

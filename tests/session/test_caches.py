@@ -190,7 +190,7 @@ def test_an_answer_with_a_replica_that_could_not_be_read_fails_and_the_next_stat
         answers = [pair.root.call("give"), pair.root.call("give")]
         pair.run()
         for answer in answers:
-            with pytest.raises(pb.DecodeError):
+            with pytest.raises(pb.BadAnswer):
                 answer.result()
         del answer, answers
         gc.collect()

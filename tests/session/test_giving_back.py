@@ -56,7 +56,7 @@ def test_an_answer_that_cannot_be_read_leaks_nothing(values: Callable[[], list[A
     desk = Desk()
     with make_pair(desk) as pair:
         desk.kept.append(values())
-        with pytest.raises(pb.InsecureJelly):
+        with pytest.raises(pb.BadAnswer):
             pair.call("give")
         desk.kept.clear()
 

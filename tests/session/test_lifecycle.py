@@ -13,6 +13,8 @@ LEGAL = {
     (Phase.NEGOTIATING, Phase.GREETING),
     (Phase.GREETING, Phase.OPEN),
     (Phase.OPEN, Phase.DRAINING),
+    (Phase.OPEN, Phase.CLOSING),
+    (Phase.DRAINING, Phase.CLOSING),
     *((phase, Phase.CLOSED) for phase in Phase if phase is not Phase.CLOSED),
 }
 

@@ -435,7 +435,7 @@ def test_a_method_that_is_called_by_a_large_message_may_be_cancelled() -> None:
     with make_pair(desk, limits=WIDE) as pair:
         outcome = pair.root.call("later", bytes(MIB))
         trickle(pair, pair.client)
-        pair.client.broker.cancel_call(outcome._request)
+        outcome.cancel()
         pair.run()
         (later,) = desk.later
         assert isinstance(later, Later)

@@ -1,4 +1,4 @@
-"""Questions: the window, the order of what waits, and that each call is settled once."""
+"""Questions: the window, the queue in front of it, and that each call is settled once."""
 
 from __future__ import annotations
 
@@ -6,79 +6,133 @@ import pytest
 
 from perspective_broker import Limits, ProtocolError
 from perspective_broker.ports import Message
+from perspective_broker.session.outgoing_calls import QUEUED, SENT, OutgoingCall
 from perspective_broker.session.questions import Questions
 from perspective_broker.testing import Outcome
 
 
-def make(**limits: int) -> tuple[Questions, list[Message]]:
-    sent: list[Message] = []
-    return Questions(Limits(**limits), sent.append), sent
+class Table:
+    """A table of questions, what it has sent, and which calls have left its queue."""
 
+    def __init__(self, **limits: int) -> None:
+        self.sent: list[Message] = []
+        self.left: list[OutgoingCall] = []
+        self.lent = 0
+        self.questions = Questions(
+            Limits(**limits), lambda call, message: self.sent.append(message), self.left.append
+        )
 
-def ask(questions: Questions, message: bytes) -> int:
-    request = questions.next_request()
-    questions.ask(request, message, Outcome(), None)
-    return request
+    def ask(self, message: bytes) -> OutgoingCall:
+        call = OutgoingCall(Outcome(), None)
+        call.request = self.questions.next_request()
+        self.questions.ask(call, message, self.lent)
+        return call
+
+    def tell(self, message: bytes) -> OutgoingCall:
+        call = OutgoingCall(None, None)
+        self.questions.tell(call, message)
+        return call
+
+    def settle(self, call: OutgoingCall) -> None:
+        assert self.questions.settle(call.request) is call
+        self.questions.pump(self.lent)
 
 
 def test_calls_beyond_the_number_wait_for_an_answer() -> None:
-    questions, sent = make(calls_in_flight=2)
-    first, *_ = [ask(questions, b"%d" % n) for n in range(4)]
-    assert (sent, questions.held, len(questions)) == ([b"0", b"1"], 2, 4)
-    questions.settle(first)
-    assert (sent, questions.held_bytes) == ([b"0", b"1", b"2"], 1)
+    table = Table(calls_in_flight=2)
+    first, *_ = [table.ask(b"%d" % n) for n in range(4)]
+    assert (table.sent, table.questions.queued, len(table.questions)) == ([b"0", b"1"], 2, 4)
+    table.settle(first)
+    assert (table.sent, table.questions.held_bytes) == ([b"0", b"1", b"2"], 1)
 
 
 def test_calls_beyond_the_bytes_wait_but_one_of_any_size_goes() -> None:
-    questions, sent = make(window_bytes=10)
-    first = ask(questions, b"x" * 100)
-    ask(questions, b"y")
-    assert sent == [b"x" * 100]
-    questions.settle(first)
-    assert sent[1:] == [b"y"]
+    table = Table(window_bytes=10)
+    first = table.ask(b"x" * 100)
+    table.ask(b"y")
+    assert table.sent == [b"x" * 100]
+    table.settle(first)
+    assert table.sent[1:] == [b"y"]
 
 
-def test_what_is_told_keeps_its_place_among_the_calls_that_wait() -> None:
-    questions, sent = make(calls_in_flight=1)
-    questions.tell(b"at once")
-    requests = [ask(questions, b"one"), ask(questions, b"two")]
-    questions.tell(b"told")
-    requests.append(ask(questions, b"three"))
-    assert sent == [b"at once", b"one"]
-    assert questions.told_bytes == 4
-    for request in requests:
-        questions.settle(request)
-    assert sent[2:] == [b"two", b"told", b"three"]
-    assert (questions.told_bytes, questions.held_bytes, len(questions)) == (0, 0, 0)
+@pytest.mark.parametrize("limits", [{"calls_in_flight": 1}, {"window_bytes": 1}], ids=str)
+def test_each_call_of_the_peer_lends_a_place_for_one_call_of_any_size(limits: dict[str, int]) -> None:
+    table = Table(**limits)
+    for message in (b"one", b"x" * 1000, b"three", b"four"):
+        table.ask(message)
+    assert table.sent == [b"one"]
+    table.questions.pump(2)
+    assert table.sent == [b"one", b"x" * 1000, b"three"]
+    table.questions.pump(2)
+    assert table.questions.queued == 1
 
 
-def test_what_an_answer_builds_on_is_sent_before_there_is_room_and_no_more() -> None:
-    questions, sent = make(calls_in_flight=1)
-    first = ask(questions, b"one")
-    assert questions.last_place == 0
-    ask(questions, b"two")
-    place = questions.last_place
-    ask(questions, b"three")
-    questions.send_until(place)
-    questions.send_until(place)
-    assert sent == [b"one", b"two"]
-    questions.settle(first)
-    assert sent == [b"one", b"two"]  # two are on their way, where one may be
+def test_a_place_that_was_lent_is_given_back_with_the_answer() -> None:
+    table = Table(calls_in_flight=1)
+    table.lent = 1
+    _, lent, third = (table.ask(message) for message in (b"one", b"two", b"three"))
+    assert third.stage == QUEUED
+    table.settle(lent)
+    assert third.stage == SENT
+
+
+def test_a_call_without_an_answer_keeps_its_place_among_the_calls_that_wait() -> None:
+    table = Table(calls_in_flight=1)
+    calls = [table.ask(b"one"), table.ask(b"two")]
+    table.tell(b"told")
+    calls.append(table.ask(b"three"))
+    assert table.sent == [b"one"]
+    assert table.questions.told_bytes == 4
+    for call in calls:
+        table.settle(call)
+    assert table.sent == [b"one", b"two", b"told", b"three"]
+    assert (table.questions.told_bytes, table.questions.held_bytes, len(table.questions)) == (0, 0, 0)
+    assert len(table.left) == 3
+
+
+def test_what_is_withdrawn_from_the_queue_is_not_sent() -> None:
+    table = Table(calls_in_flight=1)
+    first, second, third = (table.ask(message) for message in (b"one", b"two", b"three"))
+    table.questions.withdraw(second)
+    table.settle(first)
+    assert table.sent == [b"one", b"three"]
+    table.settle(third)
+    assert (table.questions.held_bytes, len(table.questions)) == (0, 0)
+
+
+def test_a_flushed_queue_leaves_room_or_not() -> None:
+    table = Table(calls_in_flight=1)
+    first, *_ = [table.ask(b"%d" % n) for n in range(3)]
+    table.questions.flush()
+    assert table.sent == [b"0", b"1", b"2"]
+    table.settle(first)
+    table.ask(b"3")
+    assert table.questions.queued == 1  # two are on their way, where one may be
 
 
 def test_a_call_is_settled_once_and_only_when_it_was_made() -> None:
-    questions, _ = make()
-    request = ask(questions, b"one")
-    assert questions.settle(request) is not None
-    assert questions.settle(request) is None
-    for never in (0, request + 1):
+    table = Table()
+    call = table.ask(b"one")
+    assert table.questions.settle(call.request) is not None
+    assert table.questions.settle(call.request) is None
+    for never in (0, call.request + 1):
         with pytest.raises(ProtocolError, match="bad-id"):
-            questions.settle(never)
+            table.questions.settle(never)
 
 
-def test_the_end_names_everybody_who_waits() -> None:
-    questions, sent = make(calls_in_flight=1)
-    for message in (b"one", b"two"):
-        ask(questions, message)
-    assert len(questions.abandon()) == 2
-    assert (len(questions), questions.held, questions.held_bytes, sent) == (0, 0, 0, [b"one"])
+def test_an_answer_to_a_call_that_is_still_in_the_queue_is_fatal() -> None:
+    table = Table(calls_in_flight=1)
+    table.ask(b"one")
+    waiting = table.ask(b"two")
+    with pytest.raises(ProtocolError, match="bad-id"):
+        table.questions.settle(waiting.request)
+
+
+def test_the_end_names_every_call_whose_program_waits() -> None:
+    table = Table(calls_in_flight=1)
+    calls = [table.ask(message) for message in (b"one", b"two")]
+    table.tell(b"told")
+    assert table.questions.undelivered == 1
+    assert [call for call, _ in table.questions.abandon()] == calls
+    assert (len(table.questions), table.questions.queued, table.questions.held_bytes) == (0, 0, 0)
+    assert table.sent == [b"one"]

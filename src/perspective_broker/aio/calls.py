@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConnectionLost, DeadReferenceError, with_ran
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
-from ..session import OutgoingCall, Unready, call_when_connected, same_error
+from ..session import OutgoingCall, Unready, call_when_connected, not_run
 from .deadlines import Limit, current, under
 from .places import check_place
 from .streams import StreamReader
@@ -128,7 +128,7 @@ class Promise(asyncio.Future[Any]):
             return
         error = self.exception()
         if isinstance(error, Exception):
-            chained.fail(with_ran(same_error(error), False))
+            chained.fail(not_run(error))
             return
         target = self.result()
         try:

@@ -6,7 +6,7 @@ from . import broker as _broker
 from .broker import Broker
 from .cause import CloseCause
 from .lifecycle import Phase
-from .outgoing_calls import OutgoingCall, Unready, call_when_connected, same_error
+from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_run
 from .reports import SharedAllowance
 from .serving import IncomingCall
 from .statistics import Statistics
@@ -25,5 +25,5 @@ __all__ = [
     "Statistics",
     "Unready",
     "call_when_connected",
-    "same_error",
+    "not_run",
 ]

@@ -252,6 +252,7 @@ class Answerer(Asker):
             self._drop(call, arguments, because)
         elif not dependent.missing:
             self._is_ready(call, dependent)
+            self._start_waiting()
         elif not self.serving.may_depend(call):
             self._forget_arguments(arguments)
             text = f"waiting_bytes: at most {self.limits.waiting_bytes} bytes of calls wait for answers"
@@ -325,21 +326,28 @@ class Answerer(Asker):
         self._known = put(self._known, answer)
         if len(self._known) > 1:
             return  # it is looked at further up
-        while self._known:
-            answer = self._known[0]
-            for call in list(answer.dependents):
-                waiting = call.dependent
-                if waiting is None:
-                    continue
-                if (because := self._obstacle(waiting)) is not None:
-                    self._drop(call, self.serving.leave_dependents(call).arguments, because)
-                else:
-                    waiting.missing -= 1
-                    if not waiting.missing:
-                        self._is_ready(call, self.serving.leave_dependents(call))
-            answer.dependents.clear()
-            self._known.popleft()
+        try:
+            while self._known:
+                answer = self._known[0]
+                for call in list(answer.dependents):
+                    self._look_at_dependent(call)
+                self._known.popleft()
+        except ProtocolError as error:  # in arguments that are looked at only now
+            self._known = ()
+            self._fail(error)
         self._start_waiting()
+
+    def _look_at_dependent(self, call: IncomingCall) -> None:
+        """An answer that a call waits for is there."""
+        waiting = call.dependent
+        if waiting is None:
+            return
+        because = self._obstacle(waiting)
+        waiting.missing -= 1
+        if because is not None:
+            self._drop(call, self.serving.leave_dependents(call).arguments, because)
+        elif not waiting.missing:
+            self._is_ready(call, self.serving.leave_dependents(call))
 
     def _keep_nothing(self, call: IncomingCall) -> None:
         """A call has ended without a value."""
@@ -655,9 +663,12 @@ class Answerer(Asker):
 
     def _stop_unheard(self) -> None:
         """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
-        for call in self.serving.unheard():
-            if not self._withdraw_call(call, LimitExceeded("nobody waits for the answer any more")):
-                self._host.cancel(call)
+        try:
+            for call in self.serving.unheard():
+                if not self._withdraw_call(call, LimitExceeded("nobody waits for the answer any more")):
+                    self._host.cancel(call)
+        except ProtocolError as error:  # in arguments that are looked at only now
+            self._fail(error)
         self._start_waiting()
 
     def _maybe_end(self) -> None:

@@ -56,7 +56,7 @@ from .outgoing_calls import (
     OutgoingCall,
     Parts,
     Unready,
-    same_error,
+    not_run,
 )
 
 __all__ = ["Asker"]
@@ -258,7 +258,7 @@ class Asker(Holder):
         """
         if self._is_encoding:
             self._deferred = put(
-                self._deferred, partial(self._make_later, call, Parts(target, name, args, kwargs))
+                self._deferred, partial(self._make_deferred, call, Parts(target, name, args, kwargs))
             )
             return
         answerable = call.answerable
@@ -318,10 +318,13 @@ class Asker(Holder):
         finally:
             self._end_encoding()
 
+    def _make_deferred(self, call: OutgoingCall, parts: Parts) -> None:
+        """Make a call that was made while another message was encoded, unless it was given up."""
+        if call.stage != ENDED:
+            self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
+
     def _make_later(self, call: OutgoingCall, parts: Parts) -> None:
         """Make a call that had to wait; the program cannot be told any more that one without an answer failed."""
-        if call.stage == ENDED:
-            return
         try:
             self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
         except Exception as error:
@@ -389,6 +392,8 @@ class Asker(Holder):
         on_links = on.linked()
         on_links.alone_only = True
         on_links.add_dependent(call)
+        if isinstance(parts.target, OutgoingCall):
+            parts.target.linked().add_dependent(call)
         self.questions.wait_alone(call)
         if self.serving.waits:
             self._host.wake()
@@ -469,12 +474,12 @@ class Asker(Holder):
             self._give_up(call)
             return
         if links.error is not None:
-            error = same_error(links.error)
+            error = not_run(links.error)
         elif call.links.parts is not None and call.links.parts.target is on:
-            error = TypeError(_not_callable(links.value))
+            error = with_ran(TypeError(_not_callable(links.value)), False)
         else:
             error = CallError("the peer could not use the answer of another call, which this one mentions")
-        self._end_call(call, None, with_ran(error, False))
+        self._end_call(call, None, error)
 
     def _end_call(self, call: OutgoingCall, value: Any, error: Exception | None) -> None:
         """Tell how a call has ended; then look at the calls that depend on it."""
@@ -514,11 +519,14 @@ class Asker(Holder):
             self._make_again(call)
         elif links.because is on:
             self._end_because(call, on)
-        elif on_links.never_left:
+        elif on not in links.dependencies:  # it is the target of a call that waits alone for an argument
+            if on_links.error is not None:
+                self._end_call(call, None, not_run(on_links.error))
+        elif on_links.never_left:  # so this one has not left, either
             self._withdraw(call)
             links.never_left = True
-            self._end_call(call, None, with_ran(same_error(on_links.error or ConnectionLost()), False))
-        elif on in links.dependencies:
+            self._end_call(call, None, not_run(on_links.error or ConnectionLost()))
+        else:
             links.unsettled -= 1
             if on_links.came_home and links.parts is not None and links.parts.target is on:
                 self._take_home(call)
@@ -538,7 +546,7 @@ class Asker(Holder):
         if isinstance(target, OutgoingCall) and target.stage == ENDED:
             on = target.linked()
             if on.error is not None:
-                self._end_call(call, None, with_ran(same_error(on.error), False))
+                self._end_call(call, None, not_run(on.error))
                 return
             target = parts.target = on.value
         if isinstance(target, (OutgoingCall, Observer)) or (

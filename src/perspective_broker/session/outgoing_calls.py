@@ -34,7 +34,7 @@ __all__ = [
     "Parts",
     "Unready",
     "call_when_connected",
-    "same_error",
+    "not_run",
 ]
 
 #: Where a call is (integers, because every call sets them several times).
@@ -249,8 +249,8 @@ class OutgoingCall:
             return
         links.parts = None
         links.dependencies = []
+        links.value, links.error = value, error
         if links.dependents:
-            links.value, links.error = value, error
             dependents, links.dependents = links.dependents, {}
             for dependent in dependents:
                 owner = dependent.linked().owner
@@ -282,7 +282,7 @@ class _Unconnected(Owner):
                 if answerable is not None:
                     answerable.abandon()
             else:
-                error = with_ran(same_error(on_links.error or ConnectionLost()), False)
+                error = not_run(on_links.error or ConnectionLost())
                 call.end_unmade(error)
                 if answerable is not None:
                     answerable.fail(error)
@@ -305,16 +305,16 @@ def call_when_connected(
     return call
 
 
-def same_error(error: Exception) -> Exception:
-    """Return the error of one call for another that was not run because of it: its ``ran`` is its own."""
+def not_run(error: Exception) -> Exception:
+    """Return the error of one call for another that was not run because of it: the same, but that ``ran`` is False."""
     try:
         same = copy.copy(error)
     except Exception:  # a class of the application that cannot be copied
         return error
     if type(same) is not type(error) or same.args != error.args:
         return error
-    same.__cause__ = error
-    return same
+    same.__cause__ = error.__cause__  # not the error itself, or a chain of calls would be a chain of causes
+    return with_ran(same, False)
 
 
 def _serial(call: OutgoingCall) -> int:

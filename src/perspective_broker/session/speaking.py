@@ -177,6 +177,8 @@ class Speaker(Owner):
     def _end_encoding(self) -> None:
         """A message was encoded, or could not be: now come the calls that were made meanwhile."""
         self._is_encoding = False
+        self._dependencies = None
+        self._content = None
         if self._deferred and not self._catching_up:
             self._catch_up()
 
@@ -206,8 +208,6 @@ class Speaker(Owner):
         self._check_open()
         self.observers.begin()
         self._mentions_replica = False
-        self._dependencies = None
-        self._content = None
         self._may_depend = may_depend
 
     def _check_open(self) -> None:
