@@ -1,0 +1,82 @@
+"""Live random lives for a while, or one of them again.
+
+    python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
+    python -m tests.lives --replay 4711                         # everything that happens in one of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import subprocess
+import sys
+import time
+from collections import Counter
+
+from tests.lives.life import Life, Report
+
+
+def search(seed: int, stride: int, seconds: float) -> Counter[str]:
+    """Live ``seed``, ``seed + stride``, ... until the time is over; print each finding; return how many of each law."""
+    found: Counter[str] = Counter()
+    until, lives, calls = time.monotonic() + seconds, 0, 0
+    gc.collect()
+    gc.freeze()
+    while time.monotonic() < until:
+        life = Life.draw(seed)
+        report = life.run()
+        lives += 1
+        calls += report.calls
+        if report.findings:
+            found[report.findings[0].law] += 1
+            print(_summary(life, report), flush=True)
+        seed += stride
+    print(f"{lives} lives, {calls} calls; findings: {dict(found) or 'none'}", flush=True)
+    return found
+
+
+def replay(seed: int) -> bool:
+    """Print everything that happens in one life; return whether it is as it should be."""
+    life = Life.draw(seed)
+    report = life.run()
+    print("\n".join(f"{moment:5} {event}" for moment, event in enumerate(report.events)))
+    print(_summary(life, report))
+    return not report.findings
+
+
+def _summary(life: Life, report: Report) -> str:
+    found = [f"    {finding}" for finding in report.findings[:5]]
+    if len(report.findings) > 5:
+        found.append(f"    and {len(report.findings) - 5} more")
+    again = f"    to see it again: {sys.executable} -m tests.lives --replay {life.seed}"
+    return "\n".join([f"{life}: {report.calls} calls", *(found or ["    as it should be"]), again])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lives", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=1, help="how long (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first life (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="at once (default: %(default)s)")
+    parser.add_argument("--stride", type=int, default=1, help="from one seed to the next")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="live this one alone, and tell everything")
+    options = parser.parse_args(arguments)
+    if options.replay is not None:
+        return 0 if replay(options.replay) else 1
+    if options.processes == 1:
+        return 1 if search(options.seed, options.stride, options.minutes * 60) else 0
+    children = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.lives", "--minutes", str(options.minutes)),
+                *("--seed", str(options.seed + place), "--stride", str(options.processes)),
+            ]
+        )
+        for place in range(options.processes)
+    ]
+    return max(child.wait() for child in children)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

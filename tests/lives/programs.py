@@ -1,0 +1,365 @@
+"""Random programs: what an end does with the references and promises that it has.
+
+A method waits only for calls that it made itself, so the promises of one program are never given to another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import perspective_broker as pb
+from tests.lives.ends import End, items, wrong_items
+from tests.lives.history import Call, Outcome
+from tests.lives.values import Odd, Oddity, Packed, Parcel, Streamed, Thing, parts, things, words
+
+__all__ = ["MOST_CALLS", "Program", "run_nested"]
+
+#: Calls of one life; then its programs only wait.
+MOST_CALLS: Final = 150
+
+#: Methods of :class:`~tests.lives.ends.Node`, and how often they are called.
+_METHODS: Final = {
+    "value": 4,
+    "make": 4,
+    "give": 5,
+    "fail": 1,
+    "odd": 1,
+    "large": 1,
+    "slow_value": 3,
+    "slow_make": 3,
+    "slow_give": 3,
+    "slow_act": 4,
+}
+
+#: Sizes of large values: below a window, beyond a write buffer, in pieces.
+_SIZES: Final = (10, 700, 20_000, 300_000)
+
+
+class Program:
+    """One program at one end.
+
+    Args:
+        end: where it runs.
+        random: decides.
+        depth: how deep what it calls may call back.
+        main: whether it is the end's main program, which may wait for anything; else it runs in a method.
+    """
+
+    def __init__(self, end: End, random: Random, depth: int, *, main: bool = False) -> None:
+        self._end = end
+        self._history = end.history
+        self._random = random
+        self._depth = depth
+        self._main = main
+        self._promises: list[tuple[pb.Promise, Call]] = []
+        self._actions: dict[Callable[[], Any], int] = {
+            self._call: 30,
+            self._tell: 8,
+            self._pause: 8,
+            self._wait: 6,
+            self._cancel: 3,
+            self._drop: 4,
+            self._collect: 1,
+            self._read_stream: 2,
+            self._send_stream: 2,
+            self._call_with_deadline: 2,
+        }
+        if main:
+            self._actions |= {self._release: 2, self._hold: 2}
+
+    async def run(self, steps: int) -> None:
+        """Take so many steps, then wait until every call has ended."""
+        actions, weights = list(self._actions), list(self._actions.values())
+        try:
+            for _ in range(steps):
+                if self._end.over:
+                    break
+                (action,) = self._random.choices(actions, weights)
+                result = action()
+                if result is not None:
+                    await result
+            while self._promises:
+                promise, _ = self._promises.pop()
+                if not promise.done():
+                    await asyncio.wait([promise])
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """The method that this program is has been cancelled: cancel its calls, or let them go on alone."""
+        for promise, call in self._promises:
+            if not promise.done() and self._random.random() < 0.7:
+                self._cancel_one(promise, call)
+
+    # -- calls
+
+    def _call(self) -> None:
+        target, description = self._target()
+        if target is not None:
+            self._send(target, description, *self._method())
+
+    def _tell(self) -> None:
+        target, description = self._target()
+        if target is not None:
+            self._send(target, description, *self._method(), one_way=True)
+
+    def _send(
+        self,
+        target: Any,
+        description: Any,
+        method: str,
+        args: list[Any],
+        descriptions: list[Any],
+        *,
+        one_way: bool = False,
+    ) -> pb.Promise | None:
+        """Make one call; return its promise, or None when it has none."""
+        history, end = self._history, self._end
+        if end.over or len(history.calls) >= MOST_CALLS:
+            return None
+        mentioned = [*parts(description), *parts(descriptions)]
+        uses = tuple(dict.fromkeys(part for part in mentioned if isinstance(part, Call)))
+        unsettled = {call for promise, call in self._promises if not promise.done()}
+        for promise, call in self._promises:
+            if promise.done():
+                history.learn(call)
+        call = Call(
+            len(history.calls) + 1,
+            end.name,
+            method,
+            description,
+            tuple(descriptions),
+            uses,
+            frozenset(used for used in uses if used in unsettled),
+            one_way=one_way,
+            limited=pb.remaining() is not None,
+            undecodable=any(isinstance(part, Odd) and part.end == end.name for part in mentioned),
+            things=set(things((description, descriptions))),
+        )
+        verb = "tells" if one_way else "calls"
+        history.make(call, f"{end.name} {verb} {words(description)}.{method}({words(descriptions)[1:-1]}) as {call.serial}")
+        try:
+            if one_way:
+                target.tell(method, call.serial, *args)
+                return None
+            promise = target.call(method, call.serial, *args)
+        except Exception as error:
+            call.refused = True
+            history.settle(call, _outcome_of(error))
+            return None
+        promise.add_done_callback(lambda settled: self._settled(settled, call))
+        self._promises.append((promise, call))
+        return promise
+
+    def _settled(self, promise: asyncio.Future[Any], call: Call) -> None:
+        if promise.cancelled():
+            outcome = Outcome(error=("CancelledError",))
+        elif (error := promise.exception()) is not None:
+            outcome = _outcome_of(error)
+        else:
+            value = promise.result()
+            # What an object of our own has returned is the object's own value, which may have changed since.
+            mismatch = "" if call.came_home else self._end.objects.mismatch(call, value)
+            outcome = Outcome(mismatch)
+            if not mismatch:
+                self._end.keep(call, value)
+        self._history.settle(call, outcome)
+
+    def _target(self) -> tuple[Any, Any]:
+        """Return something that can be called, and its description."""
+        promises = [(promise, call) for promise, call in self._promises if call.method != "count"]
+        if promises and self._random.random() < 0.45:
+            return self._random.choice(promises[-6:])
+        return self._random.choice(self._end.pool) if self._end.pool else (None, None)
+
+    def _method(self) -> tuple[str, list[Any], list[Any]]:
+        """Return the name of a method, and arguments with their descriptions."""
+        (method,) = self._random.choices(list(_METHODS), list(_METHODS.values()))
+        if method == "slow_act" and self._depth == 0:
+            method = "slow_value"
+        first: list[Any] = []
+        if method == "large":
+            first = [self._random.choice(_SIZES)]
+        elif method == "slow_act":
+            first = [self._depth - 1, self._random.randrange(4)]
+        elif method in ("slow_value", "slow_make"):
+            first = [self._random.randrange(12)]
+        number = self._random.choice((0, 1, 1, 2)) if method != "give" else 1
+        drawn = [self._argument() for _ in range(number)]
+        return method, [*first, *(value for value, _ in drawn)], [*first, *(words_ for _, words_ in drawn)]
+
+    def _argument(self, nested: int = 0) -> tuple[Any, Any]:
+        """Return a value and its description."""
+        random, end = self._random, self._end
+        kind = random.choice(
+            ("number", "text", "bytes", "mine", "mine", "held", "held", "promise", "promise", "promise", "odd")
+            + (("list", "tuple", "dict", "parcel") if nested < 2 else ())
+        )
+        if kind == "mine":
+            node = random.choice(end.nodes) if end.nodes and random.random() < 0.6 else end.make()
+            return node, node.thing
+        if kind == "held" and end.pool:
+            return random.choice(end.pool)
+        if kind == "promise" and self._promises:
+            return random.choice(self._promises[-6:])
+        if kind == "odd" and random.random() < 0.2:
+            of = random.choice("AB")
+            return Oddity(of), Odd(of)
+        if kind in ("list", "tuple", "dict", "parcel"):
+            drawn = [self._argument(nested + 1) for _ in range(random.randrange(3))]
+            values, descriptions = [value for value, _ in drawn], [text for _, text in drawn]
+            if kind == "list":
+                return values, descriptions
+            if kind == "tuple":
+                return tuple(values), tuple(descriptions)
+            if kind == "dict":
+                return dict(zip("ab", values, strict=False)), dict(zip("ab", descriptions, strict=False))
+            return Parcel(values), Packed(descriptions)
+        value = {"text": "text é", "bytes": bytes(random.choice(_SIZES[:3]))}.get(kind, random.randrange(1000))
+        return value, value
+
+    # -- what else a program does
+
+    async def _pause(self) -> None:
+        turns = self._random.randrange(12)
+        if turns > 8:
+            await asyncio.sleep(turns / 1000)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def _wait(self) -> None:
+        """Await a promise, as a program does; when this is cancelled the call is cancelled as well."""
+        waiting = [(promise, call) for promise, call in self._promises if not promise.done()]
+        if not waiting:
+            return
+        promise, call = self._random.choice(waiting)
+        await self._await(promise, call)
+
+    async def _await(self, promise: pb.Promise, call: Call) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await promise
+        except asyncio.CancelledError:
+            if task.cancelling():
+                call.given_up = True
+                raise
+        except Exception:
+            pass  # the history has it
+
+    def _cancel(self) -> None:
+        waiting = [(promise, call) for promise, call in self._promises if not promise.done()]
+        if waiting:
+            self._cancel_one(*self._random.choice(waiting))
+
+    def _cancel_one(self, promise: pb.Promise, call: Call) -> None:
+        self._history.note(f"{self._end.name} cancels {call.serial}")
+        call.given_up = True
+        promise.cancel()
+
+    def _drop(self) -> None:
+        """Drop a reference, a promise or an object."""
+        for kept in (self._end.pool, self._promises, self._end.nodes):
+            if len(kept) > 1 and self._random.random() < 0.5:
+                place = self._random.randrange(1, len(kept))
+                if kept is not self._promises or self._promises[place][0].done():
+                    del kept[place]
+
+    def _release(self) -> None:
+        """Give a reference back by hand."""
+        pool = self._end.pool
+        if len(pool) < 2:
+            return
+        reference, thing = self._random.choice(pool[1:])
+        if thing == pool[0][1]:
+            return
+        pool[:] = [(other, what) for other, what in pool if what != thing]
+        self._history.note(f"{self._end.name} releases {thing}")
+        self._history.released.add(thing)
+        self._end.objects.released(thing, reference)
+        try:
+            reference.release()
+        except pb.DeadReferenceError:
+            pass
+
+    def _collect(self) -> None:
+        gc.collect()
+
+    def _hold(self) -> None:
+        """Get the other end's lock, in a task of its own, and drop it a little later."""
+        if self._end.pool:
+            target, description = self._end.pool[0]
+            promise = self._send(target, description, "slow_hold", [], [])
+            if promise is not None:
+                _, call = self._promises.pop()  # no other call mentions it, so it can be dropped any time
+                self._end.tasks.append(asyncio.create_task(self._hold_for(promise, call)))
+
+    async def _hold_for(self, promise: pb.Promise, call: Call) -> None:
+        await self._await(promise, call)
+        await asyncio.sleep(self._random.randrange(5) / 1000)
+
+    async def _read_stream(self) -> None:
+        """Read a stream of the other end's, perhaps not to its end."""
+        if not self._end.pool:
+            return
+        target, description = self._random.choice(self._end.pool)
+        number, leave_after = self._random.choice((0, 1, 5, 40)), self._random.choice((0, 0, 1, 3))
+        promise = self._send(target, description, "count", [number], [number])
+        if promise is None:
+            return
+        _, call = self._promises.pop()
+        received: list[Any] = []
+        problem = ""
+        try:
+            async for item in promise:
+                received.append(item)
+                if len(received) == leave_after:
+                    break
+            else:
+                problem = "" if len(received) == number else f"{len(received)} items of {number}"
+        except asyncio.CancelledError:
+            call.given_up = True
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        if wrong := wrong_items(received):
+            self._history.find("stream", f"{call}: {wrong}")
+        elif problem and self._history.ended is None and not call.things & self._history.released:
+            self._history.find("stream", f"{call}: {problem}")
+
+    def _send_stream(self) -> None:
+        if self._end.pool:
+            target, description = self._random.choice(self._end.pool)
+            number, leave_after = self._random.choice((0, 1, 5, 40)), self._random.choice((0, 0, 1, 3))
+            stream = items(self._end, number)
+            self._send(
+                target, description, "slow_absorb", [leave_after, stream], [leave_after, Streamed(number)]
+            )
+
+    async def _call_with_deadline(self) -> None:
+        """Make some calls in a block with a deadline, which may pass before they end."""
+        begun = len(self._promises)
+        try:
+            async with pb.deadline(self._random.choice((0.001, 0.01, 0.1, 10))):
+                for _ in range(self._random.randrange(1, 3)):
+                    self._call()
+                for promise, call in self._promises[begun:]:
+                    await self._await(promise, call)
+        except TimeoutError:
+            pass
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    # Not the exception itself: its traceback would keep references alive.
+    names = tuple(kind.__name__ for kind in type(error).__mro__)
+    return Outcome(error=names, text=str(error), ran=getattr(error, "ran", None))
+
+
+async def run_nested(end: End, random: Random, depth: int, steps: int) -> None:
+    """Run a program within a method of ``end``."""
+    await Program(end, random, depth).run(steps)
