@@ -35,6 +35,12 @@ _METHODS: Final = {
     "slow_act": 4,
 }
 
+#: Those of them that may answer with an object, so that their promises are worth a call.
+_GIVE_OBJECTS: Final = ("make", "slow_make", "give", "slow_give", "fail", "slow_value")
+
+#: Containers nest so deep, so from there an argument is none.
+_NO_CONTAINERS: Final = 2
+
 #: Sizes of large values: below a window, beyond a write buffer, in pieces.
 _SIZES: Final = (10, 700, 20_000, 300_000)
 
@@ -166,13 +172,13 @@ class Program:
             # What an object of our own has returned is the object's own value, which may have changed since.
             mismatch = "" if call.came_home else self._end.objects.mismatch(call, value)
             outcome = Outcome(mismatch)
-            if not mismatch:
+            if not mismatch and call.method != "slow_hold":
                 self._end.keep(call, value)
         self._history.settle(call, outcome)
 
     def _target(self) -> tuple[Any, Any]:
         """Return something that can be called, and its description."""
-        promises = [(promise, call) for promise, call in self._promises if call.method != "count"]
+        promises = [(promise, call) for promise, call in self._promises if call.method in _GIVE_OBJECTS]
         if promises and self._random.random() < 0.45:
             return self._random.choice(promises[-6:])
         return self._random.choice(self._end.pool) if self._end.pool else (None, None)
@@ -189,8 +195,10 @@ class Program:
             first = [self._depth - 1, self._random.randrange(4)]
         elif method in ("slow_value", "slow_make"):
             first = [self._random.randrange(12)]
-        number = self._random.choice((0, 1, 1, 2)) if method != "give" else 1
+        number = self._random.choice((0, 1, 1, 2))
         drawn = [self._argument() for _ in range(number)]
+        if method in ("give", "slow_give"):
+            drawn.insert(0, self._argument(0 if self._random.random() < 0.4 else _NO_CONTAINERS))
         return method, [*first, *(value for value, _ in drawn)], [*first, *(words_ for _, words_ in drawn)]
 
     def _argument(self, nested: int = 0) -> tuple[Any, Any]:
@@ -198,7 +206,7 @@ class Program:
         random, end = self._random, self._end
         kind = random.choice(
             ("number", "text", "bytes", "mine", "mine", "held", "held", "promise", "promise", "promise", "odd")
-            + (("list", "tuple", "dict", "parcel") if nested < 2 else ())
+            + (("list", "tuple", "dict", "parcel") if nested < _NO_CONTAINERS else ())
         )
         if kind == "mine":
             node = random.choice(end.nodes) if end.nodes and random.random() < 0.6 else end.make()
