@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import perspective_broker as pb
 from tests.lives.history import Answer, Call, History
-from tests.lives.values import Objects, Odd, Oddity, Packed, Streamed, Thing, things, words
+from tests.lives.values import Objects, Odd, Oddity, Packed, Streamed, Thing, parts, things, words
 
 __all__ = ["End", "Node", "items", "wrong_items"]
 
@@ -134,7 +134,7 @@ class Node(pb.Root):
 
     # -- plain methods
 
-    def remote_meet(self, other: Any, thing: Thing | None = None) -> None:
+    def remote_meet(self, other: Any) -> None:
         """Get to know the other end's first object (no call of a program)."""
         self.end.pool.append((other, Thing("A", 1)))
 
@@ -143,13 +143,13 @@ class Node(pb.Root):
         if not call.came_home:
             _spoil(args)
         value = [serial, {"of": self.end.name}]
-        self._changes(value)
+        self._change_later(call, value)
         return self._answer(call, value, [serial, {"of": self.end.name}])
 
     def remote_make(self, serial: int, *args: Any) -> Node:
         call = self._begin(serial, args)
         node = self.end.make()
-        return self._answer(call, node, node.thing, is_object=True)
+        return self._answer(call, node, node.thing)
 
     def remote_give(self, serial: int, *args: Any) -> Any:
         call = self._begin(serial, args)
@@ -162,7 +162,7 @@ class Node(pb.Root):
 
     def remote_odd(self, serial: int, *args: Any) -> Oddity:
         call = self._begin(serial, args)
-        return self._answer(call, Oddity(self.end.name), Odd(self.end.name), odd=not call.came_home)
+        return self._answer(call, Oddity(self.end.name), Odd(self.end.name))
 
     def remote_large(self, serial: int, size: int, *args: Any) -> bytes:
         call = self._begin(serial, (size, *args))
@@ -178,14 +178,14 @@ class Node(pb.Root):
         call = self._begin(serial, (turns, *args))
         await self._pause(call, turns)
         value = [serial, turns]
-        self._changes(value)
+        self._change_later(call, value)
         return self._answer(call, value, [serial, turns])
 
     async def remote_slow_make(self, serial: int, turns: int, *args: Any) -> Node:
         call = self._begin(serial, (turns, *args))
         await self._pause(call, turns)
         node = self.end.make()
-        return self._answer(call, node, node.thing, is_object=True)
+        return self._answer(call, node, node.thing)
 
     async def remote_slow_give(self, serial: int, *args: Any) -> Any:
         call = self._begin(serial, args)
@@ -211,7 +211,7 @@ class Node(pb.Root):
             self._stopped(call)
             raise
         guard = Guard(self.end)
-        return self._answer(call, guard, guard.thing, is_object=True)
+        return self._answer(call, guard, guard.thing)
 
     async def remote_slow_absorb(self, serial: int, leave_after: int, stream: Any, *args: Any) -> int:
         """Read a stream of the caller's, not always to its end."""
@@ -247,24 +247,22 @@ class Node(pb.Root):
             end.keep(call.args, args)
         return call
 
-    def _answer(
-        self, call: Call, value: Any, description: Any, *, is_object: bool = False, odd: bool = False
-    ) -> Any:
+    def _answer(self, call: Call, value: Any, description: Any) -> Any:
         call.things |= set(things(description))
-        answer = Answer(description, is_object=is_object, odd=odd)
+        odd = any(isinstance(part, Odd) for part in parts(description))
+        answer = Answer(description, is_object=isinstance(description, Thing), odd=odd)
         self.end.history.answered(call, answer, f"returns {words(description)}")
         return value
 
     def _give(self, call: Call, args: tuple[Any, ...]) -> Any:
         if not args:
             return self._answer(call, None, None)
-        description = resolve(call.args[0])
-        is_object = isinstance(description, Thing)
-        return self._answer(call, args[0], description, is_object=is_object, odd=_is_odd(description, call.caller))
+        return self._answer(call, args[0], resolve(call.args[0]))
 
-    def _changes(self, value: list[Any]) -> None:
-        """Change what was returned when it has been returned."""
-        asyncio.get_running_loop().call_soon(value.append, "changed later")
+    def _change_later(self, call: Call, value: list[Any]) -> None:
+        """Change what is about to be returned when the caller has, or should have, a copy of it."""
+        if not call.came_home:
+            asyncio.get_running_loop().call_soon(value.append, "changed later")
 
     async def _pause(self, call: Call, turns: int) -> None:
         try:
@@ -277,7 +275,6 @@ class Node(pb.Root):
             raise
 
     def _stopped(self, call: Call) -> None:
-        call.stopped = True
         self.end.history.note(f"{call.serial} is stopped")
 
     def _judge_stream(self, call: Call, received: list[Any], problem: str) -> None:
@@ -311,17 +308,3 @@ def _spoil(args: tuple[Any, ...]) -> None:
         if isinstance(value, list):
             value.append("spoiled")
 
-
-def _is_odd(description: Any, caller: str) -> bool:
-    """Whether there is anything in an answer that the caller cannot decode."""
-    match description:
-        case Odd():
-            return description.end != caller
-        case Packed():
-            return _is_odd(description.content, caller)
-        case list() | tuple():
-            return any(_is_odd(part, caller) for part in description)
-        case dict():
-            return any(_is_odd(part, caller) for part in description.values())
-        case _:
-            return False

@@ -42,7 +42,7 @@ class Answer:
         description: what it returned.
         error: whether it raised instead.
         is_object: whether what it returned can be called.
-        odd: whether its caller cannot decode it.
+        odd: whether there is something in it that one of the ends cannot decode.
     """
 
     description: Any = None
@@ -85,10 +85,10 @@ class Call:
         limited: whether it was made under a deadline.
         given_up: whether a program cancelled it.
         refused: whether it raised when it was made, so that there is no call.
-        undecodable: whether it has arguments that the other end cannot decode.
+        odd: whether there is something in its arguments that one of the ends cannot decode.
         things: the objects in its target, its arguments and its answer.
         starts: when and at which end its method started.
-        stopped: whether the method was cancelled.
+        reading: whether its caller reads the stream that it answered with.
         answer: how the method ended.
         known: when the program that made it had the answer.
         outcome: how it ended for that program.
@@ -106,10 +106,10 @@ class Call:
     limited: bool = False
     given_up: bool = False
     refused: bool = False
-    undecodable: bool = False
+    odd: bool = False
     things: set[Any] = field(default_factory=set)
     starts: list[tuple[int, str]] = field(default_factory=list)
-    stopped: bool = False
+    reading: bool = False
     answer: Answer | None = None
     known: int | None = None
     outcome: Outcome | None = None
@@ -201,6 +201,11 @@ class History:
             self.find("exactly once", f"{call} ended again")
         call.outcome = outcome
 
+    def unfinished(self) -> list[str]:
+        """Return what has not ended."""
+        calls = [str(call) for call in self.calls.values() if not (call.outcome or call.one_way)]
+        return calls + [f"the stream of {call}" for call in self.calls.values() if call.reading]
+
     @property
     def ended(self) -> int | None:
         """When the end of the connection began."""
@@ -252,7 +257,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
     given_up = any(one.given_up for one in family)
     limited = any(one.limited for one in family)
     released = any(one.things & history.released for one in family)
-    odd = any(one.undecodable or (one.answer is not None and one.answer.odd) for one in family)
+    odd = any(one.odd or (one.answer is not None and one.answer.odd) for one in family)
     values = any(
         isinstance(one.target, Call)
         and one.target.answer is not None
@@ -267,6 +272,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "UnknownObject": released,
         "SerializationError": given_up or limited or released,
         "DecodeError": odd,
+        "BadAnswer": odd,
         "TypeError": values,
         "LimitExceeded": (history.drained and ended) or (call.refused and call.one_way),
         "Unavailable": history.drained and ended,
@@ -335,7 +341,7 @@ def _must_run(history: History, call: Call) -> bool:
     if others and min(others) < history.closed[call.caller]:
         return False
     for one in call.and_all_it_uses():
-        if one.given_up or one.limited or one.undecodable or one.things & history.released:
+        if one.given_up or one.limited or one.odd or one.things & history.released:
             return False
         if one is not call and (one.answer is None or one.answer.error or one.answer.odd):
             return False

@@ -150,6 +150,7 @@ class _Course:
             )
             await reference.call("meet", self._a.make())
             connections = (reference.connection, server.connections[-1])
+            self._a.objects.name(reference)
             self._a.pool.append((reference, root.thing))
             del reference, root
             self._begin()
@@ -157,6 +158,7 @@ class _Course:
                 await self._end(link, client, server, connections)
             finally:
                 await self._clear(link, connections)
+        await self._check_nothing_left()
 
     def _begin(self) -> None:
         for end, steps in zip(self._ends, self._life.steps, strict=True):
@@ -227,8 +229,7 @@ class _Course:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
         if pending:
-            open_calls = [str(call) for call in self._history.calls.values() if not (call.outcome or call.one_way)]
-            self._history.find("wedge", f"not ended: {', '.join(open_calls)}")
+            self._history.find("wedge", f"not ended: {', '.join(self._history.unfinished())}")
         return not pending
 
     # -- what is looked at when every call has ended
@@ -254,6 +255,17 @@ class _Course:
             if not left:
                 return
         self._history.find("tables", "; ".join(left))
+
+    async def _check_nothing_left(self) -> None:
+        """Look for what goes on for ever although everything is closed."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=_PATIENCE)
+        left = [f"{end.name}: {end.streams} streams" for end in self._ends if end.streams]
+        if tasks:
+            left.append(f"{len(tasks)} tasks, {', '.join(sorted({str(task.get_coro()) for task in tasks}))[:200]}")
+        if left:
+            self._history.find("left", "; ".join(left))
 
     async def _clear(self, link: Link, connections: tuple[pb.Connection, pb.Connection]) -> None:
         """End what a finding has left, so that the next life begins with nothing."""
@@ -296,8 +308,9 @@ class _Complaints(logging.Handler):
         self._history = history
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self._history.find("logged", f"{record.getMessage():.300} {type(error).__name__}: {error}")
+        text, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+        if "given back" not in text or not self._history.released:
+            self._history.find("logged", f"{text:.300}" + (f" {type(error).__name__}: {error}" if error else ""))
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ class Program:
             frozenset(used for used in uses if used in unsettled),
             one_way=one_way,
             limited=pb.remaining() is not None,
-            undecodable=any(isinstance(part, Odd) and part.end == end.name for part in mentioned),
+            odd=any(isinstance(part, Odd) for part in mentioned),
             things=set(things((description, descriptions))),
         )
         verb = "tells" if one_way else "calls"
@@ -323,6 +323,7 @@ class Program:
         _, call = self._promises.pop()
         received: list[Any] = []
         problem = ""
+        call.reading = True
         try:
             async for item in promise:
                 received.append(item)
@@ -335,6 +336,8 @@ class Program:
             raise
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
+        finally:
+            call.reading = False
         if wrong := wrong_items(received):
             self._history.find("stream", f"{call}: {wrong}")
         elif problem and self._history.ended is None and not call.things & self._history.released:

@@ -136,16 +136,20 @@ class Objects:
         self._end = end
         self._own: WeakValueDictionary[Thing, pb.Referenceable] = WeakValueDictionary()
         self._held: dict[Thing, weakref.ref[pb.RemoteReference]] = {}
-        self._released: list[weakref.ref[pb.RemoteReference]] = []
+        self._aliases: list[weakref.ref[pb.RemoteReference]] = []  # named, or released by the program
 
     def add(self, thing: Thing, obj: pb.Referenceable) -> None:
         """Remember an object of this end."""
         self._own[thing] = obj
 
+    def name(self, reference: pb.RemoteReference) -> None:
+        """``reference`` reaches an object by its name, and is another one than those that arrive."""
+        self._aliases.append(weakref.ref(reference))
+
     def released(self, thing: Thing, reference: pb.RemoteReference) -> None:
         """The program gave a reference back; the thing may arrive again, as another one."""
         self._held.pop(thing, None)
-        self._released.append(weakref.ref(reference))
+        self._aliases.append(weakref.ref(reference))
 
     def mismatch(self, description: Any, value: Any) -> str:
         """Return in which way ``value``, found at this end, is not what is described; "" when it is."""
@@ -185,7 +189,7 @@ class Objects:
             return "" if value is self._own.get(thing) else f"{_kind(value)} instead of {thing} itself"
         if not isinstance(value, pb.RemoteReference):
             return f"{_kind(value)} instead of a reference to {thing}"
-        if any(released() is value for released in self._released):
+        if any(alias() is value for alias in self._aliases):
             return ""
         known = self._held.get(thing)
         held = None if known is None else known()
