@@ -12,27 +12,44 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from typing import Final
 
 from tests.lives.life import Life, Report
 
 
-def search(seed: int, stride: int, seconds: float) -> Counter[str]:
-    """Live ``seed``, ``seed + stride``, ... until the time is over; print each finding; return how many of each law."""
+#: Seconds between two lines about how far it is.
+_PULSE: Final = 10.0
+
+
+def search(seed: int, stride: int, seconds: float) -> bool:
+    """Live ``seed``, ``seed + stride``, ... until the time is over; return whether all were as they should be.
+
+    Each finding is printed when it is made, and every few seconds how far it is.
+    """
+    began = pulse = time.monotonic()
     found: Counter[str] = Counter()
-    until, lives, calls = time.monotonic() + seconds, 0, 0
+    lives = calls = 0
     gc.collect()
-    gc.freeze()
-    while time.monotonic() < until:
+    gc.freeze()  # each life collects garbage, and what is there before the first is none
+    while (now := time.monotonic()) - began < seconds or not lives:
+        if now - pulse > _PULSE:
+            pulse = now
+            print(_progress(lives, calls, found), flush=True)
         life = Life.draw(seed)
         report = life.run()
         lives += 1
         calls += report.calls
+        seed += stride
         if report.findings:
             found[report.findings[0].law] += 1
             print(_summary(life, report), flush=True)
-        seed += stride
-    print(f"{lives} lives, {calls} calls; findings: {dict(found) or 'none'}", flush=True)
-    return found
+    print(f"Done {_progress(lives, calls, found)}", flush=True)
+    return not found
+
+
+def _progress(lives: int, calls: int, found: Counter[str]) -> str:
+    laws = ", ".join(f"{law} {number}" for law, number in sorted(found.items()))
+    return f"{lives} lives, {calls} calls, findings: {found.total()}" + (f" ({laws})" if laws else "")
 
 
 def replay(seed: int) -> bool:
@@ -65,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.replay is not None:
         return 0 if replay(options.replay) else 1
     if options.processes == 1:
-        return 1 if search(options.seed, options.stride, options.minutes * 60) else 0
+        return 0 if search(options.seed, options.stride, options.minutes * 60) else 1
     children = [
         subprocess.Popen(
             [

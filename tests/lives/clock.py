@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from typing import Final
 
-__all__ = ["Standstill", "VirtualLoop"]
+__all__ = ["MOST_TURNS", "Stuck", "VirtualLoop"]
+
+#: Turns of a loop; a life of 150 calls takes some thousands.
+MOST_TURNS: Final = 1_000_000
 
 
-class Standstill(RuntimeError):
-    """No callback is ready and no timer is set: nothing will ever happen in this loop again."""
+class Stuck(RuntimeError):
+    """Nothing will ever happen in this loop again, or something will without end."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -32,11 +36,16 @@ class _JumpingSelector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
+        self._turns += 1
+        if self._turns > MOST_TURNS:
+            self._turns = 0  # the loop has its tasks cancelled, which takes turns as well
+            raise Stuck(f"{MOST_TURNS} turns of the loop")
         if not ready:
             if timeout is None:
-                raise Standstill("no callback is ready and no timer is set")
+                raise Stuck("no callback is ready and no timer is set")
             self.now += max(0.0, timeout)
         return ready

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import perspective_broker as pb
 from tests.lives.history import Answer, Call, History
-from tests.lives.values import Objects, Odd, Oddity, Packed, Streamed, Thing, parts, things, words
+from tests.lives.values import Counter, Objects, Odd, Oddity, Packed, Replica, Replicated, Streamed, Thing, parts, things, words
 
 __all__ = ["End", "Node", "items", "wrong_items"]
 
@@ -36,6 +36,8 @@ class End:
     Attributes:
         objects: what it knows by identity.
         pool: the references that its programs use, with what they refer to.
+        nodes, counters: its own objects that its programs send.
+        replicas: replicas that its programs hold, with what they replicate.
         streams: generators of its own that are open.
         tasks: what runs here besides methods and the main program.
         over: whether its programs make no more calls.
@@ -47,6 +49,8 @@ class End:
         self.objects = Objects(name)
         self.pool: list[tuple[pb.RemoteReference, Thing]] = []
         self.nodes: list[Node] = []
+        self.counters: list[Counter] = []
+        self.replicas: list[tuple[Replica, Replicated]] = []
         self.streams = 0
         self.tasks: list[asyncio.Task[None]] = []
         self.over = False
@@ -66,8 +70,16 @@ class End:
         self.nodes.append(node)
         return node
 
+    def make_counter(self) -> Counter:
+        """Make a counter and keep it."""
+        self._made += 1
+        counter = Counter(Replicated(self.name, self._made))
+        self.objects.add(counter.description, counter)
+        self.counters.append(counter)
+        return counter
+
     def keep(self, description: Any, value: Any) -> None:
-        """Put references that arrived into the pool, or not."""
+        """Let the programs use a reference or a replica that arrived, or not."""
         match description:
             case Call() if description.answer is not None:
                 self.keep(description.answer.description, value)
@@ -76,6 +88,9 @@ class End:
             case Thing() if isinstance(value, pb.RemoteReference) and self.random.random() < 0.6:
                 if not self.over:
                     self.pool.append((value, description))
+            case Replicated() if isinstance(value, Replica) and self.random.random() < 0.6:
+                if not self.over:
+                    self.replicas.append((value, description))
             case list() | tuple() if isinstance(value, (list, tuple)):
                 for part, there in zip(description, value, strict=False):
                     self.keep(part, there)
@@ -83,8 +98,8 @@ class End:
     def drop(self) -> None:
         """Drop every reference and every object."""
         self.over = True
-        self.pool.clear()
-        self.nodes.clear()
+        for kept in (self.pool, self.nodes, self.replicas):
+            kept.clear()
 
 
 def resolve(description: Any) -> Any:
@@ -150,6 +165,11 @@ class Node(pb.Root):
         call = self._begin(serial, args)
         node = self.end.make()
         return self._answer(call, node, node.thing)
+
+    def remote_counter(self, serial: int, *args: Any) -> Counter:
+        call = self._begin(serial, args)
+        counter = self.end.make_counter()
+        return self._answer(call, counter, counter.description)
 
     def remote_give(self, serial: int, *args: Any) -> Any:
         call = self._begin(serial, args)

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Final
 
 import perspective_broker as pb
-from tests.lives.clock import Standstill, VirtualLoop
+from tests.lives.clock import Stuck, VirtualLoop
 from tests.lives.ends import End, Node
 from tests.lives.history import Finding, History, judge
 from tests.lives.link import Link
@@ -99,8 +99,8 @@ class Life:
             runner.get_loop().set_exception_handler(lambda _, context: history.find("unhandled", _text(context)))
             try:
                 runner.run(_Course(self, history).run())
-            except Standstill as error:
-                history.find("standstill", str(error))
+            except Stuck as error:
+                history.find("stuck", str(error))
         return Report(tuple(judge(history)), tuple(history.events), len(history.calls))
 
     def limits(self, end: int) -> pb.Limits:
@@ -243,9 +243,13 @@ class _Course:
 
     async def _settle(self, connections: tuple[pb.Connection, pb.Connection]) -> None:
         """Drop everything, and wait until both ends hold nothing of each other."""
+        self._mains.clear()
+        await asyncio.sleep(1)
+        stale = [*self._a.objects.stale_replicas(self._b.objects), *self._b.objects.stale_replicas(self._a.objects)]
+        if stale:
+            self._history.find("replica", "; ".join(stale))
         for end in self._ends:
             end.drop()
-        self._mains.clear()
         left: list[str] = []
         for _ in range(_SETTLING):
             gc.collect()
@@ -262,6 +266,7 @@ class _Course:
         if tasks:
             _, tasks = await asyncio.wait(tasks, timeout=_PATIENCE)
         left = [f"{end.name}: {end.streams} streams" for end in self._ends if end.streams]
+        left += [f"{end.name}: {text}" for end in self._ends for text in end.objects.observed()]
         if tasks:
             left.append(f"{len(tasks)} tasks, {', '.join(sorted({str(task.get_coro()) for task in tasks}))[:200]}")
         if left:

@@ -6,6 +6,7 @@ A method waits only for calls that it made itself, so the promises of one progra
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from random import Random
@@ -25,6 +26,7 @@ MOST_CALLS: Final = 150
 _METHODS: Final = {
     "value": 4,
     "make": 4,
+    "counter": 2,
     "give": 5,
     "fail": 1,
     "odd": 1,
@@ -69,6 +71,7 @@ class Program:
             self._wait: 6,
             self._cancel: 3,
             self._drop: 4,
+            self._change: 5,
             self._collect: 1,
             self._read_stream: 2,
             self._send_stream: 2,
@@ -109,10 +112,14 @@ class Program:
         if target is not None:
             self._send(target, description, *self._method())
 
-    def _tell(self) -> None:
+    async def _tell(self) -> None:
         target, description = self._target()
-        if target is not None:
-            self._send(target, description, *self._method(), one_way=True)
+        if target is None:
+            return
+        self._send(target, description, *self._method(), one_way=True)
+        if self._random.random() < 0.3 and isinstance(target, pb.RemoteReference):
+            with contextlib.suppress(pb.DeadReferenceError):
+                await target.connection.room
 
     def _send(
         self,
@@ -206,6 +213,7 @@ class Program:
         random, end = self._random, self._end
         kind = random.choice(
             ("number", "text", "bytes", "mine", "mine", "held", "held", "promise", "promise", "promise", "odd")
+            + ("counter", "replica")
             + (("list", "tuple", "dict", "parcel") if nested < _NO_CONTAINERS else ())
         )
         if kind == "mine":
@@ -213,6 +221,11 @@ class Program:
             return node, node.thing
         if kind == "held" and end.pool:
             return random.choice(end.pool)
+        if kind == "counter":
+            counter = random.choice(end.counters) if end.counters else end.make_counter()
+            return counter, counter.description
+        if kind == "replica" and end.replicas:
+            return random.choice(end.replicas)
         if kind == "promise" and self._promises:
             return random.choice(self._promises[-6:])
         if kind == "odd" and random.random() < 0.2:
@@ -271,8 +284,8 @@ class Program:
         promise.cancel()
 
     def _drop(self) -> None:
-        """Drop a reference, a promise or an object."""
-        for kept in (self._end.pool, self._promises, self._end.nodes):
+        """Drop references, promises, objects and replicas."""
+        for kept in (self._end.pool, self._promises, self._end.nodes, self._end.replicas):
             if len(kept) > 1 and self._random.random() < 0.5:
                 place = self._random.randrange(1, len(kept))
                 if kept is not self._promises or self._promises[place][0].done():
@@ -294,6 +307,11 @@ class Program:
             reference.release()
         except pb.DeadReferenceError:
             pass
+
+    def _change(self) -> None:
+        """Change something that the other end may have a replica of."""
+        if self._end.counters:
+            self._random.choice(self._end.counters).change()
 
     def _collect(self) -> None:
         gc.collect()

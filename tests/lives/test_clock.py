@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.lives.clock import Standstill, VirtualLoop
+from tests.lives import clock
+from tests.lives.clock import Stuck, VirtualLoop
 
 
 def test_time_jumps_to_the_next_timer() -> None:
@@ -26,5 +27,16 @@ def test_a_program_that_waits_for_nothing_is_found() -> None:
     async def wait() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.raises(Standstill):
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.raises(Stuck):
         runner.run(wait())
+
+
+def test_a_program_that_never_waits_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "MOST_TURNS", 1000)
+
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner, pytest.raises(Stuck):
+        runner.run(spin())

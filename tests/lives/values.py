@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import perspective_broker as pb
 from tests.lives.history import Call
 
-__all__ = ["Objects", "Odd", "Oddity", "Packed", "Parcel", "Streamed", "Thing", "make_registry", "parts", "things", "words"]
+__all__ = ["Counter", "Objects", "Odd", "Oddity", "Packed", "Parcel", "Replica", "Replicated", "Streamed", "Thing", "make_registry", "parts", "things", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,17 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.end}{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """A :class:`Counter`, which arrives as a :class:`Replica`: the ``number``-th object of an end."""
+
+    end: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"Counter({self.end}{self.number})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +90,53 @@ class Oddity(pb.Copyable, pb.RemoteCopy):
         return f"oddity.{self.end}"
 
 
+class Counter(pb.Cacheable):
+    """Replicated: each change is one more than the last, so a replica knows when it missed one.
+
+    Attributes:
+        begun, ended: how many observers it was given, and how many of them have been taken back.
+    """
+
+    def __init__(self, description: Replicated) -> None:
+        self.description = description
+        self.value = 0
+        self.begun = self.ended = 0
+        self._observers: list[pb.RemoteCacheObserver] = []
+
+    def get_type_to_copy(self) -> str:
+        return "counter"
+
+    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+        self.begun += 1
+        self._observers.append(observer)
+        return {"value": self.value}
+
+    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+        self.ended += 1
+        self._observers.remove(observer)
+
+    def change(self) -> None:
+        self.value += 1
+        for observer in list(self._observers):
+            observer.tell("value", self.value)
+
+
+class Replica(pb.RemoteCache):
+    """What a :class:`Counter` arrives as."""
+
+    value: int
+    missed = False
+
+    def observe_value(self, value: int) -> None:
+        self.missed |= value != self.value + 1
+        self.value = value
+
+
 def make_registry(end: str) -> pb.Registry:
     """Return what one end can decode."""
     registry = pb.Registry()
     registry.set_unjellyable_for_class("parcel", Parcel)
+    registry.set_unjellyable_for_class("counter", Replica)
     registry.set_unjellyable_for_class(f"oddity.{end}", Oddity)
     return registry
 
@@ -102,7 +156,7 @@ def parts(description: Any) -> Iterator[Any]:
 
 
 def things(description: Any) -> Iterator[Thing]:
-    """Give the objects that a description mentions."""
+    """Give the objects that a description mentions as references."""
     return (part for part in parts(description) if isinstance(part, Thing))
 
 
@@ -119,14 +173,14 @@ def words(description: Any) -> str:
             return f"{{{', '.join(f'{key}: {words(value)}' for key, value in description.items())}}}"
         case bytes() if len(description) > 8:
             return f"{len(description)} bytes"
-        case Thing() | Packed() | Odd() | Streamed():
+        case Thing() | Replicated() | Packed() | Odd() | Streamed():
             return str(description)
         case _:
             return repr(description)
 
 
 class Objects:
-    """What one end knows by identity: its own objects, and the references that it holds.
+    """What one end knows by identity: its own objects, and the references and replicas that it holds.
 
     Args:
         end: its name.
@@ -134,13 +188,13 @@ class Objects:
 
     def __init__(self, end: str) -> None:
         self._end = end
-        self._own: WeakValueDictionary[Thing, pb.Referenceable] = WeakValueDictionary()
-        self._held: dict[Thing, weakref.ref[pb.RemoteReference]] = {}
+        self._own: WeakValueDictionary[Thing | Replicated, Any] = WeakValueDictionary()
+        self._held: dict[Thing | Replicated, weakref.ref[Any]] = {}
         self._aliases: list[weakref.ref[pb.RemoteReference]] = []  # named, or released by the program
 
-    def add(self, thing: Thing, obj: pb.Referenceable) -> None:
+    def add(self, description: Thing | Replicated, obj: object) -> None:
         """Remember an object of this end."""
-        self._own[thing] = obj
+        self._own[description] = obj
 
     def name(self, reference: pb.RemoteReference) -> None:
         """``reference`` reaches an object by its name, and is another one than those that arrive."""
@@ -158,7 +212,7 @@ class Objects:
                 if description.answer is None:
                     return f"{_kind(value)} for answer {description.serial}, which there is not"
                 return self.mismatch(description.answer.description, value)
-            case Thing():
+            case Thing() | Replicated():
                 return self._other_object(description, value)
             case Packed():
                 if type(value) is not Parcel:
@@ -184,21 +238,41 @@ class Objects:
     def _first_mismatch(self, pairs: Iterator[tuple[Any, Any]]) -> str:
         return next(filter(None, (self.mismatch(part, value) for part, value in pairs)), "")
 
-    def _other_object(self, thing: Thing, value: Any) -> str:
-        if thing.end == self._end:
-            return "" if value is self._own.get(thing) else f"{_kind(value)} instead of {thing} itself"
-        if not isinstance(value, pb.RemoteReference):
-            return f"{_kind(value)} instead of a reference to {thing}"
+    def _other_object(self, description: Thing | Replicated, value: Any) -> str:
+        if description.end == self._end:
+            same = value is self._own.get(description)
+            return "" if same else f"{_kind(value)} instead of {description} itself"
+        if not isinstance(value, pb.RemoteReference if isinstance(description, Thing) else Replica):
+            return f"{_kind(value)} for {description}"
         if any(alias() is value for alias in self._aliases):
             return ""
-        known = self._held.get(thing)
+        known = self._held.get(description)
         held = None if known is None else known()
         if held is None:
-            self._held[thing] = weakref.ref(value)
+            self._held[description] = weakref.ref(value)
         elif held is not value:
-            return f"a second reference to {thing}"
+            return f"a second {type(value).__name__} for {description}"
         others = (other for other, known in self._held.items() if known() is value)
-        return next((f"one reference to {thing} and {other}" for other in others if other != thing), "")
+        return next((f"{_kind(value)} for {description} and {other}" for other in others if other != description), "")
+
+    def stale_replicas(self, owner: Objects) -> list[str]:
+        """Return which replicas here are not as their originals are, when no update is under way."""
+        found = []
+        for description, held in self._held.items():
+            replica, original = held(), owner._own.get(description)
+            if isinstance(replica, Replica) and isinstance(original, Counter):
+                if replica.missed or replica.value != original.value:
+                    found.append(f"{description} is {replica.value} at {self._end} instead of {original.value}")
+        return found
+
+    def observed(self) -> list[str]:
+        """Return which counters of this end believe that they are observed."""
+        counters = [own for own in self._own.values() if isinstance(own, Counter)]
+        return [
+            f"{own.description}: {own.begun} observers came and {own.ended} went"
+            for own in sorted(counters, key=lambda own: own.description.number)
+            if own.begun != own.ended
+        ]
 
 
 def _kind(value: Any) -> str:
