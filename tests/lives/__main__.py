@@ -1,21 +1,23 @@
 """Live random lives for a while, or one of them again.
 
-    python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
-    python -m tests.lives --replay 4711                         # everything that happens in one of them
+python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
+python -m tests.lives --replay 4711                         # everything that happens in one of them
+python -m tests.lives --replay 4711 --but "steps=(3, 0)" "ending='cut'"   # with other limits than it had
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import gc
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 from tests.lives.life import Life, Report
-
 
 #: Seconds between two lines about how far it is.
 _PULSE: Final = 10.0
@@ -52,9 +54,8 @@ def _progress(lives: int, calls: int, found: Counter[str]) -> str:
     return f"{lives} lives, {calls} calls, findings: {found.total()}" + (f" ({laws})" if laws else "")
 
 
-def replay(seed: int) -> bool:
+def replay(life: Life) -> bool:
     """Print everything that happens in one life; return whether it is as it should be."""
-    life = Life.draw(seed)
     report = life.run()
     print("\n".join(f"{moment:5} {event}" for moment, event in enumerate(report.events)))
     print(_summary(life, report))
@@ -71,16 +72,23 @@ def _summary(life: Life, report: Report) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.lives", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.lives",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=1, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first life (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="at once (default: %(default)s)")
     parser.add_argument("--stride", type=int, default=1, help="from one seed to the next")
     parser.add_argument("--replay", type=int, metavar="SEED", help="live this one alone, and tell everything")
+    parser.add_argument(
+        "--but", nargs="+", metavar="FIELD=VALUE", default=[], help="with these fields of Life changed"
+    )
     options = parser.parse_args(arguments)
     if options.replay is not None:
-        return 0 if replay(options.replay) else 1
+        changes = dict(change.split("=", 1) for change in options.but)
+        changed = {name: ast.literal_eval(value) for name, value in changes.items()}
+        return 0 if replay(replace(Life.draw(options.replay), **changed)) else 1
     if options.processes == 1:
         return 0 if search(options.seed, options.stride, options.minutes * 60) else 1
     children = [

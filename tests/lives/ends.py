@@ -13,7 +13,20 @@ from typing import Any, Final
 
 import perspective_broker as pb
 from tests.lives.history import Answer, Call, History
-from tests.lives.values import Counter, Objects, Odd, Oddity, Packed, Replica, Replicated, Streamed, Thing, parts, things, words
+from tests.lives.values import (
+    Counter,
+    Objects,
+    Odd,
+    Oddity,
+    Packed,
+    Replica,
+    Replicated,
+    Streamed,
+    Thing,
+    crosses,
+    things,
+    words,
+)
 
 __all__ = ["End", "Node", "items", "wrong_items"]
 
@@ -269,8 +282,7 @@ class Node(pb.Root):
 
     def _answer(self, call: Call, value: Any, description: Any) -> Any:
         call.things |= set(things(description))
-        odd = any(isinstance(part, Odd) for part in parts(description))
-        answer = Answer(description, is_object=isinstance(description, Thing), odd=odd)
+        answer = Answer(description, is_object=isinstance(description, Thing), odd=not crosses(description))
         self.end.history.answered(call, answer, f"returns {words(description)}")
         return value
 
@@ -327,4 +339,3 @@ def _spoil(args: tuple[Any, ...]) -> None:
     for value in args:
         if isinstance(value, list):
             value.append("spoiled")
-

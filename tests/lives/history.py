@@ -42,7 +42,7 @@ class Answer:
         description: what it returned.
         error: whether it raised instead.
         is_object: whether what it returned can be called.
-        odd: whether there is something in it that one of the ends cannot decode.
+        odd: whether there is something in it that one of the ends cannot encode or decode.
     """
 
     description: Any = None
@@ -85,7 +85,7 @@ class Call:
         limited: whether it was made under a deadline.
         given_up: whether a program cancelled it.
         refused: whether it raised when it was made, so that there is no call.
-        odd: whether there is something in its arguments that one of the ends cannot decode.
+        odd: whether there is something in its arguments that one of the ends cannot encode or decode.
         things: the objects in its target, its arguments and its answer.
         starts: when and at which end its method started.
         reading: whether its caller reads the stream that it answered with.
@@ -195,7 +195,11 @@ class History:
     def settle(self, call: Call, outcome: Outcome) -> None:
         """Record how a promise was settled."""
         self.learn(call)
-        error = f"{outcome.error[0]}: {outcome.text:.200}" if outcome.error else outcome.mismatch or "as it should"
+        error = (
+            f"{outcome.error[0]}: {outcome.text:.200}"
+            if outcome.error
+            else outcome.mismatch or "as it should"
+        )
         self.note(f"{call.serial} ended: {error}")
         if call.outcome is not None:
             self.find("exactly once", f"{call} ended again")
@@ -270,7 +274,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "ConnectionLost": ended,
         "DeadReferenceError": ended or released,
         "UnknownObject": released,
-        "SerializationError": given_up or limited or released,
+        "SerializationError": given_up or limited or released or odd,
         "DecodeError": odd,
         "BadAnswer": odd,
         "TypeError": values,
@@ -285,7 +289,9 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
 def _is_the_error_of(calls: Sequence[Call], text: str) -> bool:
     """Whether an error's text is that of a method which raised for one of these calls."""
     return any(
-        text.endswith(f"call {call.serial} fails") for call in calls if call.answer is not None and call.answer.error
+        text.endswith(f"call {call.serial} fails")
+        for call in calls
+        if call.answer is not None and call.answer.error
     )
 
 

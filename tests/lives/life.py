@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import perspective_broker as pb
 from tests.lives.clock import Stuck, VirtualLoop
-from tests.lives.ends import End, Node
+from tests.lives.ends import End
 from tests.lives.history import Finding, History, judge
 from tests.lives.link import Link
 from tests.lives.programs import MOST_CALLS, Program, run_nested
-from tests.lives.values import Thing, make_registry
+from tests.lives.values import make_registry
 
 __all__ = ["DIALECTS", "ENDINGS", "Life", "Report"]
 
@@ -96,7 +96,9 @@ class Life:
         """Live it, on a loop of its own whose time is virtual."""
         history = History()
         with _watched(history), asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.get_loop().set_exception_handler(lambda _, context: history.find("unhandled", _text(context)))
+            runner.get_loop().set_exception_handler(
+                lambda _, context: history.find("unhandled", _text(context))
+            )
             try:
                 runner.run(_Course(self, history).run())
             except Stuck as error:
@@ -239,13 +241,18 @@ class _Course:
             cause = connection.close_cause
             if cause is not None:
                 self._history.cut = 0
-                self._history.find("ended", f"{end.name}'s connection ended by itself: {cause.code}: {cause.reason}")
+                self._history.find(
+                    "ended", f"{end.name}'s connection ended by itself: {cause.code}: {cause.reason}"
+                )
 
     async def _settle(self, connections: tuple[pb.Connection, pb.Connection]) -> None:
         """Drop everything, and wait until both ends hold nothing of each other."""
         self._mains.clear()
         await asyncio.sleep(1)
-        stale = [*self._a.objects.stale_replicas(self._b.objects), *self._b.objects.stale_replicas(self._a.objects)]
+        stale = [
+            *self._a.objects.stale_replicas(self._b.objects),
+            *self._b.objects.stale_replicas(self._a.objects),
+        ]
         if stale:
             self._history.find("replica", "; ".join(stale))
         for end in self._ends:
@@ -254,7 +261,11 @@ class _Course:
         for _ in range(_SETTLING):
             gc.collect()
             await asyncio.sleep(1)
-            left = [f"{end.name}: {leak}" for end, held in zip(self._ends, connections, strict=True) for leak in _leaks(held)]
+            left = [
+                f"{end.name}: {leak}"
+                for end, held in zip(self._ends, connections, strict=True)
+                for leak in _leaks(held)
+            ]
             left += [f"{end.name}: {end.streams} streams" for end in self._ends if end.streams]
             if not left:
                 return
@@ -268,7 +279,9 @@ class _Course:
         left = [f"{end.name}: {end.streams} streams" for end in self._ends if end.streams]
         left += [f"{end.name}: {text}" for end in self._ends for text in end.objects.observed()]
         if tasks:
-            left.append(f"{len(tasks)} tasks, {', '.join(sorted({str(task.get_coro()) for task in tasks}))[:200]}")
+            left.append(
+                f"{len(tasks)} tasks, {', '.join(sorted({str(task.get_coro()) for task in tasks}))[:200]}"
+            )
         if left:
             self._history.find("left", "; ".join(left))
 
@@ -315,7 +328,9 @@ class _Complaints(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
         if "given back" not in text or not self._history.released:
-            self._history.find("logged", f"{text:.300}" + (f" {type(error).__name__}: {error}" if error else ""))
+            self._history.find(
+                "logged", f"{text:.300}" + (f" {type(error).__name__}: {error}" if error else "")
+            )
 
 
 @contextlib.contextmanager

@@ -15,7 +15,18 @@ from typing import Any, Final
 import perspective_broker as pb
 from tests.lives.ends import End, items, wrong_items
 from tests.lives.history import Call, Outcome
-from tests.lives.values import Odd, Oddity, Packed, Parcel, Streamed, Thing, parts, things, words
+from tests.lives.values import (
+    Odd,
+    Oddity,
+    Packed,
+    Parcel,
+    Streamed,
+    Unsendable,
+    crosses,
+    parts,
+    things,
+    words,
+)
 
 __all__ = ["MOST_CALLS", "Program", "run_nested"]
 
@@ -151,11 +162,14 @@ class Program:
             frozenset(used for used in uses if used in unsettled),
             one_way=one_way,
             limited=pb.remaining() is not None,
-            odd=any(isinstance(part, Odd) for part in mentioned),
+            odd=not crosses((description, descriptions)),
             things=set(things((description, descriptions))),
         )
         verb = "tells" if one_way else "calls"
-        history.make(call, f"{end.name} {verb} {words(description)}.{method}({words(descriptions)[1:-1]}) as {call.serial}")
+        history.make(
+            call,
+            f"{end.name} {verb} {words(description)}.{method}({words(descriptions)[1:-1]}) as {call.serial}",
+        )
         try:
             if one_way:
                 target.tell(method, call.serial, *args)
@@ -212,7 +226,19 @@ class Program:
         """Return a value and its description."""
         random, end = self._random, self._end
         kind = random.choice(
-            ("number", "text", "bytes", "mine", "mine", "held", "held", "promise", "promise", "promise", "odd")
+            (
+                "number",
+                "text",
+                "bytes",
+                "mine",
+                "mine",
+                "held",
+                "held",
+                "promise",
+                "promise",
+                "promise",
+                "odd",
+            )
             + ("counter", "replica")
             + (("list", "tuple", "dict", "parcel") if nested < _NO_CONTAINERS else ())
         )
@@ -230,7 +256,7 @@ class Program:
             return random.choice(self._promises[-6:])
         if kind == "odd" and random.random() < 0.2:
             of = random.choice("AB")
-            return Oddity(of), Odd(of)
+            return random.choice(((Oddity(of), Odd(of)), (Unsendable(), Unsendable())))
         if kind in ("list", "tuple", "dict", "parcel"):
             drawn = [self._argument(nested + 1) for _ in range(random.randrange(3))]
             values, descriptions = [value for value, _ in drawn], [text for _, text in drawn]
@@ -240,8 +266,10 @@ class Program:
                 return tuple(values), tuple(descriptions)
             if kind == "dict":
                 return dict(zip("ab", values, strict=False)), dict(zip("ab", descriptions, strict=False))
-            return Parcel(values), Packed(descriptions)
-        value = {"text": "text é", "bytes": bytes(random.choice(_SIZES[:3]))}.get(kind, random.randrange(1000))
+            return Parcel(values, self._call if random.random() < 0.2 else None), Packed(descriptions)
+        value = {"text": "text é", "bytes": bytes(random.choice(_SIZES[:3]))}.get(
+            kind, random.randrange(1000)
+        )
         return value, value
 
     # -- what else a program does

@@ -137,7 +137,8 @@ def test_an_error_says_the_wrong_thing_of_whether_the_method_ran(
 
 
 @pytest.mark.parametrize(
-    "name", ["AssertionError", "CancelledError", "ConnectionLost", "LimitExceeded", "TimeoutError", "TypeError"]
+    "name",
+    ["AssertionError", "CancelledError", "ConnectionLost", "LimitExceeded", "TimeoutError", "TypeError"],
 )
 def test_an_error_has_no_cause(script: Script, name: str) -> None:
     script.fail(script.make(), name, "Exception")

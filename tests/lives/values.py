@@ -7,7 +7,7 @@ numbers, texts, containers and the words of this module. A call stands for its a
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,7 +15,24 @@ from weakref import WeakValueDictionary
 import perspective_broker as pb
 from tests.lives.history import Call
 
-__all__ = ["Counter", "Objects", "Odd", "Oddity", "Packed", "Parcel", "Replica", "Replicated", "Streamed", "Thing", "make_registry", "parts", "things", "words"]
+__all__ = [
+    "Counter",
+    "Objects",
+    "Odd",
+    "Oddity",
+    "Packed",
+    "Parcel",
+    "Replica",
+    "Replicated",
+    "Streamed",
+    "Thing",
+    "Unsendable",
+    "crosses",
+    "make_registry",
+    "parts",
+    "things",
+    "words",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,14 @@ class Odd:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsendable:
+    """Describes itself: an object without a flavor, which cannot be encoded."""
+
+    def __str__(self) -> str:
+        return "Unsendable"
+
+
+@dataclass(frozen=True, slots=True)
 class Streamed:
     """A stream of so many items."""
 
@@ -71,13 +96,28 @@ class Streamed:
 
 
 class Parcel(pb.Copyable, pb.RemoteCopy):
-    """Sent by value, with something in it."""
+    """Sent by value, with something in it.
 
-    def __init__(self, content: Any) -> None:
+    Args:
+        content: what crosses.
+        hook: called when the parcel is first encoded; None for nothing.
+    """
+
+    content: Any
+    _hook: Callable[[], object] | None = None
+
+    def __init__(self, content: Any, hook: Callable[[], object] | None = None) -> None:
         self.content = content
+        self._hook = hook
 
     def get_type_to_copy(self) -> str:
         return "parcel"
+
+    def get_state_to_copy(self) -> Any:
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook()
+        return {"content": self.content}
 
 
 class Oddity(pb.Copyable, pb.RemoteCopy):
@@ -160,6 +200,11 @@ def things(description: Any) -> Iterator[Thing]:
     return (part for part in parts(description) if isinstance(part, Thing))
 
 
+def crosses(description: Any) -> bool:
+    """Return whether a description mentions nothing that one of the ends cannot encode or decode."""
+    return not any(isinstance(part, (Odd, Unsendable)) for part in parts(description))
+
+
 def words(description: Any) -> str:
     """Return a short text for a description."""
     match description:
@@ -173,7 +218,7 @@ def words(description: Any) -> str:
             return f"{{{', '.join(f'{key}: {words(value)}' for key, value in description.items())}}}"
         case bytes() if len(description) > 8:
             return f"{len(description)} bytes"
-        case Thing() | Replicated() | Packed() | Odd() | Streamed():
+        case Thing() | Replicated() | Packed() | Odd() | Unsendable() | Streamed():
             return str(description)
         case _:
             return repr(description)
@@ -253,7 +298,9 @@ class Objects:
         elif held is not value:
             return f"a second {type(value).__name__} for {description}"
         others = (other for other, known in self._held.items() if known() is value)
-        return next((f"{_kind(value)} for {description} and {other}" for other in others if other != description), "")
+        return next(
+            (f"{_kind(value)} for {description} and {other}" for other in others if other != description), ""
+        )
 
     def stale_replicas(self, owner: Objects) -> list[str]:
         """Return which replicas here are not as their originals are, when no update is under way."""
@@ -262,7 +309,9 @@ class Objects:
             replica, original = held(), owner._own.get(description)
             if isinstance(replica, Replica) and isinstance(original, Counter):
                 if replica.missed or replica.value != original.value:
-                    found.append(f"{description} is {replica.value} at {self._end} instead of {original.value}")
+                    found.append(
+                        f"{description} is {replica.value} at {self._end} instead of {original.value}"
+                    )
         return found
 
     def observed(self) -> list[str]:
