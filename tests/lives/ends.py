@@ -162,9 +162,9 @@ class Node(pb.Root):
 
     # -- plain methods
 
-    def remote_meet(self, other: Any) -> None:
-        """Get to know the other end's first object (no call of a program)."""
-        self.end.pool.append((other, Thing("A", 1)))
+    def remote_meet(self, other: Any, name: str) -> None:
+        """Get to know another end's first object (no call of a program)."""
+        self.end.pool.append((other, Thing(name, 1)))
 
     def remote_value(self, serial: int, *args: Any) -> list[Any]:
         call = self._begin(serial, args)
@@ -281,8 +281,12 @@ class Node(pb.Root):
         return call
 
     def _answer(self, call: Call, value: Any, description: Any) -> Any:
-        call.things |= set(things(description))
-        answer = Answer(description, is_object=isinstance(description, Thing), odd=not crosses(description))
+        answer = Answer(
+            description,
+            frozenset(things(description)),
+            is_object=isinstance(description, Thing),
+            odd=not crosses(description),
+        )
         self.end.history.answered(call, answer, f"returns {words(description)}")
         return value
 

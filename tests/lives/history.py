@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["Answer", "Call", "Finding", "History", "Outcome", "judge"]
 
@@ -34,18 +34,28 @@ class Finding:
         return f"{self.law}: {self.text}"
 
 
+class Owned(Protocol):
+    """An object of one end."""
+
+    @property
+    def end(self) -> str:
+        """The end's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """How a method ended.
 
     Attributes:
         description: what it returned.
+        things: the objects in that.
         error: whether it raised instead.
         is_object: whether what it returned can be called.
         odd: whether there is something in it that one of the ends cannot encode or decode.
     """
 
     description: Any = None
+    things: frozenset[Owned] = frozenset()
     error: bool = False
     is_object: bool = False
     odd: bool = False
@@ -74,7 +84,8 @@ class Call:
 
     Attributes:
         serial: its number.
-        caller: the end that made it.
+        caller: the end that made it, and
+        callee: the other end of that connection.
         method: the method's name.
         target: description of the object that is called; a call stands for its answer.
         args: descriptions of the arguments.
@@ -86,7 +97,7 @@ class Call:
         given_up: whether a program cancelled it.
         refused: whether it raised when it was made, so that there is no call.
         odd: whether there is something in its arguments that one of the ends cannot encode or decode.
-        things: the objects in its target, its arguments and its answer.
+        things: the objects in its target and its arguments.
         starts: when and at which end its method started.
         reading: whether its caller reads the stream that it answered with.
         answer: how the method ended.
@@ -96,6 +107,7 @@ class Call:
 
     serial: int
     caller: str
+    callee: str
     method: str
     target: Any
     args: tuple[Any, ...] = ()
@@ -107,7 +119,7 @@ class Call:
     given_up: bool = False
     refused: bool = False
     odd: bool = False
-    things: set[Any] = field(default_factory=set)
+    things: frozenset[Owned] = frozenset()
     starts: list[tuple[int, str]] = field(default_factory=list)
     reading: bool = False
     answer: Answer | None = None
@@ -121,6 +133,18 @@ class Call:
     def came_home(self) -> bool:
         """Whether its target turned out to be the caller's own, so that it ran there."""
         return bool(self.starts) and self.starts[0][1] == self.caller
+
+    def mentions(self) -> Iterator[Owned]:
+        """Give the objects that are mentioned in it, in the answers that it uses, and in its answer."""
+        yield from self.things
+        for call in (self, *self.uses):
+            if call.answer is not None:
+                yield from call.answer.things
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it mentions an object of a third end, which cannot cross."""
+        return any(thing.end not in (self.caller, self.callee) for thing in self.mentions())
 
     def and_all_it_uses(self) -> Iterator[Call]:
         """Give the call, the calls whose answers it needs, those that they need, and so on."""
@@ -156,7 +180,7 @@ class History:
         self.closed: dict[str, int] = {}
         self.drained = False
         self.at_call: dict[int, Callable[[], object]] = {}
-        self.released: set[Any] = set()
+        self.released: set[Owned] = set()
 
     def note(self, text: str) -> int:
         """Record an event; return its moment."""
@@ -260,8 +284,8 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
     ended = history.ended is not None and (call.known is None or history.ended < call.known)
     given_up = any(one.given_up for one in family)
     limited = any(one.limited for one in family)
-    released = any(one.things & history.released for one in family)
-    odd = any(one.odd or (one.answer is not None and one.answer.odd) for one in family)
+    released = any(history.released.intersection(one.mentions()) for one in family)
+    odd = any(one.odd or one.is_foreign or (one.answer is not None and one.answer.odd) for one in family)
     values = any(
         isinstance(one.target, Call)
         and one.target.answer is not None
@@ -301,8 +325,9 @@ def _is_the_error_of(calls: Sequence[Call], text: str) -> bool:
 def _judge_order(calls: Sequence[Call]) -> Iterator[Finding]:
     """Rule 2: no call of a side starts before an earlier one, unless that depends on an answer of its own."""
     started = [call for call in calls if call.starts and not call.came_home]
-    for caller in sorted({call.caller for call in started}):
-        mine = sorted((call for call in started if call.caller == caller), key=lambda call: call.made)
+    for ends in sorted({(call.caller, call.callee) for call in started}):
+        mine = [call for call in started if (call.caller, call.callee) == ends]
+        mine.sort(key=lambda call: call.made)
         for place, later in enumerate(mine):
             for earlier in mine[:place]:
                 if later.starts[0] < earlier.starts[0] and not _may_overtake(later, earlier):
@@ -347,7 +372,9 @@ def _must_run(history: History, call: Call) -> bool:
     if others and min(others) < history.closed[call.caller]:
         return False
     for one in call.and_all_it_uses():
-        if one.given_up or one.limited or one.odd or one.things & history.released:
+        if one.given_up or one.limited or one.odd or one.is_foreign:
+            return False
+        if history.released.intersection(one.mentions()):
             return False
         if one is not call and (one.answer is None or one.answer.error or one.answer.odd):
             return False

@@ -13,15 +13,11 @@ from random import Random
 from typing import Any, Final
 
 import perspective_broker as pb
+from tests.lives.arguments import GIVE_OBJECTS, Arguments
 from tests.lives.ends import End, items, wrong_items
 from tests.lives.history import Call, Outcome
 from tests.lives.values import (
-    Odd,
-    Oddity,
-    Packed,
-    Parcel,
     Streamed,
-    Unsendable,
     crosses,
     parts,
     things,
@@ -32,30 +28,6 @@ __all__ = ["MOST_CALLS", "Program", "run_nested"]
 
 #: Calls of one life; then its programs only wait.
 MOST_CALLS: Final = 150
-
-#: Methods of :class:`~tests.lives.ends.Node`, and how often they are called.
-_METHODS: Final = {
-    "value": 4,
-    "make": 4,
-    "counter": 2,
-    "give": 5,
-    "fail": 1,
-    "odd": 1,
-    "large": 1,
-    "slow_value": 3,
-    "slow_make": 3,
-    "slow_give": 3,
-    "slow_act": 4,
-}
-
-#: Those of them that may answer with an object, so that their promises are worth a call.
-_GIVE_OBJECTS: Final = ("make", "slow_make", "give", "slow_give", "fail", "slow_value")
-
-#: Containers nest so deep, so from there an argument is none.
-_NO_CONTAINERS: Final = 2
-
-#: Sizes of large values: below a window, beyond a write buffer, in pieces.
-_SIZES: Final = (10, 700, 20_000, 300_000)
 
 
 class Program:
@@ -75,6 +47,7 @@ class Program:
         self._depth = depth
         self._main = main
         self._promises: list[tuple[pb.Promise, Call]] = []
+        self._arguments = Arguments(end, random, self._promises, self._call)
         self._actions: dict[Callable[[], Any], int] = {
             self._call: 30,
             self._tell: 8,
@@ -119,18 +92,21 @@ class Program:
     # -- calls
 
     def _call(self) -> None:
-        target, description = self._target()
-        if target is not None:
-            self._send(target, description, *self._method())
+        self._draw(one_way=False)
 
     async def _tell(self) -> None:
-        target, description = self._target()
-        if target is None:
-            return
-        self._send(target, description, *self._method(), one_way=True)
+        target = self._draw(one_way=True)
         if self._random.random() < 0.3 and isinstance(target, pb.RemoteReference):
             with contextlib.suppress(pb.DeadReferenceError):
                 await target.connection.room
+
+    def _draw(self, *, one_way: bool) -> Any:
+        """Call a random method of something; return what was called."""
+        target, description = self._target()
+        if target is not None:
+            callee = description.callee if isinstance(description, Call) else description.end
+            self._send(target, description, *self._arguments.draw(callee, self._depth), one_way=one_way)
+        return target
 
     def _send(
         self,
@@ -155,6 +131,7 @@ class Program:
         call = Call(
             len(history.calls) + 1,
             end.name,
+            description.callee if isinstance(description, Call) else description.end,
             method,
             description,
             tuple(descriptions),
@@ -163,7 +140,7 @@ class Program:
             one_way=one_way,
             limited=pb.remaining() is not None,
             odd=not crosses((description, descriptions)),
-            things=set(things((description, descriptions))),
+            things=frozenset(things((description, descriptions))),
         )
         verb = "tells" if one_way else "calls"
         history.make(
@@ -199,78 +176,10 @@ class Program:
 
     def _target(self) -> tuple[Any, Any]:
         """Return something that can be called, and its description."""
-        promises = [(promise, call) for promise, call in self._promises if call.method in _GIVE_OBJECTS]
+        promises = [(promise, call) for promise, call in self._promises if call.method in GIVE_OBJECTS]
         if promises and self._random.random() < 0.45:
             return self._random.choice(promises[-6:])
         return self._random.choice(self._end.pool) if self._end.pool else (None, None)
-
-    def _method(self) -> tuple[str, list[Any], list[Any]]:
-        """Return the name of a method, and arguments with their descriptions."""
-        (method,) = self._random.choices(list(_METHODS), list(_METHODS.values()))
-        if method == "slow_act" and self._depth == 0:
-            method = "slow_value"
-        first: list[Any] = []
-        if method == "large":
-            first = [self._random.choice(_SIZES)]
-        elif method == "slow_act":
-            first = [self._depth - 1, self._random.randrange(4)]
-        elif method in ("slow_value", "slow_make"):
-            first = [self._random.randrange(12)]
-        number = self._random.choice((0, 1, 1, 2))
-        drawn = [self._argument() for _ in range(number)]
-        if method in ("give", "slow_give"):
-            drawn.insert(0, self._argument(0 if self._random.random() < 0.4 else _NO_CONTAINERS))
-        return method, [*first, *(value for value, _ in drawn)], [*first, *(words_ for _, words_ in drawn)]
-
-    def _argument(self, nested: int = 0) -> tuple[Any, Any]:
-        """Return a value and its description."""
-        random, end = self._random, self._end
-        kind = random.choice(
-            (
-                "number",
-                "text",
-                "bytes",
-                "mine",
-                "mine",
-                "held",
-                "held",
-                "promise",
-                "promise",
-                "promise",
-                "odd",
-            )
-            + ("counter", "replica")
-            + (("list", "tuple", "dict", "parcel") if nested < _NO_CONTAINERS else ())
-        )
-        if kind == "mine":
-            node = random.choice(end.nodes) if end.nodes and random.random() < 0.6 else end.make()
-            return node, node.thing
-        if kind == "held" and end.pool:
-            return random.choice(end.pool)
-        if kind == "counter":
-            counter = random.choice(end.counters) if end.counters else end.make_counter()
-            return counter, counter.description
-        if kind == "replica" and end.replicas:
-            return random.choice(end.replicas)
-        if kind == "promise" and self._promises:
-            return random.choice(self._promises[-6:])
-        if kind == "odd" and random.random() < 0.2:
-            of = random.choice("AB")
-            return random.choice(((Oddity(of), Odd(of)), (Unsendable(), Unsendable())))
-        if kind in ("list", "tuple", "dict", "parcel"):
-            drawn = [self._argument(nested + 1) for _ in range(random.randrange(3))]
-            values, descriptions = [value for value, _ in drawn], [text for _, text in drawn]
-            if kind == "list":
-                return values, descriptions
-            if kind == "tuple":
-                return tuple(values), tuple(descriptions)
-            if kind == "dict":
-                return dict(zip("ab", values, strict=False)), dict(zip("ab", descriptions, strict=False))
-            return Parcel(values, self._call if random.random() < 0.2 else None), Packed(descriptions)
-        value = {"text": "text é", "bytes": bytes(random.choice(_SIZES[:3]))}.get(
-            kind, random.randrange(1000)
-        )
-        return value, value
 
     # -- what else a program does
 
@@ -386,7 +295,11 @@ class Program:
             call.reading = False
         if wrong := wrong_items(received):
             self._history.find("stream", f"{call}: {wrong}")
-        elif problem and self._history.ended is None and not call.things & self._history.released:
+        elif (
+            problem
+            and self._history.ended is None
+            and not self._history.released.intersection(call.mentions())
+        ):
             self._history.find("stream", f"{call}: {problem}")
 
     def _send_stream(self) -> None:

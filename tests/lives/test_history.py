@@ -19,7 +19,7 @@ class Script:
     def make(self, *uses: Call, target: object = ROOT, one_way: bool = False, method: str = "value") -> Call:
         depends = frozenset(call for call in uses if call.known is None)
         args = tuple(call for call in uses if call is not target)
-        call = Call(0, "A", method, target, args, uses, depends, one_way=one_way)
+        call = Call(0, "A", "B", method, target, args, uses, depends, one_way=one_way)
         self.history.make(call, "made")
         return call
 

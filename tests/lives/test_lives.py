@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.lives.life import DIALECTS, ENDINGS, Life
+from tests.lives.course import ENDINGS
+from tests.lives.life import DIALECTS, Life
 
 SEEDS: Final = (0,)
 

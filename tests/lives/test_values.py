@@ -12,8 +12,8 @@ from tests.lives.history import Answer, Call
 from tests.lives.values import Objects, Odd, Oddity, Packed, Parcel, Thing, parts, things
 
 MINE = Thing("A", 1)
-MADE = Call(1, "A", "give", MINE, answer=Answer([1]))
-UNMADE = Call(2, "A", "give", MINE)
+MADE = Call(1, "A", "B", "give", MINE, answer=Answer([1]))
+UNMADE = Call(2, "A", "B", "give", MINE)
 
 
 class Giver(pb.Root):

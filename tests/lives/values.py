@@ -195,9 +195,9 @@ def parts(description: Any) -> Iterator[Any]:
                 yield from parts(part)
 
 
-def things(description: Any) -> Iterator[Thing]:
-    """Give the objects that a description mentions as references."""
-    return (part for part in parts(description) if isinstance(part, Thing))
+def things(description: Any) -> Iterator[Thing | Replicated]:
+    """Give the objects that a description mentions, and that have an end where they live."""
+    return (part for part in parts(description) if isinstance(part, (Thing, Replicated)))
 
 
 def crosses(description: Any) -> bool:
@@ -307,11 +307,10 @@ class Objects:
         found = []
         for description, held in self._held.items():
             replica, original = held(), owner._own.get(description)
-            if isinstance(replica, Replica) and isinstance(original, Counter):
-                if replica.missed or replica.value != original.value:
-                    found.append(
-                        f"{description} is {replica.value} at {self._end} instead of {original.value}"
-                    )
+            if not (isinstance(replica, Replica) and isinstance(original, Counter)):
+                continue
+            if replica.missed or replica.value != original.value:
+                found.append(f"{description} is {replica.value} at {self._end} instead of {original.value}")
         return found
 
     def observed(self) -> list[str]:
