@@ -317,7 +317,7 @@ class Node(pb.Root):
         history = self.end.history
         if wrong := wrong_items(received):
             history.find("stream", f"{call}: {wrong}")
-        elif problem and history.ended is None and not call.limited and not call.given_up:
+        elif problem and not (call.limited or call.given_up or history.ended):
             history.find("stream", f"{call}: {problem}")
 
 

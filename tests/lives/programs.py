@@ -277,7 +277,7 @@ class Program:
             return
         _, call = self._promises.pop()
         received: list[Any] = []
-        problem = ""
+        problem, released = "", self._history.released
         call.reading = True
         try:
             async for item in promise:
@@ -295,11 +295,7 @@ class Program:
             call.reading = False
         if wrong := wrong_items(received):
             self._history.find("stream", f"{call}: {wrong}")
-        elif (
-            problem
-            and self._history.ended is None
-            and not self._history.released.intersection(call.mentions())
-        ):
+        elif problem and not (call.limited or self._history.ended or released.intersection(call.mentions())):
             self._history.find("stream", f"{call}: {problem}")
 
     def _send_stream(self) -> None:
