@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -30,6 +29,25 @@ __all__ = ["MOST_CALLS", "Program", "run_nested"]
 MOST_CALLS: Final = 150
 
 
+#: What a program does, and how often: methods of :class:`Program`.
+_ACTIONS: Final = {
+    "call": 30,
+    "tell": 8,
+    "pause": 8,
+    "wait": 6,
+    "cancel": 3,
+    "drop": 4,
+    "change": 5,
+    "collect": 1,
+    "read_stream": 2,
+    "send_stream": 2,
+    "call_with_deadline": 2,
+}
+
+#: What only a main program does as well: what it releases by hand is nobody else's, and a lock is waited for.
+_MAIN_ACTIONS: Final = {"release": 2, "hold": 2}
+
+
 class Program:
     """One program at one end.
 
@@ -45,36 +63,21 @@ class Program:
         self._history = end.history
         self._random = random
         self._depth = depth
-        self._main = main
         self._promises: list[tuple[pb.Promise, Call]] = []
         self._arguments = Arguments(end, random, self._promises, self._call)
-        self._actions: dict[Callable[[], Any], int] = {
-            self._call: 30,
-            self._tell: 8,
-            self._pause: 8,
-            self._wait: 6,
-            self._cancel: 3,
-            self._drop: 4,
-            self._change: 5,
-            self._collect: 1,
-            self._read_stream: 2,
-            self._send_stream: 2,
-            self._call_with_deadline: 2,
-        }
-        if main:
-            self._actions |= {self._release: 2, self._hold: 2}
+        self._actions = _ACTIONS | _MAIN_ACTIONS if main else _ACTIONS
 
     async def run(self, steps: int) -> None:
         """Take so many steps, then wait until every call has ended."""
-        actions, weights = list(self._actions), list(self._actions.values())
+        names, weights = list(self._actions), list(self._actions.values())
         try:
             for _ in range(steps):
                 if self._end.over:
                     break
-                (action,) = self._random.choices(actions, weights)
-                result = action()
-                if result is not None:
-                    await result
+                (name,) = self._random.choices(names, weights)
+                waits = getattr(self, f"_{name}")()
+                if waits is not None:
+                    await waits
             while self._promises:
                 promise, _ = self._promises.pop()
                 if not promise.done():
@@ -122,36 +125,12 @@ class Program:
         history, end = self._history, self._end
         if end.over or len(history.calls) >= MOST_CALLS:
             return None
-        mentioned = [*parts(description), *parts(descriptions)]
-        uses = tuple(dict.fromkeys(part for part in mentioned if isinstance(part, Call)))
-        unsettled = {call for promise, call in self._promises if not promise.done()}
-        for promise, call in self._promises:
-            if promise.done():
-                history.learn(call)
-        call = Call(
-            len(history.calls) + 1,
-            end.name,
-            description.callee if isinstance(description, Call) else description.end,
-            method,
-            description,
-            tuple(descriptions),
-            uses,
-            frozenset(used for used in uses if used in unsettled),
-            one_way=one_way,
-            limited=pb.remaining() is not None,
-            odd=not crosses((description, descriptions)),
-            things=frozenset(things((description, descriptions))),
-        )
-        verb = "tells" if one_way else "calls"
-        history.make(
-            call,
-            f"{end.name} {verb} {words(description)}.{method}({words(descriptions)[1:-1]}) as {call.serial}",
-        )
+        call = self._record(description, method, descriptions, one_way)
         try:
             if one_way:
                 target.tell(method, call.serial, *args)
                 return None
-            promise = target.call(method, call.serial, *args)
+            promise: pb.Promise = target.call(method, call.serial, *args)
         except Exception as error:
             call.refused = True
             history.settle(call, _outcome_of(error))
@@ -159,6 +138,31 @@ class Program:
         promise.add_done_callback(lambda settled: self._settled(settled, call))
         self._promises.append((promise, call))
         return promise
+
+    def _record(self, target: Any, method: str, args: list[Any], one_way: bool) -> Call:
+        """Record a call that is about to be made, and what its caller knows now."""
+        history, name = self._history, self._end.name
+        for promise, made in self._promises:
+            if promise.done():
+                history.learn(made)
+        uses = tuple(dict.fromkeys(part for part in parts((target, args)) if isinstance(part, Call)))
+        call = Call(
+            len(history.calls) + 1,
+            name,
+            target.callee if isinstance(target, Call) else target.end,
+            method,
+            target,
+            tuple(args),
+            uses,
+            frozenset(used for used in uses if used.known is None),
+            one_way=one_way,
+            limited=pb.remaining() is not None,
+            odd=not crosses((target, args)),
+            things=frozenset(things((target, args))),
+        )
+        verb = "tells" if one_way else "calls"
+        history.make(call, f"{name} {verb} {words(target)}.{method}({words(args)[1:-1]}) as {call.serial}")
+        return call
 
     def _settled(self, promise: asyncio.Future[Any], call: Call) -> None:
         if promise.cancelled():
