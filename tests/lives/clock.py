@@ -8,8 +8,8 @@ from typing import Final
 
 __all__ = ["MOST_TURNS", "Stuck", "VirtualLoop"]
 
-#: Turns of a loop; a life of 150 calls takes some thousands.
-MOST_TURNS: Final = 1_000_000
+#: Turns of a loop: a hundred times what a life takes.
+MOST_TURNS: Final = 50_000
 
 
 class Stuck(RuntimeError):

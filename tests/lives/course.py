@@ -188,7 +188,7 @@ class Course:
             _, pending = await asyncio.wait(tasks, timeout=_PATIENCE)
         for task in self._tasks():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+                self._history.find("raised", f"in a program: {type(error).__name__}: {error}")
         if pending:
             self._history.find("wedge", f"not ended: {', '.join(self._history.unfinished())}")
         return not pending

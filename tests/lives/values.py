@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -158,7 +159,8 @@ class Counter(pb.Cacheable):
     def change(self) -> None:
         self.value += 1
         for observer in list(self._observers):
-            observer.tell("value", self.value)
+            with suppress(pb.DeadReferenceError):  # the connection is ending, and will take the observer back
+                observer.tell("value", self.value)
 
 
 class Replica(pb.RemoteCache):
