@@ -7,7 +7,6 @@ import gc
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +39,6 @@ _DRAIN: Final = 0.02
 _NOT_HELD: Final = frozenset(
     {"phase", "dialect", "bytes_received", "bytes_sent", "messages_received", "ignored"}
 )
-
-_serial = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +79,13 @@ class Course:
         self._mains: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        number = next(_serial)
         _, served, *_ = self._ends
         root = served.make()
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(
                 pb.serve(
                     root,
-                    f"memory:life-{number}",
+                    "memory:life",
                     limits=self._life.limits(served.name),
                     registry=make_registry(served.name),
                     dialects=[self._life.dialect],
@@ -97,7 +93,7 @@ class Course:
             )
             for end in self._ends:
                 if end is not served:
-                    await self._connect(stack, server, end, root, f"memory:link-{number}-{end.name}")
+                    await self._connect(stack, server, end, root, f"memory:link-{end.name}")
             del root
             self._begin()
             try:

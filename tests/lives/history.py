@@ -303,7 +303,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "BadAnswer": odd,
         "TypeError": values,
         "LimitExceeded": (history.drained and ended) or (call.refused and call.one_way),
-        "Unavailable": history.drained and ended,
+        "Unavailable": ended,
         "Error": _is_the_error_of(family, outcome.text),
         "RemoteError": _is_the_error_of(family, outcome.text) or (odd or released),
     }

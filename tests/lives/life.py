@@ -98,7 +98,8 @@ class Life:
             try:
                 runner.run(Course(self, history).run())
             except Stuck as error:
-                history.find("stuck", str(error))
+                # Nothing that comes now can be judged, because the runner cancels everything.
+                return Report((Finding("stuck", str(error)),), tuple(history.events), len(history.calls))
         return Report(tuple(judge(history)), tuple(history.events), len(history.calls))
 
     def limits(self, name: str) -> pb.Limits:
@@ -126,11 +127,12 @@ class _Complaints(logging.Handler):
         self._history = history
 
     def emit(self, record: logging.LogRecord) -> None:
-        text, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
-        if "given back" not in text or not self._history.released:
-            self._history.find(
-                "logged", f"{text:.300}" + (f" {type(error).__name__}: {error}" if error else "")
-            )
+        history, text = self._history, record.getMessage()
+        if "given back" in text and history.released:
+            return  # the program's own doing
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        history.find("logged", text[:400])
 
 
 @contextlib.contextmanager
