@@ -2,7 +2,8 @@
 
 python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
 python -m tests.lives --replay 4711                         # everything that happens in one of them
-python -m tests.lives --replay 4711 --but "steps=(3, 0)" "ending='cut'"   # with other limits than it had
+python -m tests.lives --replay 4711 --but "steps=(3, 0)" ending=cut   # with other limits than it had
+    python -m tests.lives --replay 4711 --shrink wedge          # with as few calls as break the same law
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import argparse
 import ast
 import gc
+import shlex
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from tests.lives.life import Life, Report
+from tests.lives.shrinking import differences, shrink
 
 #: Seconds between two lines about how far it is.
 _PULSE: Final = 10.0
@@ -67,7 +70,17 @@ def _summary(life: Life, report: Report) -> str:
     if len(report.findings) > 5:
         found.append(f"    and {len(report.findings) - 5} more")
     again = f"    to see it again: {sys.executable} -m tests.lives --replay {life.seed}"
+    if changed := differences(life):
+        again += f" --but {shlex.join(changed)}"
     return "\n".join([f"{life}: {report.calls} calls", *(found or ["    as it should be"]), again])
+
+
+def _literal(text: str) -> Any:
+    """Return the value that is written, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,11 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--but", nargs="+", metavar="FIELD=VALUE", default=[], help="with these fields of Life changed"
     )
+    parser.add_argument("--shrink", metavar="LAW", help="make it as small as it breaks this law first")
     options = parser.parse_args(arguments)
     if options.replay is not None:
         changes = dict(change.split("=", 1) for change in options.but)
-        changed = {name: ast.literal_eval(value) for name, value in changes.items()}
-        return 0 if replay(replace(Life.draw(options.replay), **changed)) else 1
+        changed = {name: _literal(value) for name, value in changes.items()}
+        life = replace(Life.draw(options.replay), **changed)
+        return 0 if replay(shrink(life, options.shrink) if options.shrink else life) else 1
     if options.processes == 1:
         return 0 if search(options.seed, options.stride, options.minutes * 60) else 1
     children = [

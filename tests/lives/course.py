@@ -14,7 +14,7 @@ import perspective_broker as pb
 from tests.lives.ends import End, Node
 from tests.lives.history import History
 from tests.lives.link import Link
-from tests.lives.programs import MOST_CALLS, Program, run_nested
+from tests.lives.programs import Program, run_nested
 from tests.lives.values import make_registry
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ _SETTLING: Final = 20
 
 #: Virtual seconds that calls get when B drains; some take longer.
 _DRAIN: Final = 0.02
+
+#: Before so many calls a life ends that does not end quietly.
+_ENOUGH: Final = 75
 
 #: Numbers of :class:`perspective_broker.Statistics` that say nothing of what is held.
 _NOT_HELD: Final = frozenset(
@@ -159,7 +162,7 @@ class Course:
     async def _some_calls(self) -> None:
         """Wait until some calls were made, or no more will be."""
         enough = asyncio.Event()
-        self._history.at_call[self._random.randrange(2, MOST_CALLS // 2)] = enough.set
+        self._history.at_call[self._random.randrange(2, _ENOUGH)] = enough.set
         made = asyncio.create_task(enough.wait())
         programs = asyncio.create_task(asyncio.wait(self._mains, timeout=_PATIENCE))
         await asyncio.wait([made, programs], return_when=asyncio.FIRST_COMPLETED)

@@ -161,6 +161,9 @@ class Call:
 class History:
     """Records one life.
 
+    Args:
+        most: calls; then its programs only wait.
+
     Attributes:
         calls: all calls, by serial.
         events: one line for each event; its place is the event's moment.
@@ -172,7 +175,8 @@ class History:
         released: objects a reference to which a program gave back by hand, so that using it is an error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 150) -> None:
+        self.most = most
         self.calls: dict[int, Call] = {}
         self.events: list[str] = []
         self.findings: list[Finding] = []

@@ -54,6 +54,7 @@ class Life:
         steps: of the main programs.
         three: whether C connects to B as well. Then there is room for all calls, because rings of calls through three
             programs may wait for each other.
+        calls: that are made at most.
     """
 
     seed: int
@@ -64,6 +65,7 @@ class Life:
     buffer: tuple[int, int] = (2**20, 2**20)
     steps: tuple[int, int] = (20, 10)
     three: bool = False
+    calls: int = 150
 
     @classmethod
     def draw(cls, seed: int) -> Life:
@@ -90,7 +92,7 @@ class Life:
 
     def run(self) -> Report:
         """Live it, on a loop of its own whose time is virtual."""
-        history = History()
+        history = History(self.calls)
         with _watched(history), asyncio.Runner(loop_factory=VirtualLoop) as runner:
             runner.get_loop().set_exception_handler(
                 lambda _, context: history.find("unhandled", _text(context))

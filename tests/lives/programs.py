@@ -23,10 +23,7 @@ from tests.lives.values import (
     words,
 )
 
-__all__ = ["MOST_CALLS", "Program", "run_nested"]
-
-#: Calls of one life; then its programs only wait.
-MOST_CALLS: Final = 150
+__all__ = ["Program", "run_nested"]
 
 
 #: What a program does, and how often: methods of :class:`Program`.
@@ -123,7 +120,7 @@ class Program:
     ) -> pb.Promise | None:
         """Make one call; return its promise, or None when it has none."""
         history, end = self._history, self._end
-        if end.over or len(history.calls) >= MOST_CALLS:
+        if end.over or len(history.calls) >= history.most:
             return None
         call = self._record(description, method, descriptions, one_way)
         try:
