@@ -1,4 +1,4 @@
-"""An event loop with a virtual clock: nobody waits, and the same program always runs in the same order."""
+"""An event loop with a virtual clock: it never waits, and the same program always runs in the same order."""
 
 from __future__ import annotations
 

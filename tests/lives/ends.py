@@ -7,7 +7,8 @@ object with the right arguments, does something, and records what it returns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
@@ -30,10 +31,10 @@ from tests.lives.values import (
 
 __all__ = ["End", "Node", "items", "wrong_items"]
 
-#: Runs a program of so many steps at an end, for a call; both nest so deep at most. (``programs`` sets it.)
-Program = Callable[["End", Random, int, int], Awaitable[None]]
+#: Runs a random program at an end: how deep its calls may call back, and how many steps it takes.
+RunProgram = Callable[["End", Random, int, int], Awaitable[None]]
 
-#: How often a program gives the other tasks their turn, or how many milliseconds it sleeps.
+#: Turns of the loop that a slow method waits; one that is slower sleeps some milliseconds as well.
 _MOST_TURNS: Final = 5
 
 
@@ -56,7 +57,7 @@ class End:
         over: whether its programs make no more calls.
     """
 
-    def __init__(self, name: str, history: History, random: Random, program: Program) -> None:
+    def __init__(self, name: str, history: History, random: Random, program: RunProgram) -> None:
         self.name = name
         self.history = history
         self.objects = Objects(name)
@@ -228,21 +229,15 @@ class Node(pb.Root):
     async def remote_slow_act(self, serial: int, depth: int, steps: int, *args: Any) -> list[Any]:
         """Run a program of this end, and wait for the calls that it makes."""
         call = self._begin(serial, (depth, steps, *args))
-        try:
+        with self._noting_a_stop(call):
             await self.end.program(self.end, Random(f"{self.end.random.random()} {serial}"), depth, steps)
-        except asyncio.CancelledError:
-            self._stopped(call)
-            raise
         return self._answer(call, [serial, depth], [serial, depth])
 
     async def remote_slow_hold(self, serial: int, *args: Any) -> Guard:
         """Return what holds the end's lock until its caller drops it."""
         call = self._begin(serial, args)
-        try:
+        with self._noting_a_stop(call):
             await self.end.lock.acquire()
-        except asyncio.CancelledError:
-            self._stopped(call)
-            raise
         guard = Guard(self.end)
         return self._answer(call, guard, guard.thing)
 
@@ -250,20 +245,18 @@ class Node(pb.Root):
         """Read a stream of the caller's, not always to its end."""
         call = self._begin(serial, (leave_after, stream, *args))
         received: list[Any] = []
-        try:
-            async for item in stream:
-                received.append(item)
-                if len(received) == leave_after:
-                    break
-        except asyncio.CancelledError:
-            self._stopped(call)
-            raise
-        except pb.BrokerError as error:
-            self._judge_stream(call, received, type(error).__name__)
-        else:
-            expected = call.args[1].items
-            complete = len(received) in (leave_after, expected)
-            self._judge_stream(call, received, "" if complete else f"{len(received)} items of {expected}")
+        expected, problem = call.args[1].items, ""
+        with self._noting_a_stop(call):
+            try:
+                async for item in stream:
+                    received.append(item)
+                    if len(received) == leave_after:
+                        break
+            except pb.BrokerError as error:
+                problem = type(error).__name__
+        if not problem and len(received) not in (leave_after, expected):
+            problem = f"{len(received)} items of {expected}"
+        self._judge_stream(call, received, problem)
         return self._answer(call, len(received), len(received))
 
     # -- what they share
@@ -301,23 +294,25 @@ class Node(pb.Root):
             asyncio.get_running_loop().call_soon(value.append, "changed later")
 
     async def _pause(self, call: Call, turns: int) -> None:
-        try:
+        with self._noting_a_stop(call):
             if turns > _MOST_TURNS:
                 await asyncio.sleep(turns / 1000)
             for _ in range(min(turns, _MOST_TURNS)):
                 await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            self._stopped(call)
-            raise
 
-    def _stopped(self, call: Call) -> None:
-        self.end.history.note(f"{call.serial} is stopped")
+    @contextmanager
+    def _noting_a_stop(self, call: Call) -> Iterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.end.history.note(f"{call.serial} is stopped")
+            raise
 
     def _judge_stream(self, call: Call, received: list[Any], problem: str) -> None:
         history = self.end.history
         if wrong := wrong_items(received):
             history.find("stream", f"{call}: {wrong}")
-        elif problem and not (call.limited or call.given_up or history.ended):
+        elif problem and not (call.limited or call.given_up or history.ended is not None):
             history.find("stream", f"{call}: {problem}")
 
 

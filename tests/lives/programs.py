@@ -278,7 +278,7 @@ class Program:
             return
         _, call = self._promises.pop()
         received: list[Any] = []
-        problem, released = "", self._history.released
+        problem = ""
         call.reading = True
         try:
             async for item in promise:
@@ -296,8 +296,9 @@ class Program:
             call.reading = False
         if wrong := wrong_items(received):
             self._history.find("stream", f"{call}: {wrong}")
-        elif problem and not (call.limited or self._history.ended or released.intersection(call.mentions())):
-            self._history.find("stream", f"{call}: {problem}")
+        elif problem and not (call.limited or self._history.ended is not None):
+            if not self._history.released.intersection(call.mentions()):
+                self._history.find("stream", f"{call}: {problem}")
 
     def _send_stream(self) -> None:
         if self._end.pool:

@@ -177,7 +177,7 @@ def test_a_one_way_call_is_lost(script: Script) -> None:
 
 
 @pytest.mark.parametrize(("closes", "laws"), [("A", ["one-way"]), ("B", [])])
-def test_only_who_closes_is_promised_that_one_way_calls_arrive(
+def test_only_the_end_that_closes_is_promised_that_its_one_way_calls_run(
     script: Script, closes: str, laws: list[str]
 ) -> None:
     script.make(one_way=True)
