@@ -1,8 +1,8 @@
 """Live random lives for a while, or one of them again.
 
-python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
-python -m tests.lives --replay 4711                         # everything that happens in one of them
-python -m tests.lives --replay 4711 --but "steps=(3, 0)" ending=cut   # with other limits than it had
+    python -m tests.lives --minutes 60 --seed 0 --processes 2   # lives 0, 1, 2, ... until the time is over
+    python -m tests.lives --replay 4711                         # everything that happens in one of them
+    python -m tests.lives --replay 4711 --but "steps=(3, 0)" ending=cut   # with other limits than it had
     python -m tests.lives --replay 4711 --shrink wedge          # with as few calls as break the same law
 
 ``clock`` and ``link`` are the world that a life happens in, ``values`` is what crosses, ``ends``, ``programs`` and

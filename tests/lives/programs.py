@@ -294,11 +294,12 @@ class Program:
             problem = f"{type(error).__name__}: {error}"
         finally:
             call.reading = False
+        history = self._history
+        excused = call.limited or history.ended is not None or history.released.intersection(call.mentions())
         if wrong := wrong_items(received):
-            self._history.find("stream", f"{call}: {wrong}")
-        elif problem and not (call.limited or self._history.ended is not None):
-            if not self._history.released.intersection(call.mentions()):
-                self._history.find("stream", f"{call}: {problem}")
+            history.find("stream", f"{call}: {wrong}")
+        elif problem and not excused:
+            history.find("stream", f"{call}: {problem}")
 
     def _send_stream(self) -> None:
         if self._end.pool:
