@@ -45,7 +45,7 @@ bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install
 	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
 	@$(BUILT)/bin/python -m bench $(ARGS)
 
-fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker (make fuzz SECONDS=60, for each)
+fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker, and live random lives (make fuzz SECONDS=60, for each)
 	@echo "==> Fuzzing, $(SECONDS) seconds for each target"
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 

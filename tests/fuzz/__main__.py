@@ -1,7 +1,8 @@
 """Fuzz every target for a while, or run one of them on single inputs.
 
-    make fuzz SECONDS=60                                   # every target for a minute
+    make fuzz SECONDS=60                                   # every target for a minute, then random lives
     .venv/bin/python -m tests.fuzz --seconds 60 broker pb7 # these alone
+    .venv/bin/python -m tests.fuzz --seconds 60 lives      # random lives alone (see tests/lives; needs no fuzzer)
     .venv/bin/python -m tests.fuzz --run broker FILE...    # what happens on these inputs (needs no fuzzer)
     .venv/bin/python -m tests.fuzz --grow                  # take the small ones of what was found into the corpus
 
@@ -26,6 +27,9 @@ from tests.fuzz.targets import TARGETS
 RESULTS: Final = Path(__file__).with_name("results")
 _ROOT: Final = Path(__file__).parents[2]
 
+#: The target that is no function of bytes, but a program of its own.
+LIVES: Final = "lives"
+
 #: Bytes of an input: every target has all its turns within so many.
 _MOST_BYTES: Final = 4096
 #: Seconds on the clock after which an input hangs. What it may compute is judged by the processor's time, in the child:
@@ -38,8 +42,13 @@ _MOST_MEMORY: Final = 2048
 _GROWN: Final = 120
 _GROWN_BYTES: Final = 220
 
+#: Findings of a target that are shown.
+_SHOWN: Final = 10
+
 _PULSE = re.compile(r"^#(\d+)\s+\S+.*?corp: (\d+)/\S+.*?exec/s: (\d+)", re.MULTILINE)
 _DONE = re.compile(r"^Done (\d+) runs in (\d+) second", re.MULTILINE)
+_LIVES = re.compile(r"^(?:Done )?(\d+) lives, ", re.MULTILINE)
+_AGAIN = re.compile(r"^ *to see it again: (.+)$", re.MULTILINE)
 
 
 @dataclass
@@ -51,7 +60,7 @@ class Outcome:
         runs: inputs that were tried.
         rate: of them, per second.
         corpus: inputs that reach something that no other does.
-        findings: files with inputs on which the invariant did not hold.
+        findings: commands that show where the invariant did not hold.
         failed: whether the fuzzer itself ended in another way than it should.
     """
 
@@ -59,7 +68,7 @@ class Outcome:
     runs: int = 0
     rate: int = 0
     corpus: int = 0
-    findings: tuple[Path, ...] = ()
+    findings: tuple[str, ...] = ()
     failed: bool = False
 
 
@@ -75,14 +84,38 @@ def fuzz(name: str, seconds: int) -> Outcome:
         f"-rss_limit_mb={_MOST_MEMORY}", f"-artifact_prefix={found / name}-", "-print_final_stats=1",
         str(learnt), str(CORPUS / name),
     ]  # fmt: skip
+    code = _run(name, command, log, seconds)
+    outcome = _read(name, log)
+    outcome.findings = tuple(
+        f"{sys.executable} -m tests.fuzz --run {name} {path}"
+        for path in sorted(set(found.glob(f"{name}-*")) - before)
+    )
+    outcome.failed = code != 0 and not outcome.findings
+    return outcome
+
+
+def live(seconds: int) -> Outcome:
+    """Run random lives, from a seed that no run has begun with."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    log, seed = RESULTS / f"{LIVES}.log", time.time_ns() // 1_000_000
+    command = [sys.executable, "-m", "tests.lives", "--minutes", str(seconds / 60), "--seed", str(seed)]
+    code = _run(LIVES, command, log, seconds)
+    outcome = _read(LIVES, log)
+    outcome.rate = outcome.runs // seconds
+    outcome.findings = tuple(_AGAIN.findall(log.read_text(errors="replace")))
+    outcome.failed = code != 0 and not outcome.findings
+    return outcome
+
+
+def _run(name: str, command: list[str], log: Path, seconds: int) -> int:
+    """Run a child, saying every few seconds how far it is; return what it ends with."""
     began = time.monotonic()
     with log.open("w") as output:
         child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT)
         try:
             while True:
                 try:
-                    child.wait(timeout=min(10, max(1, seconds / 4)))
-                    break
+                    return child.wait(timeout=min(10, max(1, seconds / 4)))
                 except subprocess.TimeoutExpired:
                     outcome = _read(name, log)
                     print(
@@ -94,10 +127,6 @@ def fuzz(name: str, seconds: int) -> Outcome:
             if child.poll() is None:
                 child.kill()
                 child.wait()
-    outcome = _read(name, log)
-    outcome.findings = tuple(sorted(set(found.glob(f"{name}-*")) - before))
-    outcome.failed = child.returncode != 0 and not outcome.findings
-    return outcome
 
 
 def _read(name: str, log: Path) -> Outcome:
@@ -105,6 +134,8 @@ def _read(name: str, log: Path) -> Outcome:
     outcome = Outcome(name)
     if pulses := _PULSE.findall(text):
         outcome.runs, outcome.corpus, outcome.rate = map(int, pulses[-1])
+    if lives := _LIVES.findall(text):
+        outcome.runs = int(lives[-1])
     if done := _DONE.search(text):
         outcome.runs = int(done[1])
         outcome.rate = outcome.runs // max(1, int(done[2]))
@@ -118,8 +149,8 @@ def report(outcomes: list[Outcome]) -> int:
         verdict = str(len(outcome.findings)) if not outcome.failed else "the fuzzer failed"
         print(f"{outcome.target:<16} {outcome.runs:>12,} {outcome.rate:>11,} {outcome.corpus:>7}  {verdict}")
     for outcome in outcomes:
-        for finding in outcome.findings:
-            print(f"\nto see it again: {sys.executable} -m tests.fuzz --run {outcome.target} {finding}")
+        for finding in outcome.findings[:_SHOWN]:
+            print(f"\nto see it again: {finding}")
         if outcome.findings or outcome.failed:
             print(f"its log: {RESULTS / outcome.target}.log")
     return 1 if any(outcome.findings or outcome.failed for outcome in outcomes) else 0
@@ -159,18 +190,18 @@ def main(arguments: list[str] | None = None) -> int:
             TARGETS[options.run](Path(file).read_bytes())
             print(f"{file}: as it should be")
         return 0
-    unknown = set(options.what) - TARGETS.keys()
+    unknown = set(options.what) - TARGETS.keys() - {LIVES}
     if unknown or options.seconds < 1:
-        parser.error(f"targets are {', '.join(TARGETS)}, and a run takes a second at least")
-    names = options.what or list(TARGETS)
+        parser.error(f"targets are {', '.join(TARGETS)}, {LIVES}, and a run takes a second at least")
+    names = options.what or [*TARGETS, LIVES]
     if options.grow:
-        for name in names:
+        for name in TARGETS.keys() & names:
             print(f"{name}: {grow(name)} inputs kept")
         return 0
     outcomes = []
     try:
         for name in names:
-            outcomes.append(fuzz(name, options.seconds))
+            outcomes.append(live(options.seconds) if name == LIVES else fuzz(name, options.seconds))
     except KeyboardInterrupt:
         print("\ninterrupted")
     return report(outcomes)
