@@ -184,10 +184,16 @@ def call_here(
 
     Raises:
         Unready: an argument is a promise without an outcome; nothing was called.
+        Exception: an argument is a promise that has failed; nothing was called.
     """
+    promise = call.answerable
+    if any(isinstance(value, Promise) and value.cancelled() for value in (*args, *kwargs.values())):
+        driver.broker.cancel_call(call)
+        if promise is not None:
+            promise.abandon()
+        return
     args = tuple(map(_settled, args))
     kwargs = {key: _settled(value) for key, value in kwargs.items()}
-    promise = call.answerable
     limit = promise.deadline if isinstance(promise, Promise) else None
     if limit is None:
         _run_here(driver, call, target, name, args, kwargs)
@@ -204,6 +210,9 @@ def _settled(value: Any) -> Any:
         return value
     if not value.done():
         raise Unready(value._call)
+    error = value.exception()
+    if isinstance(error, Exception):
+        raise not_run(error)
     return value.result()
 
 

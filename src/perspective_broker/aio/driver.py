@@ -18,7 +18,16 @@ from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
 from ..ports import Data, Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, OutgoingCall, Phase, SharedAllowance, Statistics
+from ..session import (
+    Broker,
+    CloseCause,
+    IncomingCall,
+    OutgoingCall,
+    Phase,
+    SharedAllowance,
+    Statistics,
+    not_run,
+)
 from ..transports import TLSChannel, watch_for_silence
 from .busypoll import BusyPoll
 from .calls import Promise, call_here
@@ -360,9 +369,12 @@ class Driver:
         """Return what a promise among the arguments crosses as: its answer, or a mention of it."""
         if promise.cancelled():
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)
-        if promise.done():
-            return promise.result()
-        return self.broker.mention(promise._call)
+        if not promise.done():
+            return self.broker.mention(promise._call)
+        error = promise.exception()
+        if error is not None:
+            raise not_run(error) if isinstance(error, Exception) else error
+        return promise.result()
 
     def call_here(
         self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]

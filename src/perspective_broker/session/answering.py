@@ -665,6 +665,7 @@ class Answerer(Asker):
         """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
         try:
             for call in self.serving.unheard():
+                call.cancelled = True
                 if not self._withdraw_call(call, LimitExceeded("nobody waits for the answer any more")):
                     self._host.cancel(call)
         except ProtocolError as error:  # in arguments that are looked at only now

@@ -295,7 +295,7 @@ class Asker(Holder):
             if not call.wants_answer:
                 call.stage = ENDED
                 raise
-            self._end_call(call, None, with_ran(error, False))
+            self._end_call(call, None, error if getattr(error, "ran", None) else with_ran(error, False))
         else:
             if answerable is not None and deadline is not None and DEADLINES in self._dialect.features:
                 message = self._dialect.encode_due(message, deadline.left())
@@ -567,6 +567,8 @@ class Asker(Holder):
             self._host.call_here(call, target, name, args, kwargs)
         except Unready as unready:
             self._wait_for(call, unready.call, Parts(target, name, args, kwargs))
+        except Exception as error:  # with which an argument has failed that was promised
+            self._end_call(call, None, error)
 
     def ended_here(self, call: OutgoingCall, value: Any, error: Exception | None) -> None:
         """The driver's method for :meth:`ports.Host.call_here` returned ``value``, or raised ``error``."""
