@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConnectionLost
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from ..flavors.guard import ordinary
 from .deadlines import Limit, current, under
 from .places import check_place
 from .streams import StreamReader
@@ -175,8 +176,11 @@ def _call_kept(
             chained.fail(
                 TypeError(f"the promise was kept with a {type(target).__name__}, which cannot be called")
             )
-    except Exception as raised:
-        chained.fail(raised)
+    except BaseException as raised:  # the method's, or a hook's
+        error = ordinary(raised)
+        if not isinstance(error, Exception):
+            raise
+        chained.fail(error)
 
 
 def _follow(answer: asyncio.Future[Any], chained: Promise) -> None:

@@ -12,9 +12,12 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
+from ..flavors.guard import ordinary
+from ..hooks import is_ours, run
 from ..session import CloseCause
 from .calls import Promise, call_when_kept, unasked
 from .connection import Connection
@@ -177,7 +180,8 @@ class ReconnectingReference:
 
         Here a program subscribes again, and fetches again what it had got by the old connection. ``current`` is the
         new connection's own reference. Callbacks run in the order in which they were asked for, ``async`` ones one
-        after the other, and calls that waited are sent when all have ended: they find everything in place.
+        after the other, and calls that waited are sent when all have ended: they find everything in place. When one
+        raises it is logged, the others run, and then the connection is ended and made again after a while.
 
         Raises:
             DeadReferenceError: the reference has ended.
@@ -334,33 +338,51 @@ class ReconnectingReference:
     async def _keep_connected(self) -> None:
         """See to it that there is a connection, until the end."""
         try:
+            failures = 0  # connections in a row that callbacks could not use
             while self._end is None:
                 await self._news.wait()
                 self._settled = False
-                reference = await self._connect_again()
-                for callback in list(self._on_reconnect):
-                    if not self._is_at(reference):
-                        break
-                    await _told(callback, reference)
-                await self._send_waiting(reference)
-                self._settled = self._is_at(reference)
+                reference = await self._connect_again(failures)
+                succeeded = await self._call_back(reference)
+                if succeeded or not self._is_at(reference):
+                    failures = 0
+                    await self._send_waiting(reference)
+                    self._settled = self._is_at(reference)
+                else:  # it may lack what they fetch anew, and would stay silent for ever
+                    failures += 1
+                    reference.connection.end("closed", "a callback of on_reconnect raised")
         except LoginFailed as error:
             log.error("the connection to %s is not made again: %s", self._url, error)
             self._finish(error)
         except ConnectionLost as error:
             self._finish(error)
-        except Exception as error:
-            log.exception("the connection to %s is not made again", self._url)
-            self._finish(error)
+        except BaseException as error:
+            plain = ordinary(error)
+            if is_ours(error, self._task) or not isinstance(plain, Exception):
+                raise
+            log.error("the connection to %s is not made again", self._url, exc_info=plain)
+            self._finish(plain)
 
-    async def _connect_again(self) -> RemoteReference:
+    async def _call_back(self, reference: RemoteReference) -> bool:
+        """Run the callbacks for a new connection; return whether none of them raised."""
+        succeeded = True
+        for callback in list(self._on_reconnect):
+            if not self._is_at(reference):
+                break
+            if not await run(partial(callback, reference), "a callback for a new connection raised"):
+                succeeded = False
+        return succeeded
+
+    async def _connect_again(self, attempt: int) -> RemoteReference:
         """Return the reference of a new connection.
+
+        Args:
+            attempt: how many have failed right before.
 
         Raises:
             LoginFailed: the peer does not let us in any more.
             ConnectionLost: the old connection ended for good.
         """
-        attempt = 0
         while True:
             await self._pause(attempt)
             try:
@@ -410,15 +432,6 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
-
-
-async def _told(callback: Callable[[RemoteReference], object], reference: RemoteReference) -> None:
-    try:
-        result = callback(reference)
-        if isinstance(result, Awaitable):
-            await result
-    except Exception:
-        log.exception("a callback for a new connection raised")
 
 
 def _fail(promise: Promise, error: Exception) -> None:

@@ -365,7 +365,13 @@ class Server:
             await listener.wait_closed()
         if self._root_begun:
             self._root_begun = False
-            await _hook(self._root, "end_serving")
+            try:
+                await _hook(self._root, "end_serving")
+            finally:
+                self._set_closed()
+        self._set_closed()
+
+    def _set_closed(self) -> None:
         if self._closed is not None:
             self._closed.set()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DeadReferenceError
 from ..flavors import Exportable, Target
+from ..hooks import contained
 from .identity import Identity, checked_key
 from .verifiers import make_secrets
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..limits import Limits
     from .service import Service
 
-__all__ = ["Detacher", "LoginConnection", "Perspective", "finished"]
+__all__ = ["Detacher", "LoginConnection", "Perspective"]
 
 
 class LoginConnection(Protocol):
@@ -45,11 +46,6 @@ class LoginConnection(Protocol):
     def on_disconnect(self, callback: Callable[[Any], object]) -> None: ...
 
     def dont_notify_on_disconnect(self, callback: Callable[[Any], object]) -> None: ...
-
-
-async def finished(result: Any) -> Any:
-    """Return what a hook returned, or what it will have returned when it is ``async``."""
-    return await result if inspect.isawaitable(result) else result
 
 
 class Perspective(Exportable):
@@ -197,7 +193,7 @@ class Detacher:
         if detach is not None:
             result = detach()
             if inspect.isawaitable(result):
-                self._running = asyncio.ensure_future(result)
+                self._running = asyncio.ensure_future(contained(result))
                 _running.add(self._running)
                 self._running.add_done_callback(_running.discard)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..flavors import check_spelling
+from ..hooks import contained, finished
 from .identity import Identity
-from .perspective import Detacher, LoginConnection, Perspective, finished
+from .perspective import Detacher, LoginConnection, Perspective
 
 if TYPE_CHECKING:
     from .application import Application
@@ -135,7 +136,7 @@ class Service:
             if not inspect.isawaitable(got):
                 return self._adopt(name, got)
             # A task, for who asked first may give up while others wait.
-            loading = self._loading[name] = asyncio.ensure_future(self._load(name, got))
+            loading = self._loading[name] = asyncio.ensure_future(contained(self._load(name, got)))
             loading.add_done_callback(lambda _: self._loading.pop(name))
         return await asyncio.shield(loading)
 

@@ -13,6 +13,7 @@ from ..errors import (
     SerializationError,
     qualified_name,
 )
+from .guard import text_of
 from .registry import Registry
 
 __all__ = ["ALWAYS_SENT", "Failure", "from_within"]
@@ -96,11 +97,8 @@ def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseEx
 
 
 def _text_of(error: BaseException) -> str:
-    """Return ``str(error)``, safe to call on any exception."""
-    try:
-        text = str(error)
-    except Exception:
-        return "(its text could not be made)"
+    """Return the text that is sent of an exception."""
+    text = text_of(error)
     return text[:1024] if isinstance(error, (CallError, SerializationError)) else text
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from ..errors import (
     BadArguments,
     CallError,
-    ConnectionLost,
     DeadlineExceeded,
     Error,
     LimitExceeded,
@@ -24,7 +23,7 @@ from ..errors import (
     RemoteError,
     SerializationError,
 )
-from ..flavors import Cacheable, Copyable, Exportable, Observer, RemoteCache, Target, from_within
+from ..flavors import Exportable, Observer, RemoteCache, Target, from_within
 from ..flavors.dispatch import blame, look_up, no_such_method
 from ..ports import (
     AnswerOf,
@@ -252,7 +251,7 @@ class Answerer(Asker):
         value = answer.value
         if not isinstance(value, Exportable):
             value = self._host.adapt(value)
-        if isinstance(value, (Cacheable, Copyable)) or not isinstance(value, Exportable):
+        if not isinstance(value, Exportable):
             return None
         return value.export_target(answer.perspective)
 
@@ -350,17 +349,16 @@ class Answerer(Asker):
             self._begin_message()
             message = self._dialect.encode_answer(call.request, value, call.perspective)
             new = self._end_message()
-        except ConnectionLost:
-            pass
         except Unready:
             self._cannot_cross(
                 call, SerializationError("an answer cannot mention a promise that is not kept yet")
             )
         except SerializationError as error:
             self._cannot_cross(call, error)
-        except Exception as error:
-            self._log_error(call, error)
-            self._tell_error(call, error)
+        except Exception as error:  # a hook may raise ConnectionLost, too: of another connection
+            if not self.lifecycle.ended:
+                self._log_error(call, error)
+                self._tell_error(call, error)
         else:
             self._send_answer(message)
             if new:
@@ -474,9 +472,9 @@ class Answerer(Asker):
                 call.request, error, self._unsafe_tracebacks, call.perspective
             )
             new = self._end_message()
-        except ConnectionLost:
-            return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
+            if self.lifecycle.ended:
+                return
             text = "the report of an exception could not be sent"
             self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
             message, new = self._encode_unsent(call, error), []

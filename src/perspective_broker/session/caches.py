@@ -7,18 +7,16 @@ object may be sent again, as nothing but its id.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
+from ..flavors.guard import call_back
 from ..limits import Limits
 from .weak import Current
 
 __all__ = ["Observed", "Observers", "Replicas", "tell_end"]
-
-log = logging.getLogger("perspective_broker")
 
 #: What nearly every message introduces.
 _NOTHING: Final[list[Observed]] = []
@@ -54,10 +52,11 @@ class Observed:
         if not self.asked:
             return
         self.asked = False
-        try:
-            self.obj.stopped_observing(self.perspective, self.observer)
-        except Exception:
-            log.exception("stopped_observing of a %s raised", type(self.obj).__name__)
+        call_back(
+            lambda: self.obj.stopped_observing(self.perspective, self.observer),
+            "stopped_observing of a %s raised",
+            type(self.obj).__name__,
+        )
 
 
 class Observers:
@@ -231,7 +230,7 @@ class Replicas:
         entry = self._by_luid[luid] = _Replica(cls)
         try:
             return self.receive(luid)
-        except Exception:  # a class of the application that cannot be made: another is, to be given back
+        except BaseException:  # a class of the application that cannot be made: another is, to be given back
             self.spoil(luid)
             self._instance(luid, entry)
             raise
@@ -328,10 +327,7 @@ class Replicas:
 
 def tell_end(replica: RemoteCache) -> None:
     """Tell a replica that no update can come any more."""
-    try:
-        replica.updates_ended()
-    except Exception:
-        log.exception("updates_ended of a %s raised", type(replica).__name__)
+    call_back(lambda: replica.updates_ended(), "updates_ended of a %s raised", type(replica).__name__)
 
 
 def _spoiled() -> DecodeError:

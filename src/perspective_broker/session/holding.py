@@ -120,7 +120,15 @@ class Holder(Speaker):
             self.observers.retract(luid)
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
-        return replica._pb_luid if getattr(replica, "_pb_session", None) is self else None
+        session = getattr(replica, "_pb_session", None)
+        if session is self:
+            return replica._pb_luid
+        if session is not None:
+            raise SerializationError(
+                "a replica of a third program's object cannot cross; send what it holds, or an object of your own",
+                culprit=replica,
+            )
+        return None
 
     def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         return self.replicas.introduce(luid, cls)
