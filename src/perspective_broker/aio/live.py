@@ -118,6 +118,10 @@ class Live(Cacheable, RemoteCache):
             raise AttributeError(f"the field {name!r} of a live object cannot be deleted; assign None")
         object.__delattr__(self, name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle of an original keeps: not who follows this one."""
+        return {name: value for name, value in vars(self).items() if name != "_feeds"}
+
     def get_type_to_copy(self) -> str:
         return self._tag or super().get_type_to_copy()
 

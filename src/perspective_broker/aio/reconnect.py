@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
 from ..flavors.guard import ordinary
+from ..flavors.handle import Name
 from ..hooks import is_ours, run
 from ..session import CloseCause
 from .calls import Promise, call_when_kept, unasked
@@ -76,7 +77,7 @@ class _Call:
     timer: asyncio.TimerHandle | None
 
 
-class ReconnectingReference:
+class ReconnectingReference(Name):
     """The peer's root, or the perspective or avatar of a login, on whatever connection there is at the moment.
 
     Made by ``pb.connect(..., reconnect=True)``. It is called like a :class:`RemoteReference`; among the arguments of a
