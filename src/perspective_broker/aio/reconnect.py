@@ -339,18 +339,14 @@ class ReconnectingReference(Name):
     async def _keep_connected(self) -> None:
         """See to it that there is a connection, until the end."""
         try:
-            failures = 0  # connections in a row that callbacks could not use
             while self._end is None:
                 await self._news.wait()
                 self._settled = False
-                reference = await self._connect_again(failures)
-                succeeded = await self._call_back(reference)
-                if succeeded or not self._is_at(reference):
-                    failures = 0
+                reference = await self._connect_again()
+                if await self._call_back(reference) or not self._is_at(reference):
                     await self._send_waiting(reference)
                     self._settled = self._is_at(reference)
                 else:  # it may lack what they fetch anew, and would stay silent for ever
-                    failures += 1
                     reference.connection.end("closed", "a callback of on_reconnect raised")
         except LoginFailed as error:
             log.error("the connection to %s is not made again: %s", self._url, error)
@@ -374,16 +370,14 @@ class ReconnectingReference(Name):
                 succeeded = False
         return succeeded
 
-    async def _connect_again(self, attempt: int) -> RemoteReference:
+    async def _connect_again(self) -> RemoteReference:
         """Return the reference of a new connection.
-
-        Args:
-            attempt: how many have failed right before.
 
         Raises:
             LoginFailed: the peer does not let us in any more.
             ConnectionLost: the old connection ended for good.
         """
+        attempt = 0
         while True:
             await self._pause(attempt)
             try:

@@ -104,7 +104,9 @@ class Perspective(Exportable):
             identity: who it is.
 
         Returns:
-            The perspective that the client gets: this one, or another. None stands for this one.
+            The perspective that the client gets: this one, or another, which belongs to the same service from then on.
+            None stands for this one. While a client of the same user is attached, the next one gets the same object as
+            that, if what is returned for it is of the same class and name.
 
         Raises:
             Exception: the client is told of it as of any method's, and is not attached.
@@ -112,7 +114,10 @@ class Perspective(Exportable):
         return self
 
     def detached(self, client: Any, identity: Identity) -> Any:
-        """A client that was attached is gone: logged out, hung up, or lost. Called once for each. May be ``async``."""
+        """A client that was attached is gone: logged out, hung up, or lost. Called once for each. May be ``async``.
+
+        On the object whose :meth:`attached` was called, also when that returned another.
+        """
 
     def broker_attached(self, client: Any, identity: Identity, connection: Any) -> Any:
         """The same as :meth:`attached`, which it calls, for those who want to know the connection as well."""

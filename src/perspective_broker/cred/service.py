@@ -165,13 +165,8 @@ class Service:
         key = (identity.name, perspective.name)
         if self._replaces:
             self._end_others(key, connection)
-        given = await finished(perspective.broker_attached(client, identity, connection))
-        if given is None:
-            given = perspective
-        if not isinstance(given, Perspective):
-            raise TypeError(
-                f"{type(perspective).__name__}.attached returns the perspective to use, not a {type(given).__name__}"
-            )
+        returned = await finished(perspective.broker_attached(client, identity, connection))
+        given = self._to_give(key, perspective, returned)
         attachment = _Attachment(perspective, given, connection)
         self._attachments.setdefault(key, []).append(attachment)
         given._clients.append(client)
@@ -182,12 +177,32 @@ class Service:
             self._attachments[key].remove(attachment)
             if not self._attachments[key]:
                 del self._attachments[key]
-            return given.broker_detached(client, identity, connection)
+            return perspective.broker_detached(client, identity, connection)
 
         detacher = Detacher(connection, detach)
         if self._replaces:  # once more: another may have come while this one was being attached
             self._end_others(key, connection)
         return given, detacher
+
+    def _to_give(self, key: tuple[str, str], perspective: Perspective, returned: Any) -> Perspective:
+        """Return the perspective that a client gets, given what ``attached`` has returned.
+
+        All clients that a user has at one perspective share what the first of them got, as long as it is of the class
+        (and the name) that ``attached`` would have for them now.
+        """
+        if returned is None or returned is perspective:
+            return perspective
+        if not isinstance(returned, Perspective):
+            raise TypeError(
+                f"{type(perspective).__name__}.attached returns the perspective to use, not a {type(returned).__name__}"
+            )
+        for attachment in self._attachments.get(key, ()):
+            shared = attachment.perspective
+            if type(shared) is type(returned) and shared.name == returned.name:
+                return shared
+        if returned._service is None:
+            returned._service = self
+        return returned
 
     def _end_others(self, key: tuple[str, str], connection: LoginConnection) -> None:
         for attachment in list(self._attachments.get(key, ())):
