@@ -90,7 +90,8 @@ class Broker(Answerer):
     def idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
         serving = self.serving
-        return not (serving.running or serving.waiting or len(self.questions) or self._out or self.outgoing)
+        unsent = self._out or self.outgoing or self.unsent_updates
+        return not (serving.running or serving.waiting or len(self.questions) or unsent)
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection in order, as far as we are concerned at once."""
@@ -183,6 +184,8 @@ class Broker(Answerer):
             room: returns how many bytes the transport takes now; asked only when something is so large that it leaves
                 in pieces. Then more may be left for the next time. None takes everything.
         """
+        if self.unsent_updates:
+            self.send_updates()
         if self._releases:
             self._send_releases()
         out: Sequence[bytes | memoryview]

@@ -67,6 +67,7 @@ class Speaker:
         self._mentioned: dict[int, None] = {}  # and our calls whose answers it mentions
         self._held_back: dict[int, None] = {}  # our calls that a barrier holds back
         self._put_off = 0  # what the peer gave back behind calls that could not be decoded yet
+        self.unsent_updates: list[Callable[[], None]] = []  #: send what live objects have collected
         self.ignored = 0
         self.paused = False  #: whether the driver wants nothing more of the peer's for now
         self.peer_draining = False  #: whether the peer takes no new calls
@@ -103,6 +104,8 @@ class Speaker:
 
     def _end(self, cause: CloseCause, *, tell: bool = False) -> None:
         """End the connection; with ``tell`` the peer is told why, where the dialect has a word for it."""
+        if tell and self.unsent_updates and self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING):
+            self.send_updates()
         if (
             self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING)
             and tell
@@ -127,6 +130,7 @@ class Speaker:
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
+        self.unsent_updates.clear()
         self._host.on_closed(cause)  # which carries away the last words
         self.outgoing = NOTHING_LARGE
         self._out_bytes = sum(map(len, self._out))
@@ -180,6 +184,10 @@ class Speaker:
         Raises:
             ConnectionLost: a hook of the application has ended the connection.
         """
+        if self.unsent_updates:  # they were made before
+            self._saying = False
+            self.send_updates()
+            self._saying = True
         self._check_open()
         self.observers.begin()
         self._leans_on = None
@@ -200,6 +208,19 @@ class Speaker:
         """The message that introduces ``new`` was queued last."""
         for observed in new:
             observed.place = self.questions.last_place
+
+    def update_soon(self, send: Callable[[], None]) -> None:
+        """Call ``send``, which makes an update, before anything else is sent, or the program waits."""
+        self.unsent_updates.append(send)
+        if len(self.unsent_updates) == 1:
+            self._host.wake()
+
+    def send_updates(self) -> None:
+        """Make the updates that were left for now, unless a message is being encoded."""
+        if not self._saying:
+            updates, self.unsent_updates = self.unsent_updates, []
+            for send in updates:
+                send()
 
     def _check_open(self) -> None:
         cause = self.lifecycle.cause
