@@ -282,8 +282,8 @@ class Replicas:
         replica = entry.current() if entry.current is not None else None
         if replica is None:
             replica = entry.cls.__new__(entry.cls)
-            replica._pb_session = self._session
-            replica._pb_luid = luid
+            object.__setattr__(replica, "_pb_session", self._session)  # which a frozen class allows as well
+            object.__setattr__(replica, "_pb_luid", luid)
             object.__setattr__(replica, "__dict__", entry.state)
             entry.current = Current(replica, self._on_end)
             entry.current.luid = luid
