@@ -29,7 +29,9 @@ Nobody outside this module defines an exception class that the protocol knows by
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from .rebuilt import tell_rebuilt
 
 __all__ = [
     "BadAnswer",
@@ -66,6 +68,13 @@ class Error(Exception):
     counts as a defect of the method: it is logged here with its traceback.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        tell_rebuilt(cls)
+
+    def __reduce__(self) -> Any:
+        return _reduced(self)
+
 
 class BrokerError(Exception):
     """Base of everything that the library itself raises.
@@ -78,6 +87,24 @@ class BrokerError(Exception):
 
     ran: bool | None = None
 
+    def __reduce__(self) -> Any:
+        return _reduced(self)
+
+
+def _reduced(error: Exception) -> Any:
+    """Return how an exception is copied or pickled: without its constructor, which may take anything."""
+    state: Any = error.__getstate__()
+    own, slots = state if type(state) is tuple else (state, None)
+    return _remake, (type(error), error.args, slots), own
+
+
+def _remake(cls: type[Exception], args: tuple[Any, ...], slots: dict[str, Any] | None) -> Exception:
+    error = cls.__new__(cls)
+    error.args = args
+    for name, value in (slots or {}).items():
+        object.__setattr__(error, name, value)
+    return error
+
 
 class ProtocolError(BrokerError):
     """The peer broke the protocol. Fatal: the connection is closed with the same code and reason.
@@ -89,8 +116,12 @@ class ProtocolError(BrokerError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
+        self.args = (code, reason)
         self.code = code
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 class ConnectionLost(BrokerError, ConnectionError):
@@ -103,8 +134,12 @@ class ConnectionLost(BrokerError, ConnectionError):
 
     def __init__(self, code: str = "lost", reason: str = "the connection was lost") -> None:
         super().__init__(f"{code}: {reason}")
+        self.args = (code, reason)
         self.code = code
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 class TLSError(BrokerError, ConnectionError):
@@ -119,8 +154,12 @@ class TLSError(BrokerError, ConnectionError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
+        self.args = (code, reason)
         self.code = code
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 class DeadReferenceError(BrokerError):
@@ -136,10 +175,16 @@ class SerializationError(BrokerError):
     """
 
     def __init__(self, message: str, path: str = "", *, culprit: object = None) -> None:
-        super().__init__(f"{path}: {message}" if path else message)
+        super().__init__(message, path)
         self.message = message
         self.path = path
         self.culprit = culprit
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+    def __getstate__(self) -> object:
+        return {**vars(self), "culprit": None}  # which can often not be copied, either
 
 
 class LimitExceeded(BrokerError):
@@ -236,11 +281,14 @@ class RemoteError(BrokerError):
     ran: bool | None = True
 
     def __init__(self, type: str, value: str, traceback: str = "", parents: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{type}: {value}" if value else type)
+        super().__init__(type, value, traceback, parents)
         self.type = type
         self.value = value
         self.traceback = traceback
         self.parents = parents or (type,)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.value}" if self.value else self.type
 
     def check(self, *kinds: str | type[BaseException]) -> str | type[BaseException] | None:
         """Return the first of ``kinds`` that the remote exception is an instance of, or None.

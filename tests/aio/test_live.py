@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Collection
+from dataclasses import field
 from typing import Any, ClassVar
 
 import pytest
@@ -57,7 +58,8 @@ async def test_only_public_annotated_fields_cross() -> None:
     assert live_fields(Score) == {"points", "player"}
     score = Score(player="alice")
     score._note = "private"
-    score.other = "no field"
+    with pytest.raises(AttributeError, match="no field 'other'"):
+        score.other = "no field"
     async with memory_pair(Court(score)) as pair:
         replica = await pair.root.call("score")
         assert not hasattr(replica, "other")
@@ -92,6 +94,7 @@ async def test_what_changes_while_an_update_is_on_its_way_is_merged() -> None:
         for points in range(1, 1001):
             score.points = points
         score.player = "bob"
+        await asyncio.sleep(0)
         assert pair.accepted.statistics().calls_out == before + 1
         await settle(pair)
         assert (replica.points, replica.player) == (1000, "bob")
@@ -192,3 +195,161 @@ def test_fields_are_given_by_name() -> None:
     score = Score(player="alice", points=2)
     with pytest.raises(AttributeError, match="cannot be deleted"):
         del score.points
+
+
+# -- as strict as a dataclass
+
+
+def test_a_mutable_default_is_refused() -> None:
+    with pytest.raises(ValueError, match="mutable default <class 'list'> for field names is not allowed"):
+
+        class Shared(pb.Live):
+            names: list[str] = []
+
+    with pytest.raises(ValueError, match="mutable default"):
+
+        class SharedInAField(pb.Live):
+            names: dict[str, int] = field(default={})
+
+
+class Team(pb.Live):
+    names: list[str] = field(default_factory=list)
+    city: str = field(default="here")
+    size: int
+
+    @property
+    def first(self) -> str:
+        return self.names[0]
+
+    @first.setter
+    def first(self, name: str) -> None:
+        self.names = [name, *self.names[1:]]
+
+
+class Duo(Team):
+    names: tuple[str, ...] = ()  # type: ignore[assignment]
+
+
+class Trio(Duo):
+    names: list[str] = field(default_factory=lambda: ["a", "b", "c"])  # type: ignore[assignment]
+
+
+def test_defaults_are_made_for_each() -> None:
+    one, two = Team(size=1), Team(size=2)
+    one.names.append("ada")
+    assert (one.names, two.names, two.city) == (["ada"], [], "here")
+    assert not hasattr(Team, "names")
+    assert Duo(size=2).names == ()
+    assert Trio(size=3).names == ["a", "b", "c"]
+
+
+def test_a_field_that_is_missing_is_refused() -> None:
+    with pytest.raises(TypeError, match="Team needs the field 'size', which has no default"):
+        Team()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="Score needs the field 'player'"):
+        Score(points=3)  # type: ignore[call-arg]
+
+
+def test_only_fields_are_assigned() -> None:
+    team = Team(size=1)
+    for name in ("sise", "changes", "get_state_to_copy"):
+        with pytest.raises(AttributeError, match=f"Team has no field '{name}'"):
+            setattr(team, name, 3)
+    with pytest.raises(AttributeError, match="Score has no field 'limit'"):
+        Score(player="x").limit = 3  # type: ignore[misc] # of the class
+    team.first = "ada"
+    team._private = 3
+    assert (team.names, vars(team)["_private"]) == (["ada"], 3)
+
+
+def test_what_is_no_field_is_no_base() -> None:
+    with pytest.raises(TypeError, match="conflict"):
+        type("Rows", (pb.Live, list), {})
+
+
+def test_a_subclass_crosses_under_its_own_name() -> None:
+    class Long(Score):
+        length: int = 0
+
+    assert Score(player="x").get_type_to_copy() == "tests.Score"
+    assert Long(player="x").get_type_to_copy().endswith("Long")
+
+
+async def test_what_is_assigned_in_a_row_arrives_at_once(dialect: str) -> None:
+    score = Score(player="alice")
+    async with memory_pair(Court(score), dialects=[dialect]) as pair:
+        replica = await pair.root.call("score")
+        seen: list[tuple[int, str]] = []
+
+        async def watch() -> None:
+            async for _ in replica.changes():
+                seen.append((replica.points, replica.player))
+
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        for points, player in ((1, "bob"), (2, "carol")):
+            score.points = points
+            score.player = player
+            await settle(pair)
+        score.points = 3
+        score.player = "dan"  # is still sent when the connection ends in order
+        pair.accepted.end()
+        await pair.client.wait_closed()
+        await watching
+    assert seen == [(1, "bob"), (2, "carol"), (3, "dan")]
+
+
+class Referee(pb.Referenceable):
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def remote_hear(self, score: Score) -> None:
+        self.heard.append((score.points, score.player))
+
+
+class Field(Court):
+    def remote_play(self, referee: pb.RemoteReference) -> int:
+        self.score.points = 1
+        referee.tell("hear", self.score)
+        self.score.player = "bob"
+        self.score.points = 2
+        return 7
+
+
+async def test_what_is_sent_after_an_assignment_arrives_after_it(dialect: str) -> None:
+    async with memory_pair(Field(Score(player="alice")), dialects=[dialect]) as pair:
+        replica = await pair.root.call("score")
+        referee = Referee()
+        answer = pair.root.call("play", referee)
+        states: list[Any] = []
+        answer.add_done_callback(lambda _: states.append((replica.points, replica.player)))
+        assert await answer == 7
+        assert referee.heard == [(1, "alice")]
+        await settle(pair)
+        assert (replica.points, replica.player) == (2, "bob")
+
+
+@pb.copier_for("tests.Roster")
+class Roster(pb.Live, tag="tests.Roster"):
+    names: list[str] = field(default_factory=list)
+
+
+class Older(pb.Live, tag="tests.Roster"):
+    """As an older program has it."""
+
+
+async def test_a_field_that_an_older_original_lacks_has_its_default(dialect: str) -> None:
+    async with memory_pair(Court(Older()), dialects=[dialect]) as pair:
+        replica = await pair.root.call("score")
+        assert replica.names == []
+
+
+async def test_a_replica_is_not_passed_on() -> None:
+    """Its updates would not reach a third program."""
+    async with (
+        memory_pair(Court(Score(player="alice"))) as pair,
+        memory_pair(Court(Score(player="x"))) as third,
+    ):
+        replica = await pair.root.call("score")
+        with pytest.raises(pb.SerializationError, match=r"^args\[0\]: a replica of a third program's object"):
+            await third.root.call("is_original", replica)

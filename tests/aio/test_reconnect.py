@@ -130,13 +130,10 @@ async def test_calls_keep_their_order_with_those_made_meanwhile() -> None:
             await current.call("plain", "subscribed")
             await root.call("plain", "by the lasting one")  # which does not wait for its own end
 
-        def fails(current: pb.RemoteReference) -> None:
-            raise RuntimeError("one that fails stops no other")
-
         def unwanted(current: pb.RemoteReference) -> None:
             desk.log.append("unwanted")
 
-        for callback in (unwanted, fails, subscribe):
+        for callback in (unwanted, subscribe):
             root.on_reconnect(callback)
         root.dont_notify_on_reconnect(unwanted)
         with pytest.raises(ValueError, match="not registered"):
@@ -176,6 +173,36 @@ async def test_a_connection_lost_while_callbacks_run_is_made_again(caplog: pytes
             assert await waiting == "answer"
             assert came == [came[0], came[1], came[1]]
     assert "a callback for a new connection raised" in caplog.text
+
+
+@skipping
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError, SystemExit, GeneratorExit])
+async def test_a_connection_whose_callback_raised_is_made_again(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without what the callback fetches anew the client would be connected, silent and idle."""
+    desk = Desk()
+    came: list[Any] = []
+    others: list[Any] = []
+    server = await pb.serve(desk, URL)
+    async with lasting() as root:
+
+        async def fails_twice(current: pb.RemoteReference) -> None:
+            came.append(current)
+            if len(came) <= 2:
+                raise kind("not yet")
+
+        root.on_reconnect(fails_twice)
+        root.on_reconnect(others.append)
+        await lost(root, server)
+        waiting = root.call("echo", "answer")
+        async with pb.serve(desk, URL):
+            for _ in range(4):
+                await skip(8)
+            assert await waiting == "answer"
+            assert came == others
+            assert len(set(came)) == 3
+    assert caplog.text.count("a callback for a new connection raised") == 2
 
 
 @skipping

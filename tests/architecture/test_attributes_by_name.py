@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "perspective_broker"
 #: File -> how often it reaches an attribute by a computed name, and may.
 ALLOWED = {
     "flavors/dispatch.py": 1,  # a peer's name behind its prefix becomes a method
-    "flavors/fields.py": 2,  # the fields that a registered class lets a peer set; slots, by their class's own names
+    "flavors/fields.py": 3,  # the fields that a registered class lets a peer set, and its own defaults of them; slots
 }
 
 FUNCTIONS = {"getattr", "setattr", "delattr", "attrgetter", "methodcaller", "__getattribute__", "__setattr__"}

@@ -132,7 +132,63 @@ async def test_the_client_gets_what_attached_returns() -> None:
         assert await me.call("name") == "room of alice"
         assert (await service.request_perspective("room of alice")).attached_count == 1
         assert (await service.request_perspective("alice")).attached_count == 0
-    assert service.diary == ["detached alice as room of alice"]  # who was given away is told
+    assert service.diary == ["detached alice as alice"]  # the object whose attached was called
+
+
+class Member(Chatter):
+    """Of two classes of users, as the page on logging in says it."""
+
+    seen: list[Any] = []
+
+    def attached(self, client: Any, identity: pb.Identity) -> Any:
+        super().attached(client, identity)
+        self.seen.append(self)
+        return Moderator(self.name) if identity.name == "alice" else self
+
+    def detached(self, client: Any, identity: pb.Identity) -> Any:
+        super().detached(client, identity)
+        self.seen.remove(self)
+
+
+class Moderator(Member):
+    def perspective_service(self) -> str:
+        return self.service.name
+
+    def perspective_clients(self) -> list[str]:
+        return [str(client is None) for client in self.clients]
+
+
+async def test_two_classes_of_users() -> None:
+    service = Chat(perspective_class=Member)
+    Member.seen.clear()
+    app = await application(service)
+    await app.authorizer.grant("bob", "chat", "alice")
+    async with serving(app) as (server, connect):
+        async with (
+            connect("alice", service="chat") as one,
+            connect("alice", service="chat", client=Mind()) as two,
+            connect("bob", service="chat") as bob,
+            connect("bob", service="chat", perspective="alice") as other,
+        ):
+            assert await one.call("service") == "chat"
+            assert await one.call("clients") == ["True", "False"]
+            assert await two.call("clients") == ["True", "False"]  # one object for both
+            for me in (bob, other):  # who is not given a moderator's by the name of the perspective
+                with pytest.raises(pb.NoSuchMethod):
+                    await me.call("service")
+            assert len(Member.seen) == 4
+        for connection in server.connections:
+            await connection.wait_closed()
+        await turns()
+        assert Member.seen == []
+        assert service.attached_count == 0
+        assert (
+            service.diary.count("attached alice as alice")
+            == service.diary.count("detached alice as alice")
+            == 2
+        )
+        async with connect("alice", service="chat") as one:
+            assert await one.call("clients") == ["True"]
 
 
 class Picky(Chatter):

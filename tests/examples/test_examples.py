@@ -68,6 +68,20 @@ def test_copyable() -> None:
     assert _example("copyable.py") == "ReceivedJob website ['fetch', 'build', 'publish'] False\n"
 
 
+def test_moderators() -> None:
+    assert _example("moderators.py").splitlines() == [
+        "alice comes",
+        "alice comes",
+        "['eve', 'mallory']",
+        "alice says hello in chat",
+        "alice goes",
+        "alice goes",
+        "bob comes",
+        "Member has no method 'ban' for its callers",
+        "bob goes",
+    ]
+
+
 def test_errors() -> None:
     lines = _example("errors.py").splitlines()
     assert lines == [

@@ -98,10 +98,11 @@ def test_slots_of_another_base_cross_as_well() -> None:
 class Carried(pb.Error, pb.Copyable): ...
 
 
-def test_what_python_keeps_of_an_exception_does_not_cross() -> None:
-    carried = Carried("cargo")
+def test_of_what_python_keeps_of_an_exception_only_args_cross() -> None:
+    carried = Carried("cargo", 7)
     carried.weight = 3  # type: ignore[attr-defined]
-    assert carried.get_state_to_copy() == {"weight": 3}
+    carried.add_note("for the one who reads the traceback")
+    assert carried.get_state_to_copy() == {"weight": 3, "args": ("cargo", 7)}
 
 
 def test_what_is_kept_in_slots_crosses_as_well() -> None:

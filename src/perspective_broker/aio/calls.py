@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import ConnectionLost, DeadReferenceError, with_ran
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
+from ..flavors.guard import ordinary
 from ..session import OutgoingCall, Unready, call_when_connected, not_run
 from .deadlines import Limit, current, under
 from .places import check_place
@@ -236,8 +237,11 @@ def _run_here(
             driver.broker.ended_here(call, result, None)
             return
         running = call.handle = asyncio.ensure_future(result)
-    except Exception as raised:
-        driver.broker.ended_here(call, None, raised)
+    except BaseException as raised:  # the method's, or a hook's
+        error = ordinary(raised)
+        if not isinstance(error, Exception):
+            raise
+        driver.broker.ended_here(call, None, error)
         return
 
     def ended(running: asyncio.Future[Any]) -> None:
@@ -248,14 +252,11 @@ def _run_here(
             if promise is not None:
                 promise.abandon()
         else:
-            error = running.exception()
-            if error is None:
+            raised = running.exception()
+            if raised is None:
                 driver.broker.ended_here(call, running.result(), None)
-            elif isinstance(error, Exception):
-                driver.broker.ended_here(call, None, error)
-            else:
-                driver.broker.ended_here(
-                    call, None, RuntimeError(f"the method raised {type(error).__name__}")
-                )
+                return
+            error = ordinary(raised)
+            driver.broker.ended_here(call, None, error if isinstance(error, Exception) else RuntimeError())
 
     running.add_done_callback(ended)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CallError, LimitExceeded, RemoteError
+from ..flavors.handle import Handle
 from ..limits import Limits
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate
@@ -26,7 +27,7 @@ __all__ = ["Connection"]
 _NOBODY: Final = "pb-ping"
 
 
-class Connection:
+class Connection(Handle):
     """One connection to a peer; reached as ``reference.connection`` or in ``server.connections``.
 
     Attributes:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import WeakSet, WeakValueDictionary
@@ -17,6 +18,8 @@ from weakref import WeakSet, WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import DeadReferenceError, LimitExceeded, SerializationError
 from ..flavors import Exportable
+from ..flavors.guard import call_back, report
+from ..hooks import finish
 from ..ports import Data, Method, ObjectId
 from ..session import (
     Broker,
@@ -50,6 +53,8 @@ __all__ = ["Driver", "as_protocol"]
 log = logging.getLogger("perspective_broker")
 
 _Subject = TypeVar("_Subject")
+
+_AT_THE_END: Final = "a callback for the end of a connection raised"
 
 #: Bytes that what is written together has on average, if it is not joined.
 _LARGE: Final = 4096
@@ -127,7 +132,7 @@ class Driver:
         self._page_readers: WeakSet[PageReader] | None = None
         self._sources: WeakValueDictionary[int, StreamSource] | None = None
         self._left_behind = False  # whether what has not ended is not waited for any more
-        self._last_words: dict[asyncio.Task[None], None] = {}  # asynchronous callbacks for the end
+        self._last_words: dict[asyncio.Task[bool], None] = {}  # asynchronous callbacks for the end
         self._is_gone = False  # whether nothing is left of the connection,
         self._gone: asyncio.Future[None] | None = None  # and what tells so, made by the first who waits
         self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
@@ -157,8 +162,8 @@ class Driver:
         if self._root is not None:
             try:
                 self.broker.exports.name("root", self._root(self.connection))
-            except Exception:
-                log.exception("no root object could be made for %s", self.connection.peer)
+            except BaseException as error:
+                report(error, "no root object could be made for %s", self.connection.peer)
                 self.broker.close("no-root", "this side could not make its root object")
                 return
         self.broker.start(
@@ -457,15 +462,11 @@ class Driver:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
         callbacks, self._callbacks = self._callbacks, []
         for subject, callback in callbacks:
-            try:
-                result = callback(subject)
-            except Exception:
-                log.exception("a callback for the end of a connection raised")
-            else:
-                if hasattr(type(result), "__await__"):
-                    task = self.loop.create_task(_last_word(result))
-                    self._last_words[task] = None
-                    task.add_done_callback(self._on_last_word)
+            result: Any = call_back(partial(callback, subject), _AT_THE_END)
+            if hasattr(type(result), "__await__"):
+                task = self.loop.create_task(finish(result, _AT_THE_END))
+                self._last_words[task] = None
+                task.add_done_callback(self._on_last_word)
         if self._server is not None:
             self._server.detach(self)
         self._cancel_timer()
@@ -496,7 +497,7 @@ class Driver:
             self._transport.abort()
         self._maybe_gone()
 
-    def _on_last_word(self, task: asyncio.Task[None]) -> None:
+    def _on_last_word(self, task: asyncio.Task[bool]) -> None:
         self._last_words.pop(task, None)
         self._maybe_gone()
 
@@ -625,10 +626,3 @@ class Driver:
 def as_protocol(driver: Driver) -> asyncio.Protocol:
     """Return ``driver`` as what event loops ask for."""
     return cast(asyncio.Protocol, driver)
-
-
-async def _last_word(awaitable: Any) -> None:
-    try:
-        await awaitable
-    except Exception:
-        log.exception("a callback for the end of a connection raised")

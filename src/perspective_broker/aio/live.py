@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field
 from typing import Any, ClassVar, dataclass_transform
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -38,37 +38,44 @@ class Change:
     fields: Mapping[str, Any]
 
 
-@dataclass_transform(kw_only_default=True)
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
 class Live(Cacheable, RemoteCache):
-    """A cacheable object with annotated fields.
+    """A cacheable object with annotated fields, as strict about them as a dataclass whose arguments have names.
 
     ::
 
         @pb.copier_for("game.Score")
         class Score(pb.Live, tag="game.Score"):
             points: int = 0
+            players: list[str] = dataclasses.field(default_factory=list)
 
         score.points += 1                         # where it was made: every replica follows
         async for change in replica.changes():    # where it arrived
             print(change.fields)
 
     A change *inside* a field's value is not seen; assign the field anew. Names with a leading underscore are
-    no fields and stay at home.
+    no fields and stay at home; no other name that is not a field can be assigned. What is assigned in a row, without
+    anything else being sent or awaited in between, arrives at once.
 
     Args:
-        fields: values by name; the others keep their class's default, or stay unset.
+        fields: values by name; the others have their class's default.
+
+    Raises:
+        TypeError: a field without a default is missing, or there is no field of a name.
     """
 
     _tag: ClassVar[str | None] = None
+    _factories: ClassVar[Mapping[str, Callable[[], Any]]] = {}
     _feeds: dict[RemoteCacheObserver, _Feed]
     _watchers: WeakSet[Changes]
     _updates_ended = False
 
     def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
-        """Take the type tag under which the class crosses; its qualified name when there is none.
+        """Take the type tag under which the class crosses; its own qualified name when there is none.
 
         Raises:
             TypeError: a field has the name of something that every live object has.
+            ValueError: a default is mutable.
         """
         super().__init_subclass__(**kwargs)
         for name in sorted(live_fields(cls)):
@@ -76,16 +83,20 @@ class Live(Cacheable, RemoteCache):
                 raise TypeError(
                     f"{cls.__name__} cannot have a field {name!r}: every live object has a {name} already"
                 )
-        if tag is not None:
-            cls._tag = tag
+        cls._tag = tag
+        inherited = {name: make for name, make in cls._factories.items() if name not in vars(cls)}
+        cls._factories = inherited | _take_factories(cls)
 
     def __init__(self, **fields: Any) -> None:
-        names = live_fields(type(self))
-        unknown = set(fields) - names
-        if unknown:
-            raise TypeError(
-                f"{type(self).__name__} has no field {sorted(unknown)[0]!r}; it has {sorted(names)}"
-            )
+        cls = type(self)
+        names = live_fields(cls)
+        if unknown := sorted(set(fields) - names):
+            raise TypeError(f"{cls.__name__} has no field {unknown[0]!r}; it has {sorted(names)}")
+        for name in sorted(names - set(fields)):
+            if name in self._factories:
+                fields[name] = self._factories[name]()
+            elif not hasattr(cls, name):
+                raise TypeError(f"{cls.__name__} needs the field {name!r}, which has no default")
         for name, value in fields.items():
             setattr(self, name, value)
 
@@ -101,7 +112,12 @@ class Live(Cacheable, RemoteCache):
         return live_fields(type(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in live_fields(type(self)):
+        fields = live_fields(type(self))
+        if name not in fields:
+            if not name.startswith("_") and not _is_settable(type(self), name):
+                raise AttributeError(
+                    f"{type(self).__name__} has no field {name!r}; it has {sorted(fields)}, and what begins with _"
+                )
             object.__setattr__(self, name, value)
             return
         if self.is_replica:
@@ -117,6 +133,10 @@ class Live(Cacheable, RemoteCache):
         if name in live_fields(type(self)):
             raise AttributeError(f"the field {name!r} of a live object cannot be deleted; assign None")
         object.__delattr__(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle of an original keeps: not who follows this one."""
+        return {name: value for name, value in vars(self).items() if name != "_feeds"}
 
     def get_type_to_copy(self) -> str:
         return self._tag or super().get_type_to_copy()
@@ -135,7 +155,10 @@ class Live(Cacheable, RemoteCache):
     # -- the replica
 
     def set_copyable_state(self, state: Any) -> None:
-        self._take(state)
+        taken = self._take(state)
+        for name, factory in self._factories.items():  # an older sender may lack a field
+            if name not in taken:
+                object.__setattr__(self, name, factory())
 
     def observe_changed(self, fields: Any) -> None:
         """Follow the original (called by the peer)."""
@@ -215,7 +238,7 @@ class Changes:
 
 
 class _Feed:
-    """What one observer of a live object has not been told yet. At most one update is on its way."""
+    """What one observer of a live object has not been sent yet. At most one update is on its way."""
 
     __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
 
@@ -235,7 +258,8 @@ class _Feed:
             self._changed.pop(name, None)
             self._changed[name] = value
             if not self._on_its_way:
-                self._send()
+                self._on_its_way = True
+                self._observer._session.update_soon(self._send)  # with what is assigned right after this
 
     def _send(self) -> None:
         fields, self._changed = self._changed, {}
@@ -265,6 +289,36 @@ class _Feed:
     def _report(self, text: str, error: Exception) -> None:
         session = self._observer._session
         session.reports.say(session.deadlines.heard, logging.ERROR, text, self._observer, str(error))
+
+
+def _take_factories(cls: type[Live]) -> dict[str, Callable[[], Any]]:
+    """Return what makes the defaults of the class's own fields; leave plain defaults in the class.
+
+    Raises:
+        ValueError: a default is mutable, so all objects would share it.
+    """
+    factories: dict[str, Callable[[], Any]] = {}
+    for name in live_fields(cls) & vars(cls).keys():
+        default = vars(cls)[name]
+        if isinstance(default, Field):
+            if default.default_factory is not MISSING:
+                factories[name] = default.default_factory
+            if default.default is MISSING:
+                delattr(cls, name)
+                continue
+            default = default.default
+            setattr(cls, name, default)
+        if type(default).__hash__ is None:
+            raise ValueError(
+                f"mutable default {type(default)} for field {name} is not allowed: "
+                "use dataclasses.field(default_factory=...)"
+            )
+    return factories
+
+
+def _is_settable(cls: type, name: str) -> bool:
+    """Return whether a class has something of its own that takes assignments to ``name``, such as a property."""
+    return hasattr(type(inspect.getattr_static(cls, name, None)), "__set__")
 
 
 _fields_of: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()

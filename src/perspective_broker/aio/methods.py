@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context, copy_context
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Any, Final
@@ -93,7 +94,8 @@ class Methods:
         if call.done:
             return
         try:
-            result = method(*args, **kwargs)
+            context = copy_context()  # what the method sets in it stays in this call
+            result = context.run(method, *args, **kwargs)
         except TypeError as error:
             self._broker.blame_call(call, error, method, args, kwargs)
             return
@@ -105,15 +107,15 @@ class Methods:
         if type(result) in _PLAIN:
             self._broker.answer_call(call, result)
         elif type(result) is CoroutineType:
-            self._spawn(call, result)
+            self._spawn(call, result, context)
         elif hasattr(type(result), "__await__"):
-            self._spawn(call, _awaited(result))
+            self._spawn(call, _awaited(result), context)
         else:
             self._broker.answer_call(call, result)
 
-    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
         running = _Running(call, coroutine)
-        task = running.task = self._loop.create_task(self._finish(running))
+        task = running.task = self._loop.create_task(self._finish(running), context=context)
         call.handle = running
         self._tasks[task] = running
         task.add_done_callback(self._on_task_done)

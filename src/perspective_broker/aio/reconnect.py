@@ -12,9 +12,13 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError, with_ran
+from ..flavors.guard import ordinary
+from ..flavors.handle import Name
+from ..hooks import is_ours, run
 from ..session import CloseCause
 from .calls import Promise, unmade
 from .connection import Connection
@@ -73,7 +77,7 @@ class _Call:
     timer: asyncio.TimerHandle | None
 
 
-class ReconnectingReference:
+class ReconnectingReference(Name):
     """The peer's root, or the perspective or avatar of a login, on whatever connection there is at the moment.
 
     Made by ``pb.connect(..., reconnect=True)``. It is called like a :class:`RemoteReference`; among the arguments of a
@@ -177,7 +181,8 @@ class ReconnectingReference:
 
         Here a program subscribes again, and fetches again what it had got by the old connection. ``current`` is the
         new connection's own reference. Callbacks run in the order in which they were asked for, ``async`` ones one
-        after the other, and calls that waited are sent when all have ended: they find everything in place.
+        after the other, and calls that waited are sent when all have ended: they find everything in place. When one
+        raises it is logged, the others run, and then the connection is ended and made again after a while.
 
         Raises:
             DeadReferenceError: the reference has ended.
@@ -340,20 +345,32 @@ class ReconnectingReference:
                 await self._news.wait()
                 self._settled = False
                 reference = await self._connect_again()
-                for callback in list(self._on_reconnect):
-                    if not self._is_at(reference):
-                        break
-                    await _told(callback, reference)
-                await self._send_waiting(reference)
-                self._settled = self._is_at(reference)
+                if await self._call_back(reference) or not self._is_at(reference):
+                    await self._send_waiting(reference)
+                    self._settled = self._is_at(reference)
+                else:  # it may lack what they fetch anew, and would stay silent for ever
+                    reference.connection.end("closed", "a callback of on_reconnect raised")
         except LoginFailed as error:
             log.error("the connection to %s is not made again: %s", self._url, error)
             self._finish(error)
         except ConnectionLost as error:
             self._finish(error)
-        except Exception as error:
-            log.exception("the connection to %s is not made again", self._url)
-            self._finish(error)
+        except BaseException as error:
+            plain = ordinary(error)
+            if is_ours(error, self._task) or not isinstance(plain, Exception):
+                raise
+            log.error("the connection to %s is not made again", self._url, exc_info=plain)
+            self._finish(plain)
+
+    async def _call_back(self, reference: RemoteReference) -> bool:
+        """Run the callbacks for a new connection; return whether none of them raised."""
+        succeeded = True
+        for callback in list(self._on_reconnect):
+            if not self._is_at(reference):
+                break
+            if not await run(partial(callback, reference), "a callback for a new connection raised"):
+                succeeded = False
+        return succeeded
 
     async def _connect_again(self) -> RemoteReference:
         """Return the reference of a new connection.
@@ -412,15 +429,6 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
-
-
-async def _told(callback: Callable[[RemoteReference], object], reference: RemoteReference) -> None:
-    try:
-        result = callback(reference)
-        if isinstance(result, Awaitable):
-            await result
-    except Exception:
-        log.exception("a callback for a new connection raised")
 
 
 def _fail(promise: Promise, error: Exception) -> None:

@@ -16,6 +16,7 @@ from .. import transports
 from ..cred import Service
 from ..errors import SerializationError
 from ..flavors import Exportable, Policy, Registry
+from ..flavors.handle import Handle
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
 from ..session import SharedAllowance
@@ -121,7 +122,7 @@ class ServerStatistics:
     worst_lag: float
 
 
-class Server:
+class Server(Handle):
     """Listens and keeps its connections; made by :func:`serve`."""
 
     def __init__(
@@ -365,7 +366,13 @@ class Server:
             await listener.wait_closed()
         if self._root_begun:
             self._root_begun = False
-            await _hook(self._root, "end_serving")
+            try:
+                await _hook(self._root, "end_serving")
+            finally:
+                self._set_closed()
+        self._set_closed()
+
+    def _set_closed(self) -> None:
         if self._closed is not None:
             self._closed.set()
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
 from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
 from ..flavors.fields import attributes
+from ..flavors.handle import Handle
 from .places import check_place
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class StreamSource(Exportable):
             await close()
 
 
-class ItemReader(ABC):
+class ItemReader(Handle, ABC):
     """Items that come when they come, for one ``async for``: what streams and pages have in common."""
 
     def __init__(self) -> None:

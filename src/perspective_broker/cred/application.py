@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any, TypeVar
 
+from ..hooks import finished, run
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
 from .login import CertificateUser, Given, LoginRoot
 from .memory import MemoryAuthorizer
-from .perspective import LoginConnection, finished
+from .perspective import LoginConnection
 from .service import Service
 
 __all__ = ["Application"]
@@ -153,10 +154,7 @@ class Application(LoginRoot):
         self._servers -= 1
         while not self._servers and self._started:
             service = self._started.pop()
-            try:
-                await finished(service.stop_service())
-            except Exception:
-                log.exception("stop_service of %r raised", service)
+            await run(service.stop_service, "stop_service of %r raised", service)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!a}, {len(self._services)} services>"

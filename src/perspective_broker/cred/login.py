@@ -34,10 +34,11 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
+from ..hooks import finished
 from .admission import Admission, Judge, refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .perspective import Detacher, LoginConnection, finished
+from .perspective import Detacher, LoginConnection
 from .scram import BOUND, UNBOUND, ServerExchange
 from .verifiers import check_legacy
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DeadReferenceError
 from ..flavors import Exportable, Target
+from ..hooks import contained
 from .identity import Identity, checked_key
 from .verifiers import make_secrets
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..limits import Limits
     from .service import Service
 
-__all__ = ["Detacher", "LoginConnection", "Perspective", "finished"]
+__all__ = ["Detacher", "LoginConnection", "Perspective"]
 
 
 class LoginConnection(Protocol):
@@ -45,11 +46,6 @@ class LoginConnection(Protocol):
     def on_disconnect(self, callback: Callable[[Any], object]) -> None: ...
 
     def dont_notify_on_disconnect(self, callback: Callable[[Any], object]) -> None: ...
-
-
-async def finished(result: Any) -> Any:
-    """Return what a hook returned, or what it will have returned when it is ``async``."""
-    return await result if inspect.isawaitable(result) else result
 
 
 class Perspective(Exportable):
@@ -108,7 +104,9 @@ class Perspective(Exportable):
             identity: who it is.
 
         Returns:
-            The perspective that the client gets: this one, or another. None stands for this one.
+            The perspective that the client gets: this one, or another, which belongs to the same service from then on.
+            None stands for this one. While a client of the same user is attached, the next one gets the same object as
+            that, if what is returned for it is of the same class and name.
 
         Raises:
             Exception: the client is told of it as of any method's, and is not attached.
@@ -116,7 +114,10 @@ class Perspective(Exportable):
         return self
 
     def detached(self, client: Any, identity: Identity) -> Any:
-        """A client that was attached is gone: logged out, hung up, or lost. Called once for each. May be ``async``."""
+        """A client that was attached is gone: logged out, hung up, or lost. Called once for each. May be ``async``.
+
+        On the object whose :meth:`attached` was called, also when that returned another.
+        """
 
     def broker_attached(self, client: Any, identity: Identity, connection: Any) -> Any:
         """The same as :meth:`attached`, which it calls, for those who want to know the connection as well."""
@@ -197,7 +198,7 @@ class Detacher:
         if detach is not None:
             result = detach()
             if inspect.isawaitable(result):
-                self._running = asyncio.ensure_future(result)
+                self._running = asyncio.ensure_future(contained(result))
                 _running.add(self._running)
                 self._running.add_done_callback(_running.discard)
 

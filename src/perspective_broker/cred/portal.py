@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Literal, Protocol, TypeAlias
 
 from ..flavors import Exportable, Target
+from ..hooks import finished
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
 from .login import ANONYMOUS, Anonymous, CertificateUser, Given, LoginRoot
-from .perspective import Detacher, LoginConnection, finished
+from .perspective import Detacher, LoginConnection
 
 __all__ = ["AvatarId", "Portal", "Realm"]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..flavors import check_spelling
+from ..hooks import contained, finished
 from .identity import Identity
-from .perspective import Detacher, LoginConnection, Perspective, finished
+from .perspective import Detacher, LoginConnection, Perspective
 
 if TYPE_CHECKING:
     from .application import Application
@@ -135,7 +136,7 @@ class Service:
             if not inspect.isawaitable(got):
                 return self._adopt(name, got)
             # A task, for who asked first may give up while others wait.
-            loading = self._loading[name] = asyncio.ensure_future(self._load(name, got))
+            loading = self._loading[name] = asyncio.ensure_future(contained(self._load(name, got)))
             loading.add_done_callback(lambda _: self._loading.pop(name))
         return await asyncio.shield(loading)
 
@@ -164,13 +165,8 @@ class Service:
         key = (identity.name, perspective.name)
         if self._replaces:
             self._end_others(key, connection)
-        given = await finished(perspective.broker_attached(client, identity, connection))
-        if given is None:
-            given = perspective
-        if not isinstance(given, Perspective):
-            raise TypeError(
-                f"{type(perspective).__name__}.attached returns the perspective to use, not a {type(given).__name__}"
-            )
+        returned = await finished(perspective.broker_attached(client, identity, connection))
+        given = self._to_give(key, perspective, returned)
         attachment = _Attachment(perspective, given, connection)
         self._attachments.setdefault(key, []).append(attachment)
         given._clients.append(client)
@@ -181,12 +177,32 @@ class Service:
             self._attachments[key].remove(attachment)
             if not self._attachments[key]:
                 del self._attachments[key]
-            return given.broker_detached(client, identity, connection)
+            return perspective.broker_detached(client, identity, connection)
 
         detacher = Detacher(connection, detach)
         if self._replaces:  # once more: another may have come while this one was being attached
             self._end_others(key, connection)
         return given, detacher
+
+    def _to_give(self, key: tuple[str, str], perspective: Perspective, returned: Any) -> Perspective:
+        """Return the perspective that a client gets, given what ``attached`` has returned.
+
+        All clients that a user has at one perspective share what the first of them got, as long as it is of the class
+        (and the name) that ``attached`` would have for them now.
+        """
+        if returned is None or returned is perspective:
+            return perspective
+        if not isinstance(returned, Perspective):
+            raise TypeError(
+                f"{type(perspective).__name__}.attached returns the perspective to use, not a {type(returned).__name__}"
+            )
+        for attachment in self._attachments.get(key, ()):
+            shared = attachment.perspective
+            if type(shared) is type(returned) and shared.name == returned.name:
+                return shared
+        if returned._service is None:
+            returned._service = self
+        return returned
 
     def _end_others(self, key: tuple[str, str], connection: LoginConnection) -> None:
         for attachment in list(self._attachments.get(key, ())):

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import DecodeError, InsecureJelly
 from ..flavors import Policy, Registry
+from ..flavors.guard import ordinary
 
 __all__ = ["MAX_KEY_BITS", "KeyCheck", "find_class", "guarded", "instance"]
 
@@ -53,7 +54,10 @@ class KeyCheck:
             raise DecodeError("not-a-number cannot be a key")
         if kind is tuple or kind is frozenset:
             _check_parts(key)
-        value = hash(key)
+        try:
+            value = hash(key)
+        except BaseException as error:  # a class of the application
+            raise ordinary(error)  # noqa: B904 # which says itself what caused it
         same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
         if same > MAX_SAME_HASH:
             raise DecodeError("too many keys with the same hash")
@@ -89,8 +93,12 @@ def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
 
 
 def instance(cls: Any) -> Any:
-    """Return an instance that has no state yet."""
-    return cls.__new__(cls)
+    """Return an instance that has no state yet.
+
+    Raises:
+        DecodeError: its class cannot be made so.
+    """
+    return guarded(cls.__new__, cls)
 
 
 def guarded(take: Callable[[Any], Any], state: Any) -> Any:
@@ -99,7 +107,10 @@ def guarded(take: Callable[[Any], Any], state: Any) -> Any:
         return take(state)
     except DecodeError:
         raise
-    except Exception as error:
+    except BaseException as raised:
+        error = ordinary(raised)
+        if not isinstance(error, Exception):
+            raise
         refusal = DecodeError(f"a state was refused by its class ({type(error).__name__})")
         refusal.__cause__ = error  # as "from error" says, which a compiled module does not hear
         raise refusal from error

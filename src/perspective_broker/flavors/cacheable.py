@@ -7,9 +7,10 @@ its replica, or the connection has ended, the owner hears of it once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 from .copyable import Copyable, RemoteCopy
+from .handle import Handle
 
 __all__ = ["Cacheable", "Observer", "RemoteCache"]
 
@@ -42,11 +43,16 @@ class RemoteCache(RemoteCopy):
     _pb_session: Any
     _pb_luid: int
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if getattr(self, "_pb_session", None) is None:
+            return super().__reduce_ex__(protocol)
+        raise TypeError(f"a replica ({type(self).__name__}) cannot be copied or pickled; copy what it holds")
+
     def updates_ended(self) -> None:
         """Called once when no update can come any more: the connection has ended, or an update could not cross."""
 
 
-class Observer:
+class Observer(Handle):
     """The far end of one replica, as its owner sees it. Drivers subclass it with what telling means to them.
 
     Attributes:

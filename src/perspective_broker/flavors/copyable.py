@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..errors import qualified_name
-from .fields import add_slots, set_fields, slot_names
+from ..rebuilt import tell_rebuilt
+from .fields import Shape, set_fields
 from .spelling import check_spelling
 
 __all__ = ["Copyable", "RemoteCopy"]
@@ -18,13 +19,21 @@ __all__ = ["Copyable", "RemoteCopy"]
 class Copyable:
     """An object that is sent by value. Every attribute crosses unless a hook below says otherwise."""
 
-    _slot_names: ClassVar[tuple[str, ...]] = ()
+    _shape: ClassVar[Shape | None] = None  # None where the dictionary is all
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
         kind: Any = cls
-        cls._slot_names = slot_names(kind)
+        shape = Shape(kind, cls._sends_its_own())
+        cls._shape = None if shape.is_plain else shape
+
+    @classmethod
+    def _sends_its_own(cls) -> bool:
+        return (
+            cls.get_state_to_copy is not Copyable.get_state_to_copy
+            or cls.get_state_to_copy_for is not Copyable.get_state_to_copy_for
+        )
 
     def get_type_to_copy(self) -> str:
         """Return the type tag under which the receiver finds the class to build."""
@@ -35,10 +44,17 @@ class Copyable:
         return self.get_type_to_copy()
 
     def get_state_to_copy(self) -> Any:
-        """Return the state that crosses, usually a dictionary with text keys."""
+        """Return the state that crosses, usually a dictionary with text keys.
+
+        By default these are the attributes, also those in slots, without what a ``cached_property`` has kept; of an
+        exception its ``args`` as well.
+
+        Raises:
+            SerializationError: there is more to the object: it is derived from a ``list``, say.
+        """
         state = vars(self).copy()
-        if self._slot_names:
-            add_slots(state, self, self._slot_names)
+        if self._shape is not None:
+            self._shape.complete(state, self)
         return state
 
     def get_state_to_copy_for(self, perspective: Any) -> Any:
@@ -50,9 +66,9 @@ class RemoteCopy:
     """What a :class:`Copyable` arrives as, once registered: ``@pb.copier_for("tag")``.
 
     A class with annotations receives exactly the annotated fields: unknown ones are ignored (so that an older program
-    understands a newer one), and one that does not come is not set, so give it a default in the class. Types are not
-    checked: override the method below to do that. A class without annotations receives whatever comes; a name that is
-    not public, or hides something of the class, is refused.
+    understands a newer one), and one that does not come has the class's default (also that of a dataclass, made by its
+    factory), or is not set. Types are not checked: override the method below to do that. A class without annotations
+    receives whatever comes; a name that is not public, or hides something of the class, is refused.
     """
 
     __slots__ = ()
@@ -60,6 +76,7 @@ class RemoteCopy:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
+        tell_rebuilt(cls)
 
     def set_copyable_state(self, state: Any) -> None:
         """Take the state that arrived. Called on an instance made without ``__init__``.

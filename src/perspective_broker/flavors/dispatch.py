@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
+from .guard import ordinary
 from .message_receiver import MessageReceiver
 
 __all__ = ["blame", "find_method", "look_up", "no_such_method"]
@@ -49,7 +50,10 @@ def look_up(holder: Any, prefix: str, name: str) -> Method | None:
     """
     if isinstance(holder, MessageReceiver):
         return holder.find_message(name)
-    method = getattr(holder, prefix + name, None) if prefix else None
+    try:
+        method = getattr(holder, prefix + name, None) if prefix else None
+    except BaseException as error:  # a property of the application
+        raise ordinary(error)  # noqa: B904 # which says itself what caused it
     return method if callable(method) else None
 
 

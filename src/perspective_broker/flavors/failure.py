@@ -14,6 +14,7 @@ from ..errors import (
     SerializationError,
     qualified_name,
 )
+from .guard import text_of
 from .registry import Registry
 
 __all__ = ["ALWAYS_SENT", "Failure", "from_within"]
@@ -58,6 +59,10 @@ class Failure:
         else:
             kind, value = qualified_name(type(error)), _text_of(error)
             parents = tuple(qualified_name(base) for base in type(error).__mro__)
+            if (
+                isinstance(behind := error.__cause__, RemoteError) and behind.value == value
+            ):  # it has been sent before
+                parents += tuple(name for name in behind.parents if name not in parents and name != _REMOTE)
             traceback = "".join(tracebacks.format_exception(error)) if with_traceback else ""
         return cls(
             _clean(kind[:MAX_NAME]),
@@ -69,8 +74,9 @@ class Failure:
     def as_exception(self, registry: Registry) -> Exception:
         """Return the exception to raise here: the registered class, else a :class:`RemoteError`.
 
-        A registered class is called with the text alone; one that cannot be is passed over. The
-        :class:`RemoteError` stays reachable as its ``__cause__``.
+        A registered class is called with the text alone. One that cannot be, or whose objects then have another text,
+        because ``__str__`` makes it of something else, is passed over. The :class:`RemoteError` stays reachable as its
+        ``__cause__``.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)
         known = None if _REMOTE in self.parents else registry.find_error(self.type)
@@ -78,10 +84,36 @@ class Failure:
             return remote
         try:
             error = known(self.value)
-        except Exception:
+            if not _shows(error, self.value):
+                return remote
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             return remote
         error.__cause__ = remote
         return error
+
+
+def _shows(error: Exception, text: str) -> bool:
+    """Let ``text`` be the text of an exception, which was called with it; return False when it shows another."""
+    if str(error) == text:
+        return True
+    for argument in (text, _Text(text)):
+        error.args = (
+            argument,
+        )  # its constructor makes a text of what it is given, but here that is made already
+        if str(error) == text:
+            return True
+    return False
+
+
+class _Text(str):
+    """A text whose ``repr`` is itself, which is what ``str`` of a KeyError shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseException:
@@ -97,11 +129,8 @@ def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseEx
 
 
 def _text_of(error: BaseException) -> str:
-    """Return ``str(error)``, safe to call on any exception."""
-    try:
-        text = str(error)
-    except Exception:
-        return "(its text could not be made)"
+    """Return the text that is sent of an exception."""
+    text = text_of(error)
     return text[:1024] if isinstance(error, (CallError, SerializationError)) else text
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import CallError
+from .handle import Name
 from .spelling import check_spelling
 from .target import Target
 
@@ -106,7 +107,7 @@ class AsReferenceable(Exportable):
         return Target(self, self.obj, self.prefix + "_")
 
 
-class Reference:
+class Reference(Name):
     """An object that lives at the peer. Drivers subclass it with what calling means to them.
 
     Two references are equal when they mean the same object of the same connection.

@@ -18,6 +18,7 @@ from ..errors import (
     UnknownObject,
     qualified_name,
 )
+from ..rebuilt import when_rebuilt
 from .copyable import RemoteCopy
 
 __all__ = ["Registry", "copier_for", "default_registry"]
@@ -66,6 +67,7 @@ class Registry:
             ValueError: another class is registered for ``tag`` here. (One of the same name, which a program has made
                 anew, takes its place.)
         """
+        _check_class(cls)
         if not callable(getattr(cls, "set_copyable_state", None)):
             raise TypeError(f"{cls!r} has no set_copyable_state; derive it from pb.RemoteCopy")
         known = self._classes.get(_tag(tag))
@@ -75,6 +77,7 @@ class Registry:
             )
         self._classes[_tag(tag)] = cls
         self._factories.pop(_tag(tag), None)
+        when_rebuilt(cls, _Again(self._classes, _tag(tag), cls))
 
     def set_unjellyable_factory_for_class(self, tag: str | type, factory: Callable[[Any], Any]) -> None:
         """Build what arrives under ``tag`` by calling ``factory(state)``."""
@@ -107,9 +110,12 @@ class Registry:
             cls: an exception class that takes one text.
             tag: the qualified name at the peer; that of ``cls`` itself when None.
         """
+        _check_class(cls)
         if not issubclass(cls, Exception):
             raise TypeError(f"{cls!r} is not an exception class")
-        self._errors[tag or qualified_name(cls)] = cls
+        tag = tag or qualified_name(cls)
+        self._errors[tag] = cls
+        when_rebuilt(cls, _Again(self._errors, tag, cls))
 
     def find_class(self, tag: str) -> type | None:
         """Return the class registered for ``tag``, or None."""
@@ -131,8 +137,27 @@ class Registry:
         return self._parent.find_error(name) if found is None and self._parent is not None else found
 
 
+class _Again:
+    """Registers a class once more when a decorator has made another of it."""
+
+    def __init__(self, table: dict[str, Any], tag: str, cls: type) -> None:
+        self._table, self._tag, self._cls = table, tag, cls
+
+    def __call__(self, rebuilt: type) -> None:
+        if self._table.get(self._tag) is self._cls:
+            self._table[self._tag] = self._cls = rebuilt
+
+
+def _check_class(cls: Any) -> None:
+    if not isinstance(cls, type):
+        raise TypeError(f"{cls!r} is not a class; of a generic one register the class itself, without [...]")
+
+
 def _tag(tag: str | type) -> str:
-    return qualified_name(tag) if isinstance(tag, type) else tag
+    if isinstance(tag, str):
+        return tag
+    _check_class(tag)
+    return qualified_name(tag)
 
 
 #: Where :func:`copier_for` registers, and what connections use when they are given nothing else.

@@ -19,7 +19,6 @@ from typing import Any
 from ..errors import (
     BadArguments,
     CallError,
-    ConnectionLost,
     DeadlineExceeded,
     Error,
     LimitExceeded,
@@ -480,17 +479,16 @@ class Answerer(Asker):
             message = self._dialect.encode_answer(call.request, value, call.perspective)
             self._check_open()
             content = self._content
-        except ConnectionLost:
-            message = None
         except Unready:
             self._cannot_cross(
                 call, SerializationError("an answer cannot mention a promise that is not kept yet")
             )
         except SerializationError as error:
             self._cannot_cross(call, error)
-        except Exception as error:
-            self._log_error(call, error)
-            self._tell_error(call, error)
+        except Exception as error:  # a hook may raise ConnectionLost, too: of another connection
+            if not self.lifecycle.ended:
+                self._log_error(call, error)
+                self._tell_error(call, error)
         else:
             self._send_answer(message)
         finally:
@@ -603,9 +601,9 @@ class Answerer(Asker):
                 call.request, error, self._unsafe_tracebacks, call.perspective
             )
             self._check_open()
-        except ConnectionLost:
-            return
         except Exception as unsent:  # an exception that is a Copyable, with a state that cannot cross
+            if self.lifecycle.ended:
+                return
             text = "the report of an exception could not be sent"
             self.reports.say(self.deadlines.heard, logging.ERROR, text, error=unsent)
             message = self._encode_unsent(call, error)

@@ -98,7 +98,8 @@ class Broker(Answerer):
     def idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
         serving = self.serving
-        return not (len(serving) or not self.questions.idle or self._out or self.outgoing)
+        unsent = self._out or self.outgoing or self.unsent_updates
+        return not (len(serving) or not self.questions.idle or unsent)
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection now, with a farewell. What the peer has said and was not acted on is dropped."""
@@ -130,6 +131,8 @@ class Broker(Answerer):
         cause = self._closing
         assert cause is not None
         self.deadlines.closing = None
+        if self.unsent_updates:
+            self.send_updates()
         self.questions.flush()
         if FAREWELL in self._dialect.features:
             self.send(self._dialect.encode_farewell(cause.code, cause.reason))
@@ -278,6 +281,8 @@ class Broker(Answerer):
             room: returns how many bytes the transport takes now; asked only when something is so large that it leaves
                 in pieces. Then more may be left for the next time. None takes everything.
         """
+        if self.unsent_updates:
+            self.send_updates()
         if self._releases:
             self._send_releases()
         out: Sequence[bytes | memoryview]

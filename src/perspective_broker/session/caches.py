@@ -7,18 +7,16 @@ object may be sent again, as nothing but its id.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
 from ..flavors import Cacheable, Observer, RemoteCache
+from ..flavors.guard import call_back
 from ..limits import Limits
 from .weak import Current
 
 __all__ = ["Observed", "Observers", "Replicas", "tell_end"]
-
-log = logging.getLogger("perspective_broker")
 
 
 class Observed:
@@ -49,10 +47,11 @@ class Observed:
         if not self.asked:
             return
         self.asked = False
-        try:
-            self.obj.stopped_observing(self.perspective, self.observer)
-        except Exception:
-            log.exception("stopped_observing of a %s raised", type(self.obj).__name__)
+        call_back(
+            lambda: self.obj.stopped_observing(self.perspective, self.observer),
+            "stopped_observing of a %s raised",
+            type(self.obj).__name__,
+        )
 
 
 class Observers:
@@ -227,7 +226,7 @@ class Replicas:
         entry = self._by_luid[luid] = _Replica(cls)
         try:
             return self.receive(luid)
-        except Exception:  # a class of the application that cannot be made: another is, to be given back
+        except BaseException:  # a class of the application that cannot be made: another is, to be given back
             self.spoil(luid)
             self._instance(luid, entry)
             raise
@@ -279,8 +278,8 @@ class Replicas:
         replica = entry.current() if entry.current is not None else None
         if replica is None:
             replica = entry.cls.__new__(entry.cls)
-            replica._pb_session = self._session
-            replica._pb_luid = luid
+            object.__setattr__(replica, "_pb_session", self._session)  # which a frozen class allows as well
+            object.__setattr__(replica, "_pb_luid", luid)
             object.__setattr__(replica, "__dict__", entry.state)
             entry.current = Current(replica, self._on_end)
             entry.current.luid = luid
@@ -324,10 +323,7 @@ class Replicas:
 
 def tell_end(replica: RemoteCache) -> None:
     """Tell a replica that no update can come any more."""
-    try:
-        replica.updates_ended()
-    except Exception:
-        log.exception("updates_ended of a %s raised", type(replica).__name__)
+    call_back(lambda: replica.updates_ended(), "updates_ended of a %s raised", type(replica).__name__)
 
 
 def _spoiled() -> DecodeError:

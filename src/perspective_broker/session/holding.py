@@ -137,10 +137,16 @@ class Holder(Speaker):
             self.observers.retract(luid)
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
-        if getattr(replica, "_pb_session", None) is not self:
-            return None
-        self._noted().append(replica)
-        return replica._pb_luid
+        session = getattr(replica, "_pb_session", None)
+        if session is self:
+            self._noted().append(replica)
+            return replica._pb_luid
+        if session is not None:
+            raise SerializationError(
+                "a replica of a third program's object cannot cross; send what it holds, or an object of your own",
+                culprit=replica,
+            )
+        return None
 
     def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         return self.replicas.introduce(luid, cls)

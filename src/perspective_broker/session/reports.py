@@ -7,6 +7,7 @@ from traceback import format_tb
 from typing import Final
 
 from ..errors import qualified_name
+from ..flavors.guard import text_of
 
 __all__ = ["Allowance", "Reports", "SharedAllowance"]
 
@@ -130,7 +131,7 @@ class Reports:
             return
         self.sum_up()
         # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
-        plain = [str(arg) if isinstance(arg, BaseException) else arg for arg in args]
+        plain = [text_of(arg) if isinstance(arg, BaseException) else arg for arg in args]
         if error is None or _is_tame(error):
             log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)
         else:
@@ -156,7 +157,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def _is_tame(error: BaseException) -> bool:
     """Whether the texts of an exception, and of those behind it, can be logged as they are; a peer may be in them."""
-    return all(len(text) <= MOST_TEXT and text.isprintable() for text in map(_text, _chain(error)))
+    return all(len(text) <= MOST_TEXT and text.isprintable() for text in map(text_of, _chain(error)))
 
 
 def _tamed(error: BaseException) -> str:
@@ -165,12 +166,5 @@ def _tamed(error: BaseException) -> str:
     for raised in reversed(_chain(error)):
         lines.append("Then:" if lines else "Traceback (most recent call last):")
         lines += [frame.rstrip("\n") for frame in format_tb(raised.__traceback__, limit=-MOST_FRAMES)]
-        lines.append(f"{qualified_name(type(raised))}: {_text(raised)[:MOST_TEXT]!a}")
+        lines.append(f"{qualified_name(type(raised))}: {text_of(raised)[:MOST_TEXT]!a}")
     return "\n".join(lines)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its text could not be made)"

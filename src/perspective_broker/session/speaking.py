@@ -66,6 +66,7 @@ class Speaker(Owner):
         self._may_depend = False  # whether the message being encoded may mention answers that are not there,
         self._dependencies: dict[OutgoingCall, None] | None = None  # and the calls whose answers it mentions
         self._content: Content | None = None  # what else it mentions, when that is anything
+        self.unsent_updates: list[Callable[[], None]] = []  #: send what live objects have collected
         self.ignored = 0
         self.paused = False  #: whether the driver wants nothing more of the peer's for now
         self.peer_draining = False  #: whether the peer takes no new calls
@@ -114,6 +115,8 @@ class Speaker(Owner):
             in_order: what came before the end is acted on: the peer's calls without an answer run, and what these
                 depend on.
         """
+        if tell and self.unsent_updates and self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING):
+            self.send_updates()
         if (
             self.lifecycle.phase in (Phase.OPEN, Phase.DRAINING, Phase.CLOSING)
             and tell
@@ -136,6 +139,7 @@ class Speaker(Owner):
         self.exports.clear()
         self.imports.clear()
         self._releases.clear()
+        self.unsent_updates.clear()
         self._host.on_closed(cause)  # which carries away the last words
         self.outgoing = NOTHING_LARGE
         self._out_bytes = sum(map(len, self._out))
@@ -205,10 +209,27 @@ class Speaker(Owner):
         Raises:
             ConnectionLost: a hook of the application has ended the connection.
         """
+        if self.unsent_updates:  # they were made before
+            self._is_encoding = False
+            self.send_updates()
+            self._is_encoding = True
         self._check_open()
         self.observers.begin()
         self._mentions_replica = False
         self._may_depend = may_depend
+
+    def update_soon(self, send: Callable[[], None]) -> None:
+        """Call ``send``, which makes an update, before anything else is sent, or the program waits."""
+        self.unsent_updates.append(send)
+        if len(self.unsent_updates) == 1:
+            self._host.wake()
+
+    def send_updates(self) -> None:
+        """Make the updates that were left for now, unless a message is being encoded."""
+        if not self._is_encoding:
+            updates, self.unsent_updates = self.unsent_updates, []
+            for send in updates:
+                send()
 
     def _check_open(self) -> None:
         cause = self.lifecycle.cause

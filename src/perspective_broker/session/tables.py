@@ -6,21 +6,19 @@ reference owes a release for every time the object was sent. So a release that c
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
 from ..flavors import Exportable, Reference, Target
+from ..flavors.guard import call_back
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
 from ..ports import ObjectId
 from .weak import Received
 
 __all__ = ["Export", "Exports", "Imports", "import_key"]
-
-log = logging.getLogger("perspective_broker")
 
 
 class Export(Target):
@@ -174,10 +172,7 @@ class Exports:
 
 
 def _tell_forgotten(obj: Any) -> None:
-    try:
-        obj.forgotten()
-    except Exception:
-        log.exception("forgotten of a %s raised", type(obj).__name__)
+    call_back(lambda: obj.forgotten(), "forgotten of a %s raised", type(obj).__name__)
 
 
 class Imports:

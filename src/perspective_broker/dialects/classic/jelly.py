@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ...errors import SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
+from ...flavors.guard import ordinary
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter
 from ..paths import no_form
@@ -97,9 +98,9 @@ class Jellier:
         except RecursionError:
             self.rollback()
             raise SerializationError("nested too deep for this call stack") from None
-        except BaseException:
+        except BaseException as error:
             self.rollback()
-            raise
+            raise ordinary(error)  # noqa: B904 # it may be a hook's, and says itself what caused it
         return b"".join(self._out)
 
     def rollback(self) -> None:
@@ -231,6 +232,8 @@ class Jellier:
 
     def _decimal(self, value: Decimal) -> None:
         sign, digits, exponent = value.as_tuple()
+        if sign and not any(digits):
+            raise _cannot(value, "a negative zero, whose sign the classic dialect cannot send")
         if not isinstance(exponent, int) or abs(exponent) > MAX_EXPONENT:
             raise _cannot(value, "a decimal that is infinite, not a number, or out of decimal128's range")
         bits = self._limits.int_bits
@@ -248,6 +251,7 @@ class Jellier:
             raise _cannot(
                 value, "an aware datetime; the classic dialect has no time zones, send UTC without one"
             )
+        _check_fold(value)
         v = value
         self._text_atom(
             value, b"datetime", f"{v.year} {v.month} {v.day} {v.hour} {v.minute} {v.second} {v.microsecond}"
@@ -259,6 +263,7 @@ class Jellier:
     def _time(self, value: datetime.time) -> None:
         if value.tzinfo is not None:
             raise _cannot(value, "an aware time; the classic dialect has no time zones")
+        _check_fold(value)
         self._text_atom(value, b"time", f"{value.hour} {value.minute} {value.second} {value.microsecond}")
 
     def _timedelta(self, value: datetime.timedelta) -> None:
@@ -278,14 +283,14 @@ class Jellier:
             self._jelly(home if isinstance(home, int) else home.encode())
         elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             self._out.append(self._words.lcache + encode_integer(kept))
+        elif isinstance(value, Exportable):  # before what copies: what is both is not to leave this program
+            luid = self._exporter.export(value, self._perspective)
+            self.exported.append(luid)
+            self._out.append(self._words.remote + encode_integer(luid))
         elif isinstance(value, Cacheable):
             self._cacheable(value)
         elif isinstance(value, Copyable):
             self._copyable(value)
-        elif isinstance(value, Exportable):
-            luid = self._exporter.export(value, self._perspective)
-            self.exported.append(luid)
-            self._out.append(self._words.remote + encode_integer(luid))
         elif isinstance(value, BaseException):
             self._failure(Failure.of(value))
         elif isinstance(value, Graph):
@@ -408,6 +413,13 @@ def _OBJECT(jellier: Jellier, value: Any) -> None:
 def _cannot(culprit: Any, why: str) -> SerializationError:
     """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
     return SerializationError(why, culprit=culprit)
+
+
+def _check_fold(value: datetime.datetime | datetime.time) -> None:
+    if value.fold:
+        raise _cannot(
+            value, "a time of the second of two equal hours (fold=1), which the classic dialect cannot send"
+        )
 
 
 def _too_new(culprit: Any) -> SerializationError:

@@ -20,6 +20,7 @@ from ormsgpack import Ext, packb
 
 from ...errors import DecodeError, SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
+from ...flavors.guard import ordinary
 from ...limits import Limits
 from ...ports import SENT_BEFORE, AnswerOf, Exporter
 from ..building import KeyCheck
@@ -261,7 +262,7 @@ class Packer:
     def _raise_error(self) -> None:
         """Raise what was wrong with a value that ormsgpack did not know, if that was it."""
         if self._error is not None:
-            raise self._error from None
+            raise self._error from self._error.__cause__
 
     def failure(self, failure: Failure) -> Ext:
         """Return what an exception crosses as."""
@@ -280,7 +281,7 @@ class Packer:
         try:
             written = _WRITERS.get(type(value), _OBJECT)(self, value)
         except BaseException as error:
-            self._error = error
+            self._error = ordinary(error)  # it may be a hook's
             raise TypeError from None
         self._done.append((value, written))
         self._extensions_left -= 1
@@ -419,14 +420,14 @@ class Packer:
             return Ext(codes.LOCAL_NAMED, home.encode())
         if isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             return Ext(codes.LCACHE, id_bytes(kept))
+        if isinstance(value, Exportable):  # before what copies: what is both is not to leave this program
+            luid = self._exporter.export(value, self._perspective)
+            self._exported.append(luid)
+            return Ext(codes.REMOTE, id_bytes(luid))
         if isinstance(value, Cacheable):
             return self._cacheable(value)
         if isinstance(value, Copyable):
             return self._copyable(value)
-        if isinstance(value, Exportable):
-            luid = self._exporter.export(value, self._perspective)
-            self._exported.append(luid)
-            return Ext(codes.REMOTE, id_bytes(luid))
         if isinstance(value, BaseException):
             return self.failure(Failure.of(value))
         adapted = self._exporter.adapt(value)

@@ -173,7 +173,9 @@ class Unpacker:
             raise
         except RecursionError:
             raise DecodeError("nested too deep for this call stack") from None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # Readers take apart what they expect; anything else fails in them, in one way or another. So does a
             # class of the application that cannot be made, or a key that will not be hashed.
             raise DecodeError(f"malformed value ({type(error).__name__})") from error
