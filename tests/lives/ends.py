@@ -267,7 +267,9 @@ class Node(pb.Root):
         history.start(call, end.name)
         if wrong := end.objects.mismatch(call.target, self):
             history.find("identity", f"{call} runs on the wrong object: {wrong}")
-        if wrong := end.objects.mismatch(call.args, args):
+        if any(isinstance(arg, pb.Promise) for arg in args):
+            history.find("arguments", f"{call} got a promise")
+        if wrong := end.objects.mismatch(call.args, args, at_home=call.came_home):
             history.find("arguments", f"{call} got {wrong}")
         else:
             end.keep(call.args, args)

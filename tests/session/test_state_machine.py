@@ -308,7 +308,7 @@ class Pipelined(Calls):
         """The peer may have answered, or begun, or not; the test's methods end only when they are told to."""
         if self.promises[side] and not self.was_cut:
             promise = data.draw(st.sampled_from(self.promises[side]))
-            self.end(side).broker.cancel_call(promise._request)
+            promise.cancel()
             self.cancelled = True
 
     cancelled = False
@@ -339,7 +339,11 @@ class Pipelined(Calls):
             for promise in on:
                 assert promise.done
                 if promise.error is not None and not self.was_cut and not self.cancelled:
-                    assert outcome.error is promise.error
+                    assert outcome.error is not None
+                    assert (type(outcome.error), outcome.error.args) == (
+                        type(promise.error),
+                        promise.error.args,
+                    )
         if not self.cancelled:
             self.outcomes = {
                 serial: outcome for serial, outcome in self.outcomes.items() if outcome[0] != "number"

@@ -148,11 +148,23 @@ class Promise(asyncio.Future[Any]):
             DeadReferenceError: the connection has ended or is being closed.
         """
         driver = self._driver
-        if driver is None or self.done():
-            self.call(name, *args, **kwargs).add_done_callback(_look_away)
-        else:
+        if driver is not None and not self.done():
             check_place(self.get_loop())
             driver.broker.call_answer(self._call, name, args, kwargs, None)
+        elif self._is_reference:
+            self.result().tell(name, *args, **kwargs)
+        else:
+            self.call(name, *args, **kwargs).add_done_callback(_look_away)
+
+    @property
+    def _is_reference(self) -> bool:
+        """Whether the promise was kept with a reference to an object of the peer."""
+        return (
+            self.done()
+            and not self.cancelled()
+            and self.exception() is None
+            and isinstance(self.result(), Reference)
+        )
 
     def __aiter__(self) -> StreamReader:
         """Read the stream that the answer is: ``async for item in root.call("items")``."""

@@ -21,7 +21,8 @@ recursion (:attr:`Asker._settled`):
 
 **Encoding is not reentrant.** Hooks of the application (``get_state_to_copy``, ...) run while a message is encoded and
 may make calls. Such a call is deferred and encoded after the current message, because it may mention an object which
-that message introduces. It is made whether or not encoding the current message succeeds.
+that message introduces. It is made whether or not encoding the current message succeeds. A call that is made by code
+which runs while calls of before are looked at (a hook, a method here) is deferred until they have all been.
 """
 
 from __future__ import annotations
@@ -69,7 +70,6 @@ class Asker(Holder):
 
     #: Calls whose dependency has an outcome, with that dependency: looked at first in, first out.
     _settled: Queue[tuple[OutgoingCall, OutgoingCall]] = ()
-    _settling = False
 
     # -- what a driver asks for
 
@@ -256,11 +256,16 @@ class Asker(Holder):
         Raises:
             Exception: a call without an answer cannot be encoded; a call with one fails.
         """
-        if self._is_encoding:
+        if self._is_encoding or self._settling:
             self._deferred = put(
                 self._deferred, partial(self._make_deferred, call, Parts(target, name, args, kwargs))
             )
-            return
+        else:
+            self._make_now(call, target, name, args, kwargs)
+
+    def _make_now(
+        self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         answerable = call.answerable
         if answerable is not None:
             deadline = answerable.deadline
@@ -319,14 +324,14 @@ class Asker(Holder):
             self._end_encoding()
 
     def _make_deferred(self, call: OutgoingCall, parts: Parts) -> None:
-        """Make a call that was made while another message was encoded, unless it was given up."""
+        """Make a call that was deferred, unless it was given up."""
         if call.stage != ENDED:
             self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
 
     def _make_later(self, call: OutgoingCall, parts: Parts) -> None:
         """Make a call that had to wait; the program cannot be told any more that one without an answer failed."""
         try:
-            self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
+            self._make_now(call, parts.target, parts.name, parts.args, parts.kwargs)
         except Exception as error:
             log.debug("a call without an answer could not be sent: %s", type(error).__name__)
 
@@ -494,8 +499,9 @@ class Asker(Holder):
         call.pass_on(value, error)
 
     def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
-        """A call of ours depends on ``on``, which has an outcome now."""
         self._settled = put(self._settled, (call, on))
+
+    def look_at_settled(self) -> None:
         if self._settling:
             return
         self._settling = True
@@ -504,6 +510,8 @@ class Asker(Holder):
                 self._look_at(*self._settled.popleft())
         finally:
             self._settling = False
+        if self._deferred:
+            self._end_encoding()
         if self.questions.queued:
             self.questions.pump(len(self.serving))
 

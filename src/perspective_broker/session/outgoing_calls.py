@@ -92,7 +92,11 @@ class Owner:
     """What makes calls: a broker, or nothing yet."""
 
     def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
-        """A call depends on ``on``, which has an outcome now."""
+        """Note that a call depends on ``on``, which has an outcome now."""
+        raise NotImplementedError
+
+    def look_at_settled(self) -> None:
+        """Act on what :meth:`dependency_settled` has noted."""
         raise NotImplementedError
 
 
@@ -252,10 +256,16 @@ class OutgoingCall:
         links.value, links.error = value, error
         if links.dependents:
             dependents, links.dependents = links.dependents, {}
+            owners: dict[Owner, None] = {}
             for dependent in dependents:
                 owner = dependent.linked().owner
+                if owner is _UNCONNECTED and links.owner is not None:
+                    owner = dependent.linked().owner = links.owner
                 assert owner is not None
                 owner.dependency_settled(dependent, self)
+                owners[owner] = None
+            for owner in owners:
+                owner.look_at_settled()
 
     def end_unmade(self, error: Exception | None) -> None:
         """End a call that no connection has made: with an error, or given up when there is none."""
@@ -271,21 +281,19 @@ class _Unconnected(Owner):
     """Keeps calls on promises whose own calls wait for a connection, until they are made there."""
 
     def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
-        links, on_links = call.linked(), on.linked()
-        if on_links.owner is not None and on_links.owner is not self:
-            links.owner = on_links.owner
-            links.owner.dependency_settled(call, on)
-        elif call.stage != ENDED:
-            answerable = call.answerable
-            if on_links.cancelled:
-                call.end_unmade(None)
-                if answerable is not None:
-                    answerable.abandon()
+        if call.stage == ENDED:
+            return
+        answerable, links = call.answerable, on.linked()
+        error = None if links.cancelled else not_run(links.error or ConnectionLost())
+        call.end_unmade(error)
+        if answerable is not None:
+            if error is None:
+                answerable.abandon()
             else:
-                error = not_run(on_links.error or ConnectionLost())
-                call.end_unmade(error)
-                if answerable is not None:
-                    answerable.fail(error)
+                answerable.fail(error)
+
+    def look_at_settled(self) -> None:
+        """Everything was done at once."""
 
 
 _UNCONNECTED: Final = _Unconnected()

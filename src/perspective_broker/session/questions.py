@@ -20,7 +20,7 @@ from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import LARGE_MESSAGE, Answerable, Message
+from ..ports import LARGE_MESSAGE, Message
 from .outgoing_calls import (
     ALONE,
     DEPENDENT_PLACE,
@@ -315,12 +315,12 @@ class Questions:
         """Calls without an answer that have not left."""
         return self.tells_alone + sum(1 for call in self._queue if not call.wants_answer)
 
-    def abandon(self) -> list[tuple[OutgoingCall, Answerable]]:
-        """Forget every call, because no answer can come; return those whose program waits for an outcome."""
+    def abandon(self) -> list[OutgoingCall]:
+        """Forget every call, because no answer can come; return those that have one, and those that wait alone."""
         calls = [*self._asked.values(), *self.alone]
         self._asked.clear()
         self.alone.clear()
         self._queue = _EMPTY
         self._on_their_way = self._bytes = self._on_loan = self.held_bytes = self.told_bytes = 0
         self._updates = self._alone_with_answer = self.dependents = self.dependent_bytes = 0
-        return [(call, call.answerable) for call in calls if call.answerable is not None]
+        return calls

@@ -89,6 +89,9 @@ class Speaker(Owner):
         self._is_encoding = False  # whether a message is being encoded: hooks of the application run then,
         self._deferred: Queue[Callable[[], None]] = ()  # and may make calls, which are encoded after it
         self._catching_up = False  # whether these are being encoded
+        self._settling = (
+            False  # whether calls are looked at that depended on an answer: further ones are deferred
+        )
         self._mentions_replica = False  # whether the message being encoded mentions a replica sent before
         self._strict: dict[int, None] = {}  # answers in _out that mention one, by identity
         self._said_that_calls_wait = False
@@ -153,11 +156,15 @@ class Speaker(Owner):
     def _lose_calls(self, cause: CloseCause) -> None:
         """No answer can come any more: tell the programs that wait for one."""
         self._undelivered = self.questions.undelivered
-        for call, answerable in self.questions.abandon():
-            ran = None if call.stage == SENT else False
-            call.answerable = None
+        lost = [(call, None if call.stage == SENT else False) for call in self.questions.abandon()]
+        for call, _ in lost:
             call.stage = ENDED
-            answerable.fail(with_ran(ConnectionLost(cause.code, cause.reason), ran))
+        for call, ran in lost:
+            error = with_ran(ConnectionLost(cause.code, cause.reason), ran)
+            answerable, call.answerable = call.answerable, None
+            if answerable is not None:
+                answerable.fail(error)
+            call.pass_on(None, error)  # to calls of other connections
 
     def send(self, data: Message) -> None:
         """Queue a message for the peer (called by the dialect as well)."""
@@ -183,7 +190,7 @@ class Speaker(Owner):
         self._is_encoding = False
         self._dependencies = None
         self._content = None
-        if self._deferred and not self._catching_up:
+        if self._deferred and not (self._catching_up or self._settling):
             self._catch_up()
 
     def _catch_up(self) -> None:
