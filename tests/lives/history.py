@@ -370,10 +370,9 @@ def _judge_one_way(history: History, calls: Iterable[Call]) -> Iterator[Finding]
 def _must_run(history: History, call: Call) -> bool:
     if history.cut is not None:
         return False
-    others = [moment for end, moment in history.closed.items() if end != call.caller]
-    if others and call.caller not in history.closed:
-        return False
-    if others and min(others) < history.closed[call.caller]:
+    # Whatever the end makes that does not close may meet a connection that has ended.
+    callee_closed, caller_closed = history.closed.get(call.callee), history.closed.get(call.caller)
+    if callee_closed is not None and (caller_closed is None or callee_closed < caller_closed):
         return False
     for one in call.and_all_it_uses():
         if one.given_up or one.limited or one.odd or one.is_foreign:

@@ -152,7 +152,7 @@ class PageReader(ItemReader):
 
     def _on_answer(self, call: asyncio.Future[Any]) -> None:
         if call.cancelled():
-            self._end(asyncio.CancelledError())
+            self._end(ConnectionLost("given-up", "the pages were given up"))
         elif (error := call.exception()) is not None:
             self._end(error)
         elif self._gone:

@@ -26,6 +26,7 @@ from .places import check_place
 
 if TYPE_CHECKING:
     from .calls import Promise
+    from .connection import Connection
     from .references import RemoteReference
 
 __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
@@ -94,6 +95,7 @@ class StreamSource(Exportable):
         self._items = items
         self._reading: asyncio.Task[Any] | None = None
         self._left = False  # whether the reader has gone
+        self._ending = False  # whether the items are left, which is not disturbed
         self._error: Exception | None = None  # why an item could not be sent
         self._credit = 0
         self._more_credit: asyncio.Future[None] | None = None
@@ -132,6 +134,7 @@ class StreamSource(Exportable):
             raise
         finally:
             self._sink = self._error = None
+            self._ending = True
             await self._close()
         return self._sent
 
@@ -221,7 +224,7 @@ class StreamSource(Exportable):
     def _leave(self) -> None:
         if not self._left:
             self._left = True
-            if self._reading is not None:
+            if self._reading is not None and not self._ending:
                 self._reading.cancel()
 
     async def _close(self) -> None:
@@ -235,6 +238,7 @@ class ItemReader(Handle, ABC):
 
     def __init__(self) -> None:
         self._begun = False
+        self._beginning = False  # whether a task waits for the first items to be asked for
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is read
         self._items: deque[Any] = deque()
         self._batches: deque[list[int]] = (
@@ -252,12 +256,7 @@ class ItemReader(Handle, ABC):
     async def __anext__(self) -> Any:
         self._check_place()
         if not self._begun:
-            self._begun = True
-            try:
-                await self._begin()
-            except BaseException as error:
-                self._end(error)
-                raise
+            await self._begin_once()
         while not self._items:
             if self._ended:
                 if self._error is not None:
@@ -279,6 +278,21 @@ class ItemReader(Handle, ABC):
             self._unread -= batch[1]
             self._taken(batch[2])
         return item
+
+    async def _begin_once(self) -> None:
+        """Ask for the items. A task that is cancelled meanwhile leaves the reader as it was."""
+        if self._beginning:
+            raise RuntimeError("a stream is read by one task at a time")
+        self._beginning = True
+        try:
+            await self._begin()
+            self._begun = True
+        except Exception as error:
+            self._begun = True
+            self._end(error)
+            raise
+        finally:
+            self._beginning = False
 
     def _check_place(self) -> None:
         """Make sure that a reader is used where it was first used.
@@ -355,7 +369,9 @@ class StreamReader(ItemReader):
         elif source._driver is not None:  # else it is dead, which the first use will tell
             self._loop = source._driver.loop
         self._reference: RemoteReference | None = None
+        self._waited = False  # whether the promise of the stream was waited for
         self._opened: Promise | None = None
+        self._lost = False  # whether the end of the connection is told
         self._owed = 0  # credit that was taken and not given back
 
     async def _begin(self) -> None:
@@ -373,14 +389,17 @@ class StreamReader(ItemReader):
         self._opened.add_done_callback(on_end)
 
     async def _resolve(self) -> RemoteReference:
-        """Wait until the promise of the stream is kept, if it is one."""
-        source = await self._source if isinstance(self._source, asyncio.Future) else self._source
+        """Wait until the promise of the stream is kept, if it is one. (Giving up the wait does not give that up.)"""
+        source = self._source
+        if isinstance(source, asyncio.Future):
+            self._waited = True
+            source = await asyncio.shield(source)
         if not isinstance(source, Reference):
             raise TypeError(
                 f"a {type(source).__name__} is no stream; an asynchronous generator arrives as one"
             )
-        self._reference = source  # type: ignore[assignment] # this driver's references are RemoteReferences
-        return self._reference  # type: ignore[return-value]
+        self._reference = source
+        return self._reference
 
     def _on_end(self, opened: asyncio.Future[Any]) -> None:
         """The source has sent everything, or tells why not."""
@@ -389,14 +408,32 @@ class StreamReader(ItemReader):
                 opened.exception()  # it does not matter any more
             return
         if opened.cancelled():
-            self._end(asyncio.CancelledError())
+            self._end(ConnectionLost("given-up", "the stream was given up"))
         elif (error := opened.exception()) is not None:
             self._end(error)
         elif type(opened.result()) is not int:
             self._end(ConnectionLost("bad-stream", "the peer did not say how many items there were"))
         elif self._received >= opened.result():
             self._end()
-        # Or else the answer has overtaken items, and the last of them is the end.
+        elif not self._lost:  # the answer has overtaken items, and the last of them is the end, or the connection's
+            self._lost = True
+            self._end_with_the_connection()
+
+    def _end_with_the_connection(self) -> None:
+        """End the stream when the connection does: nothing else tells that the last items do not come."""
+        reference, me = self._reference, weakref.ref(self)
+        assert reference is not None
+
+        def on_end(connection: Connection) -> None:
+            reader, cause = me(), connection.close_cause
+            if reader is not None and not reader._ended:
+                assert cause is not None
+                reader._end(ConnectionLost(cause.code, cause.reason))
+
+        try:
+            reference.connection.on_disconnect(on_end)
+        except DeadReferenceError:
+            self._end(ConnectionLost())
 
     def put(self, items: tuple[Any, ...], cost: int) -> None:
         """Items have come (called by the sink)."""
@@ -452,11 +489,12 @@ class StreamReader(ItemReader):
 
     def __del__(self) -> None:
         # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
-        reference, opened = self._reference, self._opened
-        if reference is None or opened is None:
-            return
+        reference, opened, source = self._reference, self._opened, self._source
         try:
-            opened.get_loop().call_soon_threadsafe(_tell, reference, "close")
+            if reference is not None and opened is not None:
+                opened.get_loop().call_soon_threadsafe(_tell, reference, "close")
+            elif self._waited and isinstance(source, asyncio.Future) and not source.done():
+                source.get_loop().call_soon_threadsafe(source.cancel)
         except RuntimeError:
             pass  # the loop is closed, and the connection with it
 

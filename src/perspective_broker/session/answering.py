@@ -663,6 +663,8 @@ class Answerer(Asker):
         """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
         try:
             for call in self.serving.unheard():
+                if call.cancelled or call.expired:
+                    continue  # a method that cleans up is not disturbed again
                 call.cancelled = True
                 if not self._withdraw_call(call, LimitExceeded("nobody waits for the answer any more")):
                     self._host.cancel(call)

@@ -135,7 +135,8 @@ class Speaker(Owner):
         self.deadlines.stop()
         self.reports.sum_up()
         for incoming in self.serving.abandon(in_order):
-            self._host.cancel(incoming)
+            if not (incoming.cancelled or incoming.expired):  # a method that cleans up is not disturbed again
+                self._host.cancel(incoming)
         self._lose_calls(cause)
         observed_at_the_end = self.observers.abandon()
         self.kept.clear()
