@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -260,10 +261,26 @@ def test_a_class_may_read_the_words_for_objects_by_itself(pump: Pump) -> None:
     assert home.part is mine
 
 
-def test_what_cannot_cross_fails_the_call_alone(pump: Pump) -> None:
+def test_an_object_without_a_flavor_arrives_as_unpersistable(pump: Pump) -> None:
+    """As with Twisted: what else is in the message arrives, and nothing of the object but its class's name."""
+    before, kept, after = pump.call("echo", [1, OrderedDict(secret=2), 3])
+    assert (before, after) == (1, 3)
+    assert isinstance(kept, jelly.Unpersistable)
+    assert "secret" not in repr(kept)
+    assert isinstance(pump.call("unsendable"), jelly.Unpersistable)
+
+
+def test_a_program_says_what_stands_for_the_unpersistable(
+    pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(jelly.unjellyableFactoryRegistry, b"unpersistable", lambda reason: None)
+    assert pump.call("echo", object()) is None
+
+
+@pytest.mark.parametrize("named", [Desk, Desk.remote_echo, Desk().remote_echo, jelly])
+def test_what_a_peer_would_have_to_import_fails_the_call_alone(pump: Pump, named: Any) -> None:
     root = pump.client.remoteForName("root")
-    assert "has no form here" in str(pump.failure(root.callRemote("echo", object())).value)
-    assert "has no form here" in str(pump.failure(root.callRemote("unsendable")).value)
+    assert "has no form here" in str(pump.failure(root.callRemote("echo", named)).value)
     assert pump.call("echo", 1) == 1
 
 

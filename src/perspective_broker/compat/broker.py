@@ -27,6 +27,7 @@ from ..ports import SENT_BEFORE, Deadline, Method, ObjectId
 from ..session import CloseCause, IncomingCall, Phase
 from ._values import Jellied, makers
 from .failures import (
+    CopyableFailure,
     DeadReferenceError,
     Error,
     Failed,
@@ -34,7 +35,7 @@ from .failures import (
     copyable,
     goes_as_itself,
 )
-from .flavors import Message, Received, RemoteCacheObserver
+from .flavors import Message, Received, RemoteCacheObserver, exportable
 from .jelly import globalSecurity
 from .references import Local, RemoteReference
 from .session import FaceSession
@@ -566,6 +567,10 @@ class Broker(protocol.Protocol):
         """
         if isinstance(object, defer.Deferred):
             return object.addCallback(self.serialize, perspective, method, args, kw)
+        if isinstance(object, failure.Failure) and not isinstance(object, CopyableFailure):
+            return defer.fail(
+                object
+            )  # a method that returns a failure has failed, as a Deferred does that has one
         return _Serialized(object, perspective)
 
     def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
@@ -591,7 +596,7 @@ class Broker(protocol.Protocol):
 
     def registerReference(self, object: Any) -> int:
         """Give the peer a count on one of our objects and return its id."""
-        luid = self.session.export(object, self.serializingPerspective)
+        luid = self.session.export(exportable(object), self.serializingPerspective)
         if self._exports is not None:
             self._exports.append(luid)
         return luid
@@ -608,7 +613,7 @@ class Broker(protocol.Protocol):
 
     def setNameForLocal(self, name: Any, object: Any) -> None:
         """Let the peer reach an object under a name."""
-        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, object)
+        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, exportable(object))
 
     def remoteForName(self, name: Any) -> RemoteReference:
         """Return the reference to the peer's object of that name, whether there is one or not."""

@@ -55,10 +55,13 @@ class Avatar:
 class AsReferenceable(Referenceable):
     """A reference to any object that has a ``<messageType>MessageReceived`` of its own."""
 
+    #: What arrives for a perspective is read under it.
+    _reads_as: Any = None
+
     def __init__(self, object: Any, messageType: str = "remote") -> None:
         self.remoteMessageReceived = getattr(object, messageType + "MessageReceived")  # type: ignore[method-assign]
-        # What arrives for a perspective is read under it.
-        self._reads_as = object if messageType == "perspective" else None
+        if messageType == "perspective":
+            self._reads_as = object
 
     def export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self, _Holder(self), "", (), self._reads_as)

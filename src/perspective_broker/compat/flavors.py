@@ -160,6 +160,24 @@ class Referenceable(Serializable, flavors.Exportable):
         return [remote_atom, jellier.invoker.registerReference(self)]
 
 
+class _Registered(flavors.Exportable):
+    """What is exported for an object of no flavor, which takes the peer's messages all the same."""
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def export_key(self, perspective: Any) -> Hashable:
+        return self._obj.processUniqueID()  # type: ignore[no-any-return] # or it is refused as by Twisted
+
+    def export_target(self, perspective: Any) -> flavors.Target:
+        return flavors.Target(self._obj, _Holder(self._obj), "", (), getattr(self._obj, "perspective", None))
+
+
+def exportable(obj: Any) -> flavors.Exportable:
+    """Return what is exported when a program asks for a reference to ``obj``."""
+    return obj if isinstance(obj, flavors.Exportable) else _Registered(obj)
+
+
 @implementer(IPBRoot)
 class Root(Referenceable):
     """A referenceable to be served."""

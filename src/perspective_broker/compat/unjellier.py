@@ -122,7 +122,7 @@ class FaceUnjellier(Unjellier):
         for cls in getattr(self.taster, "allowedClasses", ()):
             if _tag(cls) == tag and self.taster.isClassAllowed(cls):
                 return cls
-        return None
+        return _unpersistable if tag == unpersistable_atom else None
 
     def _blank(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
@@ -180,6 +180,14 @@ class FaceUnjellier(Unjellier):
             value.setStateFor(Nested(self), state)
         else:
             put_state(value, state)
+
+
+def _unpersistable(unjellier: Any, jelly: list[Any]) -> Unpersistable:
+    """Return what stands for an object that could not cross."""
+    _, reason = jelly
+    return Unpersistable(
+        f"Unpersistable data: {reason!r}" if isinstance(reason, bytes) else "Unpersistable data"
+    )
 
 
 def _is_plain(cls: type) -> bool:
@@ -286,9 +294,6 @@ class LocalUnjellier(FaceUnjellier):
             return Unpersistable("Persistent callback not found")
         return self.persistentLoad(jelly[1], Nested(self))
 
-    def _read_unpersistable(self, jelly: list[Any]) -> Any:
-        return Unpersistable(f"Unpersistable data: {jelly[1].decode(errors='replace')}")
-
 
 _LOCAL_READERS: Final[Readers] = {
     module_atom: LocalUnjellier._read_module,
@@ -297,7 +302,7 @@ _LOCAL_READERS: Final[Readers] = {
     b"method": LocalUnjellier._read_method,
     b"instance": LocalUnjellier._read_instance,
     persistent_atom: LocalUnjellier._read_persistent,
-    unpersistable_atom: LocalUnjellier._read_unpersistable,
+    unpersistable_atom: _unpersistable,
 }
 
 
