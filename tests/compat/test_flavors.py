@@ -47,7 +47,8 @@ class Place:
                 made.append(type(f"Class{number}", found, own))
             except TypeError:  # no order of the bases, or of their layouts
                 return None
-        thing: Any = made[-1].__new__(made[-1])
+        last: Any = made[-1]
+        thing = last.__new__(last)
         thing.__dict__.update(secret=SECRET, perspective=None, object=None)
         return thing
 

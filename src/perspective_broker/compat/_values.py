@@ -72,19 +72,9 @@ class FaceJellier(Jellier):
 
         A class that is Referenceable first and Copyable second crosses as a reference, and its state stays here.
         """
-        jelly_for = type(value).jellyFor
-        if jelly_for is Referenceable.jellyFor and isinstance(value, Referenceable):
-            self._exportable(value)
-        elif jelly_for is Viewable.jellyFor and isinstance(value, Viewable):
-            self._exportable(value)
-        elif jelly_for is Copyable.jellyFor and isinstance(value, Copyable):
-            self._copyable(value)
-        elif jelly_for is Cacheable.jellyFor and isinstance(value, Cacheable):
-            self._cacheable(value)
-        elif jelly_for is RemoteReference.jellyFor and isinstance(value, RemoteReference):
-            super()._object(value)
-        elif jelly_for is RemoteCache.jellyFor and isinstance(value, RemoteCache):
-            self._replica(value)
+        flavor, write = _STOCK.get(type(value).jellyFor, (None, None))
+        if flavor is not None and isinstance(value, flavor):
+            write(self, value)
         elif not self._again(value):
             self._sexp(value.jellyFor)
 
@@ -92,6 +82,9 @@ class FaceJellier(Jellier):
         luid = self._exporter.export(value, self._perspective)
         self.exported.append(luid)
         self._out.append(self._words.remote + encode_integer(luid))
+
+    def _reference(self, value: Any) -> None:
+        super()._object(value)
 
     def _replica(self, value: Any) -> None:
         kept = self._exporter.home_cache_id(value)
@@ -127,6 +120,16 @@ class FaceJellier(Jellier):
             raise errors.SerializationError(error.message) from None
         self._deepest = self._limits.depth  # nobody counted: let the judge look at the whole message
 
+
+#: The flavors by their own jellyFor, and how each crosses; the object must be of the flavor besides.
+_STOCK: Final[dict[Any, tuple[Any, Any]]] = {
+    Referenceable.jellyFor: (Referenceable, FaceJellier._exportable),
+    Viewable.jellyFor: (Viewable, FaceJellier._exportable),
+    Copyable.jellyFor: (Copyable, FaceJellier._copyable),
+    Cacheable.jellyFor: (Cacheable, FaceJellier._cacheable),
+    RemoteReference.jellyFor: (RemoteReference, FaceJellier._reference),
+    RemoteCache.jellyFor: (RemoteCache, FaceJellier._replica),
+}
 
 #: What says by itself how it crosses, though it does not jelly itself.
 _WITH_A_FLAVOR: Final = (

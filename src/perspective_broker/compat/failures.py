@@ -184,15 +184,15 @@ class CopiedFailure(RemoteCopy, failure.Failure):
 def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
     """Return the class to raise for a failure of the peer's: a RemoteError that has the peer's names.
 
-    A Failure that is made of the exception asks its class and its bases for their names, and so knows the peer's classes
-    as well as the copy did, however often it is trapped, awaited or sent on. The names stand for nothing else: no
-    class of this program is looked up.
+    A Failure that is made of the exception asks its class and its bases for their names, and so knows the peer's
+    classes as well as the copy did, however often it is trapped, awaited or sent on. The names stand for nothing else:
+    no class of this program is looked up.
     """
-    found = RemoteError
+    found: Any = RemoteError
     for name in reversed(parents[:_MAX_PARENTS]):
         module, _, own = name[:_MAX_NAME].replace("\0", "").rpartition(".")
         found = type(own, (found,), {"__module__": module})
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 setUnjellyableForClass(CopyableFailure, CopiedFailure)
@@ -217,9 +217,9 @@ def copyable(fail: Any, unsafeTracebacks: Any) -> CopyableFailure:
 def brief(payload: Any) -> CopyableFailure:
     """Return the least that can be sent of a failure, or an error, that cannot cross as it is."""
     fail = payload if isinstance(payload, failure.Failure) else failure.Failure(payload)
-    short = failure2Copyable(fail)
+    short: Any = failure2Copyable(fail)
     short.value = _safe_str(fail.value)[:_BRIEF]
-    return short
+    return short  # type: ignore[no-any-return]
 
 
 #: What programs of Twisted catch where the core raises its own. The rest crosses, and is caught, under its own name.

@@ -167,7 +167,8 @@ class _Registered(flavors.Exportable):
         self._obj = obj
 
     def export_key(self, perspective: Any) -> Hashable:
-        return self._obj.processUniqueID()  # type: ignore[no-any-return] # or it is refused as by Twisted
+        key: Hashable = self._obj.processUniqueID()
+        return key
 
     def export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self._obj, _Holder(self._obj), "", (), getattr(self._obj, "perspective", None))
