@@ -371,3 +371,28 @@ def test_a_class_that_security_allows_crosses_by_its_state(pump: Pump) -> None:
     one_sided = Pump(pb.PBServerFactory(Desk()), pb.PBClientFactory(security=security))
     failure = one_sided.failure(one_sided.client.remoteForName("root").callRemote("echo", Plain(7)))
     assert failure.check(jelly.InsecureJelly)
+
+
+def test_names_are_shown_and_cross_as_twisted_has_them(pump: Pump) -> None:
+    """What is made of a flavor itself crosses under its name, and logs show classes by theirs."""
+    import twisted.spread.banana
+    import twisted.spread.flavors
+    import twisted.spread.jelly
+    import twisted.spread.pb
+    import twisted.spread.publish
+    import twisted.spread.util
+
+    for theirs, ours in (
+        (twisted.spread.banana, banana),
+        (twisted.spread.flavors, flavors),
+        (twisted.spread.jelly, jelly),
+        (twisted.spread.pb, pb),
+        (twisted.spread.publish, publish),
+        (twisted.spread.util, util),
+    ):
+        for name, value in vars(theirs).items():
+            if isinstance(value, type) and hasattr(ours, name):
+                assert qual(getattr(ours, name)) == qual(value)
+    assert repr(pump.client.remoteForName("root")).startswith(
+        "<twisted.spread.pb.RemoteReference object at 0x"
+    )

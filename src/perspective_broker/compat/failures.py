@@ -192,7 +192,7 @@ def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
     for name in reversed(parents[:_MAX_PARENTS]):
         module, _, own = name[:_MAX_NAME].replace("\0", "").rpartition(".")
         found = type(own, (found,), {"__module__": module})
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 setUnjellyableForClass(CopyableFailure, CopiedFailure)
@@ -219,7 +219,7 @@ def brief(payload: Any) -> CopyableFailure:
     fail = payload if isinstance(payload, failure.Failure) else failure.Failure(payload)
     short: Any = failure2Copyable(fail)
     short.value = _safe_str(fail.value)[:_BRIEF]
-    return short  # type: ignore[no-any-return]
+    return short
 
 
 #: What programs of Twisted catch where the core raises its own. The rest crosses, and is caught, under its own name.

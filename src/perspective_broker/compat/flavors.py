@@ -22,6 +22,7 @@ from .jelly import (
     unjellyableRegistry,
 )
 from .jellyable import Jellyable, Unjellyable, getInstanceState, stock
+from .registry import called_as_in_twisted
 
 __all__ = [
     "Cacheable",
@@ -408,3 +409,19 @@ def _read(unjellier: Any, unjellyList: Any) -> Any:
 #: What ``cached``, ``lcache`` and ``local`` lists stand for: a replica kept here, our own object a replica of which
 #: comes home, our own object. These words are read by the codec itself, so the three are one.
 unjellyCached = unjellyLCache = unjellyLocal = _read
+
+
+called_as_in_twisted(
+    "flavors",
+    Cacheable,
+    Copyable,
+    Referenceable,
+    RemoteCache,
+    RemoteCacheMethod,
+    RemoteCacheObserver,
+    RemoteCopy,
+    Root,
+    Serializable,
+    Viewable,
+    ViewPoint,
+)

@@ -14,6 +14,7 @@ from .. import flavors
 from ..errors import SerializationError
 from .flavors import Serializable
 from .jellyable import stock
+from .registry import called_as_in_twisted
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -110,9 +111,6 @@ class RemoteReference(flavors.Reference, Serializable):
             raise SerializationError("a reference cannot cross another connection than its own", culprit=self)
         return [b"local", self.luid]
 
-    def __repr__(self) -> str:
-        return f"<RemoteReference {self._luid!r} of {self.broker!r}>"
-
 
 class Local:
     """One object of ours that the peer holds, as :attr:`Broker.localObjects` shows it."""
@@ -124,3 +122,6 @@ class Local:
 
     def __repr__(self) -> str:
         return f"<pb.Local {type(self.object).__name__} ref:{self.refcount}>"
+
+
+called_as_in_twisted("pb", Local, RemoteMethod, RemoteReference)
