@@ -34,7 +34,8 @@ class Realm:
 def portal() -> Any:
     realm: Any = Realm()
     checker: Any = InMemoryUsernamePasswordDatabaseDontUse(user=b"pass", other=b"pass")
-    return Portal(realm, [checker, AllowAnonymousAccess()])
+    anonymous: Any = AllowAnonymousAccess()
+    return Portal(realm, [checker, anonymous])
 
 
 class OwnChallenger(pb._PortalAuthChallenger):

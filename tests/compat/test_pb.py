@@ -81,6 +81,34 @@ class Home(flavors.Unjellyable):
 pb.setUnjellyableForClass("tests.compat.Home", Home)
 
 
+class Badge(pb.Referenceable):
+    """Crosses as a reference of a class of its own."""
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return qual(Badge).encode(), jellier.invoker.registerReference(self)
+
+    def remote_number(self) -> int:
+        return 7
+
+
+class BadgeReference(pb.RemoteReference):
+    def number(self) -> Any:
+        return self.callRemote("number")
+
+
+pb.setUnjellyableForClass(Badge, BadgeReference)
+
+
+class ForgedBadge(pb.Jellyable):
+    """Says that it is a badge with that id."""
+
+    def __init__(self, luid: Any) -> None:
+        self.luid = luid
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return [qual(Badge).encode(), self.luid]
+
+
 class Desk(pb.Root):
     def __init__(self) -> None:
         self.later: Any = defer.Deferred()
@@ -99,6 +127,12 @@ class Desk(pb.Root):
 
     def remote_own(self) -> Any:
         return Own([1, self])
+
+    def remote_badge(self) -> Any:
+        return Badge()
+
+    def remote_number_of(self, badge: Any) -> Any:
+        return badge.number()
 
     def remote_unsendable(self) -> Any:
         return object()
@@ -259,6 +293,39 @@ def test_a_class_may_read_the_words_for_objects_by_itself(pump: Pump) -> None:
     home = pump.call("send_home", mine)
     assert isinstance(home, Home)
     assert home.part is mine
+
+
+def test_a_reference_may_have_a_class_of_its_own(pump: Pump) -> None:
+    badge = pump.call("badge")
+    assert isinstance(badge, BadgeReference)
+    assert pump.result(badge.number()) == 7
+    assert pump.call("echo", [badge])[0] == badge  # it went home, and came back as what it is sent as
+    assert pump.call("number_of", Badge()) == 7
+
+
+def test_a_reference_of_a_class_of_its_own_is_released_once(pump: Pump) -> None:
+    badge = pump.call("badge")
+    luid = badge.luid
+    assert pump.server.localObjects[luid].refcount == 1
+    del badge
+    pump.run()
+    assert luid not in pump.server.localObjects
+
+
+@pytest.mark.parametrize("luid", [-1, b"root", 1 << 64, [b"list"]])
+def test_no_other_id_makes_such_a_reference(pump: Pump, luid: Any) -> None:
+    assert pump.failure(pump.client.remoteForName("root").callRemote("echo", ForgedBadge(luid)))
+    assert pump.call("echo", "the connection is kept") == "the connection is kept"
+
+
+def test_a_class_that_unjellies_itself_is_told_the_perspective(pump: Pump) -> None:
+    class Avatar(pb.Avatar):
+        def perspective_take(self, badge: Any) -> Any:
+            return badge.perspective is self
+
+    pump.server.setNameForLocal("avatar", pb.AsReferenceable(Avatar(), "perspective"))
+    avatar = pump.client.remoteForName("avatar")
+    assert pump.result(avatar.callRemote("take", Badge())) is True
 
 
 def test_an_object_without_a_flavor_arrives_as_unpersistable(pump: Pump) -> None:

@@ -84,7 +84,8 @@ class FaceJellier(Jellier):
         self._out.append(self._words.remote + encode_integer(luid))
 
     def _reference(self, value: Any) -> None:
-        super()._object(value)
+        counted = value.counted
+        super()._object(value if counted is None else counted)
 
     def _replica(self, value: Any) -> None:
         kept = self._exporter.home_cache_id(value)

@@ -11,7 +11,8 @@ from twisted.spread.interfaces import IUnjellyable
 from zope.interface import implementer
 
 from .. import flavors
-from ..errors import SerializationError
+from ..dialects.building import MAX_KEY_BITS
+from ..errors import DecodeError, SerializationError
 from .flavors import Serializable
 from .jellyable import stock
 from .registry import called_as_in_twisted
@@ -52,6 +53,9 @@ class RemoteReference(flavors.Reference, Serializable):
         disconnectCallbacks: what :meth:`notifyOnDisconnect` was given; None when it was called.
     """
 
+    #: What counts, when this is not what the core made itself: it is released when the last that holds it has gone.
+    counted: Any = None
+
     def __init__(self, perspective: Any, broker: Broker, luid: Any, doRefCount: Any = 1) -> None:
         super().__init__(broker.session, luid.decode() if isinstance(luid, bytes) else luid, perspective)
         self.broker = broker
@@ -64,6 +68,16 @@ class RemoteReference(flavors.Reference, Serializable):
     @property
     def perspective(self) -> Any:
         return self._perspective
+
+    def unjellyFor(self, unjellier: Any, unjellyList: Any) -> Any:
+        """Become the reference that a list of the peer's means: for classes registered for a type tag of their own."""
+        _, luid = unjellyList
+        if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
+            raise DecodeError("an object id is a small integer")
+        broker = unjellier.invoker
+        self.counted = broker.importer.import_reference(luid, broker.unserializingPerspective)
+        self.__init__(broker.unserializingPerspective, broker, luid)  # type: ignore[misc] # as Twisted does
+        return self
 
     def callRemote(self, _name: Any, *args: Any, **kw: Any) -> Any:
         """Call the object's method ``_name``; return a Deferred of its answer.

@@ -140,14 +140,26 @@ class FaceUnjellier(Unjellier):
                 )
             return self._hooked(unjellyableFactoryRegistry[jelly[0]](state))
         if not isinstance(cls, type):
-            return self._hooked(cls(Nested(self), jelly))
+            return self._hooked(self._by_itself(cls, jelly))
         if not _is_plain(cls):
-            return self._hooked(blank(cls).unjellyFor(Nested(self), jelly))
+            return self._hooked(self._by_itself(blank(cls).unjellyFor, jelly))
         if len(jelly) == 3:
             return self._hooked(self._introduce(cls, jelly))
         value = self._hooked(blank(cls))
         self._set_state(value, jelly)
         return value
+
+    def _by_itself(self, unjelly_for: Callable[[Any, list[Any]], Any], jelly: list[Any]) -> Any:
+        """Return what a function of the program makes of a list; the broker tells it the perspective."""
+        broker = self.invoker
+        if broker is None:
+            return unjelly_for(Nested(self), jelly)
+        before = broker.unserializingPerspective
+        broker.unserializingPerspective = self._perspective
+        try:
+            return unjelly_for(Nested(self), jelly)
+        finally:
+            broker.unserializingPerspective = before
 
     def _hooked(self, value: Any) -> Any:
         """Note an object's ``postUnjelly``, to be called when the whole value is there."""
