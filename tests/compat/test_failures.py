@@ -85,9 +85,10 @@ HOME = ["raise", "return", "return_copyable", "fire"]
 RELAYED = ["pass_on", "await", "trap", "return_what_came"]
 
 
-def failure_from(how: str, error: Exception, *, unsafe: bool = False) -> Any:
+def failure_from(how: str, error: Exception, *, unsafe: bool = False, far_unsafe: bool | None = None) -> Any:
     """Return what a client gets of a shop that fails with ``error``, through a program in the middle if need be."""
-    far = Pump(pb.PBServerFactory(Shop(error), unsafeTracebacks=unsafe))
+    far_unsafe = unsafe if far_unsafe is None else far_unsafe
+    far = Pump(pb.PBServerFactory(Shop(error), unsafeTracebacks=far_unsafe))
     middle = Shop(error, far.client.remoteForName("root"))
     pump = Pump(pb.PBServerFactory(middle, unsafeTracebacks=unsafe))
     outcome: list[Any] = []
@@ -114,6 +115,12 @@ def test_tracebacks_cross_where_the_factories_allow_it(how: str) -> None:
     assert failure.traceback.startswith("Traceback")
     assert "raise" in failure.traceback
     assert "no tea" in failure.traceback
+
+
+@pytest.mark.parametrize("how", ["await", "trap"])
+def test_what_only_the_program_in_the_middle_shows_is_its_own_traceback(how: str) -> None:
+    failure = failure_from(how, Broken("no tea"), unsafe=True, far_unsafe=False)
+    assert "Broken: no tea" in failure.traceback
 
 
 @pytest.mark.parametrize("unsafe", [False, True])
@@ -185,6 +192,18 @@ def test_a_remote_failure_shows_what_it_is() -> None:
     failure = failure_from("raise", Broken("no tea"))
     assert repr(failure) == f"<twisted.spread.pb.CopiedFailure {__name__}.Broken: 'no tea'>"
     assert f"{__name__}.Broken: no tea" in str(failure)
+
+
+def test_a_peer_that_names_very_many_bases_is_read_all_the_same() -> None:
+    copied = pb.CopiedFailure.__new__(pb.CopiedFailure)
+    names = [f"m.Base{number}" + "x" * 10_000 for number in range(10_000)]
+    copied.setCopyableState({"type": "m.First", "value": "text", "parents": ["m.First", "m.Second", *names]})
+    assert copied.check("m.Second") == "m.Second"
+    assert sum(map(len, copied.parents)) < 100_000
+    with pytest.raises(pb.RemoteError) as caught:
+        copied.raiseException()
+    assert Failure(caught.value).check("m.Second")
+    assert len(type(caught.value).__mro__) < 50
 
 
 @pytest.mark.parametrize("name", ["", "NoModule", "a\0b.c", "." * 600, "builtins.object", "x.y z"])

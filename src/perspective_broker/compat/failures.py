@@ -41,6 +41,9 @@ _UNAVAILABLE: Final = "Traceback unavailable\n"
 _MAX_TEXT: Final = 64 * 1024
 _MAX_NAME: Final = 512
 _MAX_PARENTS: Final = 64
+#: Of so many of a peer's names classes are made, and kept for so many failures: 3 MB at most.
+_MAX_BASES: Final = 32
+_MAX_KEPT: Final = 64
 #: What is left of the text where a whole report cannot cross.
 _BRIEF: Final = 512
 
@@ -117,7 +120,9 @@ class CopyableFailure(failure.Failure, Copyable):
 
     def _traceback(self) -> str:
         remote = self.value.remoteTraceback if isinstance(self.value, RemoteError) else self.traceback
-        return self.getTraceback() if remote is None else _text(remote)
+        if remote is None or (remote == _UNAVAILABLE and isinstance(self.value, RemoteError)):
+            return self.getTraceback()
+        return _text(remote)
 
 
 class CopiedFailure(RemoteCopy, failure.Failure):
@@ -135,9 +140,10 @@ class CopiedFailure(RemoteCopy, failure.Failure):
 
     def setCopyableState(self, state: Any) -> None:
         fields = {_text(key): value for key, value in state.items()} if isinstance(state, dict) else {}
-        kind = _text(fields.pop("type", ""))
+        kind = _text(fields.pop("type", ""))[:_MAX_NAME]
         names = fields.pop("parents", None)
-        parents = [_text(name) for name in names] if isinstance(names, (list, tuple)) else []
+        names = names[:_MAX_PARENTS] if isinstance(names, (list, tuple)) else []
+        parents = [_text(name)[:_MAX_NAME] for name in names]
         # A peer of 2002 names the class itself last, and its builtins by the name that Python 2 had for them.
         every = dict.fromkeys([kind, *parents])
         every.update(dict.fromkeys(_modern(name) for name in list(every)))
@@ -174,13 +180,13 @@ class CopiedFailure(RemoteCopy, failure.Failure):
         raise self._raised()
 
     def _raised(self) -> RemoteError:
-        return _error_class(tuple(self.parents))(self.type, self.value, self.traceback)
+        return _error_class(tuple(self.parents[:_MAX_BASES]))(self.type, self.value, self.traceback)
 
     def __repr__(self) -> str:
         return f"<{qual(type(self))} {_text(self.type)}: {self.value!a}>"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=_MAX_KEPT)
 def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
     """Return the class to raise for a failure of the peer's: a RemoteError that has the peer's names.
 
@@ -189,8 +195,8 @@ def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
     no class of this program is looked up.
     """
     found: Any = RemoteError
-    for name in reversed(parents[:_MAX_PARENTS]):
-        module, _, own = name[:_MAX_NAME].replace("\0", "").rpartition(".")
+    for name in reversed(parents):
+        module, _, own = name.replace("\0", "").rpartition(".")
         found = type(own, (found,), {"__module__": module})
     return found
 
