@@ -178,6 +178,7 @@ class Admission:
         """
         if self.waits and _is_refusal(outcome) and outcome.value is not self._counted:
             self._failures += 1
+            self.begin()
         if self._failures >= self._broker.limits.logins and not self._judging and not self._ended:
             self._broker.hang_up("too-many-logins", "too many logins have failed")
 
