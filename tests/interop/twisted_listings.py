@@ -25,7 +25,8 @@ from tests.interop.twisted_env import CHECKOUT, today
 
 HOME = CHECKOUT / ".venv-twisted-listings"
 
-READY = b"READY\n"
+#: Printed when the reactor runs.
+READY = "READY\n"
 
 
 def listings() -> Path:
@@ -87,7 +88,7 @@ def _use_sockets(folder: str) -> None:
 
     def watched() -> None:
         threading.Thread(target=wait, daemon=True).start()
-        changed.callWhenRunning(partial(os.write, 1, READY))
+        changed.callWhenRunning(partial(os.write, 1, READY.encode()))
         run()
 
     def wait() -> None:
