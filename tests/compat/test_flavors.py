@@ -107,6 +107,7 @@ def _joins_a_replica(plan: Plan) -> bool:
 @example([(["RemoteCache", "Copyable"], None)])
 @example([(["Copyable"], None), (["Referenceable"], None), ([1, 0], None)])
 @example([(["Copyable", "Referenceable"], "Referenceable")])
+@example([(["RemoteCopy", "Referenceable"], None), (["RemoteCache", 0], None)])
 @example([(["Exception"], None)])
 @example([(["RemoteCopy"], None)])
 def test_any_class_crosses_as_with_twisted(plan: Plan) -> None:

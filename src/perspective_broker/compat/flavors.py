@@ -314,7 +314,7 @@ class RemoteCopy(Unjellyable, flavors.RemoteCopy):
         self.setCopyableState(state)
 
 
-class RemoteCache(RemoteCopy, Serializable, flavors.RemoteCache):
+class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
     """A replica of a peer's :class:`Cacheable`; its ``observe_*`` methods are called with what changes.
 
     Attributes:
