@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,34 @@ class Home(flavors.Unjellyable):
 pb.setUnjellyableForClass("tests.compat.Home", Home)
 
 
+class Badge(pb.Referenceable):
+    """Crosses as a reference of a class of its own."""
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return qual(Badge).encode(), jellier.invoker.registerReference(self)
+
+    def remote_number(self) -> int:
+        return 7
+
+
+class BadgeReference(pb.RemoteReference):
+    def number(self) -> Any:
+        return self.callRemote("number")
+
+
+pb.setUnjellyableForClass(Badge, BadgeReference)
+
+
+class ForgedBadge(pb.Jellyable):
+    """Says that it is a badge with that id."""
+
+    def __init__(self, luid: Any) -> None:
+        self.luid = luid
+
+    def jellyFor(self, jellier: Any) -> Any:
+        return [qual(Badge).encode(), self.luid]
+
+
 class Desk(pb.Root):
     def __init__(self) -> None:
         self.later: Any = defer.Deferred()
@@ -98,6 +127,12 @@ class Desk(pb.Root):
 
     def remote_own(self) -> Any:
         return Own([1, self])
+
+    def remote_badge(self) -> Any:
+        return Badge()
+
+    def remote_number_of(self, badge: Any) -> Any:
+        return badge.number()
 
     def remote_unsendable(self) -> Any:
         return object()
@@ -260,10 +295,59 @@ def test_a_class_may_read_the_words_for_objects_by_itself(pump: Pump) -> None:
     assert home.part is mine
 
 
-def test_what_cannot_cross_fails_the_call_alone(pump: Pump) -> None:
+def test_a_reference_may_have_a_class_of_its_own(pump: Pump) -> None:
+    badge = pump.call("badge")
+    assert isinstance(badge, BadgeReference)
+    assert pump.result(badge.number()) == 7
+    assert pump.call("echo", [badge])[0] == badge  # it went home, and came back as what it is sent as
+    assert pump.call("number_of", Badge()) == 7
+
+
+def test_a_reference_of_a_class_of_its_own_is_released_once(pump: Pump) -> None:
+    badge = pump.call("badge")
+    luid = badge.luid
+    assert pump.server.localObjects[luid].refcount == 1
+    del badge
+    pump.run()
+    assert luid not in pump.server.localObjects
+
+
+@pytest.mark.parametrize("luid", [-1, b"root", 1 << 64, [b"list"]])
+def test_no_other_id_makes_such_a_reference(pump: Pump, luid: Any) -> None:
+    assert pump.failure(pump.client.remoteForName("root").callRemote("echo", ForgedBadge(luid)))
+    assert pump.call("echo", "the connection is kept") == "the connection is kept"
+
+
+def test_a_class_that_unjellies_itself_is_told_the_perspective(pump: Pump) -> None:
+    class Avatar(pb.Avatar):
+        def perspective_take(self, badge: Any) -> Any:
+            return badge.perspective is self
+
+    pump.server.setNameForLocal("avatar", pb.AsReferenceable(Avatar(), "perspective"))
+    avatar = pump.client.remoteForName("avatar")
+    assert pump.result(avatar.callRemote("take", Badge())) is True
+
+
+def test_an_object_without_a_flavor_arrives_as_unpersistable(pump: Pump) -> None:
+    """As with Twisted: what else is in the message arrives, and nothing of the object but its class's name."""
+    before, kept, after = pump.call("echo", [1, OrderedDict(secret=2), 3])
+    assert (before, after) == (1, 3)
+    assert isinstance(kept, jelly.Unpersistable)
+    assert "secret" not in repr(kept)
+    assert isinstance(pump.call("unsendable"), jelly.Unpersistable)
+
+
+def test_a_program_says_what_stands_for_the_unpersistable(
+    pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(jelly.unjellyableFactoryRegistry, b"unpersistable", lambda reason: None)
+    assert pump.call("echo", object()) is None
+
+
+@pytest.mark.parametrize("named", [Desk, Desk.remote_echo, Desk().remote_echo, jelly])
+def test_what_a_peer_would_have_to_import_fails_the_call_alone(pump: Pump, named: Any) -> None:
     root = pump.client.remoteForName("root")
-    assert "has no form here" in str(pump.failure(root.callRemote("echo", object())).value)
-    assert "has no form here" in str(pump.failure(root.callRemote("unsendable")).value)
+    assert "has no form here" in str(pump.failure(root.callRemote("echo", named)).value)
     assert pump.call("echo", 1) == 1
 
 
@@ -354,3 +438,28 @@ def test_a_class_that_security_allows_crosses_by_its_state(pump: Pump) -> None:
     one_sided = Pump(pb.PBServerFactory(Desk()), pb.PBClientFactory(security=security))
     failure = one_sided.failure(one_sided.client.remoteForName("root").callRemote("echo", Plain(7)))
     assert failure.check(jelly.InsecureJelly)
+
+
+def test_names_are_shown_and_cross_as_twisted_has_them(pump: Pump) -> None:
+    """What is made of a flavor itself crosses under its name, and logs show classes by theirs."""
+    import twisted.spread.banana
+    import twisted.spread.flavors
+    import twisted.spread.jelly
+    import twisted.spread.pb
+    import twisted.spread.publish
+    import twisted.spread.util
+
+    for theirs, ours in (
+        (twisted.spread.banana, banana),
+        (twisted.spread.flavors, flavors),
+        (twisted.spread.jelly, jelly),
+        (twisted.spread.pb, pb),
+        (twisted.spread.publish, publish),
+        (twisted.spread.util, util),
+    ):
+        for name, value in vars(theirs).items():
+            if isinstance(value, type) and hasattr(ours, name):
+                assert qual(getattr(ours, name)) == qual(value)
+    assert repr(pump.client.remoteForName("root")).startswith(
+        "<twisted.spread.pb.RemoteReference object at 0x"
+    )

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from tests.interop.expectations import Outcomes
 from tests.interop.twisted_env import CHECKOUT, TwistedEnv
+from tests.library import PYTHONPATH
 
 #: Seconds. Generous: they only bound what a broken peer can cost, nothing waits this long when all is well.
 START, STOP, SCENARIOS = 30.0, 10.0, 60.0
@@ -79,12 +80,12 @@ def _command(env: TwistedEnv, program: str) -> list[str]:
     return [str(env.python), *face, "-m", f"tests.interop.peers.{program}"]
 
 
-def _environment(env: TwistedEnv | None = None) -> dict[str, str]:
+def peer_environment(env: TwistedEnv | None = None) -> dict[str, str]:
     """Ours, less what would make another Python import our packages or treat warnings as we do."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COVERAGE", "PYTEST"))}
     # Peers of several versions share the sources: none may leave its byte code there for another.
     ours |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-    return ours | {"PYTHONPATH": str(CHECKOUT / "src")} if env is not None and env.on_our_face else ours
+    return ours | {"PYTHONPATH": PYTHONPATH} if env is not None and env.on_our_face else ours
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def twisted_server(
     command = _command(env, "server")
     command += ["--portal"] if portal else []
     command += ["--unsafe-tracebacks"] if unsafe_tracebacks else []
-    with _server(command, _environment(env), tcp=tcp, unix=unix) as running:
+    with _server(command, peer_environment(env), tcp=tcp, unix=unix) as running:
         yield running
 
 
@@ -108,7 +109,7 @@ def twisted_server(
 def our_server(*, tcp: bool = True, unix: bool = False) -> Iterator[ServerProcess]:
     """Our own server in a process of its own, with the same manners."""
     command = [sys.executable, "-m", "tests.interop.ours"]
-    environment = _environment() | {"PYTHONPATH": str(CHECKOUT / "src"), "PYTHONWARNINGS": "error"}
+    environment = peer_environment() | {"PYTHONPATH": PYTHONPATH, "PYTHONWARNINGS": "error"}
     with _server(command, environment, tcp=tcp, unix=unix) as running:
         yield running
 
@@ -178,7 +179,7 @@ def run_client(env: TwistedEnv, url: str, *scenarios: str, status: int = 0) -> C
         stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=CHECKOUT,
-        env=_environment(env),
+        env=peer_environment(env),
         timeout=SCENARIOS + STOP,
         check=False,
     )

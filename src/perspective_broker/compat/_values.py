@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
+
+from twisted.python.reflect import qual
+from twisted.spread.interfaces import IJellyable
 
 from .. import errors, flavors
 from ..dialects.classic import NONE, PB, ClassicDialect
@@ -13,9 +17,11 @@ from ..dialects.classic.unjelly import Unjellier
 from ..dialects.classic.vocabulary import Spelling
 from ..errors import CallError
 from ..ports import Dialect
-from .failures import Failed, as_failure, copied_from, copyable
+from .failures import Failed, as_failure, brief, copied_from, copyable
+from .flavors import Cacheable, Copyable, Referenceable, RemoteCache, Viewable
 from .jelly import ListJellier
-from .jellyable import Jellyable, TasterPolicy, is_stock, state_of
+from .jellyable import Jellyable, TasterPolicy, state_of, unpersistable_atom
+from .references import RemoteReference
 from .registry import _tag
 from .unjellier import FaceUnjellier, readers
 
@@ -46,24 +52,61 @@ class FaceJellier(Jellier):
     def _object(self, value: Any) -> None:
         kind = type(value)
         if isinstance(value, Jellyable):
-            if is_stock(kind, "jellyFor"):
-                super()._object(value)
-            elif not self._again(value):
-                self._sexp(value.jellyFor)
+            self._jellyable(value)
         elif isinstance(value, Jellied):
             self._sexp(lambda jellier: value.sexp)
-        elif isinstance(
-            value, (flavors.Exportable, flavors.Copyable, flavors.Reference, flavors.RemoteCache)
-        ):
+        elif isinstance(value, _WITH_A_FLAVOR) or IJellyable.providedBy(
+            value
+        ):  # of the core, or of Twisted's own
             super()._object(value)
         elif self._face.security.isClassAllowed(kind):
             if not self._again(value):
-                self._enter(value)
-                self._out.append(encode_list_head(2) + self._words.spelling.string(_tag(kind)))
-                self._jelly(state_of(value))
-                self._depth -= 1
-        else:
-            super()._object(value)
+                self._state(_tag(kind), value, state_of(value))
+        elif isinstance(value, _NAMED):
+            super()._object(value)  # which says why it cannot cross
+        elif not self._again(value):
+            self._unpersistable(f"instance of class {qual(kind)} deemed insecure")
+
+    def _jellyable(self, value: Jellyable) -> None:
+        """Write an object as the ``jellyFor`` of its class does, which the first base that has one decides.
+
+        A class that is Referenceable first and Copyable second crosses as a reference, and its state stays here.
+        """
+        flavor, write = _STOCK.get(type(value).jellyFor, (None, None))
+        if flavor is not None and isinstance(value, flavor):
+            write(self, value)
+        elif not self._again(value):
+            self._sexp(value.jellyFor)
+
+    def _exportable(self, value: Any) -> None:
+        luid = self._exporter.export(value, self._perspective)
+        self.exported.append(luid)
+        self._out.append(self._words.remote + encode_integer(luid))
+
+    def _reference(self, value: Any) -> None:
+        counted = value.counted
+        super()._object(value if counted is None else counted)
+
+    def _replica(self, value: Any) -> None:
+        kept = self._exporter.home_cache_id(value)
+        if kept is None:
+            raise errors.SerializationError(
+                "a replica crosses only the connection it came from", culprit=value
+            )
+        self._out.append(self._words.lcache + encode_integer(kept))
+
+    def _state(self, tag: bytes, value: Any, state: Any) -> None:
+        self._enter(value)
+        self._out.append(encode_list_head(2) + self._words.spelling.string(tag))
+        self._jelly(state)
+        self._depth -= 1
+
+    def _unpersistable(self, reason: str) -> None:
+        """Write what stands in the place of an object that cannot cross."""
+        spelling = self._words.spelling
+        self._out.append(
+            spelling.list_of(2, unpersistable_atom) + spelling.string(reason.encode(errors="replace")[:1024])
+        )
 
     def _sexp(self, jelly_for: Callable[[Any], Any]) -> None:
         """Write the lists that an object makes of itself."""
@@ -77,6 +120,29 @@ class FaceJellier(Jellier):
         except errors.SerializationError as error:
             raise errors.SerializationError(error.message) from None
         self._deepest = self._limits.depth  # nobody counted: let the judge look at the whole message
+
+
+#: The flavors by their own jellyFor, and how each crosses; the object must be of the flavor besides.
+_STOCK: Final[dict[Any, tuple[Any, Any]]] = {
+    Referenceable.jellyFor: (Referenceable, FaceJellier._exportable),
+    Viewable.jellyFor: (Viewable, FaceJellier._exportable),
+    Copyable.jellyFor: (Copyable, FaceJellier._copyable),
+    Cacheable.jellyFor: (Cacheable, FaceJellier._cacheable),
+    RemoteReference.jellyFor: (RemoteReference, FaceJellier._reference),
+    RemoteCache.jellyFor: (RemoteCache, FaceJellier._replica),
+}
+
+#: What says by itself how it crosses, though it does not jelly itself.
+_WITH_A_FLAVOR: Final = (
+    flavors.Exportable,
+    flavors.Copyable,
+    flavors.Reference,
+    flavors.RemoteCache,
+    flavors.Graph,
+)
+
+#: What Twisted sends by its name, which no peer may then import.
+_NAMED: Final = (type, FunctionType, MethodType, ModuleType)
 
 
 class FaceDialect(ClassicDialect):
@@ -116,6 +182,12 @@ class FaceDialect(ClassicDialect):
 
     def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
         payload = error.payload if isinstance(error, Failed) else copyable(as_failure(error), traceback)
+        try:
+            return self._encode_error(request, payload, perspective)
+        except errors.SerializationError:
+            return self._encode_error(request, brief(payload), perspective)
+
+    def _encode_error(self, request: int, payload: Any, perspective: Any) -> bytes:
         jellier = self._jellier(perspective)
         value = jellier.jelly(payload)
         try:

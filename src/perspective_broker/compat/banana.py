@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from twisted.internet import protocol
@@ -18,6 +19,7 @@ from ..dialects.classic import banana as tokens
 from ..dialects.classic import vocabulary
 from ..errors import ProtocolError, SerializationError
 from ..limits import Limits
+from .registry import called_as_in_twisted
 
 __all__ = [
     "FLOAT",
@@ -42,8 +44,8 @@ __all__ = [
 LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = (bytes((kind,)) for kind in range(0x80, 0x88))
 HIGH_BIT_SET: Final = b"\x80"
 
-#: Bytes of a string and items of a list.
-SIZE_LIMIT: Final = Limits().string_bytes
+#: Bytes of a string and items of a list, read and sent. A program may set another; both sides of a connection have to.
+SIZE_LIMIT = Limits().string_bytes
 
 _SPELLINGS: Final = {None: vocabulary.NONE, b"none": vocabulary.NONE, b"pb": vocabulary.PB}
 
@@ -73,6 +75,31 @@ def b1282int(st: bytes) -> int:
     for digit in reversed(st):
         number = number << 7 | digit
     return number
+
+
+def current_limits(prefix_limit: int | None = None) -> Limits:
+    """Return the limits with the sizes of SIZE_LIMIT; the same object as long as that does not change.
+
+    Args:
+        prefix_limit: base-128 digits of an integer; as usual when None.
+    """
+    return _limits_for(SIZE_LIMIT, prefix_limit)
+
+
+@lru_cache(maxsize=8)
+def _limits_for(size: int, prefix_limit: int | None) -> Limits:
+    """Return the limits for strings and lists of ``size``; the bounds of whole messages grow with it."""
+    usual = Limits()
+    times = max(1.0, size / usual.string_bytes)
+    return replace(
+        usual,
+        string_bytes=size,
+        list_items=size,
+        message_bytes=int(usual.message_bytes * times),
+        nodes=int(usual.nodes * times),
+        observer_backlog_bytes=int(usual.observer_backlog_bytes * times),
+        int_bits=usual.int_bits if prefix_limit is None else 7 * prefix_limit,
+    )
 
 
 _prefix_limit = tokens.MAX_DIGITS
@@ -105,14 +132,15 @@ class Banana(protocol.Protocol):
 
     def __init__(self, isClient: Any = 1) -> None:
         self.isClient = isClient
-        self._limits = Limits()
         self._decoder = tokens.Decoder(self._limits, has_words=False)
+
+    @property
+    def _limits(self) -> Limits:
+        return current_limits(self.prefixLimit)
 
     def setPrefixLimit(self, limit: int) -> None:
         """The same as the function, for this connection."""
         self.prefixLimit = limit
-        self._limits = replace(self._limits, int_bits=7 * limit)
-        self._decoder.limits = self._limits
 
     def connectionMade(self) -> None:
         self.setPrefixLimit(_prefix_limit)
@@ -131,6 +159,7 @@ class Banana(protocol.Protocol):
         """Called when both sides have agreed on a dialect."""
 
     def dataReceived(self, chunk: bytes) -> None:
+        self._decoder.limits = self._limits
         self._decoder.receive_data(chunk)
         while True:
             try:
@@ -186,7 +215,7 @@ def encode(lst: Any) -> bytes:
     Raises:
         BananaError: see :meth:`Banana.sendEncoded`.
     """
-    return _encoded(lst, vocabulary.NONE, replace(Limits(), int_bits=7 * _prefix_limit))
+    return _encoded(lst, vocabulary.NONE, current_limits(_prefix_limit))
 
 
 def decode(st: bytes) -> Any:
@@ -204,3 +233,6 @@ def decode(st: bytes) -> Any:
     if not whole:
         raise BananaError("the expression is not complete")
     return whole[0]
+
+
+called_as_in_twisted("banana", Banana)

@@ -25,8 +25,11 @@ from ..errors import UnknownObject
 from ..limits import Limits
 from ..ports import SENT_BEFORE, Deadline, Method, ObjectId
 from ..session import CloseCause, IncomingCall, Phase
+from . import banana
 from ._values import Jellied, makers
+from .admission import Admission
 from .failures import (
+    CopyableFailure,
     DeadReferenceError,
     Error,
     Failed,
@@ -34,9 +37,10 @@ from .failures import (
     copyable,
     goes_as_itself,
 )
-from .flavors import Message, Received, RemoteCacheObserver
+from .flavors import Message, Received, RemoteCacheObserver, exportable
 from .jelly import globalSecurity
 from .references import Local, RemoteReference
+from .registry import called_as_in_twisted
 from .session import FaceSession
 
 __all__ = ["Broker"]
@@ -102,10 +106,11 @@ class Broker(protocol.Protocol):
     Args:
         isClient: whether this side connected.
         security: what may be received, and sent.
-        limits: what the peer may ask of us; the core's defaults when None.
+        limits: what the peer may ask of us; the core's defaults when None, with the sizes of ``banana.SIZE_LIMIT``.
 
     Attributes:
         factory: who made it.
+        admission: what it may do until it has logged in.
         disconnected: whether the connection has ended.
         disconnects: what is called when it does.
         localObjects: our objects that the peer holds, by id.
@@ -136,8 +141,13 @@ class Broker(protocol.Protocol):
         self.pageProducers: list[Any] = []
         self._localCleanup: dict[Any, Callable[[], object]] = {}
         self.lost: Any = None  #: why the transport went
-        self._limits = limits or Limits()
+        self._given = limits
+        self.admission = Admission(self)
+        self._limits = self.limits
         self.session = FaceSession(self, self._limits)
+        self._known: Callable[[], object] | None = (
+            None  # called when it is known who the peer is, or it has gone
+        )
         self._watched: set[weakref.ref[Any]] = set()
         self._early: list[Callable[[], object]] = []  # calls made before both sides agreed on a dialect
         self._busy = 0  # inside of the core, which writes when it is done
@@ -157,6 +167,13 @@ class Broker(protocol.Protocol):
         questions = self.session.questions
         self.waitingForAnswers: Mapping[int, Any] = _Table(questions.find, questions.ids)
 
+    @property
+    def limits(self) -> Limits:
+        """What the peer may ask of us now."""
+        if self.admission.waits:
+            return (self._given or Limits()).before_login()
+        return self._given or banana.current_limits()
+
     # -- Protocol
 
     def connectionMade(self) -> None:
@@ -172,8 +189,10 @@ class Broker(protocol.Protocol):
                 )
             )
         self._set_timer()
+        self.admission.begin()
 
     def dataReceived(self, data: bytes) -> None:
+        self._obey_limits()
         self.session.receive_data(data, time.monotonic())
         if not self._more:
             self._turn()
@@ -242,6 +261,7 @@ class Broker(protocol.Protocol):
     @contextmanager
     def _core(self) -> Iterator[None]:
         """Enter the core; write what it has to say on the way out."""
+        self._obey_limits()
         self._busy += 1
         try:
             yield
@@ -251,6 +271,13 @@ class Broker(protocol.Protocol):
             if self._woken and not self._busy:
                 self._woken = False
                 self._turn_soon()
+
+    def _obey_limits(self) -> None:
+        """Let the core judge by the limits of now: the peer may have logged in, and SIZE_LIMIT may have changed."""
+        limits = self.limits
+        if limits is not self._limits:
+            self._limits = limits
+            self.session.use_limits(limits)
 
     def _flush(self) -> None:
         transport = self.transport
@@ -415,6 +442,7 @@ class Broker(protocol.Protocol):
             result = Jellied(result)
         with self._core():
             self.session.answer_call(call, result)
+        self.admission.review()
 
     def _fail_call(self, fail: Any, call: IncomingCall) -> None:
         value = fail.value
@@ -429,6 +457,7 @@ class Broker(protocol.Protocol):
             log.err(fail)
         with self._core():
             self.session.fail_call(call, Failed(payload))
+        self.admission.review(fail)
 
     def cancel(self, call: IncomingCall) -> None:
         """The connection has ended: what runs may end, as with Twisted."""
@@ -468,10 +497,14 @@ class Broker(protocol.Protocol):
 
     def on_open(self) -> None:
         self._set_timer()
+        if not self.admission.waits:
+            self.peer_is_known()
 
     def on_closed(self, cause: CloseCause) -> None:
         self.disconnected = 1
         self._cancel_timers()
+        self.admission.end()
+        self.peer_is_known()
         transport = self.transport
         if transport is not None and self.lost is None:
             transport.write(b"".join(self.session.data_to_send()))
@@ -550,13 +583,27 @@ class Broker(protocol.Protocol):
         else:
             self.session.call(reference, name, args, kw, outcome)
 
-    def limit_until_login(self, limits: Limits) -> None:
-        """Judge the peer by these limits until :meth:`logged_in`."""
-        self.session.use_limits(limits)
+    # -- logins
 
-    def logged_in(self) -> None:
-        """Judge the peer by the limits that this broker was made with."""
-        self.session.use_limits(self._limits)
+    def count_until_known(self, known: Callable[[], object]) -> None:
+        """Call ``known()`` once, when the peer has said who it is or has gone."""
+        self._known = known
+
+    def peer_is_known(self) -> None:
+        """The peer is no stranger any more (told by the admission, too)."""
+        known, self._known = self._known, None
+        if known is not None:
+            known()
+
+    def hang_up(self, code: str, reason: str) -> None:
+        """End the connection."""
+        with self._core():
+            self.session.close(code, reason)
+
+    def call_later(self, seconds: float, function: Callable[[], object]) -> Any:
+        """Have ``function()`` called; return the call, which can be cancelled, or None where no reactor runs."""
+        reactor = running_reactor()
+        return None if reactor is None else reactor.callLater(seconds, function)
 
     # -- values, for objects with rules of their own
 
@@ -572,6 +619,10 @@ class Broker(protocol.Protocol):
         """
         if isinstance(object, defer.Deferred):
             return object.addCallback(self.serialize, perspective, method, args, kw)
+        if isinstance(object, failure.Failure) and not isinstance(object, CopyableFailure):
+            return defer.fail(
+                object
+            )  # a method that returns a failure has failed, as a Deferred does that has one
         return _Serialized(object, perspective)
 
     def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
@@ -597,7 +648,7 @@ class Broker(protocol.Protocol):
 
     def registerReference(self, object: Any) -> int:
         """Give the peer a count on one of our objects and return its id."""
-        luid = self.session.export(object, self.serializingPerspective)
+        luid = self.session.export(exportable(object), self.serializingPerspective)
         if self._exports is not None:
             self._exports.append(luid)
         return luid
@@ -614,7 +665,7 @@ class Broker(protocol.Protocol):
 
     def setNameForLocal(self, name: Any, object: Any) -> None:
         """Let the peer reach an object under a name."""
-        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, object)
+        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, exportable(object))
 
     def remoteForName(self, name: Any) -> RemoteReference:
         """Return the reference to the peer's object of that name, whether there is one or not."""
@@ -660,3 +711,6 @@ def running_reactor() -> Any:
     """Return the reactor that runs, or None; installs none."""
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     return reactor if reactor is not None and reactor.running else None
+
+
+called_as_in_twisted("pb", Broker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
+from functools import partial
 from hashlib import md5
 from typing import Any
 
@@ -16,17 +17,20 @@ from twisted.spread.interfaces import IJellyable
 from zope.interface import Interface, implementer
 
 from .. import flavors
-from ..errors import NoSuchMethod as CoreNoSuchMethod
 from ..limits import Limits
+from ..transports.strangers import Strangers, address_of
+from .admission import attempts_at
 from .broker import Broker
 from .flavors import IPBRoot, Referenceable, _Holder, dispatch
 from .jelly import globalSecurity
+from .registry import called_as_in_twisted
 
 __all__ = [
     "AsReferenceable",
     "Avatar",
     "IPerspective",
     "IUsernameMD5Password",
+    "LogsIn",
     "PBClientFactory",
     "PBServerFactory",
     "challenge",
@@ -55,10 +59,13 @@ class Avatar:
 class AsReferenceable(Referenceable):
     """A reference to any object that has a ``<messageType>MessageReceived`` of its own."""
 
+    #: What arrives for a perspective is read under it.
+    _reads_as: Any = None
+
     def __init__(self, object: Any, messageType: str = "remote") -> None:
         self.remoteMessageReceived = getattr(object, messageType + "MessageReceived")  # type: ignore[method-assign]
-        # What arrives for a perspective is read under it.
-        self._reads_as = object if messageType == "perspective" else None
+        if messageType == "perspective":
+            self._reads_as = object
 
     def export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self, _Holder(self), "", (), self._reads_as)
@@ -175,6 +182,7 @@ class PBServerFactory(protocol.ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
+    _strangers: Strangers | None = None
 
     def __init__(self, root: Any, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
         self.root: Any = IPBRoot(root)
@@ -182,9 +190,21 @@ class PBServerFactory(protocol.ServerFactory):
         self.security = security
 
     def buildProtocol(self, addr: Any) -> Any:
+        """Return the broker of a new connection; None, which ends it, when too many strangers come from there."""
+        address = address_of((addr.host,)) if hasattr(addr, "host") else None
+        if self._strangers is None:
+            self._strangers = Strangers(Limits().strangers_per_address)
+        strangers = self._strangers
+        if address is not None and not strangers.arrive(address):
+            return None
         broker = self.protocol(isClient=False, security=self.security)
+        if address is not None:
+            broker.count_until_known(partial(strangers.leave, address))
         broker.factory = self
-        broker.setNameForLocal("root", self.root.rootObject(broker))
+        root = self.root.rootObject(broker)
+        if isinstance(root, LogsIn):
+            broker.admission.expect_login()
+        broker.setNameForLocal("root", root)
         return broker
 
     def clientConnectionMade(self, protocol: Any) -> None:
@@ -209,33 +229,47 @@ class _PortalRoot:
         self.portal = portal
 
     def rootObject(self, broker: Any) -> Any:
-        broker.limit_until_login(Limits().before_login())
         return _PortalWrapper(self.portal, broker)
 
 
 registerAdapter(_PortalRoot, Portal, IPBRoot)
 
 
-class _Login(Referenceable):
-    """What a peer reaches before it has logged in."""
+class LogsIn:
+    """What logs peers in. A root of this kind makes the peer a stranger until it has logged in."""
 
-    def __init__(self, portal: Any, broker: Any) -> None:
-        self.portal = portal
-        self.broker = broker
+    broker: Any
+    #: Whether a login through this object has succeeded.
+    _fits = False
 
-    def _login(self, credentials: Any, mind: Any) -> Any:
-        return self.portal.login(credentials, mind, IPerspective).addCallback(self._logged_in)
+    def _admit(self) -> None:
+        self._fits = True
+        self.broker.admission.admit()
 
-    def _logged_in(self, found: Any) -> Any:
+    def _attempt(self, at: Any, username: Any, expires: float | None, check: Callable[[], Any]) -> Any:
+        name = username.decode("utf-8", "surrogateescape") if isinstance(username, bytes) else username
+        if not isinstance(name, str):
+            name = ""
+        return self.broker.admission.attempt(attempts_at(at), name, expires, check, lambda: self._fits)
+
+
+class _JellyableAvatarMixin(LogsIn):
+    """For objects that log peers in at a portal: hand what that gives to :meth:`_cbLogin`.
+
+    Attributes:
+        broker: of the connection.
+    """
+
+    def _cbLogin(self, result: Any) -> Any:
         """Return the avatar as it crosses, and see that it is logged out once: on release, or with the connection."""
-        _, avatar, logout = found
+        _, avatar, logout = result
         if not IJellyable.providedBy(avatar):
             avatar = AsReferenceable(avatar, "perspective")
         once = _Once(logout)
         if self.broker.disconnected:  # while the portal was asked
             once()
         else:
-            self.broker.logged_in()
+            self._admit()
             self.broker._localCleanup[avatar.processUniqueID()] = once
             self.broker.notifyOnDisconnect(once)
         return avatar
@@ -253,8 +287,12 @@ class _Once:
             function()
 
 
-class _PortalWrapper(_Login):
+class _PortalWrapper(Referenceable, _JellyableAvatarMixin):
     """The root of a connection to a portal."""
+
+    def __init__(self, portal: Any, broker: Any) -> None:
+        self.portal = portal
+        self.broker = broker
 
     def remote_login(self, username: Any) -> Any:
         """Return a challenge, and who judges the answer to it."""
@@ -263,25 +301,31 @@ class _PortalWrapper(_Login):
 
     def remote_loginAnonymous(self, mind: Any) -> Any:
         """Return an avatar for nobody in particular."""
-        return self._login(Anonymous(), mind)
+        return self.portal.login(Anonymous(), mind, IPerspective).addCallback(self._cbLogin)
 
 
 @implementer(IUsernameHashedPassword, IUsernameMD5Password)
-class _PortalAuthChallenger(_Login):
+class _PortalAuthChallenger(Referenceable, _JellyableAvatarMixin):
     """Judges the answer to one challenge, once."""
 
     def __init__(self, portal: Any, broker: Any, username: Any, challenge: bytes) -> None:
-        super().__init__(portal, broker)
+        self.portal = portal
+        self.broker = broker
         self.username = username
         self.challenge = challenge
         self.response: Any = None
+        self._expires: float | None = broker.admission.challenge()
+
+    def remoteMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
+        """Answer when the turn of this name has come, whatever a subclass makes of the message."""
+        expires, self._expires = self._expires, None
+        answer = partial(super().remoteMessageReceived, broker, message, args, kw)
+        return self._attempt(self.portal, self.username, expires, answer)
 
     def remote_respond(self, response: Any, mind: Any) -> Any:
         """Return the avatar."""
-        if self.response is not None:
-            raise CoreNoSuchMethod("a challenge is answered once")
         self.response = response
-        return self._login(self, mind)
+        return self.portal.login(self, mind, IPerspective).addCallback(self._cbLogin)
 
     def checkPassword(self, password: Any) -> bool:
         return self.checkMD5Password(md5(password).digest())
@@ -290,3 +334,16 @@ class _PortalAuthChallenger(_Login):
         return isinstance(self.response, bytes) and hmac.compare_digest(
             self.response, _answer(self.challenge, md5Password)
         )
+
+
+called_as_in_twisted(
+    "pb",
+    AsReferenceable,
+    Avatar,
+    PBClientFactory,
+    PBServerFactory,
+    _JellyableAvatarMixin,
+    _PortalAuthChallenger,
+    _PortalRoot,
+    _PortalWrapper,
+)

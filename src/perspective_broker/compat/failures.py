@@ -6,6 +6,7 @@ own, which is why the classes here carry its modules' names.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
@@ -28,12 +29,23 @@ __all__ = [
     "ProtocolError",
     "RemoteError",
     "as_failure",
+    "brief",
     "copied_from",
     "copyable",
     "failure2Copyable",
 ]
 
 _UNAVAILABLE: Final = "Traceback unavailable\n"
+
+#: Longer texts are cut, and more names of base classes left out: a failure is a report, not a way to move data.
+_MAX_TEXT: Final = 64 * 1024
+_MAX_NAME: Final = 512
+_MAX_PARENTS: Final = 64
+#: Of so many of a peer's names classes are made, and kept for so many failures: 3 MB at most.
+_MAX_BASES: Final = 32
+_MAX_KEPT: Final = 64
+#: What is left of the text where a whole report cannot cross.
+_BRIEF: Final = 512
 
 
 class ProtocolError(Exception):
@@ -93,17 +105,24 @@ class CopyableFailure(failure.Failure, Copyable):
     __module__ = "twisted.spread.pb"
 
     unsafeTracebacks: Any = 0
+    traceback: Any = None  # the text of a peer's, when it is itself a copy
 
     def getStateToCopy(self) -> Any:
         kind: Any = self.type  # bytes, or text, when it is itself a copy
         return failure_state(
             flavors.Failure(
-                _text(kind) if isinstance(kind, (bytes, str)) else qual(kind),
-                _safe_str(self.value),
-                self.getTraceback() if self.unsafeTracebacks else "",
-                tuple(map(_text, self.parents)),
+                _clean(_text(kind) if isinstance(kind, (bytes, str)) else qual(kind))[:_MAX_NAME],
+                _clean(_safe_str(self.value)[:_MAX_TEXT]),
+                _clean(self._traceback()[-_MAX_TEXT:])[-_MAX_TEXT:] if self.unsafeTracebacks else "",
+                tuple(_clean(_text(name))[:_MAX_NAME] for name in self.parents[:_MAX_PARENTS]),
             )
         )
+
+    def _traceback(self) -> str:
+        remote = self.value.remoteTraceback if isinstance(self.value, RemoteError) else self.traceback
+        if remote is None or (remote == _UNAVAILABLE and isinstance(self.value, RemoteError)):
+            return self.getTraceback()
+        return _text(remote)
 
 
 class CopiedFailure(RemoteCopy, failure.Failure):
@@ -121,9 +140,10 @@ class CopiedFailure(RemoteCopy, failure.Failure):
 
     def setCopyableState(self, state: Any) -> None:
         fields = {_text(key): value for key, value in state.items()} if isinstance(state, dict) else {}
-        kind = _text(fields.pop("type", ""))
+        kind = _text(fields.pop("type", ""))[:_MAX_NAME]
         names = fields.pop("parents", None)
-        parents = [_text(name) for name in names] if isinstance(names, (list, tuple)) else []
+        names = names[:_MAX_PARENTS] if isinstance(names, (list, tuple)) else []
+        parents = [_text(name)[:_MAX_NAME] for name in names]
         # A peer of 2002 names the class itself last, and its builtins by the name that Python 2 had for them.
         every = dict.fromkeys([kind, *parents])
         every.update(dict.fromkeys(_modern(name) for name in list(every)))
@@ -160,7 +180,25 @@ class CopiedFailure(RemoteCopy, failure.Failure):
         raise self._raised()
 
     def _raised(self) -> RemoteError:
-        return RemoteError(self.type, self.value, self.traceback)
+        return _error_class(tuple(self.parents[:_MAX_BASES]))(self.type, self.value, self.traceback)
+
+    def __repr__(self) -> str:
+        return f"<{qual(type(self))} {_text(self.type)}: {self.value!a}>"
+
+
+@lru_cache(maxsize=_MAX_KEPT)
+def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
+    """Return the class to raise for a failure of the peer's: a RemoteError that has the peer's names.
+
+    A Failure that is made of the exception asks its class and its bases for their names, and so knows the peer's
+    classes as well as the copy did, however often it is trapped, awaited or sent on. The names stand for nothing else:
+    no class of this program is looked up.
+    """
+    found: Any = RemoteError
+    for name in reversed(parents):
+        module, _, own = name.replace("\0", "").rpartition(".")
+        found = type(own, (found,), {"__module__": module})
+    return found
 
 
 setUnjellyableForClass(CopyableFailure, CopiedFailure)
@@ -180,6 +218,14 @@ def copyable(fail: Any, unsafeTracebacks: Any) -> CopyableFailure:
         return failure2Copyable(fail, unsafeTracebacks)
     fail.unsafeTracebacks = unsafeTracebacks
     return fail
+
+
+def brief(payload: Any) -> CopyableFailure:
+    """Return the least that can be sent of a failure, or an error, that cannot cross as it is."""
+    fail = payload if isinstance(payload, failure.Failure) else failure.Failure(payload)
+    short: Any = failure2Copyable(fail)
+    short.value = _safe_str(fail.value)[:_BRIEF]
+    return short
 
 
 #: What programs of Twisted catch where the core raises its own. The rest crosses, and is caught, under its own name.
@@ -248,8 +294,13 @@ def _text(value: Any) -> str:
     )
 
 
+def _clean(text: str) -> str:
+    """Return ``text`` with its lone surrogates spelled out: they cannot cross, and a report must."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _safe_str(value: Any) -> str:
     try:
-        return str(value).encode("utf-8", "backslashreplace").decode()
+        return str(value)
     except Exception:
         return "(its text could not be made)"

@@ -22,6 +22,7 @@ from .jelly import (
     unjellyableRegistry,
 )
 from .jellyable import Jellyable, Unjellyable, getInstanceState, stock
+from .registry import called_as_in_twisted
 
 __all__ = [
     "Cacheable",
@@ -160,6 +161,25 @@ class Referenceable(Serializable, flavors.Exportable):
         return [remote_atom, jellier.invoker.registerReference(self)]
 
 
+class _Registered(flavors.Exportable):
+    """What is exported for an object of no flavor, which takes the peer's messages all the same."""
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def export_key(self, perspective: Any) -> Hashable:
+        key: Hashable = self._obj.processUniqueID()
+        return key
+
+    def export_target(self, perspective: Any) -> flavors.Target:
+        return flavors.Target(self._obj, _Holder(self._obj), "", (), getattr(self._obj, "perspective", None))
+
+
+def exportable(obj: Any) -> flavors.Exportable:
+    """Return what is exported when a program asks for a reference to ``obj``."""
+    return obj if isinstance(obj, flavors.Exportable) else _Registered(obj)
+
+
 @implementer(IPBRoot)
 class Root(Referenceable):
     """A referenceable to be served."""
@@ -294,7 +314,7 @@ class RemoteCopy(Unjellyable, flavors.RemoteCopy):
         self.setCopyableState(state)
 
 
-class RemoteCache(RemoteCopy, Serializable, flavors.RemoteCache):
+class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
     """A replica of a peer's :class:`Cacheable`; its ``observe_*`` methods are called with what changes.
 
     Attributes:
@@ -389,3 +409,19 @@ def _read(unjellier: Any, unjellyList: Any) -> Any:
 #: What ``cached``, ``lcache`` and ``local`` lists stand for: a replica kept here, our own object a replica of which
 #: comes home, our own object. These words are read by the codec itself, so the three are one.
 unjellyCached = unjellyLCache = unjellyLocal = _read
+
+
+called_as_in_twisted(
+    "flavors",
+    Cacheable,
+    Copyable,
+    Referenceable,
+    RemoteCache,
+    RemoteCacheMethod,
+    RemoteCacheObserver,
+    RemoteCopy,
+    Root,
+    Serializable,
+    Viewable,
+    ViewPoint,
+)

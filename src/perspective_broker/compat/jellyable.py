@@ -9,7 +9,7 @@ from twisted.spread.interfaces import IJellyable, IUnjellyable
 from zope.interface import implementer
 
 from ..flavors import Policy
-from .registry import _tag
+from .registry import _tag, called_as_in_twisted
 
 __all__ = [
     "Jellyable",
@@ -131,3 +131,6 @@ class TasterPolicy(Policy):
 
     def allows_type(self, name: str) -> bool:
         return bool(self._taster.isTypeAllowed(name.encode()))  # type: ignore[attr-defined]
+
+
+called_as_in_twisted("jelly", Jellyable, Unjellyable, Unpersistable)

@@ -22,10 +22,11 @@ from twisted.python import log
 from zope.interface import implementer
 
 from ..cred.verifiers import LegacyDigest, check_legacy
-from ..limits import Limits
+from .admission import refusal
 from .factories import (
     AsReferenceable,
     Avatar,
+    LogsIn,
     PBClientFactory,
     PBServerFactory,
     _Once,
@@ -105,7 +106,7 @@ def getObjectAt(host: str, port: int, timeout: float | None = None) -> Any:
 def authIdentity(authServRef: Any, username: Any, password: Any) -> Any:
     """Answer the challenge of an :class:`AuthServ`; return a Deferred of the reference to the identity.
 
-    It fails with ``UnauthorizedLogin``, which does not say what was wrong.
+    The Deferred's result is None when the name or the password is wrong.
     """
     if isinstance(username, bytes):
         authServRef.broker.session.speak_as_in_2002()
@@ -113,12 +114,7 @@ def authIdentity(authServRef: Any, username: Any, password: Any) -> Any:
 
     def answer(given: Any) -> Any:
         task, challenger = given
-        return challenger.callRemote("respond", respond(task, secret)).addCallback(judge)
-
-    def judge(identity: Any) -> Any:
-        if identity is None:
-            raise UnauthorizedLogin("invalid username or password")
-        return identity
+        return challenger.callRemote("respond", respond(task, secret))
 
     return authServRef.callRemote("username", username).addCallback(answer)
 
@@ -128,14 +124,20 @@ def logIn(
 ) -> Any:
     """Log in where there is a connection already; return a Deferred of the reference to the perspective.
 
+    It fails with ``UnauthorizedLogin`` when the name or the password is wrong, which does not say what was.
+
     Args:
         client: what the server's perspective gets of this side, or None.
         perspectiveName: the name of the user when None.
     """
     perspective = username if perspectiveName is None else perspectiveName
-    return authIdentity(authServRef, username, password).addCallback(
-        lambda identity: identity.callRemote("attach", service, perspective, client)
-    )
+
+    def attach(identity: Any) -> Any:
+        if identity is None:
+            raise refusal()
+        return identity.callRemote("attach", service, perspective, client)
+
+    return authIdentity(authServRef, username, password).addCallback(attach)
 
 
 def connect(
@@ -222,7 +224,7 @@ class Identity:
 
 
 def _verdict(right: bool) -> Any:
-    return defer.succeed(None) if right else defer.fail(UnauthorizedLogin("invalid username or password"))
+    return defer.succeed(None) if right else defer.fail(refusal())
 
 
 class DefaultAuthorizer:
@@ -442,71 +444,71 @@ class AuthRoot:
         self.app = app
 
     def rootObject(self, broker: Any) -> AuthServ:
-        broker.limit_until_login(Limits().before_login())
         return AuthServ(self.app, broker)
 
 
-class AuthServ(Referenceable):
+class AuthServ(Referenceable, LogsIn):
     """The root of a connection whose peer has to say who it is."""
 
     def __init__(self, app: Any, broker: Any) -> None:
         self.app = app
         self.broker = broker
-        self.failures = 0
 
     def remote_username(self, username: Any) -> Any:
         """Return a challenge, and who judges the response; for a name that nobody has, the same."""
         if isinstance(username, bytes):
             self.broker.session.speak_as_in_2002()
         found = self.app.authorizer.getIdentityRequest(_text(username))
-        return found.addErrback(_nobody).addCallback(self._challenge)
+        return found.addErrback(_nobody).addCallback(self._challenge, username)
 
-    def _challenge(self, identity: Any) -> Any:
-        challenger = AuthChallenger(identity, self)
+    def _challenge(self, identity: Any, username: Any) -> Any:
+        challenger = AuthChallenger(identity, self, username)
         return challenger.challenge, challenger
-
-    def failed(self) -> None:
-        """A password was wrong: one who tries too many is hung up."""
-        self.failures += 1
-        if self.failures >= Limits().logins:
-            self.broker.session.close("too-many-logins", "too many failed logins")
 
 
 def _nobody(failure: Any) -> None:
     failure.trap(KeyError)
 
 
-class AuthChallenger(Referenceable):
+class AuthChallenger(Referenceable, LogsIn):
     """Judges the response to one challenge, once.
 
     Args:
         identity: whose password it takes; None for a name that nobody has.
         authserv: the login object of the connection.
+        username: as whom the peer wants to log in.
     """
 
-    def __init__(self, identity: Any, authserv: AuthServ) -> None:
+    def __init__(self, identity: Any, authserv: AuthServ, username: Any = "") -> None:
         self.identity = identity
         self.authserv = authserv
+        self.broker = authserv.broker
+        self.username = username
         self.challenge = challenge()
-        self._spent = False
+        self._expires: float | None = self.broker.admission.challenge()
 
     def remote_respond(self, password: Any) -> Any:
         """Return the :class:`IdentityWrapper`, or None when the response is wrong."""
-        if self._spent or not isinstance(password, bytes):
+        expires, self._expires = self._expires, None
+        attempt = self._attempt(self.authserv.app, self.username, expires, lambda: self._judge(password))
+        return attempt.addErrback(_refused)
+
+    def _judge(self, password: Any) -> Any:
+        if not isinstance(password, bytes):
             return None
-        self._spent = True
         if self.identity is None:
             check_legacy(None, self.challenge, password)  # for the same price
-            return self._refuse(None)
+            return None
         verdict = self.identity.verifyPassword(self.challenge, password)
-        return verdict.addCallbacks(lambda _: self._admit(), self._refuse)
+        return verdict.addCallbacks(lambda _: self._wrap(), lambda _: None)
 
-    def _admit(self) -> IdentityWrapper:
-        self.authserv.broker.logged_in()
-        return IdentityWrapper(self.identity, self.authserv.broker)
+    def _wrap(self) -> IdentityWrapper:
+        self._admit()
+        return IdentityWrapper(self.identity, self.broker)
 
-    def _refuse(self, failure: Any) -> None:
-        self.authserv.failed()
+
+def _refused(failure: Any) -> None:
+    failure.trap(UnauthorizedLogin)
 
 
 class IdentityWrapper(Referenceable):

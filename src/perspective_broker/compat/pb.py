@@ -17,6 +17,12 @@ from .factories import (
     challenge,
     respond,
 )
+
+# Programs with a login of their own derive from these.
+from .factories import _JellyableAvatarMixin as _JellyableAvatarMixin
+from .factories import _PortalAuthChallenger as _PortalAuthChallenger
+from .factories import _PortalRoot as _PortalRoot
+from .factories import _PortalWrapper as _PortalWrapper
 from .failures import (
     CopiedFailure,
     CopyableFailure,

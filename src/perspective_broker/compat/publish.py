@@ -10,6 +10,7 @@ from urllib.parse import quote
 from twisted.internet import defer
 
 from . import banana, flavors, jelly
+from .registry import called_as_in_twisted
 
 __all__ = ["Publishable", "RemotePublished", "whenReady"]
 
@@ -112,3 +113,6 @@ def whenReady(d: Any) -> Any:
     ready: Any = defer.Deferred()
     d.addCallbacks(lambda published: published.callWhenActivated(ready.callback), ready.errback)
     return ready
+
+
+called_as_in_twisted("publish", Publishable, RemotePublished)

@@ -11,9 +11,11 @@ from twisted.spread.interfaces import IUnjellyable
 from zope.interface import implementer
 
 from .. import flavors
-from ..errors import SerializationError
+from ..dialects.building import MAX_KEY_BITS
+from ..errors import DecodeError, SerializationError
 from .flavors import Serializable
 from .jellyable import stock
+from .registry import called_as_in_twisted
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -51,6 +53,9 @@ class RemoteReference(flavors.Reference, Serializable):
         disconnectCallbacks: what :meth:`notifyOnDisconnect` was given; None when it was called.
     """
 
+    #: What counts, when this is not what the core made itself: it is released when the last that holds it has gone.
+    counted: Any = None
+
     def __init__(self, perspective: Any, broker: Broker, luid: Any, doRefCount: Any = 1) -> None:
         super().__init__(broker.session, luid.decode() if isinstance(luid, bytes) else luid, perspective)
         self.broker = broker
@@ -63,6 +68,16 @@ class RemoteReference(flavors.Reference, Serializable):
     @property
     def perspective(self) -> Any:
         return self._perspective
+
+    def unjellyFor(self, unjellier: Any, unjellyList: Any) -> Any:
+        """Become the reference that a list of the peer's means: for classes registered for a type tag of their own."""
+        _, luid = unjellyList
+        if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
+            raise DecodeError("an object id is a small integer")
+        broker = unjellier.invoker
+        self.counted = broker.importer.import_reference(luid, broker.unserializingPerspective)
+        self.__init__(broker.unserializingPerspective, broker, luid)  # type: ignore[misc] # as Twisted does
+        return self
 
     def callRemote(self, _name: Any, *args: Any, **kw: Any) -> Any:
         """Call the object's method ``_name``; return a Deferred of its answer.
@@ -108,9 +123,6 @@ class RemoteReference(flavors.Reference, Serializable):
             raise SerializationError("a reference cannot cross another connection than its own", culprit=self)
         return [b"local", self.luid]
 
-    def __repr__(self) -> str:
-        return f"<RemoteReference {self._luid!r} of {self.broker!r}>"
-
 
 class Local:
     """One object of ours that the peer holds, as :attr:`Broker.localObjects` shows it."""
@@ -122,3 +134,6 @@ class Local:
 
     def __repr__(self) -> str:
         return f"<pb.Local {type(self.object).__name__} ref:{self.refcount}>"
+
+
+called_as_in_twisted("pb", Local, RemoteMethod, RemoteReference)

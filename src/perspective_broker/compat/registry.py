@@ -12,6 +12,7 @@ __all__ = [
     "DummySecurityOptions",
     "InsecureJelly",
     "SecurityOptions",
+    "called_as_in_twisted",
     "globalSecurity",
     "setUnjellyableFactoryForClass",
     "setUnjellyableForClass",
@@ -25,6 +26,12 @@ class InsecureJelly(Exception):
     """A type, class or module that the security options do not allow."""
 
     __module__ = "twisted.spread.jelly"
+
+
+def called_as_in_twisted(module: str, *classes: type) -> None:
+    """Let classes be shown, and cross, under the names that they have in ``twisted.spread``."""
+    for cls in classes:
+        cls.__module__ = f"twisted.spread.{module}"
 
 
 def _tag(name: Any) -> bytes:
@@ -170,3 +177,6 @@ def setUnjellyableForClassTree(module: Any, baseClass: type, prefix: str | None 
     for name, value in vars(module).items():
         if isinstance(value, type) and issubclass(value, baseClass):
             setUnjellyableForClass(before + name, value)
+
+
+called_as_in_twisted("jelly", DummySecurityOptions, SecurityOptions)

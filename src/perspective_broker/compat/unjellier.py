@@ -122,7 +122,7 @@ class FaceUnjellier(Unjellier):
         for cls in getattr(self.taster, "allowedClasses", ()):
             if _tag(cls) == tag and self.taster.isClassAllowed(cls):
                 return cls
-        return None
+        return _unpersistable if tag == unpersistable_atom else None
 
     def _blank(self, jelly: list[Any]) -> Any:
         cls = self._class(jelly)
@@ -140,14 +140,26 @@ class FaceUnjellier(Unjellier):
                 )
             return self._hooked(unjellyableFactoryRegistry[jelly[0]](state))
         if not isinstance(cls, type):
-            return self._hooked(cls(Nested(self), jelly))
+            return self._hooked(self._by_itself(cls, jelly))
         if not _is_plain(cls):
-            return self._hooked(blank(cls).unjellyFor(Nested(self), jelly))
+            return self._hooked(self._by_itself(blank(cls).unjellyFor, jelly))
         if len(jelly) == 3:
             return self._hooked(self._introduce(cls, jelly))
         value = self._hooked(blank(cls))
         self._set_state(value, jelly)
         return value
+
+    def _by_itself(self, unjelly_for: Callable[[Any, list[Any]], Any], jelly: list[Any]) -> Any:
+        """Return what a function of the program makes of a list; the broker tells it the perspective."""
+        broker = self.invoker
+        if broker is None:
+            return unjelly_for(Nested(self), jelly)
+        before = broker.unserializingPerspective
+        broker.unserializingPerspective = self._perspective
+        try:
+            return unjelly_for(Nested(self), jelly)
+        finally:
+            broker.unserializingPerspective = before
 
     def _hooked(self, value: Any) -> Any:
         """Note an object's ``postUnjelly``, to be called when the whole value is there."""
@@ -180,6 +192,14 @@ class FaceUnjellier(Unjellier):
             value.setStateFor(Nested(self), state)
         else:
             put_state(value, state)
+
+
+def _unpersistable(unjellier: Any, jelly: list[Any]) -> Unpersistable:
+    """Return what stands for an object that could not cross."""
+    _, reason = jelly
+    return Unpersistable(
+        f"Unpersistable data: {reason!r}" if isinstance(reason, bytes) else "Unpersistable data"
+    )
 
 
 def _is_plain(cls: type) -> bool:
@@ -286,9 +306,6 @@ class LocalUnjellier(FaceUnjellier):
             return Unpersistable("Persistent callback not found")
         return self.persistentLoad(jelly[1], Nested(self))
 
-    def _read_unpersistable(self, jelly: list[Any]) -> Any:
-        return Unpersistable(f"Unpersistable data: {jelly[1].decode(errors='replace')}")
-
 
 _LOCAL_READERS: Final[Readers] = {
     module_atom: LocalUnjellier._read_module,
@@ -297,7 +314,7 @@ _LOCAL_READERS: Final[Readers] = {
     b"method": LocalUnjellier._read_method,
     b"instance": LocalUnjellier._read_instance,
     persistent_atom: LocalUnjellier._read_persistent,
-    unpersistable_atom: LocalUnjellier._read_unpersistable,
+    unpersistable_atom: _unpersistable,
 }
 
 

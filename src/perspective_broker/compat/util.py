@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .flavors import Referenceable
+from .registry import called_as_in_twisted
 
 __all__ = [
     "CallbackPageCollector",
@@ -217,3 +218,15 @@ def getAllPages(referenceable: Any, methodName: str, *args: Any, **kw: Any) -> A
     call = referenceable.callRemote(methodName, CallbackPageCollector(pages.callback), *args, **kw)
     call.addErrback(lambda failure: None if pages.called else pages.errback(failure))
     return pages
+
+
+called_as_in_twisted(
+    "util",
+    CallbackPageCollector,
+    FilePager,
+    LocalAsRemote,
+    LocalAsyncForwarder,
+    LocalMethod,
+    Pager,
+    StringPager,
+)
