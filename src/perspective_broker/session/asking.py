@@ -50,6 +50,15 @@ log = logging.getLogger("perspective_broker")
 _DROPPED = UnknownObject("the peer has dropped the call")
 
 
+def check_name(name: object) -> None:
+    """Raise TypeError if a method's name is not text; compiled code does so by itself.
+
+    Here its own caller hears of it. Sent to the peer it would cost all callers the connection.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a method's name is text (str), not {type(name).__name__}")
+
+
 class Asker(Holder):
     """The side of a broker that calls."""
 
@@ -70,6 +79,7 @@ class Asker(Holder):
         Raises:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
+        check_name(name)
         self._check_usable()
         request = self.questions.next_request()
         self._ask(request, target, name, args, kwargs, perspective, answerable)
@@ -230,6 +240,7 @@ class Asker(Holder):
         Raises:
             DeadReferenceError: the connection has ended.
         """
+        check_name(name)
         question = self.questions.find(on)
         if PIPELINING not in self._dialect.features or (question is None and on not in self._held_back):
             return None
@@ -287,6 +298,7 @@ class Asker(Holder):
             SerializationError: the arguments cannot cross; nothing was sent.
             DeadReferenceError: the connection has ended.
         """
+        check_name(name)
         self._check_usable()
         self._tell(target, name, args, kwargs, perspective)
 
@@ -348,6 +360,7 @@ class Asker(Holder):
         Raises:
             DeadReferenceError: the peer keeps the replica no more, or the connection has ended.
         """
+        check_name(name)
         self._check_usable()
         if self.observers.find(observer._luid) is None:
             raise DeadReferenceError("the peer has dropped its replica")
