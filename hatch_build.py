@@ -9,6 +9,7 @@ PERSPECTIVE_BROKER_COMPILE=0 builds plain Python, =1 fails where compiling does.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -79,6 +80,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 group_name="perspective_broker",
                 target_dir=str(folder / "c"),
             )
+            _match_the_allocator(folder / "c")
             distribution = Distribution({"name": "perspective-broker", "ext_modules": extensions})
             command = distribution.get_command_obj("build_ext")
             command.build_lib = str(folder / "lib")
@@ -91,6 +93,20 @@ class CustomBuildHook(BuildHookInterface[Any]):
         return {
             str(file): str(file.relative_to(folder / "lib")) for file in (folder / "lib").rglob(f"*{suffix}")
         }
+
+
+def _match_the_allocator(generated: Path) -> None:
+    """Have mypyc's runtime allocate the text of a class with the allocator that Python frees it with.
+
+    Before 3.13 that is the one for objects, and mypyc uses the other. Classes go when an import is interrupted; then
+    ``python -X dev``, which tells allocators apart, would abort. The generated code includes what lies beside it first.
+    """
+    from mypyc.build import include_dir  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    if sys.version_info < (3, 13):
+        runtime = Path(include_dir(), "misc_ops.c").read_text("utf-8")
+        mended = re.sub(r"(\bchar \*(?:tp_)?doc = \(char \*\))PyMem_Malloc\b", r"\1PyObject_Malloc", runtime)
+        (generated / "misc_ops.c").write_text(mended, "utf-8")
 
 
 def _can_compile() -> bool:
