@@ -80,7 +80,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 group_name="perspective_broker",
                 target_dir=str(folder / "c"),
             )
-            _match_the_allocator(folder / "c")
+            for extension in extensions:
+                extension.include_dirs.insert(0, _mended_runtime(folder / "runtime"))
             distribution = Distribution({"name": "perspective-broker", "ext_modules": extensions})
             command = distribution.get_command_obj("build_ext")
             command.build_lib = str(folder / "lib")
@@ -95,18 +96,20 @@ class CustomBuildHook(BuildHookInterface[Any]):
         }
 
 
-def _match_the_allocator(generated: Path) -> None:
-    """Have mypyc's runtime allocate the text of a class with the allocator that Python frees it with.
+def _mended_runtime(folder: Path) -> str:
+    """Make a folder with what is mended of mypyc's runtime, to be included before the rest of it.
 
-    Before 3.13 that is the one for objects, and mypyc uses the other. Classes go when an import is interrupted; then
-    ``python -X dev``, which tells allocators apart, would abort. The generated code includes what lies beside it first.
+    A class's text is freed with the allocator for objects before Python 3.13, and mypyc's runtime allocates it with
+    the other one. An import that is interrupted frees classes; ``python -X dev``, which tells allocators apart, aborts.
     """
     from mypyc.build import include_dir  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
+    folder.mkdir(exist_ok=True)
     if sys.version_info < (3, 13):
         runtime = Path(include_dir(), "misc_ops.c").read_text("utf-8")
         mended = re.sub(r"(\bchar \*(?:tp_)?doc = \(char \*\))PyMem_Malloc\b", r"\1PyObject_Malloc", runtime)
-        (generated / "misc_ops.c").write_text(mended, "utf-8")
+        (folder / "misc_ops.c").write_text(mended, "utf-8")
+    return str(folder)
 
 
 def _can_compile() -> bool:
