@@ -1,7 +1,7 @@
 """Endings: the callbacks for the end of a connection, in the order in which they were asked for.
 
-A callback of a reference must not keep the reference: the peer would keep its object for as long as the connection
-lives, although the program has forgotten it. The reference keeps its callbacks instead, and they are forgotten with it::
+A callback of a reference must not keep the reference: the peer would keep its object as long as the connection lives,
+although the program has forgotten it. The reference keeps its callbacks instead, and they are forgotten with it::
 
     reference ──▶ list ──▶ Ending ──▶ callback          ──▶ keeps
         ▲                    ┊  ▲                       ┄┄▶ does not keep
@@ -44,6 +44,9 @@ class Endings:
     def __init__(self) -> None:
         self._in_order: dict[weakref.ref[Ending], None] = {}
         self._kept: list[Ending] = []  # what lives as long as the connection
+
+    def __len__(self) -> int:
+        return len(self._in_order)
 
     def add(
         self, subject: _Subject, callback: Callable[[_Subject], object], own: list[Ending] | None = None
