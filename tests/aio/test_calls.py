@@ -378,6 +378,14 @@ async def test_nobody_need_look_at_calls_that_the_end_took(dialect: str) -> None
     assert complaints == []
 
 
+async def test_a_promise_that_is_not_awaited_says_so() -> None:
+    async with memory_pair(Desk()) as pair:
+        promise = pair.root.call("echo", 1, 2)
+        with pytest.raises(TypeError, match="await it for its value, or read a stream with async for"):
+            list(promise)
+        assert await promise == (1, 2)
+
+
 # -- names
 
 

@@ -308,28 +308,30 @@ class Server:
 
         Raises:
             RuntimeError: the server was not started.
-            UsageError: from another thread or event loop than the one it was started in.
+            UsageError: from another thread or event loop than the one it was started in, or another thread than the
+                main one.
         """
         if self._closed is None:
             raise RuntimeError("start the server first: async with, or await")
         self._check_place()
-        stopped = asyncio.ensure_future(self._closed.wait())
-        closing: asyncio.Task[None] | None = None
+        waiting: asyncio.Task[Any] | None = None  # for the end of the server, and then of its closing
 
         def stop() -> None:
-            (closing or stopped).cancel()
+            if waiting is not None:
+                waiting.cancel()
 
         handlers: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
         if isinstance(self._tls, transports.ServerTLS):
             handlers["SIGHUP"] = partial(_reload, self._tls)
         with on_signals(handlers):
             try:
-                await asyncio.wait([stopped])
+                waiting = asyncio.create_task(self._closed.wait())
+                await asyncio.wait([waiting])
                 log.info("stopping")
-                closing = asyncio.ensure_future(self.close(drain))
-                await asyncio.wait([closing])
-                if not closing.cancelled():
-                    closing.result()
+                waiting = asyncio.create_task(self.close(drain))
+                await asyncio.wait([waiting])
+                if not waiting.cancelled():
+                    waiting.result()
             finally:
                 stop()
                 await self.close()
