@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from .references import Room
 
 __all__ = ["Connection"]
+
+#: Of the process at the other end of a Unix socket: its number, user and group.
+_CREDENTIALS: Final = struct.Struct("3i")
 
 #: The name under which no peer keeps an object.
 _NOBODY: Final = "pb-ping"
@@ -47,10 +52,7 @@ class Connection:
     def made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the transport who is at its other end (called by the driver)."""
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.peer = f"{peer[0]}:{peer[1]}"
-        elif peer:
-            self.peer = str(peer)
+        self.peer = _peer_name(transport, peer) or self.peer
         context = transport.get_extra_info("sslcontext")
         if context is not None:
             self.is_secure = True
@@ -198,6 +200,29 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"
+
+
+def _peer_name(transport: asyncio.BaseTransport, peer: Any) -> str:
+    """Return what to call the other side in messages; empty when the transport does not know."""
+    if isinstance(peer, tuple):
+        host, port = peer[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sock = transport.get_extra_info("socket")
+    if getattr(sock, "family", None) != socket.AF_UNIX:
+        return str(peer or "")
+    # A client's end rarely has a name of its own; then it is called by the name it connected to, and its process.
+    path = os.fsdecode(peer or transport.get_extra_info("sockname") or "")
+    name = f"unix://{path if path.isprintable() else ascii(path)}"
+    return name if peer else name + _process(sock)
+
+
+def _process(sock: Any) -> str:
+    """Return the process at the other end of a Unix socket, in words, where the system tells it."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return ""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    return f" (process {_CREDENTIALS.unpack(credentials)[0]})"
 
 
 def _is_local(peer: object, sock: object) -> bool:

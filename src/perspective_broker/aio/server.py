@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import transports
-from ..cred import Service
+from ..cred import Perspective, Service
 from ..errors import SerializationError
 from ..flavors import Exportable, Policy, Registry
 from ..flavors.message_receiver import MessageReceiver, foreign
@@ -77,14 +77,13 @@ def serve(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
     if isinstance(root, type):
+        if issubclass(root, (Perspective, Service)):
+            raise TypeError(f"the class {root.__name__} cannot be served; {advice(root)}")
         raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
     make_root = getattr(root, "root_object", None)
     if make_root is None:
         if not isinstance(root, Exportable):
-            advice = (
-                "; add it to a pb.Application" if isinstance(root, Service) else "; derive it from pb.Root"
-            )
-            raise TypeError(f"a {type(root).__name__} cannot be served{advice}")
+            raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
         try:
             holder = root.export_target(None).holder
         except SerializationError as error:  # a view without anybody who sees it
@@ -97,6 +96,15 @@ def serve(
 
     settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
     return Server(root, make_root, addresses, settings, tls)
+
+
+def advice(kind: type) -> str:
+    """Return what to do with an object of a class that cannot be served."""
+    if issubclass(kind, Perspective):
+        return "a pb.Service makes one for each user: serve the pb.Application that has the service"
+    if issubclass(kind, Service):
+        return "add it to a pb.Application"
+    return "derive it from pb.Root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +233,7 @@ class Server:
         return as_protocol(
             Driver(
                 self._settings,
-                "somebody",
+                "a peer",
                 server=self,
                 root=self._make_root,
                 poll=self._poll,
