@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.testing import ScriptedPeer, memory_pair
 from tests.aio.desk import Desk, turns, until
+from tests.loops import both_loops
 
 
 @pytest.mark.parametrize("scheme", ["memory", "unix", "tcp4", "tcp6"])
@@ -32,6 +35,31 @@ async def test_what_does_not_leave_the_machine_is_local(scheme: str, tmp_path: P
             assert connection.is_local
             assert not connection.is_secure
             assert not connection.is_verified
+
+
+@both_loops
+async def test_a_peer_on_a_unix_socket_is_called_by_the_socket_and_its_process(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/pb"
+    async with memory_pair(pb.Root(), url=url) as pair:
+        process = f" (process {os.getpid()})" if hasattr(socket, "SO_PEERCRED") else ""
+        assert (pair.client.peer, pair.accepted.peer) == (url, url + process)
+
+
+@both_loops
+async def test_an_unprintable_name_of_a_unix_socket_is_escaped(tmp_path: Path) -> None:
+    async with pb.serve(pb.Root(), f"unix://{tmp_path}/pb") as server:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(f"{tmp_path}/forged\nline")
+            client.connect(f"{tmp_path}/pb")
+            await until(lambda: bool(server.connections))
+            assert "forged\\nline" in server.connections[0].peer
+
+
+@both_loops
+async def test_an_address_of_ipv6_is_told_from_its_port() -> None:
+    async with memory_pair(pb.Root(), url="tcp://[::1]:0") as pair:
+        assert pair.accepted.peer.startswith("[::1]:")
+        assert pair.client.peer.startswith("[::1]:")
 
 
 @pytest.mark.parametrize(

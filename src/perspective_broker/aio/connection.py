@@ -204,7 +204,7 @@ class Connection:
 
 def _peer_name(transport: asyncio.BaseTransport, peer: Any) -> str:
     """Return what to call the other side in messages; empty when the transport does not know."""
-    if isinstance(peer, tuple):
+    if isinstance(peer, tuple) and peer:
         host, port = peer[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock = transport.get_extra_info("socket")

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from ..aio import Server, run
 from ..aio import serve as serve_object
 from ..aio.server import advice
-from ..cred import Perspective, Service
+from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
 from ..transports import DEFAULT_PORT, ServerTLS, certificate_trouble
@@ -167,17 +167,18 @@ async def _made(target: str, found: Any) -> Any:
 
 
 def _check_makes(target: str, found: Any) -> None:
-    """Raise Trouble when a class or function needs arguments, which it will not get."""
+    """Raise Trouble when what a class or function makes cannot be served, or it needs arguments to make it."""
+    what_to_do = "name an object, or a function without arguments that makes one"
+    if isinstance(found, type):
+        if not issubclass(found, Exportable) and not hasattr(found, "root_object"):
+            raise Trouble(Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}")
+        if issubclass(found, Perspective):
+            what_to_do = advice(found)
     try:
         inspect.signature(found).bind()
     except TypeError as error:
-        kind = found if isinstance(found, type) and issubclass(found, (Perspective, Service)) else None
-        what_to_do = (
-            "name an object, or a function without arguments that makes one" if kind is None else advice(kind)
-        )
-        raise Trouble(
-            Status.USAGE, f"{target}() cannot be called without arguments ({error}); {what_to_do}"
-        ) from None
+        text = f"{target} cannot be called without arguments ({error}); {what_to_do}"
+        raise Trouble(Status.USAGE, text) from None
     except ValueError:  # built in, and silent about what it takes
         pass
 
