@@ -233,3 +233,30 @@ async def test_a_peer_that_says_again_and_again_that_it_drains_is_heard_once(
         await until(lambda: server.connections[0].draining)
         await turns()
     assert caplog.text.count("takes no new calls") == 1
+
+
+@pytest.mark.parametrize("given", [(5,), (None,), ("closed", b"bytes")])
+async def test_an_end_that_is_not_text_is_refused_and_ends_nothing(given: Any, dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        with pytest.raises(TypeError, match="are text"):
+            pair.client.end(*given)
+        with pytest.raises(TypeError, match="are text"):
+            await pair.client.close(*given)
+        assert await pair.root.call("echo", 1) == 1
+
+
+@pytest.mark.parametrize("limits", [None, 5])
+async def test_limits_that_are_none_are_refused_and_end_nothing(limits: Any, dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        with pytest.raises(TypeError, match=r"takes a pb\.Limits"):
+            pair.client.use_limits(limits)
+        assert await pair.root.call("echo", 1) == 1
+
+
+@pytest.mark.parametrize("name", ["limits", "policy", "registry"])
+def test_settings_of_another_type_are_refused_at_once(name: str) -> None:
+    wrong: dict[str, Any] = {name: 5}
+    with pytest.raises(TypeError, match=f"{name} takes a pb.{name.title()}, not 5"):
+        pb.serve(Desk(), "memory:x", **wrong)
+    with pytest.raises(TypeError, match=f"{name} takes a pb.{name.title()}, not 5"):
+        pb.connect("memory:x", **wrong)

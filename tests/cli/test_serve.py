@@ -145,7 +145,7 @@ def test_drain_of_zero_does_not_wait() -> None:
 def test_an_address_that_is_taken_is_3() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        done = pb("serve", "desk:Desk", "--listen", url)
+        done = pb("serve", "desk:Desk", "--listen", "tcp://127.0.0.1:0", url)
     assert done.returncode == 3
     assert done.stderr.startswith(f"pb: cannot listen on {url}: ")
     assert "in use" in done.stderr

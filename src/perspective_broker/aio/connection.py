@@ -106,7 +106,13 @@ class Connection:
         return self._driver.settings.limits
 
     def use_limits(self, limits: Limits) -> None:
-        """Judge the peer by other limits from now on."""
+        """Judge the peer by other limits from now on.
+
+        Raises:
+            TypeError: they are not a :class:`Limits`.
+        """
+        if not isinstance(limits, Limits):
+            raise TypeError(f"use_limits takes a pb.Limits, not {limits!r:.100}")
         self._driver.broker.use_limits(limits)
 
     def expect_login(self) -> None:
@@ -177,8 +183,11 @@ class Connection:
             reason: one line for a human.
 
         Raises:
+            TypeError: one of them is not text.
             UsageError: from another thread or event loop than the connection's.
         """
+        if not all(isinstance(text, str) for text in (code, reason)):
+            raise TypeError("the code and the reason of an end are text (str)")
         check_place(self._driver.loop)
         self._driver.broker.close(code, reason)
 

@@ -149,7 +149,8 @@ async def _started(
     except (TypeError, ValueError) as error:
         raise Trouble(Status.USAGE, f"{target}: {error}") from None
     except OSError as error:
-        text = f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
+        where = error.filename or " ".join(listen)
+        text = f"cannot listen on {where}: {_bind_text(error)}"
         raise Trouble(Status.CONNECTION, text) from None
 
 
