@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-#: Of the process at the other end of a Unix socket: its number, user and group.
+#: What Linux tells of the process at the other end of a Unix socket: its number, user and group.
 _CREDENTIALS: Final = struct.Struct("3i")
 
 #: The name under which no peer keeps an object.
@@ -227,11 +228,11 @@ def _peer_name(transport: asyncio.BaseTransport, peer: Any) -> str:
 
 def _process(sock: Any) -> str:
     """Return the process at the other end of a Unix socket, in words, where the system tells it."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
+    if sys.platform != "linux":
         return ""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
-    return f" (process {_CREDENTIALS.unpack(credentials)[0]})"
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process = _CREDENTIALS.unpack(credentials)[0]
+    return f" (process {process})" if process else ""  # 0 is one of another container
 
 
 def _is_local(peer: object, sock: object) -> bool:
