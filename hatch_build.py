@@ -9,6 +9,7 @@ PERSPECTIVE_BROKER_COMPILE=0 builds plain Python, =1 fails where compiling does.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -79,6 +80,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 group_name="perspective_broker",
                 target_dir=str(folder / "c"),
             )
+            for extension in extensions:
+                extension.include_dirs.insert(0, _mended_runtime(folder / "runtime"))
             distribution = Distribution({"name": "perspective-broker", "ext_modules": extensions})
             command = distribution.get_command_obj("build_ext")
             command.build_lib = str(folder / "lib")
@@ -91,6 +94,22 @@ class CustomBuildHook(BuildHookInterface[Any]):
         return {
             str(file): str(file.relative_to(folder / "lib")) for file in (folder / "lib").rglob(f"*{suffix}")
         }
+
+
+def _mended_runtime(folder: Path) -> str:
+    """Make a folder with what is mended of mypyc's runtime, to be included before the rest of it.
+
+    A class's text is freed with the allocator for objects before Python 3.13, and mypyc's runtime allocates it with
+    the other one. An import that is interrupted frees classes; ``python -X dev``, which tells allocators apart, aborts.
+    """
+    from mypyc.build import include_dir  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    folder.mkdir(exist_ok=True)
+    if sys.version_info < (3, 13):
+        runtime = Path(include_dir(), "misc_ops.c").read_text("utf-8")
+        mended = re.sub(r"(\bchar \*(?:tp_)?doc = \(char \*\))PyMem_Malloc\b", r"\1PyObject_Malloc", runtime)
+        (folder / "misc_ops.c").write_text(mended, "utf-8")
+    return str(folder)
 
 
 def _can_compile() -> bool:

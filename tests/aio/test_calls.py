@@ -376,3 +376,33 @@ async def test_nobody_need_look_at_calls_that_the_end_took(dialect: str) -> None
         pair.root.call("wait").call("chained").call("again")
     await assert_no_leaks()
     assert complaints == []
+
+
+async def test_a_promise_that_is_not_awaited_says_so() -> None:
+    async with memory_pair(Desk()) as pair:
+        promise = pair.root.call("echo", 1, 2)
+        with pytest.raises(TypeError, match="await it for its value, or read a stream with async for"):
+            list(promise)
+        assert await promise == (1, 2)
+
+
+# -- names
+
+
+@pytest.mark.parametrize("name", [b"slow", None, 5, ["plain"]])
+async def test_a_name_that_is_not_text_is_refused_where_it_is_given(name: Any, dialect: str) -> None:
+    desk = Desk()
+    async with memory_pair(desk, dialects=[dialect]) as pair:
+        other = pair.root.call("wait", "another call")
+        promise = pair.root.call("me")
+        for refused in (
+            lambda: pair.root.call(name),
+            lambda: pair.root.tell(name),
+            lambda: pair.root.method(name)(),
+        ):
+            with pytest.raises(TypeError):
+                refused()
+        with pytest.raises(TypeError):
+            await promise.call(name)
+        desk.gate.set()
+        assert await other == "another call"

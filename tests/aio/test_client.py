@@ -48,7 +48,17 @@ async def test_the_dialect_may_be_chosen(dialect: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org", "tcp://host:x", "tcp://host/path", "memory:", "unix://relative", ""]
+    "url",
+    [
+        "http://example.org",
+        "tcp://host:x",
+        "tcp://host/path",
+        "tcp://a..b:1",
+        "tls://" + "x" * 64,
+        "memory:",
+        "unix://relative",
+        "",
+    ],
 )
 def test_a_bad_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="urls are"):
@@ -68,6 +78,8 @@ def test_what_is_no_text_or_names_no_host_is_refused_at_once() -> None:
         pb.connect(["tcp://localhost"])  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="names no host"):
         pb.connect("tls://:8787")
+    with pytest.raises(ValueError, match="names no host"):
+        pb.connect("tcp://:8787")
 
 
 async def test_who_forgot_to_await_is_told() -> None:

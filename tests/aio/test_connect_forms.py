@@ -44,3 +44,13 @@ def test_never_used_it_begins_nothing() -> None:
         gc.collect()  # a coroutine never awaited is a warning, and warnings are errors here
 
     asyncio.run(main())
+
+
+def test_never_used_and_collected_with_others_it_begins_nothing() -> None:
+    async def main() -> None:
+        cycle: list[object] = [pb.connect("memory:connect-unused")]
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+
+    asyncio.run(main())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.testing import ScriptedPeer, memory_pair
 from tests.aio.desk import Desk, turns, until
+from tests.loops import both_loops
 
 
 @pytest.mark.parametrize("scheme", ["memory", "unix", "tcp4", "tcp6"])
@@ -32,6 +36,31 @@ async def test_what_does_not_leave_the_machine_is_local(scheme: str, tmp_path: P
             assert connection.is_local
             assert not connection.is_secure
             assert not connection.is_verified
+
+
+@both_loops
+async def test_a_peer_on_a_unix_socket_is_called_by_the_socket_and_its_process(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/pb"
+    async with memory_pair(pb.Root(), url=url) as pair:
+        process = f" (process {os.getpid()})" if sys.platform == "linux" else ""
+        assert (pair.client.peer, pair.accepted.peer) == (url, url + process)
+
+
+@both_loops
+async def test_an_unprintable_name_of_a_unix_socket_is_escaped(tmp_path: Path) -> None:
+    async with pb.serve(pb.Root(), f"unix://{tmp_path}/pb") as server:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(f"{tmp_path}/forged\nline")
+            client.connect(f"{tmp_path}/pb")
+            await until(lambda: bool(server.connections))
+            assert "forged\\nline" in server.connections[0].peer
+
+
+@both_loops
+async def test_an_address_of_ipv6_is_told_from_its_port() -> None:
+    async with memory_pair(pb.Root(), url="tcp://[::1]:0") as pair:
+        assert pair.accepted.peer.startswith("[::1]:")
+        assert pair.client.peer.startswith("[::1]:")
 
 
 @pytest.mark.parametrize(
@@ -205,3 +234,30 @@ async def test_a_peer_that_says_again_and_again_that_it_drains_is_heard_once(
         await until(lambda: server.connections[0].draining)
         await turns()
     assert caplog.text.count("takes no new calls") == 1
+
+
+@pytest.mark.parametrize("given", [(5,), (None,), ("closed", b"bytes")])
+async def test_an_end_that_is_not_text_is_refused_and_ends_nothing(given: Any, dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        with pytest.raises(TypeError, match="are text"):
+            pair.client.end(*given)
+        with pytest.raises(TypeError, match="are text"):
+            await pair.client.close(*given)
+        assert await pair.root.call("echo", 1) == 1
+
+
+@pytest.mark.parametrize("limits", [None, 5])
+async def test_limits_that_are_none_are_refused_and_end_nothing(limits: Any, dialect: str) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        with pytest.raises(TypeError, match=r"takes a pb\.Limits"):
+            pair.client.use_limits(limits)
+        assert await pair.root.call("echo", 1) == 1
+
+
+@pytest.mark.parametrize("name", ["limits", "policy", "registry"])
+def test_settings_of_another_type_are_refused_at_once(name: str) -> None:
+    wrong: dict[str, Any] = {name: 5}
+    with pytest.raises(TypeError, match=f"{name} takes a pb.{name.title()}, not 5"):
+        pb.serve(Desk(), "memory:x", **wrong)
+    with pytest.raises(TypeError, match=f"{name} takes a pb.{name.title()}, not 5"):
+        pb.connect("memory:x", **wrong)

@@ -44,5 +44,15 @@ def test_refuses_inside_a_running_loop() -> None:
     async def nested() -> None:
         pb.run(_loop_module())
 
-    with pytest.raises(RuntimeError, match="await the coroutine"):
-        pb.run(nested())
+    async def nested_awaitable() -> None:
+        pb.run(pb.connect("memory:nobody"))  # type: ignore[arg-type]
+
+    for inside in (nested, nested_awaitable):
+        with pytest.raises(RuntimeError, match="await the coroutine"):
+            pb.run(inside())
+
+
+def test_what_is_not_a_coroutine_is_refused() -> None:
+    for main in (pb.connect("memory:nobody"), _loop_module):
+        with pytest.raises(TypeError, match=r"run takes a coroutine, such as main\(\)"):
+            pb.run(main)  # type: ignore[arg-type]

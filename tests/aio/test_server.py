@@ -58,6 +58,8 @@ def test_what_cannot_be_served_is_refused_at_once() -> None:
         pb.serve(Desk, "memory:x")
     with pytest.raises(TypeError, match=r"a Service cannot be served; add it to a pb\.Application"):
         pb.serve(pb.Service("chat"), "memory:x")
+    with pytest.raises(TypeError, match=r"the class Perspective cannot be served; a pb\.Service makes one"):
+        pb.serve(pb.Perspective, "memory:x")
     with pytest.raises(TypeError, match=r"a Viewable cannot be served: .*pb\.ViewPoint"):
         pb.serve(pb.Viewable(), "memory:x")
     with pytest.raises(TypeError, match=r"a Root is one of perspective_broker\.compat's"):

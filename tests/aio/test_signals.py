@@ -134,3 +134,12 @@ async def test_a_handler_is_there_within_the_block_alone() -> None:
         await came.wait()
     assert heard == [1]
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+async def test_another_thread_than_the_main_one_is_told_what_it_may_do() -> None:
+    async def serve() -> None:
+        async with pb.serve(pb.Root(), "memory:thread") as server:
+            await server.serve_until_stopped()
+
+    with pytest.raises(pb.UsageError, match=r"main thread.*serve_forever\(\)"):
+        await asyncio.to_thread(asyncio.run, serve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -42,13 +43,26 @@ def test_without_a_command_it_shows_them_all() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "call", "ping", "shell"])
-def test_help_teaches_with_examples(command: str) -> None:
-    done = pb(command, "--help")
+IDENTITY = ["add", "disable", "enable", "grant", "list", "passwd", "remove", "revoke"]
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "call", "ping", "shell", *(f"identity {name}" for name in IDENTITY)]
+)
+def test_help_teaches_with_examples_of_its_own(command: str) -> None:
+    done = pb(*command.split(), "--help")
     assert done.returncode == 0
-    assert "Examples:" in done.stdout
-    assert f"pb {command} " in done.stdout.partition("Examples:")[2]
-    assert "Exit codes:" in done.stdout
+    _, _, rest = done.stdout.partition("Examples:")
+    examples, _, _ = rest.partition("Exit codes:")
+    assert set(re.findall(r"pb (identity \w+|\w+)", examples)) == {command}
+
+
+def test_options_that_go_together_stand_together() -> None:
+    assert re.findall(r"^│ (--tls-\S+)", pb("serve", "--help").stdout, re.MULTILINE) == [
+        "--tls-cert",
+        "--tls-key",
+        "--tls-client-ca",
+    ]
 
 
 def test_version() -> None:
@@ -77,6 +91,31 @@ def test_a_reader_that_goes_away_is_no_error(desk: Serving) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(PATIENCE) == 0
+
+
+CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(("call", "echo", "1"), 0), (("call", "nothing"), 1), (("shell",), 0), (("ping", "--count", "1"), 0)],
+)
+def test_a_stream_that_is_closed_is_no_error(
+    desk: Serving, closed: str, arguments: tuple[str, ...], status: int
+) -> None:
+    command, *rest = arguments
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *PB, command, desk.url, *rest],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd=SERVED,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
 
 
 def test_a_terminal_of_another_encoding_shows_what_it_can(desk: Serving) -> None:

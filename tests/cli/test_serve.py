@@ -145,7 +145,7 @@ def test_drain_of_zero_does_not_wait() -> None:
 def test_an_address_that_is_taken_is_3() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        done = pb("serve", "desk:Desk", "--listen", url)
+        done = pb("serve", "desk:Desk", "--listen", "tcp://127.0.0.1:0", url)
     assert done.returncode == 3
     assert done.stderr.startswith(f"pb: cannot listen on {url}: ")
     assert "in use" in done.stderr
@@ -160,8 +160,9 @@ def test_an_address_that_is_taken_is_3() -> None:
         (("desk:Zzz",), "'desk' has no 'Zzz'\n"),
         (("desc:Desk",), "there is no module 'desc' in "),
         (("desk.py:Desk",), "'desk.py' is a file; give the module's name, such as 'desk'"),
-        (("desk:Note",), "desk:Note() raised: TypeError: "),
-        (("desk:NeedsMore",), "missing 1 required positional argument: 'more'"),
+        (("desk:Note",), "desk:Note: a Note cannot be served; derive it from pb.Root"),
+        (("desk:NeedsMore",), "(missing a required argument: 'more'); name an object, or a function"),
+        (("desk:Visitor",), "(missing a required argument: 'name'); a pb.Service makes one for each user"),
         (("desk:make_nothing",), "a NoneType cannot be served"),
         (("desk:asyncio",), "a module cannot be served"),
         (("desk:Desk", "--listen", "8787"), "'8787' is not a url of a perspective broker"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import Serving, pb, serving
+from tests.cli.processes import PATIENCE, PB, SERVED, Serving, environment, pb, serving
 from tests.cli.terminal import on_a_terminal
 from tests.interop.rig import twisted_server
 from tests.interop.twisted_env import today
@@ -97,6 +98,9 @@ def test_a_session_at_a_terminal(tmp_path: Path, desk: Serving) -> None:
         terminal.at_prompt('await root.call("fail", "no\\x1b[2J")\n')
         terminal.read_until("\nRemoteError: ValueError: no\\x1b[2J\r\n")
 
+        terminal.at_prompt('await root.call("nothing")\n')
+        terminal.read_until("\nNoSuchMethod: Desk has no method 'nothing'")
+
         terminal.at_prompt("await connection.close()\n")
         terminal.at_prompt('root.call("echo", 1)\n')
         terminal.read_until("\nDeadReferenceError: the connection has ended")
@@ -151,3 +155,24 @@ def test_the_server_may_go_away_while_the_prompt_waits(tmp_path: Path) -> None:
         terminal.at_prompt("\x04")
         terminal.read_to_end()
     assert terminal.process.returncode == 0
+
+
+def test_a_reader_of_a_script_that_goes_away_is_no_error(desk: Serving) -> None:
+    with subprocess.Popen(
+        [*PB, "shell", desk.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=SERVED,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, complaint = process.communicate("for number in range(100_000): print(number)", PATIENCE)
+        assert (process.returncode, complaint) == (0, "")
+
+
+def test_a_pipe_of_the_script_itself_that_breaks_is_its_error(desk: Serving) -> None:
+    done = pb("shell", desk.url, stdin="raise BrokenPipeError('of its own')")
+    assert (done.returncode, done.stderr) == (3, "pb: line 1: of its own\n")

@@ -38,6 +38,17 @@ async def test_everywhere_shows_its_addresses() -> None:
     await listener.wait_closed()
 
 
+async def test_an_address_that_cannot_be_bound_or_connected_to_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = transports.Address("tcp", "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ConnectionRefusedError, match=str(address)):
+            await transports.connect(address, Recorder)
+        taken.listen()
+        with pytest.raises(OSError, match=str(address)):
+            await transports.listen(address, Recorder)
+
+
 async def test_the_system_watches_for_a_peer_that_is_gone() -> None:
     accepted: list[Recorder] = []
 

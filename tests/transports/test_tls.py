@@ -231,7 +231,8 @@ async def test_out_of_file_descriptors_the_next_connection_waits_until_there_is_
     address = transports.parse_url(listener.urls[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     connecting = asyncio.ensure_future(transports.connect(address, lambda: client, authority.trusted(), 10))
-    await asyncio.sleep(0)  # it has its socket now
+    for _ in range(3):
+        await asyncio.sleep(0)  # it has its socket now
     first_free = os.dup(0)
     os.close(first_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (first_free, hard))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,38 @@ async def test_a_socket_that_is_listened_on_is_left_alone(address: transports.Ad
 
 async def test_a_path_taken_by_a_file_is_left_alone(address: transports.Address) -> None:
     Path(address.path).write_text("precious")
-    with pytest.raises(FileExistsError, match="no socket"):
+    with pytest.raises(FileExistsError, match="not a socket"):
         await transports.listen(address, Recorder)
     assert Path(address.path).read_text() == "precious"
+
+
+def missing_folder(path: Path) -> Path:
+    return path / "none" / "socket"
+
+
+def link_to_nothing(path: Path) -> Path:
+    (path / "link").symlink_to(path / "nowhere")
+    return path / "link"
+
+
+def no_folder(path: Path) -> Path:
+    (path / "file").write_text("")
+    return path / "file" / "socket"
+
+
+def too_long(path: Path) -> Path:
+    return path / ("x" * 150)
+
+
+@pytest.mark.parametrize("make", [missing_folder, link_to_nothing, no_folder, too_long])
+async def test_what_cannot_be_bound_or_connected_to_is_named(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    address = transports.parse_url(f"unix://{make(tmp_path)}")
+    with pytest.raises(OSError, match=address.path):
+        await transports.listen(address, Recorder)
+    with pytest.raises(OSError, match=address.path):
+        await transports.connect(address, Recorder)
 
 
 async def test_a_socket_that_took_our_place_is_left_alone(address: transports.Address) -> None:

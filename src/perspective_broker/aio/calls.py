@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ..errors import ConnectionLost, DeadReferenceError, with_ran
 from ..flavors import Exportable, Reference
@@ -59,7 +59,8 @@ class Promise(asyncio.Future[Any]):
             driver.flush()
         return _await(self)
 
-    __iter__ = __await__
+    def __iter__(self) -> NoReturn:
+        raise TypeError("a promise is not iterable: await it for its value, or read a stream with async for")
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.

@@ -130,7 +130,7 @@ def connect(
         RemoteError: the peer's own code raised when it let us in.
     """
     address = transports.parse_url(url)
-    if address.scheme == "tls" and not address.host:
+    if address.scheme in ("tcp", "tls") and not address.host:
         raise ValueError(f"{url!r} names no host to connect to")
     login = Login.of(
         username, password, service, perspective, client, legacy_login, tls=address.scheme == "tls"
@@ -142,34 +142,36 @@ def connect(
     if login is not None:
         establish = partial(_log_in, establish, login, timeout)
     if reconnect is False:
-        return Connecting(establish(), lambda reference: reference.connection.close)
+        return Connecting(establish, lambda reference: reference.connection.close)
     backoff = Backoff() if reconnect is True else reconnect
     if not isinstance(backoff, Backoff):
         raise TypeError(f"reconnect is True, False or a Backoff, not {reconnect!r}")
-    return Connecting(_keep(establish, str(address), backoff, timeout), lambda reference: reference.close)
+    keep = partial(_keep, establish, str(address), backoff, timeout)
+    return Connecting(keep, lambda reference: reference.close)
 
 
 class Connecting(Generic[_R]):
     """A connection that is being made: awaitable, and an asynchronous context manager.
 
     Args:
-        establish: makes it.
+        establish: makes it; not called before this is awaited or entered.
         closer: gives what closes it.
     """
 
     def __init__(
-        self, establish: Coroutine[Any, Any, _R], closer: Callable[[_R], Callable[[], Awaitable[None]]]
+        self,
+        establish: Callable[[], Coroutine[Any, Any, _R]],
+        closer: Callable[[_R], Callable[[], Awaitable[None]]],
     ) -> None:
         self._establish = establish
         self._closer = closer
         self._close: Callable[[], Awaitable[None]] | None = None
 
     def __await__(self) -> Generator[Any, None, _R]:
-        # A generator of our own, for it keeps this object, whose end closes the coroutine, until it is done.
-        return (yield from self._establish.__await__())
+        return self._establish().__await__()
 
     async def __aenter__(self) -> _R:
-        reference = await self._establish
+        reference = await self._establish()
         self._close = self._closer(reference)  # the reference may be released before the block ends
         return reference
 
@@ -178,9 +180,6 @@ class Connecting(Generic[_R]):
     ) -> None:
         assert self._close is not None
         await self._close()
-
-    def __del__(self) -> None:
-        self._establish.close()  # never awaited: nothing was begun, nothing to warn of
 
     if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
 
@@ -220,11 +219,9 @@ async def _connect(
         async with deadline:
             try:
                 await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
-            except BaseException as error:
+            except BaseException:
                 if driver is not None:
                     driver.give_up()
-                if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-                    error.filename = str(address)  # which its text then ends with
                 raise
             assert driver is not None
             await driver.wait_open()

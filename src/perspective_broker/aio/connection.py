@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
+import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from .references import Room
 
 __all__ = ["Connection"]
+
+#: What Linux tells of the process at the other end of a Unix socket: its number, user and group.
+_CREDENTIALS: Final = struct.Struct("3i")
 
 #: The name under which no peer keeps an object.
 _NOBODY: Final = "pb-ping"
@@ -48,10 +54,7 @@ class Connection(Handle):
     def made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the transport who is at its other end (called by the driver)."""
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.peer = f"{peer[0]}:{peer[1]}"
-        elif peer:
-            self.peer = str(peer)
+        self.peer = _peer_name(transport, peer) or self.peer
         context = transport.get_extra_info("sslcontext")
         if context is not None:
             self.is_secure = True
@@ -105,7 +108,13 @@ class Connection(Handle):
         return self._driver.settings.limits
 
     def use_limits(self, limits: Limits) -> None:
-        """Judge the peer by other limits from now on."""
+        """Judge the peer by other limits from now on.
+
+        Raises:
+            TypeError: they are not a :class:`Limits`.
+        """
+        if not isinstance(limits, Limits):
+            raise TypeError(f"use_limits takes a pb.Limits, not {limits!r:.100}")
         self._driver.broker.use_limits(limits)
 
     def expect_login(self) -> None:
@@ -179,8 +188,11 @@ class Connection(Handle):
             reason: one line for a human.
 
         Raises:
+            TypeError: one of them is not text.
             UsageError: from another thread or event loop than the connection's.
         """
+        if not all(isinstance(text, str) for text in (code, reason)):
+            raise TypeError("the code and the reason of an end are text (str)")
         check_place(self._driver.loop)
         self._driver.finish(code, reason)
 
@@ -203,6 +215,29 @@ class Connection(Handle):
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"
+
+
+def _peer_name(transport: asyncio.BaseTransport, peer: Any) -> str:
+    """Return what to call the other side in messages; empty when the transport does not know."""
+    if isinstance(peer, tuple) and peer:
+        host, port = peer[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sock = transport.get_extra_info("socket")
+    if getattr(sock, "family", None) != socket.AF_UNIX:
+        return str(peer or "")
+    # A client's end rarely has a name of its own; then it is called by the name it connected to, and its process.
+    path = os.fsdecode(peer or transport.get_extra_info("sockname") or "")
+    name = f"unix://{path if path.isprintable() else ascii(path)}"
+    return name if peer else name + _process(sock)
+
+
+def _process(sock: Any) -> str:
+    """Return the process at the other end of a Unix socket, in words, where the system tells it."""
+    if sys.platform != "linux":
+        return ""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process = _CREDENTIALS.unpack(credentials)[0]
+    return f" (process {process})" if process else ""  # 0 is one of another container
 
 
 def _is_local(peer: object, sock: object) -> bool:

@@ -36,6 +36,7 @@ from .busypoll import BusyPoll
 from .calls import Promise, call_here
 from .closing import Closing
 from .connection import Connection
+from .endings import Ending, Endings
 from .hangup import HangUpWatch
 from .methods import Methods
 from .pages import PageReader, pages_are_unread
@@ -135,7 +136,7 @@ class Driver:
         self._last_words: dict[asyncio.Task[bool], None] = {}  # asynchronous callbacks for the end
         self._is_gone = False  # whether nothing is left of the connection,
         self._gone: asyncio.Future[None] | None = None  # and what tells so, made by the first who waits
-        self._callbacks: list[tuple[Any, Callable[[Any], object]]] = []
+        self._endings = Endings()
         self._closing: Closing | None = None  # while the connection ends in order
 
     # -- asyncio.Protocol
@@ -460,8 +461,7 @@ class Driver:
 
     def on_closed(self, cause: CloseCause) -> None:
         log.debug("connection to %s ended: %s: %s", self.connection.peer, cause.code, cause.reason)
-        callbacks, self._callbacks = self._callbacks, []
-        for subject, callback in callbacks:
+        for subject, callback in self._endings.take():
             result: Any = call_back(partial(callback, subject), _AT_THE_END)
             if hasattr(type(result), "__await__"):
                 task = self.loop.create_task(finish(result, _AT_THE_END))
@@ -525,17 +525,24 @@ class Driver:
         if self._page_readers is not None:
             self._page_readers.discard(reader)
 
-    def notify_on_disconnect(self, subject: _Subject, callback: Callable[[_Subject], object]) -> None:
-        """Call ``callback(subject)`` at the end of the connection; what it returns is awaited if it can be."""
+    def notify_on_disconnect(
+        self, subject: _Subject, callback: Callable[[_Subject], object], own: list[Ending] | None = None
+    ) -> None:
+        """Call ``callback(subject)`` at the end of the connection; what it returns is awaited if it can be.
+
+        Args:
+            subject: what the callback is called with.
+            callback: may be ``async``.
+            own: the subject's list of its callbacks; None keeps the callback as long as the connection lives.
+        """
         if self.broker.lifecycle.phase is Phase.CLOSED:
             raise DeadReferenceError("the connection has ended")
-        self._callbacks.append((subject, callback))
+        self._endings.add(subject, callback, own)
 
-    def dont_notify_on_disconnect(self, subject: _Subject, callback: Callable[[_Subject], object]) -> None:
-        try:
-            self._callbacks.remove((subject, callback))
-        except ValueError:
-            raise ValueError("that callback was not registered here") from None
+    def dont_notify_on_disconnect(
+        self, subject: _Subject, callback: Callable[[_Subject], object], own: list[Ending] | None = None
+    ) -> None:
+        self._endings.remove(subject, callback, own)
 
     # -- room in the write buffer
 

@@ -10,6 +10,7 @@ from ..errors import DeadReferenceError
 from ..flavors import Observer, Reference
 from .calls import Promise
 from .deadlines import current, under
+from .endings import Ending
 from .places import check_place, misplaced
 from .streams import StreamReader
 
@@ -30,12 +31,13 @@ class RemoteReference(Reference):
     last use of it is gone, the peer is told that it may forget the object.
     """
 
-    __slots__ = ("_driver",)
+    __slots__ = ("_driver", "_endings")
 
     def __init__(self, driver: Driver, broker: Broker, luid: ObjectId, perspective: Any) -> None:
         # What Reference.__init__ does, without a call: references come by the ten thousand.
         self._session, self._luid, self._perspective, self._received = broker, luid, perspective, None
         self._driver: Driver | None = driver
+        self._endings: list[Ending] | None = None  # made with the first, for few references have any
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
         """Call the object's method ``name``. The call is sent now; await the promise for the answer.
@@ -91,12 +93,18 @@ class RemoteReference(Reference):
         return StreamReader(self)
 
     def on_disconnect(self, callback: Callable[[RemoteReference], object]) -> None:
-        """Call ``callback(reference)`` once when the connection ends; before that raise when it has.
+        """Call ``callback(reference)`` once when the connection ends.
+
+        The reference keeps its callbacks: as soon as the program holds the reference no more, they are forgotten with
+        it. What must be called in any case is registered by ``reference.connection.on_disconnect``.
 
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        self._usable().notify_on_disconnect(self, callback)
+        driver = self._usable()
+        if self._endings is None:
+            self._endings = []
+        driver.notify_on_disconnect(self, callback, self._endings)
 
     def dont_notify_on_disconnect(self, callback: Callable[[RemoteReference], object]) -> None:
         """Undo one :meth:`on_disconnect`.
@@ -105,7 +113,7 @@ class RemoteReference(Reference):
             ValueError: it was not asked for.
         """
         if self._driver is not None:
-            self._driver.dont_notify_on_disconnect(self, callback)
+            self._driver.dont_notify_on_disconnect(self, callback, self._endings or [])
 
     @property
     def connection(self) -> Connection:

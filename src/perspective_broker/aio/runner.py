@@ -25,12 +25,18 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
         What ``main`` returns.
 
     Raises:
+        TypeError: ``main`` is not a coroutine.
         RuntimeError: an event loop runs in this thread already.
     """
-    # Asked before there is a runner, for within a loop it could not be closed.
+    # Asked before there is a runner, because within a loop it could not be closed.
     if asyncio._get_running_loop() is not None:
-        main.close()
+        if asyncio.iscoroutine(main):
+            main.close()
         raise RuntimeError("run starts a program; in one that runs already, await the coroutine")
+    if not asyncio.iscoroutine(main):
+        raise TypeError(
+            f"run takes a coroutine, such as main() of an async def main; not a {type(main).__name__}"
+        )
     with asyncio.Runner(debug=debug, loop_factory=_loop_factory()) as runner:
         return runner.run(main)
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import transports
-from ..cred import Service
+from ..cred import Perspective, Service
 from ..errors import SerializationError
 from ..flavors import Exportable, Policy, Registry
 from ..flavors.handle import Handle
@@ -78,14 +78,13 @@ def serve(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
     if isinstance(root, type):
+        if issubclass(root, (Perspective, Service)):
+            raise TypeError(f"the class {root.__name__} cannot be served; {advice(root)}")
         raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
     make_root = getattr(root, "root_object", None)
     if make_root is None:
         if not isinstance(root, Exportable):
-            advice = (
-                "; add it to a pb.Application" if isinstance(root, Service) else "; derive it from pb.Root"
-            )
-            raise TypeError(f"a {type(root).__name__} cannot be served{advice}")
+            raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
         try:
             holder = root.export_target(None).holder
         except SerializationError as error:  # a view without anybody who sees it
@@ -98,6 +97,15 @@ def serve(
 
     settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
     return Server(root, make_root, addresses, settings, tls)
+
+
+def advice(kind: type) -> str:
+    """Return what to do with an object of a class that cannot be served."""
+    if issubclass(kind, Perspective):
+        return "a pb.Service makes one for each user: serve the pb.Application that has the service"
+    if issubclass(kind, Service):
+        return "add it to a pb.Application"
+    return "derive it from pb.Root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +234,7 @@ class Server(Handle):
         return as_protocol(
             Driver(
                 self._settings,
-                "somebody",
+                "a peer",
                 server=self,
                 root=self._make_root,
                 poll=self._poll,
@@ -309,28 +317,30 @@ class Server(Handle):
 
         Raises:
             RuntimeError: the server was not started.
-            UsageError: from another thread or event loop than the one it was started in.
+            UsageError: from another thread or event loop than the one it was started in, or another thread than the
+                main one.
         """
         if self._closed is None:
             raise RuntimeError("start the server first: async with, or await")
         self._check_place()
-        stopped = asyncio.ensure_future(self._closed.wait())
-        closing: asyncio.Task[None] | None = None
+        waiting: asyncio.Task[Any] | None = None  # for the end of the server, and then of its closing
 
         def stop() -> None:
-            (closing or stopped).cancel()
+            if waiting is not None:
+                waiting.cancel()
 
         handlers: dict[str, Callable[[], object]] = {"SIGINT": stop, "SIGTERM": stop}
         if isinstance(self._tls, transports.ServerTLS):
             handlers["SIGHUP"] = partial(_reload, self._tls)
         with on_signals(handlers):
             try:
-                await asyncio.wait([stopped])
+                waiting = asyncio.create_task(self._closed.wait())
+                await asyncio.wait([waiting])
                 log.info("stopping")
-                closing = asyncio.ensure_future(self.close(drain))
-                await asyncio.wait([closing])
-                if not closing.cancelled():
-                    closing.result()
+                waiting = asyncio.create_task(self.close(drain))
+                await asyncio.wait([waiting])
+                if not waiting.cancelled():
+                    waiting.result()
             finally:
                 stop()
                 await self.close()

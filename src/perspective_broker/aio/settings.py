@@ -43,7 +43,16 @@ class Settings:
         unsafe_tracebacks: bool = False,
         busy_poll: float | None = None,
     ) -> Settings:
-        """Return settings with the defaults where None was given."""
+        """Return settings with the defaults where None was given.
+
+        Raises:
+            TypeError: something is of another type.
+            ValueError: ``busy_poll`` is not such a time, or a dialect's name is none.
+        """
+        for kind, given in ((Limits, limits), (Policy, policy), (Registry, registry)):
+            if given is not None and not isinstance(given, kind):
+                name = kind.__name__
+                raise TypeError(f"{name.lower()} takes a pb.{name}, not {given!r:.100}")
         if busy_poll is not None and not 0 < busy_poll <= MOST_SECONDS:
             raise ValueError(
                 f"busy_poll is a time in seconds, up to {MOST_SECONDS:g}, such as 100e-6; not {busy_poll!r}"
@@ -56,6 +65,6 @@ class Settings:
             policy or Policy(),
             registry or default_registry,
             None if dialects is None else tuple(dialects),
-            unsafe_tracebacks,
+            bool(unsafe_tracebacks),
             busy_poll,
         )

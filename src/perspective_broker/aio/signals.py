@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
+
+from ..errors import UsageError
 
 __all__ = ["on_signals"]
 
@@ -17,7 +20,12 @@ def on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
     Args:
         handlers: name of a signal, such as ``"SIGTERM"`` -> what is called in the running event loop. What was called
             before is not called again afterwards.
+
+    Raises:
+        UsageError: in another thread than the main one, which alone hears of signals.
     """
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("signals are heard in the main thread only; in another one use serve_forever()")
     loop = asyncio.get_running_loop()
     numbers = [number for name in handlers if (number := getattr(signal, name, None)) is not None]
     try:

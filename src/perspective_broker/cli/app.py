@@ -43,11 +43,22 @@ app.command(shell.shell, help_epilogue=shell.EXAMPLES)
 app.command(identity.identity)
 
 
+def _open_closed_streams() -> None:
+    """Put the null device in the place of a standard stream that was closed when the program began.
+
+    Nothing else may get its number: what is opened next takes the lowest that is free.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 # for the rest of the process
+
+
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what went wrong is told on standard error, in one line.
 
     A defect of this program itself is raised.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A peer's text may not fit the terminal's encoding; showing it anyhow beats failing.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a text file here

@@ -37,15 +37,17 @@ Exit codes: 0 answered, 1 the peer reports an error, 2 wrong usage, 3 no connect
 
 def call(
     url: Annotated[Url, Parameter(help="Where the peer listens, such as tcp://127.0.0.1:8787.")],
-    method: Annotated[str, Parameter(help="The name of a method of the peer's root object.")],
+    method: Annotated[
+        str, Parameter(help="The name of a method of the root object, or of your perspective.")
+    ],
     /,
     *args: Annotated[
         str, Parameter(help="An argument: a Python literal, or else text; name=value is a keyword.")
     ],
-    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
     json: Annotated[
         bool, Parameter(help="Print the answer as one line of JSON.", negative="", show_default=False)
     ] = False,
+    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
 ) -> None:
     """Call a method of a peer's root object, or of your perspective there, and print what it returns.
 

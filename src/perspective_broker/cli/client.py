@@ -67,9 +67,9 @@ class ClientOptions:
         verbose: how much to log.
     """
 
-    user: Annotated[str | None, Parameter(help="Log in as this user.")] = None
+    user: Annotated[str | None, Parameter(help="Log in as this user; the password is asked for.")] = None
     service: Annotated[
-        str | None, Parameter(help="Log in to this service; to the peer's own choice when not given.")
+        str | None, Parameter(help="Log in to this service; when not given, the peer chooses.")
     ] = None
     perspective: Annotated[
         str | None, Parameter(help="Attach to this perspective of the service instead of the user's own.")
@@ -86,14 +86,16 @@ class ClientOptions:
     dialect: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Allow only this dialect; may be given several times, best first.",
+            help="Allow only this dialect (pb7, pb, none); may be given several times, best first.",
             negative=(),
             show_default=False,
         ),
     ] = ()
     timeout: Annotated[
         float,
-        Parameter(help="Seconds to wait for the connection, and then for the answer; 0 waits for ever."),
+        Parameter(
+            help="Seconds to wait for the connection, and then for each answer (not in pb shell); 0 waits for ever."
+        ),
     ] = 30.0
     tls_ca: Annotated[
         Path | None,
@@ -101,7 +103,9 @@ class ClientOptions:
     ] = None
     tls_cert: Annotated[
         Path | None,
-        Parameter(help="For tls://, a file with the certificate and private key to show (PEM)."),
+        Parameter(
+            help="For tls://, a file with the certificate and private key to show (PEM); it stands for a password."
+        ),
     ] = None
     modules: Annotated[
         tuple[str, ...],

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..aio import run
 from ..cred import Authorizer, Identity, IdentityExists, SQLAuthorizer, UnknownIdentity
-from .logs import Verbose, configure_logging
+from .logs import configure_logging
 from .output import complain, printable, show_json
 from .passwords import PasswordFile, obtain_password
 from .status import Status, Trouble
@@ -26,19 +26,22 @@ __all__ = ["EXAMPLES", "identity"]
 
 _T = TypeVar("_T")
 
-#: Shown at the end of its help.
-EXAMPLES: Final = r"""
-Examples:
-
-```console
-pb identity add alice --store sqlite:///identities.db
-pb identity grant alice chat --store sqlite:///identities.db
-pb identity passwd alice --store sqlite:///identities.db --password-file alice.password
-pb identity list --store postgresql://chat@db.example.org/chat --json | jq '.[].name'
-```
-
+#: Shown at the end of the help of all commands.
+_EXIT_CODES: Final = """\
 Exit codes: 0 done, 1 there is (or is not) such an identity or key, 2 wrong usage, 3 the store cannot be used.
 """
+
+_STORE: Final = "--store sqlite:///identities.db"
+
+
+def _examples(*commands: str) -> str:
+    """Return what is shown at the end of a command's help; ``STORE`` stands for the option of all of them."""
+    lines = "\n".join(f"pb identity {command.replace('STORE', _STORE)}" for command in commands)
+    return f"\nExamples:\n\n```console\n{lines}\n```\n\n{_EXIT_CODES}"
+
+
+#: Shown at the end of its help.
+EXAMPLES: Final = _examples("add alice STORE", "grant alice chat STORE", "list STORE")
 
 identity = App(
     name="identity",
@@ -86,7 +89,15 @@ class StoreOptions:
     timeout: Annotated[
         float, Parameter(help="Seconds to wait for a store that is locked.", validator=Number(gt=0))
     ] = 8.0
-    verbose: Verbose = 0
+    verbose: Annotated[
+        int,
+        Parameter(
+            alias="-v",
+            count=True,
+            help="Log more to standard error; twice (-vv) everything.",
+            show_default=False,
+        ),
+    ] = 0
 
     def use(self, operation: Callable[[Authorizer], Awaitable[_T]], *, make: bool = False) -> _T:
         """Run an operation on the store, and return what it returns.
@@ -122,7 +133,11 @@ class StoreOptions:
         return self.use(lambda authorizer: authorizer.get_identity(name), make=make)
 
 
-@identity.command
+@identity.command(
+    help_epilogue=_examples(
+        "add alice STORE", "add alice STORE --password-file alice.password", "add robot STORE --no-password"
+    )
+)
 def add(
     name: _Name,
     /,
@@ -132,7 +147,7 @@ def add(
     no_password: _NoPassword = False,
     legacy: _Legacy = False,
 ) -> None:
-    """Add an identity; its password is asked for. The store is made when there is none."""
+    """Add an identity, and ask for its password. A store that does not exist is made."""
     _check_password_options(password_file, no_password, legacy)
     # Before anything is asked; that nobody adds it meanwhile, is the store's business.
     if options.find(name, make=True) is not None:
@@ -142,7 +157,9 @@ def add(
     _warn_of(legacy)
 
 
-@identity.command
+@identity.command(
+    help_epilogue=_examples("passwd alice STORE", "passwd alice STORE --password-file alice.password")
+)
 def passwd(
     name: _Name,
     /,
@@ -152,7 +169,7 @@ def passwd(
     no_password: _NoPassword = False,
     legacy: _Legacy = False,
 ) -> None:
-    """Replace the password of an identity. Without --legacy an MD5 digest that was kept is removed."""
+    """Replace the password of an identity. Without --legacy, an MD5 digest that was kept is removed."""
     _check_password_options(password_file, no_password, legacy)
     before = options.find(name)
     if before is None:
@@ -164,7 +181,10 @@ def passwd(
         complain("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
 
 
-@identity.command
+@identity.command(
+    usage="Usage: pb identity grant --store STR [OPTIONS] NAME SERVICE [PERSPECTIVE]",
+    help_epilogue=_examples("grant alice chat STORE", "grant alice chat moderator STORE"),
+)
 def grant(
     name: _Name, service: _Service, perspective: _Perspective = None, /, *, options: StoreOptions
 ) -> None:
@@ -172,39 +192,47 @@ def grant(
     options.use(lambda authorizer: authorizer.grant(name, service, perspective))
 
 
-@identity.command
+@identity.command(
+    usage="Usage: pb identity revoke --store STR [OPTIONS] NAME SERVICE [PERSPECTIVE]",
+    help_epilogue=_examples("revoke alice chat STORE", "revoke alice chat moderator STORE"),
+)
 def revoke(
     name: _Name, service: _Service, perspective: _Perspective = None, /, *, options: StoreOptions
 ) -> None:
-    """Take back what grant gave. Who is attached already stays so until the connection ends."""
+    """Take back what grant gave. A client that is attached already stays so until its connection ends."""
     options.use(lambda authorizer: authorizer.revoke(name, service, perspective))
 
 
-@identity.command
+@identity.command(help_epilogue=_examples("disable alice STORE"))
 def disable(name: _Name, /, *, options: StoreOptions) -> None:
-    """Let an identity log in no more. Who is logged in already stays so until the connection ends."""
+    """Refuse the logins of an identity. A client that is logged in already stays so until its connection ends."""
     options.use(lambda authorizer: authorizer.disable(name))
 
 
-@identity.command
+@identity.command(help_epilogue=_examples("enable alice STORE"))
 def enable(name: _Name, /, *, options: StoreOptions) -> None:
-    """Let an identity log in again that was disabled."""
+    """Allow the logins of an identity that was disabled."""
     options.use(lambda authorizer: authorizer.enable(name))
 
 
-@identity.command
+@identity.command(help_epilogue=_examples("remove alice STORE"))
 def remove(name: _Name, /, *, options: StoreOptions) -> None:
     """Remove an identity and its keys."""
     options.use(lambda authorizer: authorizer.remove_identity(name))
 
 
-@identity.command(name="list")
+@identity.command(
+    name="list",
+    help_epilogue=_examples(
+        "list STORE", "list --store postgresql://chat@db.example.org/chat --json | jq '.[].name'"
+    ),
+)
 def list_(
     *,
     options: StoreOptions,
     json: Annotated[bool, Parameter(help="Print one line of JSON.", negative="", show_default=False)] = False,
 ) -> None:
-    """List all identities: how they may log in, and to what. No secret is shown."""
+    """List all identities: how each may log in, and to what. Secrets are not shown."""
     found = options.use(_all)
     if json:
         show_json([_as_dict(one) for one in found])

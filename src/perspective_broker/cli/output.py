@@ -7,9 +7,11 @@ as escapes there.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import math
+import select
 import sys
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from rich.pretty import Pretty
 
 from ..flavors import Reference
 
-__all__ = ["complain", "one_line", "printable", "show", "show_json"]
+__all__ = ["complain", "is_output_closed", "one_line", "printable", "show", "show_json"]
 
 #: Characters of an error's line; what a peer sends may be long.
 _LINE: Final = 2000
@@ -48,9 +50,19 @@ def show_json(value: Any) -> None:
     print(json.dumps(_as_json(value, ()), allow_nan=False))
 
 
+def is_output_closed() -> bool:
+    """Return whether standard output is a pipe whose reader has gone, where the system tells."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def complain(who: str, text: str) -> None:
     """Say on standard error, in one line, why ``who`` cannot go on."""
-    print(f"{who}: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # its reader has gone, and there is no other place to say it
+        print(f"{who}: {text}", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

@@ -34,13 +34,13 @@ def ping(
     url: Annotated[Url, Parameter(help="Where the peer listens, such as tcp://127.0.0.1:8787.")],
     /,
     *,
-    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
     count: Annotated[
         int, Parameter(alias="-c", help="How many round trips to make.", validator=Number(gte=0))
     ] = 4,
     interval: Annotated[
         float, Parameter(alias="-i", help="Seconds from one to the next.", validator=Number(gte=0))
     ] = 0.5,
+    options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
 ) -> None:
     """Connect to a peer, say which dialect it speaks, and measure round trips.
 

@@ -14,6 +14,8 @@ from cyclopts.validators import Number
 
 from ..aio import Server, run
 from ..aio import serve as serve_object
+from ..aio.server import advice
+from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
 from ..transports import DEFAULT_PORT, ServerTLS, certificate_trouble
@@ -44,7 +46,11 @@ Exit codes: 0 stopped, 2 wrong usage or an object that cannot be served, 3 an ad
 
 def serve(
     target: Annotated[
-        str, Parameter(help="MODULE:OBJECT, found from the current directory.", name="MODULE:OBJECT")
+        str,
+        Parameter(
+            help="What to serve: an object of a module, which is looked for in the current directory first.",
+            name="MODULE:OBJECT",
+        ),
     ],
     /,
     *,
@@ -66,21 +72,24 @@ def serve(
     dialect: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Offer only this dialect; may be given several times, best first.",
+            help="Offer only this dialect (pb7, pb, none); may be given several times, best first.",
             negative=(),
             show_default=False,
         ),
     ] = (),
     tls_cert: Annotated[
         Path | None,
-        Parameter(help="For tls://, the server's certificate chain (PEM); read again at SIGHUP."),
+        Parameter(help="For tls://, a file with the server's certificate chain (PEM); read again at SIGHUP."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        Parameter(help="A file with the private key of --tls-cert (PEM), unless that file has it too."),
     ] = None,
     tls_client_ca: Annotated[
         Path | None,
-        Parameter(help="Let in only clients with a certificate of these authorities (PEM)."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, Parameter(help="Its private key (PEM), where the certificate's file does not hold it.")
+        Parameter(
+            help="A file with authorities (PEM); only clients with a certificate of theirs are let in."
+        ),
     ] = None,
     unsafe_tracebacks: Annotated[
         bool,
@@ -140,7 +149,8 @@ async def _started(
     except (TypeError, ValueError) as error:
         raise Trouble(Status.USAGE, f"{target}: {error}") from None
     except OSError as error:
-        text = f"cannot listen on {' '.join(listen)}: {_bind_text(error)}"
+        where = error.filename or " ".join(listen)
+        text = f"cannot listen on {where}: {_bind_text(error)}"
         raise Trouble(Status.CONNECTION, text) from None
 
 
@@ -149,11 +159,29 @@ async def _made(target: str, found: Any) -> Any:
     ready = isinstance(found, Exportable) or hasattr(found, "root_object")
     if not isinstance(found, type) and (ready or not callable(found)):
         return found
+    _check_makes(target, found)
     try:
         made = found()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
         raise user_trouble(f"{target}() raised", error) from None
+
+
+def _check_makes(target: str, found: Any) -> None:
+    """Raise Trouble when what a class or function makes cannot be served, or it needs arguments to make it."""
+    what_to_do = "name an object, or a function without arguments that makes one"
+    if isinstance(found, type):
+        if not issubclass(found, Exportable) and not hasattr(found, "root_object"):
+            raise Trouble(Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}")
+        if issubclass(found, Perspective):
+            what_to_do = advice(found)
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        text = f"{target} cannot be called without arguments ({error}); {what_to_do}"
+        raise Trouble(Status.USAGE, text) from None
+    except ValueError:  # built in, and silent about what it takes
+        pass
 
 
 def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> ServerTLS | None:

@@ -27,7 +27,7 @@ from cyclopts import Parameter
 from ..aio import RemoteReference, run
 from ..errors import RemoteError
 from .client import ClientOptions, Url, connected
-from .output import complain, printable, show
+from .output import complain, is_output_closed, printable, show
 from .status import Status, explain
 
 __all__ = ["EXAMPLES", "shell"]
@@ -175,6 +175,8 @@ class _Session:
             error = self.execute(code)
             if isinstance(error, SystemExit):
                 return _exit_code(error)
+            if isinstance(error, BrokenPipeError) and is_output_closed():
+                raise error
             if error is not None:
                 status, text = explain(error) or (
                     Status.USAGE,
@@ -241,7 +243,10 @@ def _report(error: BaseException) -> None:
     """Show an error at the prompt: one line when it is to be expected, else where in the typed code it rose."""
     explained = explain(error)
     if explained is not None:
-        print(f"{type(error).__name__}: {explained[1]}")
+        kind, text = type(error).__name__, explained[1]
+        # Of an error that the peer reports the text begins with its name, which may be the name of its class here.
+        named = text.partition(": ")[0].rpartition(".")[2] == kind
+        print(text if named else f"{kind}: {text}")
         if isinstance(error, RemoteError) and error.traceback:
             print(printable(error.traceback, keep="\n\t"), end="")
         return

@@ -504,7 +504,7 @@ class Answerer(Asker):
         self.reports.say(
             self.deadlines.heard,
             logging.ERROR,
-            "the answer of method %.64a cannot cross: %.512s",
+            "method %.64a returned a value that cannot cross: %.512s",
             call.name,
             error,
         )

@@ -65,6 +65,15 @@ __all__ = ["Asker"]
 log = logging.getLogger("perspective_broker")
 
 
+def check_name(name: object) -> None:
+    """Raise TypeError if a method's name is not text; compiled code does so by itself.
+
+    Here its own caller hears of it. Sent to the peer it would cost all callers the connection.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a method's name is text (str), not {type(name).__name__}")
+
+
 class Asker(Holder):
     """The side of a broker that calls."""
 
@@ -97,6 +106,7 @@ class Asker(Holder):
         Raises:
             DeadReferenceError: the connection has ended, or there is none yet.
         """
+        check_name(name)
         self._check_usable()
         if call is None:
             call = OutgoingCall(answerable, target._perspective)
@@ -121,6 +131,7 @@ class Asker(Holder):
             SerializationError: the arguments cannot cross; nothing was sent.
             DeadReferenceError: the connection has ended.
         """
+        check_name(name)
         self._check_usable()
         call = OutgoingCall(None, target._perspective)
         call.at_once = at_once
@@ -147,6 +158,7 @@ class Asker(Holder):
             DeadReferenceError: the connection has ended.
             SerializationError: the arguments of a call without an answer cannot cross.
         """
+        check_name(name)
         self._check_usable()
         call = OutgoingCall(answerable, on.perspective)
         self._make(call, on, name, args, kwargs)
@@ -179,6 +191,7 @@ class Asker(Holder):
         Raises:
             DeadReferenceError: the peer keeps the replica no more, or the connection has ended.
         """
+        check_name(name)
         self._check_usable()
         if self.observers.find(observer._luid) is None:
             raise DeadReferenceError("the peer has dropped its replica")

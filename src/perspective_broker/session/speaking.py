@@ -140,11 +140,12 @@ class Speaker(Owner):
         self._lose_calls(cause)
         observed_at_the_end = self.observers.abandon()
         self.kept.clear()
-        self.exports.clear()
+        exported = self.exports.clear()
         self.imports.clear()
         self._releases.clear()
         self.unsent_updates.clear()
         self._host.on_closed(cause)  # which carries away the last words
+        exported.clear()  # not before callbacks for the end have run: some belong to what only the peer held
         self.outgoing = NOTHING_LARGE
         self._out_bytes = sum(map(len, self._out))
         if self._dialect is not None and self._dialect.unfinished:

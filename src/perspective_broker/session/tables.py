@@ -160,8 +160,8 @@ class Exports:
         _tell_forgotten(export.obj)
         return True
 
-    def clear(self) -> None:
-        """Forget everything: the connection has ended."""
+    def clear(self) -> list[Export]:
+        """Forget everything, because the connection has ended, and return what the peer held."""
         held = list(self._by_luid.values())
         self._by_luid.clear()
         self._by_key.clear()
@@ -169,6 +169,7 @@ class Exports:
             _tell_forgotten(export.obj)
         self._named.clear()
         self.freed.clear()
+        return held
 
 
 def _tell_forgotten(obj: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Final, cast
 
+from ..errors import TLSError
 from . import memory, tcp, unix
 from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
@@ -50,13 +52,14 @@ async def connect(
         handshake_seconds: for that of TLS; None for the event loop's own choice.
 
     Raises:
-        OSError: nobody answers there; TLSError is one.
+        OSError: nothing answers there; TLSError is one. Any other names the address.
         TypeError: ``tls`` is not for clients.
     """
-    if address.scheme == "tls":
-        await tcp.connect(address, factory, client_context(tls), handshake_seconds)
-    else:
-        await _BY_SCHEME[address.scheme].connect(address, factory)
+    with _naming(address):
+        if address.scheme == "tls":
+            await tcp.connect(address, factory, client_context(tls), handshake_seconds)
+        else:
+            await _BY_SCHEME[address.scheme].connect(address, factory)
 
 
 async def listen(
@@ -74,9 +77,26 @@ async def listen(
         strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
 
     Raises:
-        OSError: the address cannot be bound.
+        OSError: the address, which it names, cannot be bound.
         TypeError: ``tls`` is not for servers.
     """
-    if address.scheme == "tls":
-        return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers)
-    return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))
+    with _naming(address):
+        if address.scheme == "tls":
+            return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers)
+        return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))
+
+
+@contextlib.contextmanager
+def _naming(address: Address) -> Iterator[None]:
+    """Have an error of the system name the address, at the end of its text; most name nothing."""
+    try:
+        yield
+    except TLSError:
+        raise  # which has a text of its own
+    except OSError as error:
+        if error.filename is None and str(address) not in str(error):
+            if error.errno is None:
+                error.args = (f"{error}: {str(address)!r}",)
+            else:
+                error.filename = str(address)
+        raise

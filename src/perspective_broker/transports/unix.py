@@ -61,6 +61,25 @@ def _is_listened_on(path: str) -> bool:
         return True
 
 
+def _make_way(address: Address) -> None:
+    """Remove a socket that a dead process left behind.
+
+    Raises:
+        OSError: what is there is in use, or is not a socket.
+    """
+    try:
+        mode = os.stat(address.path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(address.path):  # which the system says is in use
+            raise FileExistsError(f"{address} is a link to nothing") from None
+    else:
+        if not stat.S_ISSOCK(mode):
+            raise FileExistsError(f"{address} exists and is not a socket")
+        if _is_listened_on(address.path):
+            raise OSError(errno.EADDRINUSE, f"{address} is listened on already")
+        os.unlink(address.path)
+
+
 async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
     """Connect a protocol made by ``factory``. Raises OSError when nobody listens there."""
     await asyncio.get_running_loop().create_unix_connection(factory, address.path)
@@ -72,16 +91,7 @@ async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> L
     Raises:
         OSError: the path cannot be bound, or is listened on; FileExistsError when something else is there.
     """
-    try:
-        mode = os.stat(address.path).st_mode
-    except FileNotFoundError:
-        pass
-    else:
-        if not stat.S_ISSOCK(mode):
-            raise FileExistsError(f"{address.path} exists and is no socket")
-        if _is_listened_on(address.path):
-            raise OSError(errno.EADDRINUSE, f"{address} is listened on already")
-        os.unlink(address.path)
+    _make_way(address)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(address.path)

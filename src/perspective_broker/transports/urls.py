@@ -71,6 +71,9 @@ def parse_url(url: str) -> Address:
         try:
             parts = urlsplit(url)
             port = parts.port
+            (parts.hostname or "").encode("idna")  # as it is asked for
+        except UnicodeError:
+            raise ValueError(f"{url!r}: the host is not a name; urls are {_FORMS}") from None
         except ValueError as error:
             raise ValueError(f"{url!r}: {error}; urls are {_FORMS}") from None
         if parts.path in ("", "/") and not (parts.query or parts.fragment) and parts.username is None:
