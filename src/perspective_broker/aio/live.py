@@ -10,7 +10,6 @@ field, into the next one. So it may miss values that were overtaken, never the l
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
 from ..flavors import Cacheable, RemoteCache
-from ..flavors.fields import field_name, is_class_variable
+from ..flavors.annotations import annotations_of, is_class_variable
+from ..flavors.fields import field_name
 from .references import RemoteCacheObserver
 
 __all__ = ["Change", "Changes", "Live"]
@@ -279,7 +279,7 @@ def live_fields(cls: type) -> frozenset[str]:
             name
             for base in cls.__mro__
             if base not in own
-            for name, annotation in inspect.get_annotations(base).items()
+            for name, annotation in annotations_of(base).items()
             if not name.startswith("_") and not is_class_variable(annotation)
         )
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final, get_origin
+from typing import Any, Final
 
 from ..errors import DecodeError
+from .annotations import annotations_of, is_class_variable
 
-__all__ = ["add_slots", "attributes", "field_name", "is_class_variable", "set_fields", "slot_names"]
+__all__ = ["add_slots", "attributes", "field_name", "set_fields", "slot_names"]
 
 
 def set_fields(copy: Any, state: Any) -> None:
@@ -59,18 +60,9 @@ def _declared_fields(cls: type) -> frozenset[str]:
     for base in cls.__mro__:
         if not base.__module__.startswith("perspective_broker.flavors"):
             names.update(
-                name
-                for name, annotation in inspect.get_annotations(base).items()
-                if not is_class_variable(annotation)
+                name for name, annotation in annotations_of(base).items() if not is_class_variable(annotation)
             )
     return frozenset(name for name in names if not name.startswith("__"))
-
-
-def is_class_variable(annotation: Any) -> bool:
-    """Return whether an annotation says that a name belongs to the class, and so to no peer."""
-    if isinstance(annotation, str):  # as in a module with "from __future__ import annotations"
-        return annotation.startswith(("ClassVar", "typing.ClassVar", "t.ClassVar"))
-    return annotation is ClassVar or get_origin(annotation) is ClassVar
 
 
 def add_slots(state: dict[str, Any], obj: Any, names: Sequence[str]) -> None:
