@@ -57,7 +57,8 @@ class Writer:
         self._pieces = 0
         if not self._transport.get_write_buffer_size():
             return True
-        self._transport.set_write_buffer_limits(high=0)  # which is exceeded, and so pauses the protocol now
+        # This pauses the protocol now, because the buffer is larger than 0.
+        self._transport.set_write_buffer_limits(high=0)
         return False
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -74,4 +75,5 @@ class Writer:
         else:
             self._pieces += len(pieces)
             transport.writelines(pieces)
-            transport.set_write_buffer_limits(high=self._high, low=self._low)  # which pauses the protocol if need be
+            # This looks at the size of the buffer, and pauses the protocol if need be.
+            transport.set_write_buffer_limits(high=self._high, low=self._low)
