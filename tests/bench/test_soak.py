@@ -11,7 +11,7 @@ from bench.soak.run import soak
 from bench.soak.samples import slope_per_hour
 
 
-@pytest.mark.seconds(120)
+@pytest.mark.seconds(600)
 async def test_a_short_soak_leaves_nothing() -> None:
     with tempfile.TemporaryDirectory(prefix="pb-soak-") as directory:
         result = await soak(5, Path(directory), between_samples=1.0, between_kills=2.0)

@@ -20,7 +20,7 @@ SERVED = Path(__file__).with_name("served")
 PB = (sys.executable, "-m", "perspective_broker.cli")
 
 #: Seconds that only bound what a hanging process can cost.
-PATIENCE = 30
+PATIENCE = 120
 
 
 def environment(**more: str) -> dict[str, str]:

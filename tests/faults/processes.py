@@ -19,7 +19,7 @@ from tests.library import PYTHONPATH
 __all__ = ["Process", "eventually", "running"]
 
 #: Seconds that only bound what a process that hangs can cost.
-PATIENCE = 60
+PATIENCE = 120
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
@@ -50,6 +50,12 @@ class Process:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    async def stop(self) -> None:
+        """Let it stand still, until it is sent SIGCONT."""
+        self._process.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{self.pid}/stat")
+        await eventually(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
 
     async def kill(self) -> None:
         """End it as a machine failure would, and wait until it is gone."""

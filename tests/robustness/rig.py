@@ -38,7 +38,7 @@ __all__ = ["Stage", "Subject", "stage", "subject_process"]
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Seconds. They only bound what a broken subject can cost.
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 #: Seconds of processor time that the subject's loop may work at a stretch. The law says 50 ms; a test allows for a
 #: processor four times as slow as the one on which that was measured.
@@ -293,7 +293,7 @@ async def _connected(
             yield peer
     else:
         async with ScriptedPeer.listen("tcp://127.0.0.1:0") as listener:
-            subject.ask("connect", url=listener.url, dialect=dialect, small=case.server == "small")
+            subject.ask("connect", url=listener.url, dialect=dialect, limits=case.server)
             yield await listener.accept()
 
 
