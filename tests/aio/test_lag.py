@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.aio import lag
 from perspective_broker.aio.lag import LoopWatch
 from tests.cred.logins import SkippingLoop, skip, skipping
 
@@ -14,6 +15,18 @@ from tests.cred.logins import SkippingLoop, skip, skipping
 async def look(late: float = 0.0) -> None:
     """Let the time of the next look come, and be late for it."""
     await skip(0.25 + late)
+
+
+#: Which the tests replace.
+STARVED = lag.starved
+
+
+@pytest.fixture(autouse=True)
+def starved(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the machine had no processor for us, as far as the watch can see."""
+    seconds = [0.0]
+    monkeypatch.setattr(lag, "starved", lambda: seconds[0])
+    return seconds
 
 
 @skipping
@@ -37,6 +50,26 @@ async def test_a_loop_that_stood_still_is_told_of_once_in_a_while(caplog: pytest
     watch.stop()
     await look(9)
     assert len(caplog.records) == 2
+
+
+@skipping
+async def test_a_loop_that_had_no_processor_is_late_and_no_code_is_blamed(
+    caplog: pytest.LogCaptureFixture, starved: list[float]
+) -> None:
+    watch = LoopWatch()
+    starved[0] += 2.45
+    await look(2.5)
+    assert watch.latest == pytest.approx(2.5)
+    assert caplog.records == []
+    starved[0] += 2
+    await look(2.5)
+    assert [record.getMessage()[:35] for record in caplog.records] == ["the event loop stood still for 0.50"]
+    watch.stop()
+
+
+def test_what_the_system_tells_only_grows() -> None:
+    before = STARVED()
+    assert 0 <= before <= STARVED()
 
 
 @skipping

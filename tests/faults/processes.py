@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli.processes import ROOT, environment
+from tests.cli.processes import ROOT, environment, without_lag
 from tests.library import PYTHONPATH
 
 __all__ = ["Process", "eventually", "running"]
@@ -68,7 +68,7 @@ class Process:
 
     def logged(self) -> str:
         """What it has logged so far."""
-        return self._log.read_text(errors="replace")
+        return without_lag(self._log.read_text(errors="replace"))
 
 
 @contextlib.asynccontextmanager
