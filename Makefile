@@ -14,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built check bench fuzz soak clean
+.PHONY: help demo test test-built test-core test-newest check bench fuzz soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.stamp-cli,sql,tls ## See the broker work, in a terminal
 	@echo "==> Running the demo"
@@ -30,6 +30,16 @@ test: $(VENV)/.stamp-test ## Run the tests (more options: make test ARGS="-k ord
 test-built: $(BUILT)/.stamp-test ## Run the tests of the core over the compiled build
 	@echo "==> Running the tests of the core, over $$($(BUILT)/bin/pb --version)"
 	@$(BUILT)/bin/pytest -o pythonpath=. --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS))
+
+test-core: $(VENV)/.stamp-core-test ## Run the tests of the core, and those of its faults
+	@echo "==> Running the tests of the core, on $$($(BIN)/python -V)"
+	@$(BIN)/pytest --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS) $(FAULT_TESTS))
+
+# Each version has an environment of its own, so that a newer one that is installed later gets a new one.
+test-newest: ## Run these on the newest Python that is installed here, if it is newer than the one that runs the others
+	@newest=$$("$(PYTHON)" tests/newest.py); \
+	    if [ -z "$$newest" ]; then echo "==> $$("$(PYTHON)" -V 2>&1) is the newest here: it runs all tests"; else \
+	    $(MAKE) --no-print-directory test-core PYTHON="$$newest" VENV=".venv-$$("$$newest" -c 'import platform; print(platform.python_version())')"; fi
 
 check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
 	@echo "==> ruff check"
@@ -54,7 +64,7 @@ soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## Remove the environment, caches and build products
-	rm -rf $(VENV) $(BUILT) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BUILT) .venv-[0-9]* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # One stamp per set of extras, in one environment; a changed pyproject.toml installs again.
@@ -65,6 +75,8 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
 CORE_TESTS := $(addprefix tests/,aio compat dialects flavors robustness session testing transports)
+# Without those that need a database and the command line.
+FAULT_TESTS := $(filter-out %/test_full_disk.py,$(wildcard tests/faults/test_*.py))
 
 # The same, not editable; what changed in the source is compiled again.
 $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp

@@ -1,7 +1,8 @@
 """How the project's tests run: ``async def`` tests on a fresh event loop each, and nothing may be left behind.
 
 ``PB_TEST_LOOP=uvloop`` runs all of them on uvloop; a test or module marked with ``both_loops`` (from
-tests.loops) runs on either. A test has 30 seconds (``@pytest.mark.seconds(n)`` for more).
+tests.loops) runs on either; a module with ``LOOP = "virtual"`` runs on a clock of its own. A test has 180 seconds
+(``@pytest.mark.seconds(n)`` for more): this only ends what hangs, and judges nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.loops import LOOPS
 AsyncTest = Callable[..., Coroutine[Any, Any, None]]
 
 #: Seconds for one asynchronous test, and a little later for one that blocks its loop.
-SECONDS = 30
+SECONDS = 180
 
 hypothesis.settings.register_profile(
     "ci",
@@ -44,13 +45,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "seconds(n): the time an asynchronous test may take instead of 30 s")
+    config.addinivalue_line(
+        "markers", "seconds(n): the time after which an asynchronous test is taken to hang, instead of 180 s"
+    )
 
 
 @pytest.fixture(autouse=True)
 def loop_name(request: pytest.FixtureRequest) -> str:
-    """The event loop under an ``async def`` test: "asyncio" or "uvloop"."""
-    return str(getattr(request, "param", os.environ.get("PB_TEST_LOOP", "asyncio")))
+    """The event loop under an ``async def`` test, of those in :data:`tests.loops.LOOPS`."""
+    of_module = getattr(request.module, "LOOP", None) or os.environ.get("PB_TEST_LOOP", "asyncio")
+    return str(getattr(request, "param", of_module))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perspective_broker.ports import InParts
@@ -13,6 +13,7 @@ from perspective_broker.ports import InParts
     start=st.integers(0, 60),
     size=st.integers(1, 60),
 )
+@example(parts=[b"part", b""], start=0, size=10)  # nothing of the empty part is among what is cut
 def test_a_message_in_parts_is_cut_as_if_it_were_in_one(parts: list[bytes], start: int, size: int) -> None:
     message = InParts(parts)
     whole = b"".join(parts)

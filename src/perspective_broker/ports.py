@@ -93,7 +93,7 @@ class InParts:
         found = []
         at = 0
         for part in self.parts:
-            if at < end and start < at + len(part):
+            if max(at, start) < min(at + len(part), end):
                 found.append(memoryview(part)[max(0, start - at) : end - at])
             at += len(part)
         return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import perspective_broker as pb
 
-__all__ = ["Desk", "turns", "until"]
+__all__ = ["Desk", "give_up_when", "turns", "until"]
 
 
 class Desk(pb.Root):
@@ -97,3 +97,11 @@ async def until(condition: Any, turns: int = 100_000) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("what the test waits for did not come")
+
+
+async def give_up_when(condition: Callable[[], Any], awaitable: Awaitable[Any]) -> Any:
+    """Await something under a timeout that expires when ``condition()`` is true, not before."""
+    async with asyncio.timeout(None) as patience:
+        await until(condition)
+        patience.reschedule(asyncio.get_running_loop().time())
+        return await awaitable

@@ -254,7 +254,7 @@ async def test_waiting_for_room_ends_with_the_connection() -> None:
 
 @pytest.mark.parametrize("url", ["memory:refusals", "tcp://127.0.0.1:0"])
 async def test_refusals_that_a_peer_does_not_read_wait_for_it_and_are_all_sent(url: str) -> None:
-    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
+    limits = pb.Limits(write_buffer_high=64 * KIB, write_buffer_low=16 * KIB, slow_consumer_seconds=1000)
     async with (
         pb.serve(Desk(), url, limits=limits) as server,
         ScriptedPeer.connect(server.urls[0], dialect="pb") as peer,

@@ -12,7 +12,7 @@ import perspective_broker as pb
 from perspective_broker.dialects.offer import DIALECTS
 from perspective_broker.testing import memory_pair
 from tests.aio.desk import Desk, turns, until
-from tests.loops import both_loops
+from tests.loops import every_loop
 
 CALLS = st.lists(
     st.tuples(
@@ -24,7 +24,7 @@ CALLS = st.lists(
 )
 
 
-@both_loops
+@every_loop
 @settings(max_examples=50)
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(calls=CALLS)
@@ -84,6 +84,7 @@ async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack(dialect: s
         assert desk.log == list(range(1000))
 
 
+@every_loop
 async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(dialect: str) -> None:
     """Whoever cancels every task (a program that shuts down, or a peer) may meet one that has not begun."""
     desk = Desk()
@@ -99,6 +100,7 @@ async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(diale
         assert desk.log == ["after"]
 
 
+@every_loop
 async def test_a_call_that_is_cancelled_while_it_waits_behind_others_never_begins() -> None:
     desk = Desk()
     async with memory_pair(desk, dialects=["pb7"]) as pair:

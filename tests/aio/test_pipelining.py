@@ -12,7 +12,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.testing import assert_no_leaks, memory_pair
-from tests.aio.desk import Desk, turns, until
+from tests.aio.desk import Desk, give_up_when, turns, until
 
 # -- pipelining: the same results in every dialect
 
@@ -102,7 +102,10 @@ async def test_cancelling_a_promise_stops_what_hangs_on_it() -> None:
 
 async def test_a_timeout_stops_the_method_which_may_clean_up() -> None:
     class Careful(Desk):
+        running = False
+
         async def remote_careful(self) -> str:
+            self.running = True
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -115,8 +118,7 @@ async def test_a_timeout_stops_the_method_which_may_clean_up() -> None:
     desk = Careful()
     async with memory_pair(desk, dialects=["pb7"]) as pair:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await pair.root.call("careful")
+            await give_up_when(lambda: desk.running, pair.root.call("careful"))
         await until(lambda: desk.log == ["cleaning"])
         assert pair.accepted.statistics().calls_in == 1  # its slot is held until it has ended
         assert pair.client.statistics().calls_out == 1

@@ -125,7 +125,7 @@ def in_a_thread(use: Callable[[], Any]) -> str:
 
 def in_another_loop(use: Callable[[], Any]) -> str:
     async def main() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             result = use()
             if inspect.isawaitable(result):
                 await result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -103,12 +104,16 @@ async def scram(root: pb.RemoteReference, username: str, password: str) -> Any:
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock a test can put forward."""
+    """An event loop whose clock stands still until a test puts it forward, however busy the machine is."""
 
     skipped = 0.0
 
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        super().__init__()
+
     def time(self) -> float:
-        return super().time() + self.skipped
+        return self._began + self.skipped
 
 
 async def skip(seconds: float) -> None:

@@ -423,7 +423,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_postgres_waits_for_a_lock_and_then_says_busy(postgres_url: str, postgres_server: str) -> None:
     async def check() -> None:
-        async with SQLAuthorizer(postgres_url, busy_timeout=0.1) as authorizer:
+        async with SQLAuthorizer(postgres_url, busy_timeout=1) as authorizer:
             await authorizer.add_identity(Identity("alice"))
             other = await asyncpg.connect(
                 host=postgres_server.removeprefix("host="),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.processes import PATIENCE, ROOT, environment
+from tests.cli.processes import PATIENCE, ROOT, environment, without_lag
 
 EXAMPLES = ROOT / "examples"
 
@@ -25,7 +25,7 @@ def _example(name: str, *arguments: str) -> str:
         timeout=PATIENCE,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, without_lag(done.stderr)) == (0, "")
     return done.stdout
 
 

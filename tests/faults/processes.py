@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.cli.processes import ROOT, environment
+from tests.cli.processes import ROOT, environment, without_lag
 from tests.library import PYTHONPATH
 
 __all__ = ["Process", "eventually", "running"]
 
 #: Seconds that only bound what a process that hangs can cost.
-PATIENCE = 60
+PATIENCE = 120
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
@@ -51,6 +51,12 @@ class Process:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    async def stop(self) -> None:
+        """Let it stand still, until it is sent SIGCONT."""
+        self._process.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{self.pid}/stat")
+        await eventually(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
+
     async def kill(self) -> None:
         """End it as a machine failure would, and wait until it is gone."""
         self._process.kill()
@@ -62,7 +68,7 @@ class Process:
 
     def logged(self) -> str:
         """What it has logged so far."""
-        return self._log.read_text(errors="replace")
+        return without_lag(self._log.read_text(errors="replace"))
 
 
 @contextlib.asynccontextmanager

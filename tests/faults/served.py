@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +66,6 @@ class Desk(pb.Root):
     async def remote_produce(self, client: pb.RemoteReference, size: int, number: int) -> None:
         for _ in range(number):
             await client.tell("take", bytes(size))
-
-    def remote_block(self, seconds: float) -> None:
-        """Hold the whole event loop up."""
-        time.sleep(seconds)
 
     async def remote_enter(self, entry: str) -> str:
         assert self.ledger is not None

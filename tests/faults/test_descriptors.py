@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
+import time
 
 import pytest
 
@@ -24,6 +25,7 @@ async def test_calls_go_on_while_nothing_can_be_accepted(scheme: str, loop: str)
             (url,) = (await server.hear())["urls"]
             async with pb.connect(url) as root:
                 assert await root.call("echo", 1) == 1
+                began = time.monotonic()
                 with contextlib.ExitStack() as sockets:
                     for _ in range(DESCRIPTORS):  # the system accepts them for the server
                         one = sockets.enter_context(
@@ -40,8 +42,9 @@ async def test_calls_go_on_while_nothing_can_be_accepted(scheme: str, loop: str)
                     await eventually(lambda: "no connection can be accepted" in server.logged())
                     for n in range(200):
                         assert await root.call("echo", n) == n
-                async with pb.connect(url, timeout=10) as another:
+                async with pb.connect(url, timeout=60) as another:
                     assert await another.call("echo", 2) == 2
                 assert await root.call("echo", 3) == 3
                 # One line for each second without.
-                assert 1 <= len(server.logged().splitlines()) <= 3, server.logged()
+                seconds = time.monotonic() - began
+                assert 1 <= len(server.logged().splitlines()) <= seconds + 1, server.logged()

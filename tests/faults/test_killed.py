@@ -56,7 +56,6 @@ async def killed_in_mid_call(url: str, pid: int) -> None:
     await assert_no_leaks(connection)
 
 
-@pytest.mark.seconds(120)
 @pytest.mark.parametrize("scheme", ["unix", "tcp"])
 async def test_servers_killed_in_mid_call(scheme: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pb-") as directory:
@@ -67,7 +66,6 @@ async def test_servers_killed_in_mid_call(scheme: str) -> None:
                 await asyncio.gather(*(killed_in_mid_call(one["urls"][0], one["pid"]) for one in ten))
 
 
-@pytest.mark.seconds(120)
 async def test_clients_killed_in_mid_call() -> None:
     app, service = await make_application()
     Seat.gone.clear()

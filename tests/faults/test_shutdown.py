@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import perspective_broker as pb
 from perspective_broker.testing import ScriptedPeer, assert_no_leaks
 from tests.aio.desk import turns
@@ -86,7 +84,6 @@ class Client:
             await turns(3)
 
 
-@pytest.mark.seconds(90)
 @both_loops
 async def test_closing_in_the_middle_of_everything(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
@@ -121,6 +118,8 @@ async def shut_down(
     directory: Path,
     run: int,
 ) -> None:
+    # Only the first run has time for all clients to be there together; a close waits for no handshake, however long.
+    limits = pb.Limits(handshake_seconds=1000, close_seconds=1, connection_seconds=0.2 if run else None)
     app = pb.Application("busy", authorizer)
     service = app.add_service(pb.Service("busy", Busy))
     server = await pb.serve(
@@ -130,7 +129,7 @@ async def shut_down(
         f"unix://{directory}/socket",
         "memory:busy",
         tls=tls,
-        limits=pb.Limits(close_seconds=1, connection_seconds=0.2),
+        limits=limits,
     )
     clients = [asyncio.create_task(Client(url, dice, trust).live()) for url in server.urls * 3]
     async with contextlib.AsyncExitStack() as silent:
@@ -142,10 +141,9 @@ async def shut_down(
             while service.attached_count < len(clients):
                 await asyncio.sleep(0.001)
         accepted = server.connections
-        began = asyncio.get_running_loop().time()
-        await asyncio.gather(server.close(drain=dice.choice([0, 0.01])), server.close(), server.close())
-        await server.close()
-        assert asyncio.get_running_loop().time() - began < 5
+        async with asyncio.timeout(60):
+            await asyncio.gather(server.close(drain=dice.choice([0, 0.01])), server.close(), server.close())
+            await server.close()
         assert service.attached_count == 0
         for client in clients:
             client.cancel()

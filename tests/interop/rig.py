@@ -28,7 +28,7 @@ from tests.interop.twisted_env import CHECKOUT, TwistedEnv
 from tests.library import PYTHONPATH
 
 #: Seconds. Generous: they only bound what a broken peer can cost, nothing waits this long when all is well.
-START, STOP, SCENARIOS = 30.0, 10.0, 60.0
+START, STOP, SCENARIOS = 120.0, 60.0, 240.0
 
 
 class PeerError(AssertionError):

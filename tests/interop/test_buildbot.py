@@ -23,7 +23,7 @@ from tests.interop.buildbot_env import buildbot_bin
 CONFIGURATION = Path(__file__).parent / "programs" / "master.cfg"
 
 #: Seconds that a whole scenario may take.
-PATIENCE = 60
+PATIENCE = 240
 
 #: Buildbot's states of a build or a step.
 SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED = range(7)

@@ -422,6 +422,7 @@ async def test_pages(root: pb.RemoteReference) -> None:
 
 
 @leaving_nothing
+@pytest.mark.seconds(600)
 async def test_a_twisted_pager_that_is_read_slowly_is_held_up(root: pb.RemoteReference) -> None:
     """And one that is left sends on into nothing, without harm for others."""
     size = 20_000_000

@@ -21,7 +21,7 @@ BETWEEN = pytest.mark.parametrize("env", [of_2022, of_2024])
 
 
 @BETWEEN
-@pytest.mark.seconds(120)  # the environment is made when it is first asked for
+@pytest.mark.seconds(600)  # the environment is made when it is first asked for
 async def test_its_client_at_our_server(env: Callable[[], TwistedEnv]) -> None:
     twisted = await asyncio.to_thread(env)
     assert twisted.twisted.startswith(f"{int(twisted.name) - 2000}.")
@@ -31,7 +31,7 @@ async def test_its_client_at_our_server(env: Callable[[], TwistedEnv]) -> None:
 
 
 @BETWEEN
-@pytest.mark.seconds(120)
+@pytest.mark.seconds(600)
 async def test_our_client_at_its_server(env: Callable[[], TwistedEnv]) -> None:
     twisted = await asyncio.to_thread(env)
     with twisted_server(twisted) as running:

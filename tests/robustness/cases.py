@@ -241,7 +241,7 @@ class Case:
         script: given the words of the dialect, what is said: bytes, or pieces of them.
         then: what must come of it.
         stand: where it begins.
-        server: whom it is said to: ``desk``, ``small`` (limits and times scaled down) or ``login``.
+        server: whom it is said to: ``desk``, ``small`` or ``hasty`` (limits and times scaled down), or ``login``.
         directions: who is attacked.
         probe: a method that answers where all is well, and its arguments.
         pause: seconds between pieces.

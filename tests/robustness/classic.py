@@ -186,8 +186,8 @@ GREETINGS: Final[dict[int, tuple[Case, ...]]] = {
         ),
     ),
     28: (
-        Case("nothing at all", lambda say: b"", Fatal("handshake-timeout"), Stand.CONNECTED, "small"),
-        Case("nothing behind the choice", lambda say: b"", Fatal("handshake-timeout"), Stand.CHOSEN, "small"),
+        Case("nothing at all", lambda say: b"", Fatal("handshake-timeout"), Stand.CONNECTED, "hasty"),
+        Case("nothing behind the choice", lambda say: b"", Fatal("handshake-timeout"), Stand.CHOSEN, "hasty"),
     ),
 }
 

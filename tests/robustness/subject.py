@@ -1,8 +1,8 @@
 """The process under attack: this library, serving and connecting as it is told. Run by :mod:`.rig`.
 
-It serves the same desk under three names: ``desk`` with the default limits, ``small`` with limits and times scaled
-down, ``login`` behind an application's login. What goes on in it is said over a control socket, JSON line by line:
-nothing that the attacker has a part in.
+It serves the same desk under four names: ``desk`` with the default limits, ``small`` with limits and times scaled
+down, ``hasty`` with the time for the handshake scaled down as well, ``login`` behind an application's login. What goes
+on in it is said over a control socket, JSON line by line: nothing that the attacker has a part in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import perspective_broker as pb
 from perspective_broker.aio.driver import Driver
 from tests.loops import LOOPS
-from tests.robustness.limits import SMALL
+from tests.robustness.limits import LIMITS
 
 #: Seconds between two looks of the metronome.
 BEAT = 0.001
@@ -307,18 +307,17 @@ class Subject:
             "peak": peak,
         }
 
-    def do_connect(self, url: str, dialect: str, small: bool) -> dict[str, Any]:
+    def do_connect(self, url: str, dialect: str, limits: str) -> dict[str, Any]:
         """Connect to a hostile server, and call it."""
-        task = asyncio.get_running_loop().create_task(self._connect(url, dialect, small))
+        task = asyncio.get_running_loop().create_task(self._connect(url, dialect, limits))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return {}
 
-    async def _connect(self, url: str, dialect: str, small: bool) -> None:
-        limits = SMALL if small else pb.Limits()
+    async def _connect(self, url: str, dialect: str, limits: str) -> None:
         try:
             root = await pb.connect(
-                url, limits=limits, dialects=[dialect], registry=registry, policy=POLICY, timeout=None
+                url, limits=LIMITS[limits], dialects=[dialect], registry=registry, policy=POLICY, timeout=None
             )
         except (pb.ProtocolError, pb.ConnectionLost) as error:
             self._causes.append(error.code)
@@ -338,12 +337,8 @@ class Subject:
         application = WatchedApplication("robustness", authorizer)
         application.subject = self
         application.add_service(pb.Service("shop", Clerk))
-        served: dict[str, tuple[Any, pb.Limits]] = {
-            "desk": (Serving(self), pb.Limits()),
-            "small": (Serving(self), SMALL),
-            "login": (application, pb.Limits()),
-        }
-        for name, (root, limits) in served.items():
+        for name, limits in LIMITS.items():
+            root: Any = application if name == "login" else Serving(self)
             self._servers[name] = await pb.serve(
                 root, "tcp://127.0.0.1:0", limits=limits, policy=POLICY, registry=registry
             )

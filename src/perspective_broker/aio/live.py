@@ -19,7 +19,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
 from ..flavors import Cacheable, RemoteCache
-from ..flavors.fields import field_name, is_class_variable
+from ..flavors.annotations import annotations_of, is_class_variable
+from ..flavors.fields import field_name
 from .references import RemoteCacheObserver
 
 __all__ = ["Change", "Changes", "Live"]
@@ -333,7 +334,7 @@ def live_fields(cls: type) -> frozenset[str]:
             name
             for base in cls.__mro__
             if base not in own
-            for name, annotation in inspect.get_annotations(base).items()
+            for name, annotation in annotations_of(base).items()
             if not name.startswith("_") and not is_class_variable(annotation)
         )
     return found

@@ -128,6 +128,9 @@ class Methods:
             self._loop.call_soon(self._run_queue)  # after the first step of this one
 
     async def _finish(self, running: _Running) -> None:
+        if running.task is None:
+            # A task factory started this at once (asyncio.eager_task_factory). Methods start in a later turn.
+            await asyncio.sleep(0)
         self._begin(running)
         call = running.call
         try:

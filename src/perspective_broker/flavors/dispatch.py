@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
+from .annotations import signature_of
 from .guard import ordinary
 from .message_receiver import MessageReceiver
 
@@ -86,7 +87,7 @@ def blame(
     if raised_at is not None and raised_at.tb_next is not None:
         return error  # it was raised within the method, or within what decorates it
     try:
-        signature = inspect.signature(method)
+        signature = signature_of(method)
     except (TypeError, ValueError):  # a method in C that does not say what it takes
         return error
     try:

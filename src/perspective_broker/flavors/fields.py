@@ -8,16 +8,16 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import BuiltinFunctionType
-from typing import Any, ClassVar, Final, Generic, get_origin
+from typing import Any, Final, Generic
 
 from ..errors import DecodeError, SerializationError, qualified_name
+from .annotations import annotations_of, is_class_variable
 
 __all__ = [
     "Shape",
     "attributes",
     "content_base",
     "field_name",
-    "is_class_variable",
     "set_fields",
     "slot_names",
 ]
@@ -78,30 +78,10 @@ def _declared_fields(cls: type) -> frozenset[str]:
     for base in cls.__mro__:
         if not base.__module__.startswith("perspective_broker.flavors"):
             names.update(
-                name
-                for name, annotation in inspect.get_annotations(base).items()
-                if not is_class_variable(annotation)
+                name for name, annotation in annotations_of(base).items() if not is_class_variable(annotation)
             )
     return frozenset(name for name in names if not name.startswith("__"))
 
-
-def is_class_variable(annotation: Any) -> bool:
-    """Return whether an annotation says that a name belongs to the class or to its constructor, and so to no peer."""
-    if isinstance(annotation, str):  # as in a module with "from __future__ import annotations"
-        return annotation.startswith(_NO_FIELDS)
-    return (
-        annotation is ClassVar
-        or get_origin(annotation) is ClassVar
-        or annotation is dataclasses.InitVar
-        or isinstance(annotation, dataclasses.InitVar)
-        or annotation is dataclasses.KW_ONLY
-    )
-
-
-_NO_FIELDS: Final = (
-    *("ClassVar", "typing.ClassVar", "t.ClassVar"),
-    *("InitVar", "dataclasses.InitVar", "KW_ONLY", "dataclasses.KW_ONLY"),
-)
 
 #: The one thing that every exception keeps where only Python sees it.
 _ARGS: Final = "args"

@@ -43,6 +43,7 @@ class MemoryTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = 64 * 1024 if high is None else high
         self._low = self._high // 4 if low is None else low
+        self._maybe_blocked()
 
     def write(self, data: Any) -> None:
         if self._closing or not data:
@@ -51,7 +52,10 @@ class MemoryTransport(asyncio.Transport):
         other._inbox.append(bytes(data))
         other._inbox_bytes += len(data)
         other._schedule()
-        if not self._blocked and other._inbox_bytes > self._high:
+        self._maybe_blocked()
+
+    def _maybe_blocked(self) -> None:
+        if not self._blocked and self._other._inbox_bytes > self._high:
             self._blocked = True
             self._protocol.pause_writing()
 
