@@ -58,6 +58,7 @@ from .errors import (
     RemoteError,
     SerializationError,
     TLSError,
+    Unavailable,
     UnknownObject,
     UsageError,
 )
@@ -137,6 +138,7 @@ __all__ = [
     "Statistics",
     "StreamReader",
     "TLSError",
+    "Unavailable",
     "UnknownObject",
     "UsageError",
     "ViewPoint",

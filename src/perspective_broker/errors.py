@@ -17,6 +17,7 @@
         │   ├── NoSuchMethod      ... the object has no method of that name for its callers
         │   ├── UnknownObject     ... nothing lives under that id (any more)
         │   ├── BadArguments      ... what came is not an argument list
+        │   ├── Unavailable       ... not now, or not here: another attempt may succeed (.code)
         │   └── DecodeError       ... a value could not be rebuilt (an answer may fail with it as well)
         │       └── InsecureJelly     ... because this connection's policy does not allow it
         ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...)
@@ -26,6 +27,8 @@ Nobody outside this module defines an exception class that the protocol knows by
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 __all__ = [
     "BadArguments",
@@ -44,10 +47,15 @@ __all__ = [
     "RemoteError",
     "SerializationError",
     "TLSError",
+    "Unavailable",
     "UnknownObject",
     "UsageError",
     "qualified_name",
+    "tamed",
 ]
+
+#: Characters of a peer's text in an exception that stands for an error of the peer's.
+_MOST_TEXT: Final = 1024
 
 
 class Error(Exception):
@@ -160,6 +168,18 @@ class BadArguments(CallError):
     """The argument list is not one: positional arguments are a tuple, keywords a dictionary with text keys."""
 
 
+class Unavailable(CallError):
+    """The call was refused for the time being: a later attempt, or another server, may serve it.
+
+    Attributes:
+        code: why, as a short word: ``"busy"`` when too much was asked for.
+    """
+
+    def __init__(self, text: str = "", *, code: str = "busy") -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class DecodeError(CallError):
     """A value that arrived cannot be rebuilt. Costs the one call it belongs to, never the connection."""
 
@@ -175,6 +195,8 @@ class UsageError(BrokerError):
 class RemoteError(BrokerError):
     """The remote method raised an exception that has no registered class here.
 
+    Its own text, which logs and terminals show, is :func:`tamed`; the attributes are as the peer sent them.
+
     Attributes:
         type: qualified name of the class there, such as ``"builtins.KeyError"``.
         value: the exception's text.
@@ -183,7 +205,7 @@ class RemoteError(BrokerError):
     """
 
     def __init__(self, type: str, value: str, traceback: str = "", parents: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{type}: {value}" if value else type)
+        super().__init__(tamed(f"{type}: {value}" if value else type))
         self.type = type
         self.value = value
         self.traceback = traceback
@@ -207,6 +229,18 @@ class RemoteError(BrokerError):
 def qualified_name(cls: type) -> str:
     """Return ``module.QualName`` of ``cls``, the form in which type names cross the wire."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def tamed(text: str) -> str:
+    """Return a peer's text as it may be shown anywhere: one line without control characters, at most 1024 characters.
+
+    It ends in logs, terminals and tracebacks by ways that nobody controls, so it is made harmless when it arrives.
+    Taming twice changes nothing.
+    """
+    shown = text[: _MOST_TEXT + 1]  # more need not be looked at
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."
 
 
 def _modern(name: str) -> str:

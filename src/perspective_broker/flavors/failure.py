@@ -12,6 +12,7 @@ from ..errors import (
     RemoteError,
     SerializationError,
     qualified_name,
+    tamed,
 )
 from .registry import Registry
 
@@ -68,15 +69,15 @@ class Failure:
     def as_exception(self, registry: Registry) -> Exception:
         """Return the exception to raise here: the registered class, else a :class:`RemoteError`.
 
-        A registered class is called with the text alone; one that cannot be is passed over. The
-        :class:`RemoteError` stays reachable as its ``__cause__``.
+        A registered class is called with the text alone, tamed as in every error of a peer's; one that cannot be is
+        passed over. The :class:`RemoteError`, with the text as it came, stays reachable as its ``__cause__``.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)
         known = None if _REMOTE in self.parents else registry.find_error(self.type)
         if known is None:
             return remote
         try:
-            error = known(self.value)
+            error = known(tamed(self.value))
         except Exception:
             return remote
         error.__cause__ = remote

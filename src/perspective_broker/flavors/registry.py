@@ -14,6 +14,7 @@ from ..errors import (
     LimitExceeded,
     NoSuchMethod,
     SerializationError,
+    Unavailable,
     UnknownObject,
     qualified_name,
 )
@@ -32,6 +33,7 @@ _OWN_ERRORS: tuple[type[Exception], ...] = (
     LimitExceeded,
     NoSuchMethod,
     SerializationError,
+    Unavailable,
     UnknownObject,
 )
 
