@@ -6,6 +6,7 @@ methods; passwords, login records and attempt limiting come with the base.
 
 from __future__ import annotations
 
+import logging
 import types
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from .verifiers import (
 
 __all__ = [
     "Authorizer",
+    "IdentityDamaged",
     "IdentityExists",
     "MissingExtra",
     "StoreBusy",
@@ -30,6 +32,9 @@ __all__ = [
     "UnknownIdentity",
     "UnknownKey",
 ]
+
+
+log = logging.getLogger("perspective_broker")
 
 
 class StoreError(BrokerError):
@@ -50,6 +55,10 @@ class StoreFull(StoreError):
 
 class MissingExtra(StoreError, ImportError):
     """A package that this store needs is not installed; the text says what to install."""
+
+
+class IdentityDamaged(StoreError):
+    """What the store keeps of an identity cannot be read; the others can."""
 
 
 class IdentityExists(StoreError, KeyError):
@@ -229,7 +238,11 @@ class Authorizer(ABC):
             one. With None a login must fail at its end even if the proof fits.
         """
         fake = await self.fake_verifier(name)  # always made: costs the same for everybody
-        identity = await self.get_identity(name)
+        try:
+            identity = await self.get_identity(name)
+        except IdentityDamaged as error:  # told apart by no answer, either
+            log.error("nobody can log in as %.255a: %s", name, error)
+            identity = None
         if identity is None or identity.verifier is None:
             return None, fake
         return (None if identity.disabled else identity), identity.verifier

@@ -147,6 +147,7 @@ class AuthServ(Referenceable):
         self.admission = Admission(root.judge, connection)
         self._warned = False
         self._given: list[Detacher] = []
+        self._giving = 0  # of those under way, which count too
 
     async def give(self, giving: Awaitable[Given]) -> Given:
         """Return what a login gives, if this connection was not given as much as it may have already.
@@ -154,13 +155,17 @@ class AuthServ(Referenceable):
         Raises:
             LimitExceeded: it was.
         """
-        if len(self._given) >= _MOST_GIVEN:
+        if len(self._given) + self._giving >= _MOST_GIVEN:
             self._given = [detacher for detacher in self._given if not detacher.has_ended]
-        if len(self._given) >= _MOST_GIVEN:
+        if len(self._given) + self._giving >= _MOST_GIVEN:
             assert isinstance(giving, Coroutine)
             giving.close()
             raise LimitExceeded(f"a connection may be logged in {_MOST_GIVEN} times at once")
-        given, detacher = await giving
+        self._giving += 1
+        try:
+            given, detacher = await giving
+        finally:
+            self._giving -= 1
         self._given.append(detacher)
         return given, detacher
 
@@ -177,6 +182,7 @@ class AuthServ(Referenceable):
 
         Raises:
             LoginFailed: the message is malformed, or there are too many, or the client was talked down.
+            Unavailable: nobody has looked at it, and a later attempt may succeed.
         """
         binding = self.connection.channel_binding()
         known = [UNBOUND.encode()] if binding is None else [BOUND.encode(), UNBOUND.encode()]
@@ -189,8 +195,10 @@ class AuthServ(Referenceable):
         if asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
+        await self.root.judge.turns.mine()
         exchange = ServerExchange(asked, client_first, binding)
-        identity, verifier = await self.root.authorizer.login_record(exchange.name)
+        with self.root.judge.discreet():
+            identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
     async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
@@ -200,8 +208,9 @@ class AuthServ(Referenceable):
             LoginFailed: it stands for nobody, or for somebody else.
         """
         assert self.root.certificate_user is not None
-        user = await finished(self.root.certificate_user(certificate))
-        identity = None if user is None else await self.root.authorizer.get_identity(user)
+        with self.root.judge.discreet():
+            user = await finished(self.root.certificate_user(certificate))
+            identity = None if user is None else await self.root.authorizer.get_identity(user)
         if identity is None or identity.disabled or name not in ("", identity.name):
             self.admission.failed()
             raise refusal()
@@ -225,7 +234,8 @@ class AuthServ(Referenceable):
     async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
         try:
-            avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
+            with self.root.judge.discreet():
+                avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
         except LoginFailed:
             self.admission.failed()
             raise
@@ -316,7 +326,8 @@ class _LegacyChallenger(_Challenger):
             LoginFailed: nobody.
         """
         expires = self._spend()
-        identity, _ = await self._auth.root.authorizer.login_record(self._name)
+        with self._auth.root.judge.discreet():
+            identity, _ = await self._auth.root.authorizer.login_record(self._name)
         digest = None if identity is None else identity.legacy_digest
 
         def check() -> bool:
@@ -415,7 +426,8 @@ class IdentityWrapper(Referenceable):
         """
         now = self._loop.time()
         if now - self._known_since > self._auth.connection.limits.login_seconds:
-            identity = await self._auth.root.authorizer.get_identity(self._identity.name)
+            with self._auth.root.judge.discreet():
+                identity = await self._auth.root.authorizer.get_identity(self._identity.name)
             if identity is None or identity.disabled:
                 raise refusal()
             self._identity, self._known_since = identity, now

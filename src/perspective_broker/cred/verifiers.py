@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "check_legacy",
     "checked_iterations",
     "fake_verifier",
+    "is_too_long",
     "legacy_response",
     "make_secrets",
     "normalize",
@@ -66,8 +68,22 @@ def checked_iterations(iterations: int) -> int:
     return iterations
 
 
+def is_too_long(text: str, most_bytes: int) -> bool:
+    """Return whether a text may have more bytes than that (in UTF-8) when SASLprep has spelled it.
+
+    SASLprep looks at every character in Python, and makes up to eleven times as much of what a stranger sends. The part
+    of it that does so is NFKC, which is in C.
+    """
+    if len(text) > 4 * most_bytes:  # no four characters become less than one byte
+        return True
+    longest = unicodedata.ucd_3_2_0.normalize("NFKC", text)
+    return len(longest.encode("utf-8", "surrogatepass")) > most_bytes
+
+
 def normalize(text: str) -> str:
     """Return ``text`` as SASLprep (RFC 4013) spells it, the form in which SCRAM compares names and passwords.
+
+    It costs time for every character of the result: ask :func:`is_too_long` first of a text that a stranger sent.
 
     Raises:
         ValueError: when SASLprep forbids a character of it (control characters, lone surrogates, characters

@@ -23,6 +23,7 @@ from ..errors import (
     ProtocolError,
     RemoteError,
     SerializationError,
+    Unavailable,
 )
 from ..flavors import Cacheable, Copyable, Exportable, Observer, RemoteCache, Target, from_within
 from ..flavors.dispatch import blame, look_up, no_such_method
@@ -48,7 +49,7 @@ from .serving import IncomingCall
 __all__ = ["Answerer"]
 
 #: What a method raises to tell its caller something, not because it has a defect.
-_EXPECTED = (Error, LoginFailed, BadArguments, DeadlineExceeded)
+_EXPECTED = (Error, LoginFailed, Unavailable, BadArguments, DeadlineExceeded)
 
 log = logging.getLogger("perspective_broker")
 

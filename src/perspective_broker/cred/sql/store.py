@@ -18,7 +18,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ..authorizer import IdentityExists, StoreBusy, StoreError, StoreFull, UnknownIdentity, UnknownKey
+from ..authorizer import (
+    IdentityDamaged,
+    IdentityExists,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    UnknownIdentity,
+    UnknownKey,
+)
 from ..identity import Identity
 from ..verifiers import LegacyDigest, ScramVerifier
 from . import schema
@@ -230,7 +238,7 @@ class Store:
             try:
                 rows = (await connection.execute(statement)).all()
             except ValueError:  # from the types of schema.py
-                raise StoreError(f"{self.label}: an identity's secrets are damaged") from None
+                raise IdentityDamaged(f"{self.label}: an identity's secrets are damaged") from None
         found: list[Identity] = []
         for name, verifier, digest, disabled, service, perspective in rows:
             if not found or found[-1].name != name:
