@@ -38,17 +38,18 @@ class Connection:
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
-    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer", "source")
+    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer", "proxied", "source")
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
         self.peer = peer
         self.source: str | None = None
+        self.proxied: tuple[str, int] | None = None  # what a trusted proxy says of where the peer is
         self.is_local = self.is_secure = self.is_verified = False
 
     def made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the transport who is at its other end (called by the driver)."""
-        peer = transport.get_extra_info("peername")
+        peer = self.proxied or transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.peer = f"{peer[0]}:{peer[1]}"
         elif peer:

@@ -11,6 +11,7 @@ from typing import Final, cast
 from . import memory, tcp, unix
 from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
+from .proxies import TrustedProxies
 from .strangers import Strangers, address_of
 from .tcp import watch_for_silence
 from .tls import ClientTLS, ServerTLS, certificate_trouble, client_context, server_context, tls_error
@@ -25,6 +26,7 @@ __all__ = [
     "ServerTLS",
     "Strangers",
     "TLSChannel",
+    "TrustedProxies",
     "address_of",
     "certificate_trouble",
     "connect",
@@ -61,10 +63,11 @@ async def connect(
 
 async def listen(
     address: Address,
-    factory: Callable[[], asyncio.Protocol],
+    factory: Callable[..., asyncio.Protocol],
     tls: ssl.SSLContext | ServerTLS | None = None,
     handshake_seconds: float | None = None,
     strangers: Strangers | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen on ``address``, with a protocol made by ``factory`` for every connection.
 
@@ -72,11 +75,14 @@ async def listen(
         tls: for ``tls://``, which needs it.
         handshake_seconds: for that of TLS; None for the event loop's own choice.
         strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
+        proxies: of TCP and TLS; for their connections ``factory`` is given the address that they come from.
 
     Raises:
         OSError: the address cannot be bound.
         TypeError: ``tls`` is not for servers.
     """
     if address.scheme == "tls":
-        return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers)
+        return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers, proxies)
+    if address.scheme == "tcp":
+        return await tcp.listen(address, factory, None, handshake_seconds, None, proxies)
     return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))
