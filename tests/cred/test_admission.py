@@ -264,6 +264,29 @@ async def test_a_user_whose_row_is_damaged_is_told_what_a_user_is_told_that_does
     assert [record.levelno for record in caplog.records if "damaged" in record.message] == [logging.ERROR]
 
 
+# -- what the log says
+
+
+@pytest.mark.parametrize("login", [guess, scram])
+async def test_the_log_says_why_and_calls_no_name_that_may_be_a_password(
+    login: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = await application()
+    await app.authorizer.set_password("bob", "sesame")  # no MD5 any more
+    async with serving(app) as (_, connect), connect() as root:
+        for name in ("alice", "hunter2", "hunter2", "bob"):
+            with pytest.raises(pb.RemoteError):
+                await login(root, name, "wrong")
+        await turns()
+    said = [record.getMessage() for record in caplog.records if "failed:" in record.message]
+    assert said[0] == "a login as 'alice' from memory:logins failed: a wrong password"
+    assert "hunter2" not in caplog.text
+    assert said[1] == said[2]  # the same name can be seen to come again
+    assert said[1].endswith(" failed: no user")
+    assert said[3].endswith("made without legacy=True" if login is guess else "a wrong password")
+
+
 # -- what one connection holds
 
 

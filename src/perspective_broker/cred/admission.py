@@ -178,7 +178,7 @@ class Judge:
             raise busy() from None
 
     def alias(self, name: str) -> str:
-        """Return what the log calls a name that no user has: people type passwords there."""
+        """Return what the log calls a name that nobody can log in as: people type passwords there."""
         return hashlib.blake2b(
             name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
         ).hexdigest()
@@ -223,13 +223,16 @@ class Admission:
         self._wait_for_attempt()
         return self._loop.time() + self._limits.login_seconds
 
-    async def attempt(self, name: str, expires: float | None, check: Callable[[], bool]) -> None:
+    async def attempt(
+        self, name: str, expires: float | None, check: Callable[[], bool], hopeless: str = ""
+    ) -> None:
         """Admit the peer if ``check`` says so.
 
         Args:
             name: as whom it wants to log in.
             expires: its challenge's; None when that was used before.
             check: whether its response to the challenge fits.
+            hopeless: why it cannot, whatever it is; for the log.
 
         Raises:
             LoginFailed: it does not, or it is too late, or too often.
@@ -244,6 +247,9 @@ class Admission:
             with self._judge.discreet():
                 fits = in_time and await self._judge.judge(name, self._connection.source, check)
             if not fits:
+                self._explain_later(
+                    name, hopeless or ("a wrong password" if in_time else "a challenge too old")
+                )
                 raise refusal()
             self._failures -= 1
             self.admit()
@@ -263,6 +269,13 @@ class Admission:
         if not self._admitted:
             self._admitted = True
             self._connection.welcome()
+
+    def _explain_later(self, name: str, why: str) -> None:
+        """Tell the log why a login has failed, when the answer has left: it must not take longer for one reason."""
+        loop, whom = self._loop, self._judge.alias(name) if why == "no user" else ascii(name[:64])
+        loop.call_soon(
+            loop.call_soon, log.info, "a login as %s from %s failed: %s", whom, self._connection.peer, why
+        )
 
     def _look_at_failures(self) -> None:
         if self._failures >= self._limits.logins and not self._judging:

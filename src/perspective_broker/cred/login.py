@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
@@ -201,6 +202,18 @@ class AuthServ(Referenceable):
             identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
+    async def current(self, name: str) -> Identity:
+        """Return the identity of a user who has logged in, as it is now.
+
+        Raises:
+            LoginFailed: it is gone, or disabled.
+        """
+        with self.root.judge.discreet():
+            identity = await self.root.authorizer.get_identity(name)
+        if identity is None or identity.disabled:
+            raise refusal()
+        return identity
+
     async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
         """Return the identity of the owner of a certificate, who may have said whom he takes himself for.
 
@@ -301,7 +314,9 @@ class _ScramChallenger(_Challenger):
             final = self._exchange.final(client_final)
             return final is not None and self._identity is not None
 
-        await self._auth.admission.attempt(self._exchange.name, self._spend(), check)
+        await self._auth.admission.attempt(
+            self._exchange.name, self._spend(), check, "no user" if self._identity is None else ""
+        )
         assert final is not None
         assert self._identity is not None
         return final, IdentityWrapper(self._auth, self._identity)
@@ -333,15 +348,12 @@ class _LegacyChallenger(_Challenger):
         def check() -> bool:
             return check_legacy(digest, self.challenge, response if type(response) is bytes else b"")
 
-        try:
-            await self._auth.admission.attempt(self._name, expires, check)
-        except LoginFailed:
-            log.info(
-                "an MD5 login as %.64a from %s failed: a wrong name or password, or a user made without legacy=True",
-                self._name,
-                self._auth.connection.peer,
-            )
-            raise
+        await self._auth.admission.attempt(
+            self._name,
+            expires,
+            check,
+            "no user" if identity is None else "made without legacy=True" if digest is None else "",
+        )
         assert identity is not None, "nobody has no digest"
         return identity
 
@@ -349,7 +361,7 @@ class _LegacyChallenger(_Challenger):
 class _PortalChallenger(_LegacyChallenger):
     async def remote_respond(self, response: object, mind: Any = None) -> Exportable:
         """Return the avatar, if the response fits. Raises LoginFailed."""
-        identity = await self._identity(response)
+        identity = await self._auth.current((await self._identity(response)).name)
         avatar, _ = await self._auth.give(
             self._auth.root.request_avatar(identity, mind, self._auth.connection)
         )
@@ -377,7 +389,7 @@ class IdentityWrapper(Referenceable):
         self._auth = auth
         self._identity = identity
         self._loop = asyncio.get_running_loop()
-        self._known_since = self._loop.time()
+        self._known_since = -math.inf  # the keys were not read yet
         self._given: list[Detacher] = []
 
     async def remote_attach(
@@ -426,11 +438,7 @@ class IdentityWrapper(Referenceable):
         """
         now = self._loop.time()
         if now - self._known_since > self._auth.connection.limits.login_seconds:
-            with self._auth.root.judge.discreet():
-                identity = await self._auth.root.authorizer.get_identity(self._identity.name)
-            if identity is None or identity.disabled:
-                raise refusal()
-            self._identity, self._known_since = identity, now
+            self._identity, self._known_since = await self._auth.current(self._identity.name), now
         return self._identity
 
     def _no_key(self, service: str, perspective: str) -> Exception:

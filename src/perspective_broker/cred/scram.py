@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ..errors import LoginFailed
 from .identity import MAX_NAME_BYTES
-from .verifiers import ScramVerifier, is_too_long
+from .verifiers import MIN_ITERATIONS, ScramVerifier, is_too_long
 
 __all__ = ["BOUND", "MAX_MESSAGE_BYTES", "UNBOUND", "ClientExchange", "ServerExchange"]
 
@@ -147,16 +147,27 @@ class ClientExchange:
             raise ValueError(f"no login with this name and password: {error.args[0]}") from None
         self.first = str(self._client.get_client_first()).encode()
 
-    def final(self, server_first: object) -> bytes:
+    def final(self, server_first: object, min_iterations: int = MIN_ITERATIONS) -> bytes:
         """Return the client's last message. Costs CPU, as much as the server says: not for an event loop.
+
+        Args:
+            server_first: the server's first message.
+            min_iterations: rounds below which nothing is answered: the answer is worth a guess at the password to
+                whoever asked for it, and the fewer rounds there are, the cheaper is a guess.
 
         Raises:
             LoginFailed: the server's message is malformed, or asks for too little or too much.
         """
         from scramp import ScramException
 
+        asked = _text(server_first)
+        rounds = dict(part.split("=", 1) for part in asked.split(",") if "=" in part).get("i", "")
+        if rounds.isascii() and rounds.isdigit() and len(rounds) < 20 and int(rounds) < min_iterations:
+            raise LoginFailed(
+                f"the server asks for fewer than {min_iterations} rounds of PBKDF2 (min_iterations)"
+            )
         try:
-            self._client.set_server_first(_text(server_first))
+            self._client.set_server_first(asked)
             return str(self._client.get_client_final()).encode()
         except ScramException:
             raise LoginFailed("the server's challenge cannot be answered") from None
