@@ -260,9 +260,9 @@ def test_arguments_that_do_not_belong_together(arguments: dict[str, Any]) -> Non
 
 def test_names_and_passwords_are_text() -> None:
     with pytest.raises(TypeError, match=r"password is text \(str\), not int"):
-        pb.connect("memory:nobody", username="alice", password=12)  # type: ignore[arg-type]
+        pb.connect("memory:nobody", username="alice", password=12)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"username is text \(str\), not bytes"):
-        pb.connect("memory:nobody", username=b"alice", password="secret")  # type: ignore[arg-type]
+        pb.connect("memory:nobody", username=b"alice", password="secret")  # type: ignore[call-overload]
 
 
 async def test_who_has_not_logged_in_is_told_to() -> None:
