@@ -151,6 +151,22 @@ async def test_steps_are_few_in_each_turn_of_the_loop() -> None:
     await turns(3)
 
 
+def test_a_line_goes_on_in_another_event_loop() -> None:
+    """Whatever was under way when the first one stopped."""
+    line = Turns()
+
+    async def steps(count: int) -> None:
+        await asyncio.gather(*(line.mine() for _ in range(count)))
+
+    loop = asyncio.new_event_loop()
+    stopped = loop.create_task(steps(5 * _STEPS_PER_TURN))
+    loop.run_until_complete(asyncio.sleep(0))
+    stopped.cancel()
+    loop.run_until_complete(asyncio.wait([stopped]))
+    loop.close()
+    asyncio.run(steps(5 * _STEPS_PER_TURN))
+
+
 async def test_a_line_that_is_too_long_is_told_so() -> None:
     line = Turns()
     waiting = [asyncio.ensure_future(line.mine()) for _ in range(_MOST_STEPS + _STEPS_PER_TURN + 1)]

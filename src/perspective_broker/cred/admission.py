@@ -54,6 +54,7 @@ class Turns:
         self._left = _STEPS_PER_TURN
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # an application may be served again, by another
 
     async def mine(self) -> None:
         """Wait for a turn in which there is time for one more step.
@@ -62,6 +63,9 @@ class Turns:
             Unavailable: too many wait already.
         """
         loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._scheduled = loop, False
+            self._waiting.clear()
         if not self._scheduled:
             self._scheduled = True
             self._left = _STEPS_PER_TURN
