@@ -29,8 +29,9 @@ MAX_SAME_HASH: Final = 64
 MAX_KEY_PARTS: Final = 1024
 
 
-#: Parts that the keys of one message may have together beyond its size, however they are shared.
-FREE_KEY_PARTS: Final = 16 * 1024
+#: Parts that the keys of one message may have together beyond its size, however they are shared. Frozensets nested as
+#: deep as a message may be, 256, are keys in each other and have 33 thousand.
+FREE_KEY_PARTS: Final = 48 * 1024
 
 #: Containers of at least so many parts are counted once; counting a smaller one again is as cheap as finding it again.
 _WORTH_KEEPING: Final = 32
