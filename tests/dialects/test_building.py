@@ -12,7 +12,7 @@ from perspective_broker.dialects.building import FREE_KEY_PARTS, MAX_KEY_PARTS, 
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.errors import DecodeError
 from tests.dialects.classic.coding import from_lists
-from tests.dialects.pb7.coding import read
+from tests.dialects.pb7.coding import End, answer_body, framed, read
 
 
 def test_parts_are_counted_as_often_as_they_are_mentioned() -> None:
@@ -108,3 +108,24 @@ def test_keys_that_share_nothing_are_let_in_however_many_they_are() -> None:
     assert len(from_lists([b"set", *([b"tuple", *point] for point in grid)])) == 6**6
     points = [Ext(codes.TUPLE, packb(list(point))) for point in grid]
     assert len(read(packb([Ext(codes.SET, packb(points))]))[0]) == 6**6
+
+
+@pytest.mark.parametrize("kind", ["set", "frozenset", "graph", "dictionary", "within"])
+def test_what_is_refused_after_it_was_read_leaves_every_reference_counted(kind: str) -> None:
+    """Those before it, in it and behind it: counted once, and found again only where the refusal came in the middle."""
+    reference = [Ext(codes.REMOTE, bytes([number])) for number in (1, 2, 3, 4)]
+    twice = [Ext(codes.TUPLE, packb([1])), Ext(codes.TUPLE, packb([1]))]
+    flawed = {
+        "set": Ext(codes.SET, packb([reference[1], *twice])),
+        "frozenset": Ext(codes.FROZENSET, packb([reference[1], *twice])),
+        "dictionary": Ext(codes.DICTIONARY, packb([1, reference[1], 1, 2])),
+        "graph": Ext(codes.GRAPH, packb([Ext(codes.NODE, b"\0"), [3, reference[1], 1, 1]])),
+        "within": Ext(codes.TUPLE, packb([reference[1], Ext(codes.SET, packb(twice)), reference[3]])),
+    }[kind]
+    end = End()
+    end.feed(framed(answer_body(packb([reference[0], flawed, reference[2]]))))
+    _, _, arrived = end.got.pop()
+    assert isinstance(arrived, DecodeError)
+    counted = [*end.tables.imported, *end.tables.passed_over]
+    assert sorted(counted) == ([1, 2, 3, 4] if kind == "within" else [1, 2, 3])
+    assert bool(end.tables.passed_over) is (kind == "within")

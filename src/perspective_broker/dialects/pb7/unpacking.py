@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import struct
 import zoneinfo
 from collections.abc import Callable, Iterator
@@ -72,6 +71,7 @@ class Unpacker:
         "_graph_level",
         "_importer",
         "_keys",
+        "_late",
         "_level",
         "_limits",
         "_mentions",
@@ -109,6 +109,7 @@ class Unpacker:
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that were counted
         self._keys = KeyBudget()
+        self._late: CallError | None = None  # what is wrong, though all was read
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
 
     def unpack(self, frame: Frame) -> list[Any]:
@@ -126,8 +127,9 @@ class Unpacker:
     def _unpack(self, frame: Frame) -> list[Any]:
         try:
             return self._whole(frame)
-        except CallError:
-            self.give_back(frame)
+        except CallError as error:
+            if error is not self._late:
+                self.give_back(frame)
             raise
 
     def give_back(self, frame: Frame) -> None:
@@ -156,7 +158,10 @@ class Unpacker:
         self._allowance = nested_bytes(len(frame))
         self._keys = KeyBudget(partial(len, frame))
         try:
-            return self._read(frame)  # type: ignore[no-any-return]
+            message: list[Any] = self._read(frame)
+            if self._late is not None:
+                raise self._late
+            return message
         except (CallError, ProtocolError):
             raise
         except RecursionError:
@@ -177,8 +182,6 @@ class Unpacker:
             self._extensions_left -= 1
             if self._extensions_left < 0:
                 raise _too_many_extensions(self._limits)
-            if code == codes.NODE:  # half of a graph, and nothing to refuse by a policy
-                return self._node(payload)
             return self._readers.get(code, _UNKNOWN)(self, payload)
         except BaseException as error:
             self._error = error
@@ -225,17 +228,28 @@ class Unpacker:
     def _tuple(self, payload: bytes) -> tuple[Any, ...]:
         return tuple(self._items(payload))
 
-    def _set(self, payload: bytes) -> set[Any]:
-        return _set_of(self._items(payload), self._key_check())
+    def _set(self, payload: bytes) -> Any:
+        return self._made(partial(_set_of, self._items(payload), self._key_check()))
 
-    def _frozenset(self, payload: bytes) -> frozenset[Any]:
-        return frozenset(_set_of(self._items(payload), self._key_check()))
+    def _frozenset(self, payload: bytes) -> Any:
+        return frozenset(self._made(partial(_set_of, self._items(payload), self._key_check())) or ())
 
-    def _dictionary(self, payload: bytes) -> dict[Any, Any]:
-        value = _fill_dictionary({}, self._items(payload), self._key_check())
-        if all(type(key) is str for key in value):
-            raise DecodeError("a dictionary with text as keys is a map")
-        return value
+    def _dictionary(self, payload: bytes) -> Any:
+        return self._made(partial(_dictionary_of, self._items(payload), self._key_check()))
+
+    def _made(self, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` makes of parts that are all read.
+
+        What is within nothing else is refused when the whole message is read. So nothing in it has to be given back,
+        and looked for again: that takes longer than reading it.
+        """
+        try:
+            return make()
+        except CallError as error:
+            if self._level:
+                raise
+            self._late = self._late or error
+            return None
 
     def _int(self, payload: bytes) -> int:
         if len(payload) > max(MAX_INT_BITS, self._limits.int_bits) // 8 + 1:
@@ -330,7 +344,8 @@ class Unpacker:
         direct = [item for row in rows for item in row if type(item) is _Node]
         if len(direct) + (type(root) is _Node) != mentions:
             raise DecodeError("a graph's container is mentioned within what is none of them")
-        return _Graph(rows, self._limits.depth // 2, self._key_check).build(root)
+        graph = _Graph(rows, self._limits.depth // 2, self._key_check)
+        return self._made(partial(graph.build, root))
 
     def _node(self, payload: bytes) -> _Node:
         if self._level != self._graph_level:
@@ -470,13 +485,6 @@ def readers_for(policy: Policy) -> Readers:
     }
 
 
-#: What every extension that is counted begins with. (Text and numbers may look like one.)
-_COUNTED: Final = re.compile(
-    rb"(?:[\xd4-\xd8]|\xc7.|\xc8..|\xc9....)[%b]"
-    % b"".join(re.escape(bytes([code])) for code in (codes.REMOTE, codes.CACHED, codes.CACHEABLE)),
-    re.DOTALL,
-)
-
 _NOTHING_REFUSED: Final[frozenset[type]] = frozenset()
 
 
@@ -492,10 +500,8 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int]]:
     What is no honest sender's spelling is passed over, and may end it.
 
     Raises:
-        ProtocolError: the message has more extensions than it may have, and may mention one.
+        ProtocolError: the message has more extensions than it may have.
     """
-    if _COUNTED.search(frame) is None:  # in C; looking at each extension takes as long as reading it did
-        return
     pos = 0
     left = most_extensions(limits)
     try:
@@ -636,6 +642,13 @@ def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) ->
     if len(made) != len(keys):
         raise DecodeError("a dictionary with a key twice")
     return made
+
+
+def _dictionary_of(parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+    value = _fill_dictionary({}, parts, check)
+    if all(type(key) is str for key in value):
+        raise DecodeError("a dictionary with text as keys is a map")
+    return value
 
 
 def _id(payload: bytes) -> int:
