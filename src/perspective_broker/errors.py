@@ -29,7 +29,7 @@ Nobody outside this module defines an exception class that the protocol knows by
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .rebuilt import tell_rebuilt
 
@@ -55,10 +55,14 @@ __all__ = [
     "UnknownObject",
     "UsageError",
     "qualified_name",
+    "tamed",
     "with_ran",
 ]
 
 _Error = TypeVar("_Error", bound=Exception)
+
+#: Characters of a peer's text in an exception that stands for an error of the peer's.
+_MOST_TEXT: Final = 1024
 
 
 class Error(Exception):
@@ -271,6 +275,8 @@ class UsageError(BrokerError):
 class RemoteError(BrokerError):
     """The remote method raised an exception that has no registered class here.
 
+    Its own text, which logs and terminals show, is :func:`tamed`; the attributes are as the peer sent them.
+
     Attributes:
         type: qualified name of the class there, such as ``"builtins.KeyError"``.
         value: the exception's text.
@@ -288,7 +294,10 @@ class RemoteError(BrokerError):
         self.parents = parents or (type,)
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.value}" if self.value else self.type
+        return tamed(f"{self.type}: {self.value}" if self.value else self.type)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     def check(self, *kinds: str | type[BaseException]) -> str | type[BaseException] | None:
         """Return the first of ``kinds`` that the remote exception is an instance of, or None.
@@ -317,6 +326,18 @@ def with_ran(error: _Error, ran: bool | None) -> _Error:
 def qualified_name(cls: type) -> str:
     """Return ``module.QualName`` of ``cls``, the form in which type names cross the wire."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def tamed(text: str) -> str:
+    """Return a peer's text as it may be shown anywhere: one line without control characters, at most 1024 characters.
+
+    It ends in logs, terminals and tracebacks by ways that nobody controls, so it is made harmless when it arrives.
+    Taming twice changes nothing.
+    """
+    shown = text[: _MOST_TEXT + 1]  # more need not be looked at
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."
 
 
 def _modern(name: str) -> str:

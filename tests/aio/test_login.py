@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.cred.scram import UNBOUND, ServerExchange
+from perspective_broker.cred.scram import UNBOUND, ClientExchange, ServerExchange
 from perspective_broker.cred.verifiers import ScramVerifier, legacy_response
 from perspective_broker.testing import assert_no_leaks
 from tests.cred.logins import Mind, application, serving
@@ -285,3 +285,22 @@ def test_a_password_is_not_shown() -> None:
     from perspective_broker.aio.login import Login
 
     assert "secret" not in repr(Login.of("alice", "secret", None, None, None, False))
+
+
+async def test_a_client_says_how_many_rounds_a_challenge_must_ask_for() -> None:
+    async with serving(await application()) as (_, connect):
+        with pytest.raises(pb.LoginFailed, match="fewer than 5000 rounds"):
+            await connect("alice", min_iterations=5000)
+        async with connect("alice", min_iterations=4096) as me:
+            assert await me.call("name") == "alice"
+    for wrong, error in ((4095, ValueError), ("4096", TypeError)):
+        with pytest.raises(error, match="iterations"):
+            pb.connect("memory:x", username="alice", password="secret", min_iterations=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rounds", ["+600000", "6_00000", "", "x", "9" * 30])
+def test_rounds_that_are_no_number_are_not_answered(rounds: str) -> None:
+    exchange = ClientExchange("alice", "secret", None)
+    nonce = exchange.first.decode().rpartition("r=")[2]
+    with pytest.raises(pb.LoginFailed):
+        exchange.final(f"r={nonce}more,s=c2FsdHNhbHRzYWx0,i={rounds}", 500_000)

@@ -410,6 +410,45 @@ async def test_from_an_aged_connection_it_changes_to_a_new_one_at_once() -> None
             assert server.statistics().accepted == connections
 
 
+@skipping
+async def test_a_server_whose_connections_are_aged_at_once_is_not_connected_to_at_once() -> None:
+    """The bound grows as if no connection had been made, and starts anew after one that has lived for a while."""
+    waits = pb.Backoff(base=8, cap=30, random=lambda: 1.0)
+    async with pb.serve(Desk(), URL) as server, pb.connect(URL, reconnect=waits) as root:
+        for code, seconds in (("aged", 8), ("aged", 16), ("lost", 30), ("aged", 30)):
+            accepted = server.statistics().accepted
+            server.connections[0].end(code, "at once")
+            await until(lambda: not root.connected)
+            await turns()
+            await skip(seconds - 0.5)
+            assert server.statistics().accepted == accepted
+            await skip(0.6)
+            await until(lambda: root.connected)
+        await skip(31)
+        server.connections[0].end("lost", "after a while")
+        await until(lambda: not root.connected)
+        await turns()
+        await skip(8.1)
+        await until(lambda: root.connected)
+
+
+@skipping
+async def test_a_server_that_drains_each_connection_and_ends_none_keeps_few() -> None:
+    async with pb.serve(Desk(), URL) as server, pb.connect(URL, reconnect=SOON) as root:
+        held: list[pb.Connection] = []
+        for _ in range(6):
+            held.append(root.connection)
+            server.connections[-1]._driver.broker.drain()
+            await until(lambda: root.connection.draining)
+            await turns()
+            await skip(5.1)
+            await until(lambda: root.connected and root.connection is not held[-1])
+            assert await root.call("echo", "served") == "served"
+        await turns()
+        assert [connection.close_cause is None for connection in held] == [False] * 4 + [True] * 2
+        assert len(server.connections) == 3
+
+
 # -- its own end
 
 

@@ -129,8 +129,9 @@ async def test_keys_are_looked_up_again_after_a_while() -> None:
     app = await application()
     async with serving(app) as (_, connect), connect() as root:
         wrapper = await scram(root, "alice", "secret")
+        await wrapper.call("attach", "chat")
         await app.authorizer.revoke("alice", "chat")
-        await wrapper.call("attach", "chat")  # as when it logged in, a moment ago
+        await wrapper.call("attach", "chat")  # as a moment ago
         await skip(31)
         with pytest.raises(pb.RemoteError) as caught:
             await wrapper.call("attach", "chat")

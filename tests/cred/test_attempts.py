@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perspective_broker.cred import AttemptTable
+from perspective_broker.cred.attempts import SourceTable
 
 
 def delays(table: AttemptTable, name: str, count: int, now: float = 0.0) -> list[float]:
@@ -84,3 +85,39 @@ def test_bounded_and_never_negative(capacity: int, steps: list[tuple[str, str]])
                 now += 7.0 ** len(name)
         assert len(table) <= capacity
         assert 0.0 <= table.delay_for(name, now) <= 60.0
+
+
+# -- by source
+
+
+def test_a_bucket_is_emptied_by_failures_and_filled_by_time() -> None:
+    table = SourceTable()
+    for _ in range(32):
+        assert not table.is_exhausted("192.0.2.1", 0.0)
+        table.record_failure("192.0.2.1", 0.0)
+    assert table.is_exhausted("192.0.2.1", 0.0)
+    assert not table.is_exhausted("192.0.2.2", 0.0)
+    assert table.is_exhausted("192.0.2.1", 29.0)
+    assert not table.is_exhausted("192.0.2.1", 30.0)
+    table.record_failure("192.0.2.1", 30.0)
+    assert table.is_exhausted("192.0.2.1", 59.0)
+    assert table.is_exhausted("192.0.2.1", 0.0)  # a clock that goes back fills nothing
+    assert not table.is_exhausted("192.0.2.1", 30.0 + 32 * 30)
+
+
+def test_a_source_is_clean_a_quarter_of_an_hour_after_its_last_failure() -> None:
+    table = SourceTable()
+    assert table.is_clean("192.0.2.1", 0.0)
+    table.record_failure("192.0.2.1", 0.0)
+    table.record_failure("192.0.2.1", 600.0)
+    assert not table.is_clean("192.0.2.1", 1500.0)  # though time has filled the bucket
+    assert table.is_clean("192.0.2.1", 1501.0)
+
+
+def test_sources_that_are_remembered_are_bounded() -> None:
+    table = SourceTable(capacity=8)
+    for number in range(100):
+        table.record_failure("192.0.2.1", 0.0)
+        table.record_failure(f"198.51.100.{number}", 0.0)
+    assert len(table) == 8
+    assert table.is_exhausted("192.0.2.1", 0.0)

@@ -283,6 +283,50 @@ def test_the_store_may_change_while_it_is_listed(make_authorizer: MakeAuthorizer
     run(make_authorizer, check)
 
 
+def test_fake_verifiers_show_the_rounds_of_users(make_authorizer: MakeAuthorizer) -> None:
+    """Not only those that new verifiers get: users from before can be told from names in use by nobody otherwise."""
+
+    async def check(authorizer: Authorizer) -> None:
+        old = [ScramVerifier.from_password(PASSWORD, iterations=ITERATIONS + n) for n in (1, 2)]
+        for number, verifier in enumerate(old):
+            await authorizer.add_identity(Identity(f"user{number}", verifier=verifier))
+        await authorizer.create("empty", None)
+        shown = {(await authorizer.fake_verifier(f"nobody{n}")).iterations for n in range(100)}
+        assert shown == {ITERATIONS + 1, ITERATIONS + 2}
+        for number in range(2):
+            assert await authorizer.get_secrets(f"user{number}") == await authorizer.get_identity(
+                f"user{number}"
+            )
+
+    run(make_authorizer, check)
+
+
+def test_secrets_are_read_without_keys_where_those_take_time(make_authorizer: MakeAuthorizer) -> None:
+    async def check(authorizer: Authorizer) -> None:
+        made = await authorizer.create("alice", PASSWORD, legacy=True)
+        for number in range(3):
+            await authorizer.grant("alice", f"service {number}")
+        got = await authorizer.get_secrets("alice")
+        assert got is not None
+        assert (got.verifier, got.legacy_digest, got.disabled) == (made.verifier, made.legacy_digest, False)
+        assert not got.keys or isinstance(authorizer, MemoryAuthorizer)
+        assert await authorizer.get_secrets("nobody") is None
+        assert await authorizer.get_secrets("\ud800") is None
+
+    run(make_authorizer, check)
+
+
+def test_fakes_of_identities_kept_elsewhere_are_the_same_after_a_restart() -> None:
+    async def fake(*names: str) -> ScramVerifier:
+        kept = [Identity(name, verifier=VERIFIERS[name]) for name in names]
+        return await MemoryAuthorizer(kept, iterations=ITERATIONS).fake_verifier("nobody")
+
+    VERIFIERS = {name: ScramVerifier.from_password(name, iterations=ITERATIONS) for name in "abc"}
+    first = min(VERIFIERS, key=lambda name: VERIFIERS[name].server_key)
+    assert asyncio.run(fake("a", "b", "c")) == asyncio.run(fake("c", "b", "a")) == asyncio.run(fake(first))
+    assert asyncio.run(fake()) != asyncio.run(fake())
+
+
 def test_fake_verifiers(make_authorizer: MakeAuthorizer) -> None:
     async def check(authorizer: Authorizer) -> None:
         real = (await authorizer.create("alice", PASSWORD)).verifier

@@ -226,6 +226,31 @@ def test_fakes_depend_on_key_and_name_alone(key: bytes, name: str, other: str) -
     assert fake.iterations == ITERATIONS
 
 
+def rounds_of(in_use: dict[int, int]) -> list[int]:
+    return [
+        fake_verifier(b"k" * 32, f"name {n}", iterations=9999, in_use=in_use).iterations for n in range(2000)
+    ]
+
+
+def test_fakes_have_the_rounds_that_users_have() -> None:
+    """About as often; and when users change to others, names follow, and none goes back."""
+    assert set(rounds_of({})) == {9999}
+    assert set(rounds_of({4096: 1})) == {4096}
+    before = rounds_of({4096: 900, 600_000: 100})
+    assert 0.75 < before.count(4096) / 2000 < 0.95
+    assert rounds_of({4096: 890, 600_000: 110}) == before  # seldom
+    for users in (500, 700, 950):
+        after = rounds_of({4096: 1000 - users, 600_000: users})
+        assert all(new == old or new == 600_000 for old, new in zip(before, after, strict=True))
+        before = after
+    assert set(rounds_of({600_000: 1000})) == {600_000}
+
+
+def test_a_fake_with_other_rounds_has_another_salt() -> None:
+    one, two = (fake_verifier(b"k" * 32, "name", in_use={rounds: 1}) for rounds in (4096, 5000))
+    assert one.salt != two.salt
+
+
 def test_a_fake_looks_real_until_the_end_of_the_exchange() -> None:
     fake = fake_verifier(b"k" * 32, "user", iterations=ITERATIONS)
     real = ScramVerifier.from_password("pencil", iterations=ITERATIONS)

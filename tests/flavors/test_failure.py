@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback as tracebacks
 from typing import Any
 
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.errors import tamed
 from perspective_broker.flavors import Failure
 from perspective_broker.flavors.failure import MAX_NAME, MAX_TEXT
 
@@ -99,3 +101,39 @@ def test_it_becomes_a_remote_error_where_no_class_fits(cls: type[Exception] | No
     assert isinstance(error, pb.RemoteError)
     assert (error.type, error.value) == ("their.Type", "text")
     assert error.check("their.Type")
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\nCRITICAL root all is lost\r\u202e\ud800" + "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "kind", [f"{__name__}.Sorry", "perspective_broker.errors.NoSuchMethod", "their.Type", EVIL]
+)
+def test_the_text_of_what_arrives_is_tame_and_the_text_that_came_is_kept(kind: str) -> None:
+    """Whoever shows the exception: a log, a traceback, asyncio for one that nobody looked at."""
+    registry = pb.Registry()
+    registry.set_error_class(Sorry)
+    error = Failure(kind, EVIL, "", (kind,)).as_exception(registry)
+    group = ExceptionGroup("all", [error])
+    for shown in (str(error), repr(error), *tracebacks.format_exception(group)):
+        assert shown.replace("\n", "").isprintable()
+        assert "\nCRITICAL" not in shown
+    assert len(str(error)) <= 1024
+    remote = error if isinstance(error, pb.RemoteError) else error.__cause__
+    assert isinstance(remote, pb.RemoteError)
+    assert remote.value == EVIL
+    if remote is error:
+        assert Failure.of(error).value.startswith(EVIL[:20])  # handed on as it came
+
+
+@pytest.mark.parametrize("text", ["", "plain", "two\nlines \\n", "é 漢 \\", "x" * 1024, EVIL, "\0" * 2000])
+def test_taming_twice_changes_nothing(text: str) -> None:
+    once = tamed(text)
+    assert tamed(once) == once
+    assert once == text or not (text.isprintable() and len(text) <= 1024)
+
+
+def test_what_is_unavailable_arrives_as_itself() -> None:
+    error = Failure.of(pb.Unavailable("not now")).as_exception(pb.Registry())
+    assert type(error) is pb.Unavailable
+    assert (str(error), error.code) == ("not now", "busy")

@@ -63,6 +63,18 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     session = _PB7_GREETING + b"".join(bytes.fromhex(row["frame"]) for row in frames)
     yield "broker", "pb7-frames", b"\x00\x01" + session
     yield "connection", "pb7-frames", b"\x00\x05" + session
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+    tcp4 = bytes([192, 0, 2, 7, 192, 0, 2, 1]) + b"\x12\x34\x22\x53"
+    tcp6 = bytes.fromhex("20010db8" + 11 * "00" + "07" + "20010db8" + 11 * "00" + "01") + b"\x12\x34\x22\x53"
+    for name, kind, addresses in (
+        ("tcp4", b"\x21\x11", tcp4),
+        ("tcp6", b"\x21\x21", tcp6),
+        ("more", b"\x21\x11", tcp4 + b"\x04\0\x03abc"),
+        ("local", b"\x20\0", b""),
+        ("unix", b"\x21\x31", bytes(216)),
+        ("short", b"\x21\x11", tcp4[:8]),
+    ):
+        yield "proxies", name, signature + kind + len(addresses).to_bytes(2, "big") + addresses
 
 
 def write_seeds() -> int:

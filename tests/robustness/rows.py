@@ -12,6 +12,8 @@ __all__ = ["ROWS", "every_case"]
 
 _LOGIN_TLS: Final = "tests/cred/test_login_tls.py::"
 _LOGIN: Final = "tests/cred/test_login.py::"
+_ADMISSION: Final = "tests/cred/test_admission.py::"
+_RECONNECT: Final = "tests/aio/test_reconnect.py::"
 
 #: What comes in, and what the design demands.
 _TABLE: Final[tuple[tuple[str, str], ...]] = (
@@ -94,6 +96,13 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("Local: result too large or unserialisable", "C error to caller, connection kept"),
     ("Pings every ms; unanswered pongs; huge ping payload", "F too-many-pings; payload ≤125 B"),
     ("Slowloris: 1 byte / 50 ms", "F message deadline"),
+    ("Keys that share one large tuple", "C; work charged by what sharing expands to"),
+    ("A name that SASLprep makes 18 times longer", "LoginFailed before SASLprep reads it"),
+    ("Wrong guesses at a user's password, from elsewhere or from his own address", "the owner gets in"),
+    ("A store of users that fails, or one damaged row", "Unavailable; LoginFailed; no path, no url"),
+    ("Escapes and line ends in the text of an error", "one escaped line wherever it is shown"),
+    ("`aged`, or draining without an end, said of each connection", "back-off as ever; few connections kept"),
+    ("A PROXY header from anybody; none, or half of one, from a trusted proxy", "not taken; closed"),
 )
 
 #: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
@@ -172,6 +181,27 @@ _ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
     72: (
         _LOGIN_TLS + "test_who_is_in_between_gets_nothing",
         _LOGIN + "test_md5_is_taken_where_it_is_safe_or_allowed",
+    ),
+    77: (
+        "tests/dialects/test_building.py::test_keys_on_pb7_that_share_a_tuple",
+        "tests/dialects/test_building.py::test_keys_on_classic_dialects_that_share_a_tuple",
+    ),
+    78: (_ADMISSION + "test_names_that_expand_are_refused_before_they_are_prepared",),
+    79: (_ADMISSION + "test_a_stranger_does_not_lock_an_owner_out",),
+    80: (
+        _ADMISSION + "test_a_store_that_fails_tells_strangers_nothing",
+        _ADMISSION + "test_a_user_whose_row_is_damaged_is_told_what_a_user_is_told_that_does_not_exist",
+    ),
+    81: (
+        "tests/flavors/test_failure.py::test_the_text_of_what_arrives_is_tame_and_the_text_that_came_is_kept",
+    ),
+    82: (
+        _RECONNECT + "test_a_server_whose_connections_are_aged_at_once_is_not_connected_to_at_once",
+        _RECONNECT + "test_a_server_that_drains_each_connection_and_ends_none_keeps_few",
+    ),
+    83: (
+        "tests/transports/test_proxies.py::test_others_are_not_asked_for_a_header",
+        "tests/transports/test_proxies.py::test_a_trusted_proxy_that_says_nothing_of_its_client_is_hung_up",
     ),
 }
 

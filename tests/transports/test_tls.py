@@ -10,6 +10,7 @@ import ssl
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -104,6 +105,40 @@ def test_a_failed_reload_leaves_in_use_what_was(authority: Authority) -> None:
     path.write_bytes(good)
     tls.reload()
     assert tls.context is not before
+
+
+@pytest.mark.parametrize("how_often", [1, 4, 1000])
+def test_a_certificate_that_is_replaced_while_it_is_read(
+    how_often: int, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the context shows and what it believes that it shows, which logins are bound to, are of one reading."""
+    path = authority.issue("localhost")
+    tls = pb.ServerTLS(path)
+    before = tls.context
+    left = how_often
+    original = ssl.SSLContext.load_cert_chain
+
+    def load(self: ssl.SSLContext, *args: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            authority.issue("localhost")
+        original(self, *args)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load)
+    if how_often == 1000:
+        with pytest.raises(pb.TLSError, match="changes all the time"):
+            tls.reload()
+        assert tls.context is before
+        return
+    tls.reload()
+    assert left == 0
+    first = (
+        ssl.PEM_HEADER
+        + path.read_text().partition(ssl.PEM_HEADER)[2].partition(ssl.PEM_FOOTER)[0]
+        + ssl.PEM_FOOTER
+    )
+    assert getattr(tls.context, "leaf", None) == ssl.PEM_cert_to_DER_cert(first)
 
 
 # -- handshakes

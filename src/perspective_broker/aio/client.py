@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, over
 
 from .. import transports
 from ..cred.login import Anonymous
+from ..cred.verifiers import MIN_ITERATIONS
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..limits import Limits
@@ -37,6 +38,7 @@ def connect(
     perspective: str | None = ...,
     client: Any = ...,
     legacy_login: bool = ...,
+    min_iterations: int = ...,
     timeout: float | None = ...,
     limits: Limits | None = ...,
     policy: Policy | None = ...,
@@ -58,6 +60,7 @@ def connect(
     perspective: str | None = ...,
     client: Any = ...,
     legacy_login: bool = ...,
+    min_iterations: int = ...,
     timeout: float | None = ...,
     limits: Limits | None = ...,
     policy: Policy | None = ...,
@@ -78,6 +81,7 @@ def connect(
     perspective: str | None = None,
     client: Any = None,
     legacy_login: bool = False,
+    min_iterations: int = MIN_ITERATIONS,
     timeout: float | None = 30,
     limits: Limits | None = None,
     policy: Policy | None = None,
@@ -102,6 +106,9 @@ def connect(
         client: a Referenceable that the peer may call (2002's client, today's mind).
         legacy_login: answer an MD5 challenge from a peer that knows nothing better also where that is not safe: over
             plain TCP from elsewhere, or TLS without verification. Whoever reads the answer can log in as well.
+        min_iterations: rounds of PBKDF2 that the peer's challenge must ask for to be answered. A program that poses as
+            the peer, over plain TCP, can try passwords on the answer, and asks for as few as it may. A peer made of
+            this library asks for 600,000 unless it was told otherwise.
         timeout: seconds until the connection must be established and logged in; None waits for ever.
         limits: what the peer may ask of us.
         policy: what may be received.
@@ -127,13 +134,22 @@ def connect(
         ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
         LoginFailed: the login was refused. It never says which part was wrong.
+        Unavailable: nobody has looked at the login: too many have failed where we come from, or the peer is busy. A
+            later attempt may succeed; with ``reconnect`` it is made.
         RemoteError: the peer's own code raised when it let us in.
     """
     address = transports.parse_url(url)
     if address.scheme in ("tcp", "tls") and not address.host:
         raise ValueError(f"{url!r} names no host to connect to")
     login = Login.of(
-        username, password, service, perspective, client, legacy_login, tls=address.scheme == "tls"
+        username,
+        password,
+        service,
+        perspective,
+        client,
+        legacy_login,
+        tls=address.scheme == "tls",
+        min_iterations=min_iterations,
     )
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")

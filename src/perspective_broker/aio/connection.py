@@ -17,7 +17,7 @@ from ..errors import CallError, LimitExceeded, RemoteError
 from ..flavors.handle import Handle
 from ..limits import Limits
 from ..session import CloseCause, Statistics
-from ..transports import PeerCertificate
+from ..transports import PeerCertificate, address_of
 from .places import check_place
 
 if TYPE_CHECKING:
@@ -38,23 +38,27 @@ class Connection(Handle):
 
     Attributes:
         peer: where the peer is, as text.
+        source: what counts its failed logins: its IP address, of IPv6 the /64; None where there is none.
         is_local: whether its bytes cannot leave the machine: a loopback address, a Unix socket, or memory. (A proxy
             on this machine is what it looks like: local.)
         is_secure: whether they are encrypted. Who the peer is, is another question:
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
-    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer")
+    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer", "proxied", "source")
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
         self.peer = peer
+        self.source: str | None = None
+        self.proxied: tuple[str, int] | None = None  # what a trusted proxy says of where the peer is
         self.is_local = self.is_secure = self.is_verified = False
 
     def made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the transport who is at its other end (called by the driver)."""
-        peer = transport.get_extra_info("peername")
+        peer = self.proxied or transport.get_extra_info("peername")
         self.peer = _peer_name(transport, peer) or self.peer
+        self.source = address_of(peer)
         context = transport.get_extra_info("sslcontext")
         if context is not None:
             self.is_secure = True

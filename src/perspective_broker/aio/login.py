@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
 from ..cred.scram import ClientExchange
-from ..cred.verifiers import legacy_response
+from ..cred.verifiers import MIN_ITERATIONS, checked_iterations, legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
 from .references import RemoteReference
 
@@ -31,6 +31,7 @@ class Login:
         perspective: of the service; the username when None.
         client: what the peer may call.
         legacy: whether an MD5 challenge is answered everywhere.
+        min_iterations: rounds of PBKDF2 that a challenge must ask for to be answered.
     """
 
     username: str | Anonymous
@@ -39,6 +40,7 @@ class Login:
     perspective: str | None
     client: Any
     legacy: bool
+    min_iterations: int
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class Login:
         client: Any,
         legacy: bool,
         tls: bool = False,
+        min_iterations: int = MIN_ITERATIONS,
     ) -> Login | None:
         """Return the login that ``connect`` was asked for; None when it was asked for none.
 
@@ -73,7 +76,8 @@ class Login:
             raise ValueError("a username needs a password, or over tls:// a certificate")
         if perspective is not None and service is None:
             raise ValueError("a perspective belongs to a service")
-        return cls(username, password or "", service, perspective, client, legacy)
+        checked_iterations(min_iterations)
+        return cls(username, password or "", service, perspective, client, legacy, min_iterations)
 
     async def run(self, root: RemoteReference) -> RemoteReference:
         """Log in at the peer's root; return the perspective, or the avatar.
@@ -134,7 +138,7 @@ class Login:
         if not _is_reference(challenger):
             raise LoginFailed("the peer knows no kind of login that we do")
         # PBKDF2 takes its time, and lets go of the interpreter's lock meanwhile.
-        client_final = await asyncio.to_thread(exchange.final, server_first)
+        client_final = await asyncio.to_thread(exchange.final, server_first, self.min_iterations)
         server_final, user = _pair(await challenger.call("respond", client_final))
         exchange.verify(server_final)
         if not _is_reference(user):

@@ -31,8 +31,12 @@ log = logging.getLogger("perspective_broker")
 #: Codes after which a connection is not made again: whoever took this one's place would lose his in turn, for ever.
 _FINAL: Final = frozenset({"replaced"})
 
-#: Codes after which it is made again at once: the server is there, and its connections are not all of one age.
+#: Codes after which it is made again at once: the server is there, and its connections are not all of one age. That is
+#: believed of a connection that has lived for a while; one that ends right after it was made is like any other.
 _AT_ONCE: Final = frozenset({"aged"})
+
+#: Connections that drain and are kept until the peer ends them. A peer may say so of each, and end none.
+_MOST_DRAINING: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +44,9 @@ class Backoff:
     """How long to wait before the next attempt to connect: full jitter.
 
     Before the first attempt it is anything from 0 to ``base`` seconds, all as likely; the bound doubles with every
-    attempt, up to ``cap``. The defaults are for a thousand clients: when all lose one server at the same moment, and
-    however long it stays away, no second sees more than 200 of them come back. Where there are few clients, less is
-    better: ``Backoff(base=0.5, cap=5)``.
+    attempt, up to ``cap``, and starts anew after a connection that has lived for ``cap`` seconds. The defaults are for
+    a thousand clients: when all lose one server at the same moment, and however long it stays away, no second sees
+    more than 200 of them come back. Where there are few clients, less is better: ``Backoff(base=0.5, cap=5)``.
 
     Attributes:
         base: seconds. 1000 clients within 9 s are 111 a second; those whose first attempt came too early meet them.
@@ -104,7 +108,11 @@ class ReconnectingReference(Name):
         self._loop = asyncio.get_running_loop()
         self._establish, self._url, self._backoff, self._timeout = establish, url, backoff, timeout
         self._current: RemoteReference | None = None
-        self._connections: set[Connection] = set()  # the current one, and those before it that have not ended
+        self._connections: dict[
+            Connection, None
+        ] = {}  # those before the current one that have not ended, and that
+        self._attempt = 0  # how many since a connection last lived for a while
+        self._adopted = 0.0  # when the current connection was made
         self._cause: CloseCause | None = None  # why the last one ended
         self._news = asyncio.Event()  # the current connection has ended, or takes no calls any more
         self._settled = True  # whether callbacks have ended, and what waited was sent
@@ -313,7 +321,10 @@ class ReconnectingReference(Name):
         connection = reference.connection
         driver = connection._driver
         self._current = reference
-        self._connections.add(connection)
+        self._connections[connection] = None
+        for old in list(self._connections)[: -1 - _MOST_DRAINING]:
+            old.end("closed", "too many connections of one client drain")
+        self._adopted = self._loop.time()
         self._cause = None
         self._news.clear()
         try:
@@ -328,7 +339,7 @@ class ReconnectingReference(Name):
             self._news.set()
 
     def _lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if self._current is not None and self._current.connection is connection:
             self._current = None
             self._cause = connection.close_cause
@@ -379,32 +390,44 @@ class ReconnectingReference(Name):
             LoginFailed: the peer does not let us in any more.
             ConnectionLost: the old connection ended for good.
         """
-        attempt = 0
+        lasted = self._loop.time() - self._adopted >= self._backoff.cap
+        if lasted:
+            self._attempt = 0
+        first = True
         while True:
-            await self._pause(attempt)
+            await self._pause(self._backoff.delay(self._attempt), at_once=lasted and first)
+            self._attempt += 1
             try:
                 reference = await self._establish()
             except LoginFailed:
                 raise
             except (OSError, BrokerError) as error:
                 log.log(
-                    logging.INFO if attempt else logging.WARNING, "no connection to %s: %s", self._url, error
+                    logging.WARNING if first else logging.INFO, "no connection to %s: %s", self._url, error
                 )
-                attempt += 1
+                first = False
             else:
                 log.info("connected to %s again", self._url)
                 self._adopt(reference)
                 return reference
 
-    async def _pause(self, attempt: int) -> None:
-        """Wait until it is time for an attempt to connect. Raises ConnectionLost when there shall be none."""
+    async def _pause(self, seconds: float, *, at_once: bool) -> None:
+        """Wait until it is time for an attempt to connect.
+
+        Args:
+            seconds: how long.
+            at_once: whether the end of the last connection may make it shorter.
+
+        Raises:
+            ConnectionLost: there shall be none.
+        """
         try:
-            async with asyncio.timeout(self._backoff.delay(attempt)):
+            async with asyncio.timeout(seconds):
                 while True:
                     cause = self._cause
                     if cause is not None and cause.code in _FINAL:
                         raise ConnectionLost(cause.code, cause.reason)
-                    if cause is not None and cause.code in _AT_ONCE and not attempt:
+                    if cause is not None and cause.code in _AT_ONCE and at_once:
                         return
                     # The old connection may take no calls and still live; its end may bring another cause.
                     self._news.clear()

@@ -43,6 +43,7 @@ def serve(
     tls: ssl.SSLContext | transports.ServerTLS | None = None,
     unsafe_tracebacks: bool = False,
     busy_poll: float | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> Server:
     """Offer an object to whoever connects.
 
@@ -63,10 +64,13 @@ def serve(
         unsafe_tracebacks: send peers the tracebacks of our exceptions; they show source and paths.
         busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said, see
             :func:`connect`.
+        trusted_proxies: addresses or networks, such as ``10.0.0.7`` and ``10.1.0.0/16``, of proxies that put version 2
+            of the PROXY protocol in front of each connection on ``tcp://`` or ``tls://``: it comes from where they say.
+            One of theirs without it is closed.
 
     Raises:
-        ValueError: a url, or a dialect's name, is none; ``busy_poll`` is no such time; ``tls://`` without ``tls``, or
-            the other way round.
+        ValueError: a url, a dialect's name or a proxy's address is none; ``busy_poll`` is no such time; ``tls://``
+            without ``tls``, or the other way round.
         TypeError: ``root`` is nothing that can be served.
         OSError: an address cannot be bound (when entered or awaited).
     """
@@ -96,7 +100,7 @@ def serve(
             return root
 
     settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
-    return Server(root, make_root, addresses, settings, tls)
+    return Server(root, make_root, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
 
 
 def advice(kind: type) -> str:
@@ -140,6 +144,7 @@ class Server(Handle):
         addresses: Sequence[transports.Address],
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
+        proxies: transports.TrustedProxies,
     ) -> None:
         self._root = root
         self._root_begun = False
@@ -147,6 +152,7 @@ class Server(Handle):
         self._addresses = addresses
         self._settings = settings
         self._tls = tls
+        self._proxies = proxies
         self._listeners: list[transports.Listener] = []
         self._drivers: dict[Driver, None] = {}  # in the order in which they came
         self._closing = False
@@ -223,35 +229,39 @@ class Server(Handle):
                         self._tls,
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
+                        self._proxies,
                     )
                 )
         except BaseException:
             await self.close()
             raise
+        for address in self._addresses:
+            if address.scheme == "tcp" and not address.is_local:
+                log.warning(
+                    "%s is not encrypted: others on the network can read and change what is sent there; use tls://",
+                    address,
+                )
         return self
 
-    def _accept(self) -> asyncio.Protocol:
-        return as_protocol(
-            Driver(
-                self._settings,
-                "a peer",
-                server=self,
-                root=self._make_root,
-                poll=self._poll,
-                allowance=self._allowance,
-            )
+    def _accept(self, proxied: tuple[str, int] | None = None) -> asyncio.Protocol:
+        """Return the protocol of a new connection, which comes from where a trusted proxy says."""
+        driver = Driver(
+            self._settings,
+            "a peer",
+            server=self,
+            root=self._make_root,
+            poll=self._poll,
+            allowance=self._allowance,
         )
+        driver.connection.proxied = proxied
+        return as_protocol(driver)
 
     def attach(self, driver: Driver, peer: object) -> None:
-        """A connection was made (called by its driver).
-
-        Args:
-            peer: its transport's ``peername``.
-        """
+        """A connection was made (called by its driver, which has asked the transport who is at its other end)."""
         if self._closing:  # it was on its way when the listeners were closed
             driver.broker.close("closed", "the server was closed")
             return
-        address = transports.address_of(peer)
+        address = driver.connection.source
         if address is not None:
             if not self._strangers.arrive(address):
                 driver.broker.close("refused", "too many strangers come from there")

@@ -415,7 +415,9 @@ class StreamReader(ItemReader):
             self._end(ConnectionLost("bad-stream", "the peer did not say how many items there were"))
         elif self._received >= opened.result():
             self._end()
-        elif not self._lost:  # the answer has overtaken items, and the last of them is the end, or the connection's
+        elif (
+            not self._lost
+        ):  # the answer has overtaken items, and the last of them is the end, or the connection's
             self._lost = True
             self._end_with_the_connection()
 

@@ -83,7 +83,7 @@ class RemoteError(Exception):
     __module__ = "twisted.spread.pb"
 
     def __init__(self, remoteType: Any, value: Any, remoteTraceback: Any) -> None:
-        super().__init__(value)
+        super().__init__(errors.tamed(value) if isinstance(value, str) else value)
         self.remoteType = remoteType
         self.remoteTraceback = remoteTraceback
 
@@ -166,7 +166,7 @@ class CopiedFailure(RemoteCopy, failure.Failure):
     ) -> None:
         """Write that it happened at the peer, its type and its text."""
         out = log.logfile if file is None else file
-        out.write(f"Traceback from remote host -- {_text(self.type)}: {self.value}\n")
+        out.write(errors.tamed(f"Traceback from remote host -- {_text(self.type)}: {self.value}") + "\n")
 
     printBriefTraceback = printTraceback
     printDetailedTraceback = printTraceback

@@ -9,6 +9,7 @@ from .application import Application
 from .attempts import AttemptTable
 from .authorizer import (
     Authorizer,
+    IdentityDamaged,
     IdentityExists,
     MissingExtra,
     StoreBusy,
@@ -33,6 +34,7 @@ __all__ = [
     "AuthServ",
     "Authorizer",
     "Identity",
+    "IdentityDamaged",
     "IdentityExists",
     "IdentityWrapper",
     "LegacyDigest",

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections import Counter
-from collections.abc import Callable
+import secrets
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from ..errors import LoginFailed
-from .authorizer import Authorizer
+from ..errors import BrokerError, Error, LoginFailed, Unavailable
+from .attempts import SourceTable
+from .authorizer import Authorizer, StoreError
 from .perspective import LoginConnection
 
 __all__ = ["Admission", "Judge", "refusal"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Attempts for one name that may wait for their turn at a time; more fail unjudged. Where each waits a minute, that
-#: leaves a stranger with many connections eight guesses a minute.
+#: Attempts for one name that may wait for their turn at a time, of those whose source cannot be told from others. Where
+#: each waits a minute, that leaves a stranger with many connections eight guesses a minute.
 _MAX_WAITING: Final = 8
 
 #: Challenges that a peer may ask for beyond the logins it may fail: some are never answered.
 _SPARE_CHALLENGES: Final = 5
+
+#: Steps of logins that begin in one turn of the event loop. One takes 1 ms at most: SCRAM is Python.
+_STEPS_PER_TURN: Final = 8
+
+#: Steps that wait for a turn: about five seconds of them. A client that waits longer is better off coming again later.
+_MOST_STEPS: Final = 4096
+
+#: Seconds between two lines of the log that say that logins fail.
+_COMPLAINT_SECONDS: Final = 1.0
 
 
 def refusal() -> LoginFailed:
@@ -29,43 +42,150 @@ def refusal() -> LoginFailed:
     return LoginFailed("the login was refused")
 
 
+def busy() -> Unavailable:
+    """Return the one thing that is said of every login that nobody has judged."""
+    return Unavailable("no login is possible at the moment", code="busy")
+
+
+class Turns:
+    """Lets some steps of logins begin in each turn of the event loop, first come, first served."""
+
+    def __init__(self) -> None:
+        self._left = _STEPS_PER_TURN
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # an application may be served again, by another
+
+    async def mine(self) -> None:
+        """Wait for a turn in which there is time for one more step.
+
+        Raises:
+            Unavailable: too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._scheduled = loop, False
+            self._waiting.clear()
+        if not self._scheduled:
+            self._scheduled = True
+            self._left = _STEPS_PER_TURN
+            loop.call_soon(self._next, loop)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        if len(self._waiting) >= _MOST_STEPS:
+            raise busy()
+        waiting: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._left = _STEPS_PER_TURN
+        while self._left and self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # its connection may have ended
+                waiting.set_result(None)
+                self._left -= 1
+        self._scheduled = self._left < _STEPS_PER_TURN
+        if self._scheduled:
+            loop.call_soon(self._next, loop)
+
+
 class Judge:
     """Decides attempts to log in, each when it is time for that. One for all connections.
 
+    A throttle by source, or because too much goes on, is ``Unavailable``; it is decided without looking at the name.
+    An attempt for a name with failures waits, whether there is such a user or not. One whose source has no failures
+    of late does not: an owner gets in while strangers guess his password.
+
     Args:
         authorizer: counts the failures of a name, and says how long the next attempt has to wait.
+
+    Attributes:
+        turns: each step of a login waits for one of them.
     """
 
     def __init__(self, authorizer: Authorizer) -> None:
+        self.turns = Turns()
         self._authorizer = authorizer
+        self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
+        self._key = secrets.token_bytes(16)
+        self._complained = -_COMPLAINT_SECONDS
 
-    async def judge(self, name: str, check: Callable[[], bool]) -> bool:
+    def check_source(self, source: str | None) -> None:
+        """Refuse a source with too many failures.
+
+        Raises:
+            Unavailable: it is one.
+        """
+        if source is not None and self._sources.is_exhausted(source, asyncio.get_running_loop().time()):
+            raise busy()
+
+    async def judge(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
         """Return what ``check`` says of an attempt to log in as ``name``.
 
         Counted before it waits and before it is checked: attempts side by side see each other.
 
+        Args:
+            name: as it was sent.
+            source: where it comes from; None where sources cannot be told apart.
+            check: compares the proof.
+
         Raises:
+            Unavailable: nobody has looked at it.
             StoreError: the authorizer cannot say.
         """
         time = asyncio.get_running_loop().time
+        self.check_source(source)
         await self._authorizer.record_failure(name, time())
         delay = await self._authorizer.delay_for(name, time())
-        if delay > 0:
-            one_too_many = self._waiting[name] >= _MAX_WAITING
-            self._waiting[name] += 1
-            try:
-                await asyncio.sleep(delay)
-            finally:
-                self._waiting[name] -= 1
-                if not self._waiting[name]:
-                    del self._waiting[name]
-            if one_too_many:
-                return False
+        await self.turns.mine()
+        if delay > 0 and (source is None or not self._sources.is_clean(source, time())):
+            await self._wait(name, delay, bounded=source is None)
+            await self.turns.mine()
+        self.check_source(source)
         if not check():
+            if source is not None:
+                self._sources.record_failure(source, time())
             return False
         await self._authorizer.record_success(name)
         return True
+
+    async def _wait(self, name: str, delay: float, *, bounded: bool) -> None:
+        if bounded and self._waiting[name] >= _MAX_WAITING:
+            raise busy()
+        self._waiting[name] += 1
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            self._waiting[name] -= 1
+            if not self._waiting[name]:
+                del self._waiting[name]
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Tell the log, and not the peer, what goes wrong in here: it has not logged in.
+
+        Raises:
+            Unavailable: something went wrong that is neither the library's own refusal nor a ``pb.Error``.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, (Error, BrokerError)) and not isinstance(error, StoreError):
+                raise
+            now = asyncio.get_running_loop().time()
+            if now - self._complained >= _COMPLAINT_SECONDS:
+                self._complained = now
+                log.error("logins fail", exc_info=error)
+            raise busy() from None
+
+    def alias(self, name: str) -> str:
+        """Return what the log calls a name that nobody can log in as: people type passwords there."""
+        return hashlib.blake2b(
+            name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
+        ).hexdigest()
 
 
 class Admission:
@@ -97,24 +217,30 @@ class Admission:
 
         Raises:
             LoginFailed: there were too many since the last login.
+            Unavailable: there were too many failures where the peer comes from.
         """
         self._challenges += 1
         if self._challenges > self._limits.logins + _SPARE_CHALLENGES:
             self._end_soon()
             raise refusal()
+        self._judge.check_source(self._connection.source)
         self._wait_for_attempt()
         return self._loop.time() + self._limits.login_seconds
 
-    async def attempt(self, name: str, expires: float | None, check: Callable[[], bool]) -> None:
+    async def attempt(
+        self, name: str, expires: float | None, check: Callable[[], bool], hopeless: str = ""
+    ) -> None:
         """Admit the peer if ``check`` says so.
 
         Args:
             name: as whom it wants to log in.
             expires: its challenge's; None when that was used before.
             check: whether its response to the challenge fits.
+            hopeless: why it cannot, whatever it is; for the log.
 
         Raises:
             LoginFailed: it does not, or it is too late, or too often.
+            Unavailable: nobody has looked at it.
         """
         if self._failures >= self._limits.logins:
             raise refusal()
@@ -122,7 +248,12 @@ class Admission:
         self._judging += 1
         try:
             in_time = expires is not None and self._loop.time() < expires
-            if not in_time or not await self._judge.judge(name, check):
+            with self._judge.discreet():
+                fits = in_time and await self._judge.judge(name, self._connection.source, check)
+            if not fits:
+                self._explain_later(
+                    name, hopeless or ("a wrong password" if in_time else "a challenge too old")
+                )
                 raise refusal()
             self._failures -= 1
             self.admit()
@@ -142,6 +273,13 @@ class Admission:
         if not self._admitted:
             self._admitted = True
             self._connection.welcome()
+
+    def _explain_later(self, name: str, why: str) -> None:
+        """Tell the log why a login has failed, when the answer has left: it must not take longer for one reason."""
+        loop, whom = self._loop, self._judge.alias(name) if why == "no user" else ascii(name[:64])
+        loop.call_soon(
+            loop.call_soon, log.info, "a login as %s from %s failed: %s", whom, self._connection.peer, why
+        )
 
     def _look_at_failures(self) -> None:
         if self._failures >= self._limits.logins and not self._judging:

@@ -1,7 +1,8 @@
-"""Failed logins per name, and how long the next attempt has to wait.
+"""Failed logins: per name, with the time that the next attempt has to wait, and per source, with what is left to it.
 
-The table is bounded: a flood of invented names can neither fill the memory nor, cheaply, push out the count
-of a name under attack. Time is an argument; any clock that does not jump will do.
+A stranger knows other users' names. If only names had counts, each wrong guess of his would keep the owner waiting; so
+the owner's address counts too. Both tables are bounded: a flood of invented names can neither fill the memory nor,
+cheaply, push out the count of a name under attack. Time is an argument; any clock that does not jump will do.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import hashlib
 import secrets
 from collections import OrderedDict
 
-__all__ = ["AttemptTable"]
+__all__ = ["AttemptTable", "SourceTable"]
 
 #: Wrong passwords that cost nothing: people mistype, and try the other one they know.
 _FREE = 3
 #: Seconds after the first failure that is not free; each further one doubles it.
 _FIRST_DELAY = 1.0
-#: At most a minute: at 1440 guesses a day even a poor password lasts, and who is locked out by a stranger's
-#: guesses waits no longer than that.
+#: At most a minute: at 1440 guesses a day even a poor password lasts, and an owner whose own address has failures waits
+#: no longer than that.
 _MAX_DELAY = 60.0
 #: A quarter of an hour after its last failure a name starts anew.
 _FORGET_AFTER = 900.0
+#: Failures that one source may have at once: a thousand users may log in from one address, and some of them mistype.
+_SOURCE_BURST = 32
+#: And in the long run: one for every so many seconds, 2880 a day, whatever names they are for.
+_SOURCE_SECONDS = 30.0
+
 #: Names remembered. At about 250 bytes a name the table stays below 4 MB.
 _CAPACITY = 16_384
 
@@ -103,3 +109,44 @@ class AttemptTable:
         # Names come from strangers: a keyed hash makes each as small as any other, and collisions
         # unguessable.
         return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()
+
+
+class SourceTable:
+    """Failed attempts by where they come from: a bucket for each source, emptied by failures, filled by time.
+
+    Args:
+        capacity: sources remembered; the one whose last failure is the oldest gives way.
+    """
+
+    __slots__ = ("_capacity", "_failures")
+
+    def __init__(self, capacity: int = _CAPACITY) -> None:
+        self._capacity = capacity
+        # source -> (failures that time has not forgiven, time of the last); in the order of the last
+        self._failures: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def record_failure(self, source: str, now: float) -> None:
+        """Count a failed attempt from ``source``."""
+        self._failures[source] = (self._left_of(source, now) + 1.0, now)
+        self._failures.move_to_end(source)
+        if len(self._failures) > self._capacity:
+            self._failures.popitem(last=False)
+
+    def is_exhausted(self, source: str, now: float) -> bool:
+        """Return whether no attempt from ``source`` is looked at for the time being."""
+        return self._left_of(source, now) > _SOURCE_BURST - 1
+
+    def is_clean(self, source: str, now: float) -> bool:
+        """Return whether no attempt from ``source`` has failed within the last quarter of an hour."""
+        entry = self._failures.get(source)
+        return entry is None or now - entry[1] > _FORGET_AFTER
+
+    def _left_of(self, source: str, now: float) -> float:
+        entry = self._failures.get(source)
+        if entry is None:
+            return 0.0
+        failures, last = entry
+        return max(0.0, failures - max(0.0, now - last) / _SOURCE_SECONDS)

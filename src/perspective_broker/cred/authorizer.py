@@ -6,6 +6,7 @@ methods; passwords, login records and attempt limiting come with the base.
 
 from __future__ import annotations
 
+import logging
 import types
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from .verifiers import (
 
 __all__ = [
     "Authorizer",
+    "IdentityDamaged",
     "IdentityExists",
     "MissingExtra",
     "StoreBusy",
@@ -30,6 +32,9 @@ __all__ = [
     "UnknownIdentity",
     "UnknownKey",
 ]
+
+
+log = logging.getLogger("perspective_broker")
 
 
 class StoreError(BrokerError):
@@ -50,6 +55,10 @@ class StoreFull(StoreError):
 
 class MissingExtra(StoreError, ImportError):
     """A package that this store needs is not installed; the text says what to install."""
+
+
+class IdentityDamaged(StoreError):
+    """What the store keeps of an identity cannot be read; the others can."""
 
 
 class IdentityExists(StoreError, KeyError):
@@ -153,11 +162,11 @@ class Authorizer(ABC):
 
     @abstractmethod
     async def iterations(self) -> int:
-        """Return the PBKDF2 rounds of the verifiers made here, which the fake ones show as well."""
+        """Return the PBKDF2 rounds of the verifiers made here."""
 
     @abstractmethod
     async def fake_verifier(self, name: str) -> ScramVerifier:
-        """Return what to show for a user that does not exist: for one name the same, always."""
+        """Return what to show for a user that does not exist: the same for one name, always."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -226,13 +235,25 @@ class Authorizer(ABC):
         Returns:
             The identity, or None when nobody may log in under that name (unknown, disabled, no password); and
             the verifier to run SCRAM with. For a disabled identity that is its own, for the others a fake
-            one. With None a login must fail at its end even if the proof fits.
+            one. With None a login must fail at its end even if the proof fits. The identity may be without its keys:
+            reading many takes longer than reading none, and a stranger would notice.
         """
         fake = await self.fake_verifier(name)  # always made: costs the same for everybody
-        identity = await self.get_identity(name)
+        try:
+            identity = await self.get_secrets(name)
+        except IdentityDamaged as error:  # told apart by no answer, either
+            log.error("nobody can log in as %.255a: %s", name, error)
+            identity = None
         if identity is None or identity.verifier is None:
             return None, fake
         return (None if identity.disabled else identity), identity.verifier
+
+    async def get_secrets(self, name: str) -> Identity | None:
+        """Return the identity as :meth:`get_identity` does, with or without its keys.
+
+        A store in which keys take time to read overrides it.
+        """
+        return await self.get_identity(name)
 
     async def record_failure(self, name: str, now: float) -> None:
         """Count a failed login.

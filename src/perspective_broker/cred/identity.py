@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, check_legacy, normalize
+from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, check_legacy, is_too_long, normalize
 
 __all__ = ["MAX_NAME_BYTES", "Identity", "checked_key", "checked_name", "is_possible_name"]
 
@@ -39,6 +39,8 @@ def checked_name(name: str) -> str:
             SASLprep's spelling.
     """
     _checked_text("an identity's name", name)
+    if is_too_long(name, MAX_NAME_BYTES):  # so its SASLprep form is another, and not a possible name either
+        raise ValueError(f"an identity's name has at most {MAX_NAME_BYTES} bytes in SASLprep form")
     if (normal := normalize(name)) != name:
         raise ValueError(f"{name!a} is not in SASLprep form; use {normal!a}")
     return name

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
@@ -148,6 +149,7 @@ class AuthServ(Referenceable):
         self.admission = Admission(root.judge, connection)
         self._warned = False
         self._given: list[Detacher] = []
+        self._giving = 0  # of those under way, which count too
 
     async def give(self, giving: Awaitable[Given]) -> Given:
         """Return what a login gives, if this connection was not given as much as it may have already.
@@ -155,13 +157,17 @@ class AuthServ(Referenceable):
         Raises:
             LimitExceeded: it was.
         """
-        if len(self._given) >= _MOST_GIVEN:
+        if len(self._given) + self._giving >= _MOST_GIVEN:
             self._given = [detacher for detacher in self._given if not detacher.has_ended]
-        if len(self._given) >= _MOST_GIVEN:
+        if len(self._given) + self._giving >= _MOST_GIVEN:
             assert isinstance(giving, Coroutine)
             giving.close()
             raise LimitExceeded(f"a connection may be logged in {_MOST_GIVEN} times at once")
-        given, detacher = await giving
+        self._giving += 1
+        try:
+            given, detacher = await giving
+        finally:
+            self._giving -= 1
         self._given.append(detacher)
         return given, detacher
 
@@ -178,6 +184,7 @@ class AuthServ(Referenceable):
 
         Raises:
             LoginFailed: the message is malformed, or there are too many, or the client was talked down.
+            Unavailable: nobody has looked at it, and a later attempt may succeed.
         """
         binding = self.connection.channel_binding()
         known = [UNBOUND.encode()] if binding is None else [BOUND.encode(), UNBOUND.encode()]
@@ -190,9 +197,23 @@ class AuthServ(Referenceable):
         if asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
+        await self.root.judge.turns.mine()
         exchange = ServerExchange(asked, client_first, binding)
-        identity, verifier = await self.root.authorizer.login_record(exchange.name)
+        with self.root.judge.discreet():
+            identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
+
+    async def current(self, name: str) -> Identity:
+        """Return the identity of a user who has logged in, as it is now.
+
+        Raises:
+            LoginFailed: it is gone, or disabled.
+        """
+        with self.root.judge.discreet():
+            identity = await self.root.authorizer.get_identity(name)
+        if identity is None or identity.disabled:
+            raise refusal()
+        return identity
 
     async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
         """Return the identity of the owner of a certificate, who may have said whom he takes himself for.
@@ -201,8 +222,9 @@ class AuthServ(Referenceable):
             LoginFailed: it stands for nobody, or for somebody else.
         """
         assert self.root.certificate_user is not None
-        user = await finished(self.root.certificate_user(certificate))
-        identity = None if user is None else await self.root.authorizer.get_identity(user)
+        with self.root.judge.discreet():
+            user = await finished(self.root.certificate_user(certificate))
+            identity = None if user is None else await self.root.authorizer.get_identity(user)
         if identity is None or identity.disabled or name not in ("", identity.name):
             self.admission.failed()
             raise refusal()
@@ -226,7 +248,8 @@ class AuthServ(Referenceable):
     async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
         try:
-            avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
+            with self.root.judge.discreet():
+                avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
         except LoginFailed:
             self.admission.failed()
             raise
@@ -292,7 +315,9 @@ class _ScramChallenger(_Challenger):
             final = self._exchange.final(client_final)
             return final is not None and self._identity is not None
 
-        await self._auth.admission.attempt(self._exchange.name, self._spend(), check)
+        await self._auth.admission.attempt(
+            self._exchange.name, self._spend(), check, "no user" if self._identity is None else ""
+        )
         assert final is not None
         assert self._identity is not None
         return final, IdentityWrapper(self._auth, self._identity)
@@ -317,21 +342,19 @@ class _LegacyChallenger(_Challenger):
             LoginFailed: nobody.
         """
         expires = self._spend()
-        identity, _ = await self._auth.root.authorizer.login_record(self._name)
+        with self._auth.root.judge.discreet():
+            identity, _ = await self._auth.root.authorizer.login_record(self._name)
         digest = None if identity is None else identity.legacy_digest
 
         def check() -> bool:
             return check_legacy(digest, self.challenge, response if type(response) is bytes else b"")
 
-        try:
-            await self._auth.admission.attempt(self._name, expires, check)
-        except LoginFailed:
-            log.info(
-                "an MD5 login as %.64a from %s failed: a wrong name or password, or a user made without legacy=True",
-                self._name,
-                self._auth.connection.peer,
-            )
-            raise
+        await self._auth.admission.attempt(
+            self._name,
+            expires,
+            check,
+            "no user" if identity is None else "made without legacy=True" if digest is None else "",
+        )
         assert identity is not None, "nobody has no digest"
         return identity
 
@@ -339,7 +362,7 @@ class _LegacyChallenger(_Challenger):
 class _PortalChallenger(_LegacyChallenger):
     async def remote_respond(self, response: object, mind: Any = None) -> Exportable:
         """Return the avatar, if the response fits. Raises LoginFailed."""
-        identity = await self._identity(response)
+        identity = await self._auth.current((await self._identity(response)).name)
         avatar, _ = await self._auth.give(
             self._auth.root.request_avatar(identity, mind, self._auth.connection)
         )
@@ -367,7 +390,7 @@ class IdentityWrapper(Referenceable):
         self._auth = auth
         self._identity = identity
         self._loop = asyncio.get_running_loop()
-        self._known_since = self._loop.time()
+        self._known_since = -math.inf  # the keys were not read yet
         self._given: list[Detacher] = []
 
     async def remote_attach(
@@ -416,10 +439,7 @@ class IdentityWrapper(Referenceable):
         """
         now = self._loop.time()
         if now - self._known_since > self._auth.connection.limits.login_seconds:
-            identity = await self._auth.root.authorizer.get_identity(self._identity.name)
-            if identity is None or identity.disabled:
-                raise refusal()
-            self._identity, self._known_since = identity, now
+            self._identity, self._known_since = await self._auth.current(self._identity.name), now
         return self._identity
 
     def _no_key(self, service: str, perspective: str) -> Exception:

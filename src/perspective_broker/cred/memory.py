@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
 from .attempts import AttemptTable
@@ -20,7 +22,8 @@ class MemoryAuthorizer(Authorizer):
     one event loop sees each of them as one step.
 
     Args:
-        identities: to begin with; copied.
+        identities: to begin with; copied. When they come from elsewhere, with their verifiers, what is shown for a user
+            that does not exist stays the same over restarts, too.
         iterations: PBKDF2 rounds of the verifiers that are made here.
         attempts: see :class:`Authorizer`.
 
@@ -38,10 +41,17 @@ class MemoryAuthorizer(Authorizer):
     ) -> None:
         super().__init__(attempts=attempts)
         self._iterations = checked_iterations(iterations)
-        self._fake_key = secrets.token_bytes(32)
         self._identities: dict[str, Identity] = {}
+        self._rounds: Counter[int] = Counter()  # of the verifiers
         for identity in identities:
             self._add(identity)
+        # One secret of all those that are kept elsewhere: it seldom changes when users come, go or change passwords.
+        kept = [
+            known.verifier.server_key for known in self._identities.values() if known.verifier is not None
+        ]
+        self._fake_key = (
+            hmac.digest(min(kept), b"fake verifiers", "sha256") if kept else secrets.token_bytes(32)
+        )
 
     async def get_identity(self, name: str) -> Identity | None:
         found = self._identities.get(name)
@@ -51,13 +61,15 @@ class MemoryAuthorizer(Authorizer):
         self._add(identity)
 
     async def remove_identity(self, name: str) -> None:
-        self._known(name)
+        self._count(self._known(name).verifier, -1)
         del self._identities[name]
 
     async def set_secrets(
         self, name: str, verifier: ScramVerifier | None, legacy_digest: LegacyDigest | None = None
     ) -> None:
         identity = self._known(name)
+        self._count(identity.verifier, -1)
+        self._count(verifier, 1)
         identity.verifier = verifier
         identity.legacy_digest = legacy_digest
 
@@ -86,7 +98,7 @@ class MemoryAuthorizer(Authorizer):
         return self._iterations
 
     async def fake_verifier(self, name: str) -> ScramVerifier:
-        return fake_verifier(self._fake_key, name, iterations=self._iterations)
+        return fake_verifier(self._fake_key, name, iterations=self._iterations, in_use=self._rounds)
 
     async def close(self) -> None:
         """Nothing to let go of; the identities stay."""
@@ -97,6 +109,13 @@ class MemoryAuthorizer(Authorizer):
         if identity.name in self._identities:
             raise IdentityExists(f"there is an identity {identity.name!a} already")
         self._identities[identity.name] = identity.copy()
+        self._count(identity.verifier, 1)
+
+    def _count(self, verifier: ScramVerifier | None, step: int) -> None:
+        if verifier is not None:
+            self._rounds[verifier.iterations] += step
+            if not self._rounds[verifier.iterations]:
+                del self._rounds[verifier.iterations]
 
     def _known(self, name: str) -> Identity:
         try:

@@ -24,6 +24,7 @@ class LoginConnection(Protocol):
     """What logins ask of a connection; see :class:`perspective_broker.Connection`."""
 
     peer: str
+    source: str | None
     is_local: bool
     is_secure: bool
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import LoginFailed
-from .verifiers import ScramVerifier
+from .identity import MAX_NAME_BYTES
+from .verifiers import MIN_ITERATIONS, ScramVerifier, is_too_long
 
 __all__ = ["BOUND", "MAX_MESSAGE_BYTES", "UNBOUND", "ClientExchange", "ServerExchange"]
 
@@ -23,7 +24,7 @@ BOUND: Final = "SCRAM-SHA-256-PLUS"
 
 _BINDING: Final = "tls-server-end-point"
 
-#: Of one message: a name of 255 bytes, each of three when it is escaped, and two nonces. SASLprep is slow in Python.
+#: Of one message: a name of 255 bytes, each of three when it is escaped, and two nonces.
 MAX_MESSAGE_BYTES: Final = 1024
 
 
@@ -47,6 +48,18 @@ def _binding(data: bytes | None) -> tuple[str, bytes] | None:
     return None if data is None else (_BINDING, data)
 
 
+def _check_name(client_first: str) -> None:
+    """Refuse a name that is too long for a user before SASLprep reads it.
+
+    Raises:
+        LoginFailed: the name is no user's.
+    """
+    fields = client_first.split(",", 3)  # of the channel binding, of a name to act as, the name, the nonce
+    name = fields[2].removeprefix("n=").replace("=2C", ",").replace("=3D", "=") if len(fields) == 4 else ""
+    if is_too_long(name, MAX_NAME_BYTES):
+        raise LoginFailed("malformed message")
+
+
 class ServerExchange:
     """One login, on the server.
 
@@ -65,6 +78,7 @@ class ServerExchange:
     def __init__(self, mechanism: str, client_first: object, binding: bytes | None) -> None:
         self._mechanism = mechanism
         self._client_first = _text(client_first)
+        _check_name(self._client_first)
         self._binding = _binding(binding)
         self._server: Any = None
         # Whom it is about must be known before a store can be asked, and scramp asks in the middle: so it runs twice,
@@ -133,16 +147,27 @@ class ClientExchange:
             raise ValueError(f"no login with this name and password: {error.args[0]}") from None
         self.first = str(self._client.get_client_first()).encode()
 
-    def final(self, server_first: object) -> bytes:
+    def final(self, server_first: object, min_iterations: int = MIN_ITERATIONS) -> bytes:
         """Return the client's last message. Costs CPU, as much as the server says: not for an event loop.
+
+        Args:
+            server_first: the server's first message.
+            min_iterations: rounds below which nothing is answered: the answer is worth a guess at the password to
+                whoever asked for it, and the fewer rounds there are, the cheaper is a guess.
 
         Raises:
             LoginFailed: the server's message is malformed, or asks for too little or too much.
         """
         from scramp import ScramException
 
+        asked = _text(server_first)
+        rounds = dict(part.split("=", 1) for part in asked.split(",") if "=" in part).get("i", "")
+        if rounds.isascii() and rounds.isdigit() and len(rounds) < 20 and int(rounds) < min_iterations:
+            raise LoginFailed(
+                f"the server asks for fewer than {min_iterations} rounds of PBKDF2 (min_iterations)"
+            )
         try:
-            self._client.set_server_first(_text(server_first))
+            self._client.set_server_first(asked)
             return str(self._client.get_client_final()).encode()
         except ScramException:
             raise LoginFailed("the server's challenge cannot be answered") from None

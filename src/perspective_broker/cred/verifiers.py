@@ -14,7 +14,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import secrets
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "check_legacy",
     "checked_iterations",
     "fake_verifier",
+    "is_too_long",
     "legacy_response",
     "make_secrets",
     "normalize",
@@ -66,8 +70,22 @@ def checked_iterations(iterations: int) -> int:
     return iterations
 
 
+def is_too_long(text: str, most_bytes: int) -> bool:
+    """Return whether a text may have more bytes than that (in UTF-8) when SASLprep has spelled it.
+
+    SASLprep looks at every character in Python, and makes up to eleven times as much of what a stranger sends. The part
+    of it that does so is NFKC, which is in C.
+    """
+    if len(text) > 4 * most_bytes:  # no four characters become less than one byte
+        return True
+    longest = unicodedata.ucd_3_2_0.normalize("NFKC", text)
+    return len(longest.encode("utf-8", "surrogatepass")) > most_bytes
+
+
 def normalize(text: str) -> str:
     """Return ``text`` as SASLprep (RFC 4013) spells it, the form in which SCRAM compares names and passwords.
+
+    It costs time for every character of the result: ask :func:`is_too_long` first of a text that a stranger sent.
 
     Raises:
         ValueError: when SASLprep forbids a character of it (control characters, lone surrogates, characters
@@ -289,24 +307,45 @@ async def make_secrets(
     return verifier, LegacyDigest.from_password(password) if legacy else None
 
 
-def fake_verifier(key: bytes, name: str, *, iterations: int = DEFAULT_ITERATIONS) -> ScramVerifier:
+def fake_verifier(
+    key: bytes, name: str, *, iterations: int = DEFAULT_ITERATIONS, in_use: Mapping[int, int] | None = None
+) -> ScramVerifier:
     """Make the verifier to show for a user that does not exist; no password fits it.
 
-    A stranger who asks for the same name twice must see the same salt twice, as with a real user. So
-    everything is derived from the name under a random key which never leaves the store.
+    A stranger who asks for the same name twice must see the same salt twice, as with a real user, and as many rounds as
+    a real user may have. So everything is derived from the name under a random key which never leaves the store. When
+    the rounds of a name change, its salt does too, as when a user gets a new password.
 
     Args:
         key: random bytes that belong to the store and stay the same over restarts.
         name: whatever the stranger sent.
-        iterations: those of the store's real verifiers.
+        iterations: the rounds to show where no user has any.
+        in_use: rounds of the real verifiers -> how many users have them.
     """
+    encoded = name.encode("utf-8", "surrogatepass")
+    rounds = _likely_rounds(key, encoded, in_use) if in_use else iterations
 
     def derived(purpose: bytes) -> bytes:
-        return hmac.digest(key, purpose + name.encode("utf-8", "surrogatepass"), "sha256")
+        return hmac.digest(key, purpose + encoded, "sha256")
 
     return ScramVerifier(
-        derived(b"salt:")[:_SALT_BYTES], iterations, derived(b"stored:"), derived(b"server:")
+        derived(b"salt %d:" % rounds)[:_SALT_BYTES], rounds, derived(b"stored:"), derived(b"server:")
     )
+
+
+def _likely_rounds(key: bytes, name: bytes, in_use: Mapping[int, int]) -> int:
+    """Return rounds for a name, about as often as users have them.
+
+    By weighted rendezvous: when users change from one number to another, names follow from the one to the other, and
+    none goes back and forth. Weights are powers of two, so names follow seldom.
+    """
+
+    def score(rounds: int) -> float:
+        digest = hmac.digest(key, b"rounds %d:" % rounds + name, "sha256")
+        draw = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 2)
+        return (1 << in_use[rounds].bit_length()) / -math.log(draw)
+
+    return max(in_use, key=score)
 
 
 def _md5(data: bytes) -> bytes:

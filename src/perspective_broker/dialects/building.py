@@ -12,7 +12,7 @@ from ..errors import DecodeError, InsecureJelly
 from ..flavors import Policy, Registry
 from ..flavors.guard import ordinary
 
-__all__ = ["MAX_KEY_BITS", "KeyCheck", "find_class", "guarded", "instance"]
+__all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "instance"]
 
 #: Integers that may be keys (of dictionaries and sets, but also object ids and reference numbers): Python's hash
 #: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
@@ -30,16 +30,88 @@ MAX_SAME_HASH: Final = 64
 MAX_KEY_PARTS: Final = 1024
 
 
+#: Parts that the keys of one message may have together beyond its size, however they are shared. Frozensets nested as
+#: deep as a message may be, 256, are keys in each other and have 33 thousand.
+FREE_KEY_PARTS: Final = 48 * 1024
+
+#: Containers of at least so many parts are counted once; counting a smaller one again is as cheap as finding it again.
+_WORTH_KEEPING: Final = 32
+
+_UNLIMITED: Final = 1 << 60
+
+
+class KeyBudget:
+    """The work that all keys of one message may cost, in parts that are hashed or compared.
+
+    A tuple has no hash of its own until Python 3.14: each key hashes its parts, and theirs, again. Parts that are not
+    shared are bounded by the size of the message, so that much is allowed; shared ones are counted as often as they
+    are mentioned. A part costs at most 50 ns, so the keys of a message of 1 MiB cost at most 50 ms.
+
+    Args:
+        size: gives the size of the message, in bytes or values; called when :data:`FREE_KEY_PARTS` are used up. None
+            for values of our own, whose keys may cost what they like.
+    """
+
+    __slots__ = ("_left", "_shapes", "_size")
+
+    def __init__(self, size: Callable[[], int] | None = None) -> None:
+        self._size = size
+        self._left = _UNLIMITED if size is None else FREE_KEY_PARTS
+        # id -> a container, kept so that no other gets its id, and the containers among its parts
+        self._shapes: dict[int, tuple[Any, list[Any]]] = {}
+
+    def parts_of(self, key: Any) -> int:
+        """Return the number of parts of a tuple or frozenset, those of its parts included.
+
+        Raises:
+            DecodeError: they are more than one key may have.
+        """
+        count = 0
+        containers = [key]
+        while containers:
+            container = containers.pop()
+            size = len(container)
+            count += size
+            if count > MAX_KEY_PARTS:
+                raise DecodeError(f"a key may have {MAX_KEY_PARTS} parts")
+            known = self._shapes.get(id(container)) if size >= _WORTH_KEEPING else None
+            if known is None:
+                within = [part for part in container if type(part) is tuple or type(part) is frozenset]
+                if size >= _WORTH_KEEPING:
+                    self._shapes[id(container)] = (container, within)
+            else:
+                within = known[1]
+            containers += within
+        return count
+
+    def spend(self, parts: int) -> None:
+        """Count the work of one key.
+
+        Raises:
+            DecodeError: it is too much.
+        """
+        self._left -= parts
+        if self._left < 0 and self._size is not None:
+            self._left += self._size()
+            self._size = None
+        if self._left < 0:
+            raise DecodeError("keys that share their parts cost more than the message's size allows")
+
+
 class KeyCheck:
     """Judges the keys of one dictionary or set, each before it is put in, so that no choice of keys is slow.
+
+    Args:
+        budget: of the message that the keys are in.
 
     Raises (when called):
         DecodeError: the key cannot be found again, costs too much to hash, or has the hash of too many others.
     """
 
-    __slots__ = ("_same_hash",)
+    __slots__ = ("_budget", "_same_hash")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: KeyBudget) -> None:
+        self._budget = budget
         self._same_hash: dict[int, int] = {}
 
     def __call__(self, key: Any) -> None:
@@ -52,8 +124,10 @@ class KeyCheck:
             return
         if kind is float and key != key:
             raise DecodeError("not-a-number cannot be a key")
+        parts = 0
         if kind is tuple or kind is frozenset:
-            _check_parts(key)
+            parts = self._budget.parts_of(key)
+            self._budget.spend(parts)  # before it is hashed
         try:
             value = hash(key)
         except BaseException as error:  # a class of the application
@@ -61,19 +135,9 @@ class KeyCheck:
         same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
         if same > MAX_SAME_HASH:
             raise DecodeError("too many keys with the same hash")
-
-
-def _check_parts(key: Any) -> None:
-    """Refuse a key with so many parts that it is slow to hash: a tuple hashes a part every time it meets it."""
-    count = 0
-    parts = [key]
-    while parts:
-        part = parts.pop()
-        if type(part) is tuple or type(part) is frozenset:
-            count += len(part)
-            if count > MAX_KEY_PARTS:
-                raise DecodeError(f"a key may have {MAX_KEY_PARTS} parts")
-            parts.extend(part)
+        if same > 1 and parts:
+            # Compared with each of those, which is cheaper than hashing: most differ in an early part.
+            self._budget.spend(parts * (same - 1) // 8)
 
 
 def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:

@@ -13,6 +13,7 @@ from ..errors import (
     RemoteError,
     SerializationError,
     qualified_name,
+    tamed,
 )
 from .guard import text_of
 from .registry import Registry
@@ -74,17 +75,18 @@ class Failure:
     def as_exception(self, registry: Registry) -> Exception:
         """Return the exception to raise here: the registered class, else a :class:`RemoteError`.
 
-        A registered class is called with the text alone. One that cannot be, or whose objects then have another text,
-        because ``__str__`` makes it of something else, is passed over. The :class:`RemoteError` stays reachable as its
-        ``__cause__``.
+        A registered class is called with the text alone, tamed as in every error of a peer's. One that cannot be, or whose
+        objects then have another text, because ``__str__`` makes it of something else, is passed over. The
+        :class:`RemoteError`, with the text as it came, stays reachable as its ``__cause__``.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)
         known = None if _REMOTE in self.parents else registry.find_error(self.type)
         if known is None:
             return remote
         try:
-            error = known(self.value)
-            if not _shows(error, self.value):
+            text = tamed(self.value)
+            error = known(text)
+            if not _shows(error, text):
                 return remote
         except KeyboardInterrupt:
             raise

@@ -50,7 +50,7 @@ from .serving import Dependent, IncomingCall
 __all__ = ["Answerer"]
 
 #: What a method raises to tell its caller something, not because it has a defect.
-_EXPECTED = (Error, LoginFailed, BadArguments, DeadlineExceeded)
+_EXPECTED = (Error, LoginFailed, Unavailable, BadArguments, DeadlineExceeded)
 
 log = logging.getLogger("perspective_broker")
 

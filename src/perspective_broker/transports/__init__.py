@@ -13,6 +13,7 @@ from ..errors import TLSError
 from . import memory, tcp, unix
 from .channel import PeerCertificate, TLSChannel
 from .listener import Listener
+from .proxies import TrustedProxies
 from .strangers import Strangers, address_of
 from .tcp import watch_for_silence
 from .tls import ClientTLS, ServerTLS, certificate_trouble, client_context, server_context, tls_error
@@ -27,6 +28,7 @@ __all__ = [
     "ServerTLS",
     "Strangers",
     "TLSChannel",
+    "TrustedProxies",
     "address_of",
     "certificate_trouble",
     "connect",
@@ -64,10 +66,11 @@ async def connect(
 
 async def listen(
     address: Address,
-    factory: Callable[[], asyncio.Protocol],
+    factory: Callable[..., asyncio.Protocol],
     tls: ssl.SSLContext | ServerTLS | None = None,
     handshake_seconds: float | None = None,
     strangers: Strangers | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen on ``address``, with a protocol made by ``factory`` for every connection.
 
@@ -75,6 +78,7 @@ async def listen(
         tls: for ``tls://``, which needs it.
         handshake_seconds: for that of TLS; None for the event loop's own choice.
         strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
+        proxies: of TCP and TLS; for their connections ``factory`` is given the address that they come from.
 
     Raises:
         OSError: the address, which it names, cannot be bound.
@@ -82,7 +86,11 @@ async def listen(
     """
     with _naming(address):
         if address.scheme == "tls":
-            return await tcp.listen(address, factory, server_context(tls), handshake_seconds, strangers)
+            return await tcp.listen(
+                address, factory, server_context(tls), handshake_seconds, strangers, proxies
+            )
+        if address.scheme == "tcp":
+            return await tcp.listen(address, factory, None, handshake_seconds, None, proxies)
         return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))
 
 

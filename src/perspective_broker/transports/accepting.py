@@ -12,8 +12,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
+from .proxies import HeaderError, TrustedProxies, read_peer
 from .strangers import Strangers, address_of
 from .tls import tls_error
 
@@ -26,6 +28,9 @@ BACKLOG: Final = 1024
 
 #: Connections accepted before others have their turn of the loop: 64 cost about 3 ms.
 _PER_TURN: Final = 64
+
+#: Seconds for a proxy's header where nobody says how long a handshake may take.
+_PROXY_SECONDS: Final = 10.0
 
 #: Seconds without accepting when that was not possible.
 _RETRY: Final = 1.0
@@ -40,6 +45,7 @@ class Acceptor:
         make_context: gives the TLS context of the next connection; None for none.
         seconds: for a handshake; None for the event loop's own choice.
         strangers: counts those in the middle of a handshake, and refuses some; None refuses nobody.
+        proxies: what they say is believed: the factory is then given the address that the connection comes from.
 
     Raises:
         OSError: a socket cannot be listened on.
@@ -48,15 +54,18 @@ class Acceptor:
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        factory: Callable[[], asyncio.Protocol],
+        factory: Callable[..., asyncio.Protocol],
         make_context: Callable[[], ssl.SSLContext] | None = None,
         seconds: float | None = None,
         strangers: Strangers | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
         self._factory, self._make_context, self._seconds = factory, make_context, seconds
         self._strangers = strangers if make_context is not None else None
+        self._proxies = proxies or TrustedProxies(())
+        self._complained = False
         self._beginning: set[asyncio.Task[None]] = set()
         try:
             for listening in self._sockets:
@@ -101,25 +110,56 @@ class Acceptor:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _begin(self, accepted: socket.socket, peer: Any) -> None:
-        address = None if self._strangers is None else address_of(peer)
-        if address is not None and self._strangers is not None and not self._strangers.arrive(address):
+        proxied = peer in self._proxies
+        if not proxied and not self._let_in(peer):
             accepted.close()
             return
         accepted.setblocking(False)
-        task = self._loop.create_task(self._hand_over(accepted, peer, address))
+        handing = (
+            self._behind_proxy(accepted, peer) if proxied else self._hand_over(accepted, peer, self._factory)
+        )
+        task = self._loop.create_task(handing)
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _hand_over(self, accepted: socket.socket, peer: Any, address: str | None) -> None:
+    def _let_in(self, peer: Any) -> bool:
+        address = None if self._strangers is None else address_of(peer)
+        return address is None or self._strangers is None or self._strangers.arrive(address)
+
+    async def _behind_proxy(self, accepted: socket.socket, proxy: Any) -> None:
+        try:
+            async with asyncio.timeout(self._seconds or _PROXY_SECONDS):
+                peer = await read_peer(accepted)
+        except BaseException as error:
+            accepted.close()
+            if not isinstance(error, (HeaderError, OSError)):  # a TimeoutError is one
+                raise
+            log.log(
+                logging.DEBUG if self._complained else logging.WARNING,
+                "the proxy at %.100s does not say whom it connects: %s",
+                proxy[0],
+                str(error) or "nothing came in time",
+            )
+            self._complained = True  # its health check, perhaps, which comes every second
+            return
+        if self._let_in(peer):
+            await self._hand_over(accepted, peer, partial(self._factory, peer))
+        else:
+            accepted.close()
+
+    async def _hand_over(
+        self, accepted: socket.socket, peer: Any, factory: Callable[[], asyncio.Protocol]
+    ) -> None:
         try:
             if self._make_context is None:
-                await self._loop.connect_accepted_socket(self._factory, accepted)
+                await self._loop.connect_accepted_socket(factory, accepted)
             else:
                 await self._loop.connect_accepted_socket(
-                    self._factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
+                    factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
                 )
         except OSError as error:  # on the open internet it happens all day
             log.debug("no TLS with %.100s: %s", peer, tls_error(error))
         finally:
+            address = None if self._strangers is None else address_of(peer)
             if address is not None and self._strangers is not None:
                 self._strangers.leave(address)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["PeerCertificate", "TLSChannel"]
@@ -96,16 +97,22 @@ class TLSChannel:
         """
         if kind != "tls-server-end-point" or self.server_certificate is None:
             return None
-        try:
-            from cryptography import x509  # here, for only this needs it
-            from cryptography.exceptions import UnsupportedAlgorithm
-        except ImportError:
-            return None
-        try:
-            algorithm = x509.load_der_x509_certificate(self.server_certificate).signature_hash_algorithm
-        except (ValueError, UnsupportedAlgorithm):
-            return None
-        if algorithm is None:
-            return None
-        name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
-        return hashlib.new(name, self.server_certificate).digest()
+        return _end_point(self.server_certificate)
+
+
+@lru_cache(maxsize=16)  # peers ask for it before they have logged in, and a server shows few
+def _end_point(certificate: bytes) -> bytes | None:
+    """Return the data of ``tls-server-end-point`` for a certificate, DER."""
+    try:
+        from cryptography import x509  # here, for only this needs it
+        from cryptography.exceptions import UnsupportedAlgorithm
+    except ImportError:
+        return None
+    try:
+        algorithm = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    if algorithm is None:
+        return None
+    name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
+    return hashlib.new(name, certificate).digest()

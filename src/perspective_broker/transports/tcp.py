@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from .accepting import Acceptor
 from .listener import Listener
+from .proxies import TrustedProxies
 from .strangers import Strangers
 from .tls import tls_error
 from .urls import Address, bound_urls
@@ -146,10 +147,11 @@ def _none_answers(errors: Sequence[BaseException]) -> BaseException:
 
 async def listen(
     address: Address,
-    factory: Callable[[], asyncio.Protocol],
+    factory: Callable[..., asyncio.Protocol],
     make_context: Callable[[], ssl.SSLContext] | None = None,
     handshake_seconds: float | None = None,
     strangers: Strangers | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen; every connection gets a protocol made by ``factory``, over TLS when contexts are made.
 
@@ -163,7 +165,8 @@ async def listen(
     sockets = [bound.dup() for bound in server.sockets]
     server.close()
     urls = bound_urls(address, sockets)
-    return _TcpListener(Acceptor(sockets, factory, make_context, handshake_seconds, strangers), urls)
+    acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, strangers, proxies)
+    return _TcpListener(acceptor, urls)
 
 
 def watch_for_silence(sock: Any, silence: float, patience: float, unread: float) -> None:

@@ -50,6 +50,14 @@ _REASONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+#: Readings of a certificate and its key that another program is replacing. Two renamings are a moment.
+_MOST_READINGS: Final = 5
+
+
+class _ReplacedError(Exception):
+    """A file was replaced between two readings; its text is the file's name."""
+
+
 class _Renewable:
     """Files, and the context made of them. A context is never changed: a new one takes its place."""
 
@@ -68,7 +76,15 @@ class _Renewable:
             TLSError: a file is not what it should be (``bad-certificate``).
             OSError: a file cannot be read. In both cases what was in use stays in use.
         """
-        self._context = self._make()
+        for _ in range(_MOST_READINGS):
+            try:
+                self._context = self._make()
+                return
+            except (
+                _ReplacedError
+            ) as error:  # renewed at this very moment: the next reading finds the new ones
+                replaced = error
+        raise TLSError("bad-certificate", f"{replaced} changes all the time")
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -165,19 +181,24 @@ def _load_own(
     context: ssl.SSLContext, certificate: StrPath, key: StrPath | None, password: str | None
 ) -> bytes | None:
     """Load our certificate and its key; return the certificate, DER, or None when it is in no plain PEM."""
-    text = Path(certificate).read_text("latin-1")  # read first: OpenSSL does not say which file is missing
-    if key is not None:
-        Path(key).read_bytes()
+    # Read by us, too: OpenSSL does not say which file is missing, nor what certificate it has found.
+    files = [Path(certificate), *([] if key is None else [Path(key)])]
+    found = [file.read_bytes() for file in files]
+    trouble: ssl.SSLError | None = None
     try:
         # Never None, for then OpenSSL would ask at the terminal.
         context.load_cert_chain(certificate, key, password or "")
     except ssl.SSLError as error:
-        files = f"{certificate}" if key is None else f"{certificate} and {key}"
+        trouble = error
+    if [file.read_bytes() for file in files] != found:
+        raise _ReplacedError(str(certificate))
+    if trouble is not None:
         hint = {
             "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
             "BAD_DECRYPT": "the password of the key is wrong",
-        }.get(error.reason or "", "no certificate with its private key, or its password is missing")
-        raise TLSError("bad-certificate", f"{files}: {hint}") from error
+        }.get(trouble.reason or "", "no certificate with its private key, or its password is missing")
+        raise TLSError("bad-certificate", f"{' and '.join(map(str, files))}: {hint}") from trouble
+    text = found[0].decode("latin-1")
     begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
     body = text.partition(begin)[2].partition(end)[0]
     return ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}") if body else None

@@ -20,8 +20,9 @@ from ormsgpack import packb
 
 import perspective_broker as pb
 from perspective_broker import COMPILED, Limits, Registry
+from perspective_broker.dialects.building import KeyBudget, KeyCheck
 from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS
-from perspective_broker.dialects.pb7.unpacking import _Graph, _Node
+from perspective_broker.dialects.pb7.unpacking import _Graph, _Node, _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
 
@@ -507,6 +508,16 @@ def test_an_exception_is_a_value_too() -> None:
     assert arrived.check(ValueError) is ValueError
 
 
+def test_a_zone_is_read_from_its_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many zones come, and in whichever order: zoneinfo itself keeps eight of them."""
+    names = sorted(zoneinfo.available_timezones())[:20]
+    for name in names:
+        _zone(name)
+    monkeypatch.setattr("zoneinfo.ZoneInfo", None)
+    for name in names:
+        assert _zone(name).key == name
+
+
 def test_uuid_and_zone_types_are_the_very_ones() -> None:
     value = [
         UUID(int=1),
@@ -529,5 +540,5 @@ def test_a_tuple_that_contains_itself_is_found_by_reading_its_items_once() -> No
             return super()._value(item, depth)
 
     with pytest.raises(DecodeError, match="contains itself"):
-        Counting([[2, *([0] * 1000), _Node(0)]], depth=128).build(_Node(0))
+        Counting([[2, *([0] * 1000), _Node(0)]], 128, lambda: KeyCheck(KeyBudget())).build(_Node(0))
     assert read == 1001

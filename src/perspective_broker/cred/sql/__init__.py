@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,9 @@ _NEEDS = {
     "postgres": ("postgres", "asyncpg"),
 }
 
+#: Seconds between two counts of the rounds that users' verifiers have; counting a million takes about a second.
+_COUNT_SECONDS = 600.0
+
 #: Longer than any burst of writers takes (a write is a few milliseconds), shorter than the handshake's time.
 _BUSY_TIMEOUT = 8.0
 
@@ -51,8 +55,7 @@ class SQLAuthorizer(Authorizer):
             ``postgresql://user:password@host/database``.
         iterations: PBKDF2 rounds of the verifiers made here. None: what the store was begun with
             (:data:`DEFAULT_ITERATIONS`). A number becomes the store's setting for all its users. Verifiers
-            made earlier keep theirs, and until those passwords change, names in use can be told from others
-            by that.
+            made earlier keep theirs, and so do some of those that are shown for users that do not exist.
         busy_timeout: seconds to wait for a lock or a connection before :class:`StoreBusy`.
         attempts: see :class:`Authorizer`.
 
@@ -90,11 +93,17 @@ class SQLAuthorizer(Authorizer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
+        self._rounds: dict[int, int] | None = None  # of the users' verifiers, when they were counted
+        self._count_again = -math.inf  # when they are counted again
 
     async def get_identity(self, name: str) -> Identity | None:
         # Not every text is fit for a database (NUL, lone surrogates), and strangers send anything.
         possible = is_possible_name(name)
         return await self._do(lambda store: store.get(name)) if possible else None
+
+    async def get_secrets(self, name: str) -> Identity | None:
+        possible = is_possible_name(name)
+        return await self._do(lambda store: store.get_secrets(name)) if possible else None
 
     async def add_identity(self, identity: Identity) -> None:
         if not isinstance(identity, Identity):
@@ -137,7 +146,13 @@ class SQLAuthorizer(Authorizer):
 
     async def fake_verifier(self, name: str) -> ScramVerifier:
         store = await self._opened()
-        return fake_verifier(store.fake_key, name, iterations=store.iterations)
+        now = asyncio.get_running_loop().time()
+        if now >= self._count_again or self._rounds is None:
+            self._count_again = (
+                now + _COUNT_SECONDS
+            )  # others do with the old count meanwhile, when there is one
+            self._rounds = await self._do(lambda store: store.rounds_in_use())
+        return fake_verifier(store.fake_key, name, iterations=store.iterations, in_use=self._rounds)
 
     async def close(self) -> None:
         """Finish what runs, close all connections. Final: later use raises :class:`StoreError`."""

@@ -18,7 +18,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ..authorizer import IdentityExists, StoreBusy, StoreError, StoreFull, UnknownIdentity, UnknownKey
+from ..authorizer import (
+    IdentityDamaged,
+    IdentityExists,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    UnknownIdentity,
+    UnknownKey,
+)
 from ..identity import Identity
 from ..verifiers import LegacyDigest, ScramVerifier
 from . import schema
@@ -42,6 +50,9 @@ _PAGE = 500
 _COMMAND_TIMEOUT = 30.0
 
 _WRITES = "pb_writes"
+
+#: Characters of a verifier's text before its rounds, see ScramVerifier.encode().
+_BEFORE_ROUNDS = len("SCRAM-SHA-256$")
 
 # Primary result codes of SQLite.
 _SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
@@ -148,6 +159,25 @@ class Store:
         found = await self._select(schema.identity.c.name == name)
         return found[0] if found else None
 
+    async def get_secrets(self, name: str) -> Identity | None:
+        """Return one identity without its keys, or None."""
+        found = await self._select(schema.identity.c.name == name, with_keys=False)
+        return found[0] if found else None
+
+    async def rounds_in_use(self) -> dict[int, int]:
+        """Return the PBKDF2 rounds of all verifiers, each with the number of identities that have them."""
+        text = sa.func.substr(sa.type_coerce(schema.identity.c.verifier, sa.Text), _BEFORE_ROUNDS + 1)
+        if self._sqlite:
+            rounds = sa.func.substr(text, 1, sa.func.instr(text, ":") - 1)
+        else:
+            rounds = sa.func.split_part(text, ":", 1)
+        statement = (
+            sa.select(rounds, sa.func.count()).where(schema.identity.c.verifier.is_not(None)).group_by(rounds)
+        )
+        async with self._reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        return {int(found): count for found, count in rows if found.isascii() and found.isdigit()}
+
     async def page(self, after: str) -> Sequence[Identity]:
         """Return the first identities whose names sort after ``after``; none at the end."""
         names = (
@@ -217,20 +247,21 @@ class Store:
 
     # ------------------------------------------------------------ statements
 
-    async def _select(self, condition: sa.ColumnElement[bool]) -> list[Identity]:
+    async def _select(self, condition: sa.ColumnElement[bool], with_keys: bool = True) -> list[Identity]:
         """Return the identities that fit, sorted by name. One statement, so a consistent picture."""
         identity, key = schema.identity, schema.key
-        statement = (
-            sa.select(identity, key.c.service, key.c.perspective)
-            .select_from(identity.outerjoin(key, key.c.identity == identity.c.name))
-            .where(condition)
-            .order_by(identity.c.name)
-        )
+        if with_keys:
+            statement = sa.select(identity, key.c.service, key.c.perspective).select_from(
+                identity.outerjoin(key, key.c.identity == identity.c.name)
+            )
+        else:
+            statement = sa.select(identity, sa.null(), sa.null())
+        statement = statement.where(condition).order_by(identity.c.name)
         async with self._reading() as connection:
             try:
                 rows = (await connection.execute(statement)).all()
             except ValueError:  # from the types of schema.py
-                raise StoreError(f"{self.label}: an identity's secrets are damaged") from None
+                raise IdentityDamaged(f"{self.label}: an identity's secrets are damaged") from None
         found: list[Identity] = []
         for name, verifier, digest, disabled, service, perspective in rows:
             if not found or found[-1].name != name:

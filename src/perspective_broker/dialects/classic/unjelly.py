@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
 from ...flavors import Policy, Registry, RemoteCache
 from ...ports import Importer
-from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
+from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
 from .jelly import MAX_EXPONENT
 
@@ -60,6 +60,7 @@ class Unjellier:
 
     __slots__ = (
         "_importer",
+        "_keys",
         "_known",
         "_late",
         "_mentions",
@@ -85,6 +86,7 @@ class Unjellier:
         self._readers = readers
         self._registry = registry
         self._policy = policy
+        self._keys = KeyBudget()
         self._known: dict[int, Any] = {}  # reference number -> value or _Pending
         self._unresolved = 0  # _Pendings that are not resolved
         self._mentions = 0  # times that one was put in the place of a value
@@ -142,6 +144,7 @@ class Unjellier:
             left.extend(reversed(part))
 
     def _whole(self, jelly: list[Any]) -> Any:
+        self._keys = KeyBudget(partial(_size_of, jelly))
         try:
             value = self._value(jelly)
             if self._unresolved or type(value) is _Pending:
@@ -257,7 +260,7 @@ class Unjellier:
                 into[key] = item  # of duplicate keys the last wins, as with every classic peer
                 continue
             if check is None:
-                check = KeyCheck()
+                check = KeyCheck(self._keys)
             if type(key) is _Pending:
                 self._gather([key, item], tuple).when_known(partial(_put, into, check))
             elif type(item) is _Pending:  # its place is kept, for dictionaries have an order
@@ -269,7 +272,7 @@ class Unjellier:
 
     def _set(self, jelly: list[Any], into: set[Any] | None = None) -> set[Any]:
         items = set() if into is None else into
-        check = KeyCheck()
+        check = KeyCheck(self._keys)
 
         def add(item: Any) -> None:
             check(item)
@@ -288,7 +291,7 @@ class Unjellier:
 
     def _frozenset(self, jelly: list[Any]) -> Any:
         mentions = self._mentions
-        return self._made(self._parts(jelly), mentions, _frozen)
+        return self._made(self._parts(jelly), mentions, partial(_frozen, self._keys))
 
     def _made(self, parts: list[Any], mentions: int, make: Callable[[list[Any]], Any]) -> Any:
         """Return what ``make`` makes of ``parts``, or the promise of it.
@@ -526,6 +529,17 @@ def _small_id(luid: Any) -> int:
     return luid
 
 
+def _size_of(jelly: list[Any]) -> int:
+    """Return the number of values that a list is made of, at any depth."""
+    count = 0
+    left = [jelly]
+    while left:
+        part = left.pop()
+        count += len(part)
+        left += [item for item in part if type(item) is list]
+    return count
+
+
 def _put(into: dict[Any, Any], check: KeyCheck, pair: tuple[Any, Any]) -> None:
     check(pair[0])
     into[pair[0]] = pair[1]
@@ -536,8 +550,8 @@ def _replace(into: dict[Any, Any], key: Any, pending: _Pending, known: Any) -> N
         into[key] = known
 
 
-def _frozen(parts: list[Any]) -> frozenset[Any]:
-    check = KeyCheck()
+def _frozen(keys: KeyBudget, parts: list[Any]) -> frozenset[Any]:
+    check = KeyCheck(keys)
     for part in parts:
         check(part)
     return frozenset(parts)

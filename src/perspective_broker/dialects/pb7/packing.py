@@ -23,7 +23,7 @@ from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Referenc
 from ...flavors.guard import ordinary
 from ...limits import Limits
 from ...ports import SENT_BEFORE, AnswerOf, Exporter
-from ..building import KeyCheck
+from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
 from . import codes
 
@@ -552,7 +552,7 @@ def _check_text(text: str) -> None:
 
 def _check_keys(keys: Any, culprit: Any) -> None:
     """Refuse keys that the peer would refuse."""
-    check = KeyCheck()
+    check = KeyCheck(KeyBudget())
     for key in keys:
         try:
             check(key)

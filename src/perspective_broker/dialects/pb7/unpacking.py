@@ -13,7 +13,7 @@ import struct
 import zoneinfo
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
 from ...flavors import Failure, Policy, Registry, RemoteCache
 from ...limits import Limits
 from ...ports import Importer
-from ..building import MAX_KEY_BITS, KeyCheck, find_class, guarded, instance
+from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from ..collector import LARGE_MESSAGE, CollectorRests
 from . import codes
 from .frames import Frame
@@ -84,6 +84,8 @@ class Unpacker:
         "_extensions_left",
         "_graph_level",
         "_importer",
+        "_keys",
+        "_late",
         "_level",
         "_limits",
         "_mentions",
@@ -120,6 +122,8 @@ class Unpacker:
         self._allowance = 0  # bytes of payloads that may still be read
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that were counted
+        self._keys = KeyBudget()
+        self._late: CallError | None = None  # what is wrong, though all was read
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
 
     def unpack(self, frame: Frame) -> list[Any]:
@@ -137,8 +141,9 @@ class Unpacker:
     def _unpack(self, frame: Frame) -> list[Any]:
         try:
             return self._whole(frame)
-        except CallError:
-            self.give_back(frame)
+        except CallError as error:
+            if error is not self._late:
+                self.give_back(frame)
             raise
 
     def give_back(self, frame: Frame) -> None:
@@ -167,8 +172,12 @@ class Unpacker:
 
     def _whole(self, frame: Frame) -> list[Any]:
         self._allowance = nested_bytes(len(frame))
+        self._keys = KeyBudget(partial(len, frame))
         try:
-            return self._read(frame)  # type: ignore[no-any-return]
+            message: list[Any] = self._read(frame)
+            if self._late is not None:
+                raise self._late
+            return message
         except (CallError, ProtocolError):
             raise
         except RecursionError:
@@ -229,22 +238,36 @@ class Unpacker:
             raise DecodeError("a payload that should be an array")
         return value
 
+    def _key_check(self) -> KeyCheck:
+        return KeyCheck(self._keys)
+
     # -- values
 
     def _tuple(self, payload: bytes) -> tuple[Any, ...]:
         return tuple(self._items(payload))
 
-    def _set(self, payload: bytes) -> set[Any]:
-        return _set_of(self._items(payload))
+    def _set(self, payload: bytes) -> Any:
+        return self._made(partial(_set_of, self._items(payload), self._key_check()))
 
-    def _frozenset(self, payload: bytes) -> frozenset[Any]:
-        return frozenset(_set_of(self._items(payload)))
+    def _frozenset(self, payload: bytes) -> Any:
+        return frozenset(self._made(partial(_set_of, self._items(payload), self._key_check())) or ())
 
-    def _dictionary(self, payload: bytes) -> dict[Any, Any]:
-        value = _fill_dictionary({}, self._items(payload))
-        if all(type(key) is str for key in value):
-            raise DecodeError("a dictionary with text as keys is a map")
-        return value
+    def _dictionary(self, payload: bytes) -> Any:
+        return self._made(partial(_dictionary_of, self._items(payload), self._key_check()))
+
+    def _made(self, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` makes of parts that are all read.
+
+        What is within nothing else is refused when the whole message is read. So nothing in it has to be given back,
+        and looked for again: that takes longer than reading it.
+        """
+        try:
+            return make()
+        except CallError as error:
+            if self._level:
+                raise
+            self._late = self._late or error
+            return None
 
     def _int(self, payload: bytes) -> int:
         if len(payload) > max(MAX_INT_BITS, self._limits.int_bits) // 8 + 1:
@@ -339,7 +362,8 @@ class Unpacker:
         direct = [item for row in rows for item in row if type(item) is _Node]
         if len(direct) + (type(root) is _Node) != mentions:
             raise DecodeError("a graph's container is mentioned within what is none of them")
-        return _Graph(rows, self._limits.depth // 2).build(root)
+        graph = _Graph(rows, self._limits.depth // 2, self._key_check)
+        return self._made(partial(graph.build, root))
 
     def _node(self, payload: bytes) -> _Node:
         if self._level != self._graph_level:
@@ -604,9 +628,10 @@ class _Node:
 class _Graph:
     """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
 
-    def __init__(self, rows: list[Any], depth: int) -> None:
+    def __init__(self, rows: list[Any], depth: int, key_check: Callable[[], KeyCheck]) -> None:
         self._rows = rows
         self._depth = depth
+        self._key_check = key_check
         self._begun: set[int] = (
             set()
         )  # containers that cannot be made before their parts, and whose parts are read
@@ -621,9 +646,9 @@ class _Graph:
             if kind is list:
                 made.extend(self._value(item, 0) for item in row[1:])
             elif kind is dict:
-                _fill_dictionary(made, [self._value(item, 0) for item in row[1:]])
+                _fill_dictionary(made, [self._value(item, 0) for item in row[1:]], self._key_check())
             elif kind is set:
-                made |= _set_of([self._value(item, 0) for item in row[1:]])
+                made |= _set_of([self._value(item, 0) for item in row[1:]], self._key_check())
         return self._value(root, 0)
 
     def _value(self, item: Any, depth: int) -> Any:
@@ -642,7 +667,9 @@ class _Graph:
         self._begun.add(number)
         row = self._rows[number]
         parts = [self._value(item, depth + 1) for item in row[1:]]
-        made = self._made[number] = tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts))
+        made = self._made[number] = (
+            tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts, self._key_check()))
+        )
         return made
 
 
@@ -651,9 +678,8 @@ _KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozens
 _FILLED_KINDS: Final = (0, 1, 3)
 
 
-def _set_of(items: list[Any]) -> set[Any]:
+def _set_of(items: list[Any], check: KeyCheck) -> set[Any]:
     made: set[Any] = set()
-    check = KeyCheck()
     for item in items:
         check(item)
         made.add(item)
@@ -662,8 +688,7 @@ def _set_of(items: list[Any]) -> set[Any]:
     return made
 
 
-def _fill_dictionary(made: dict[Any, Any], parts: list[Any]) -> dict[Any, Any]:
-    check = KeyCheck()
+def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
     keys = parts[::2]
     for key, item in zip(keys, parts[1::2], strict=True):
         check(key)
@@ -671,6 +696,13 @@ def _fill_dictionary(made: dict[Any, Any], parts: list[Any]) -> dict[Any, Any]:
     if len(made) != len(keys):
         raise DecodeError("a dictionary with a key twice")
     return made
+
+
+def _dictionary_of(parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+    value = _fill_dictionary({}, parts, check)
+    if all(type(key) is str for key in value):
+        raise DecodeError("a dictionary with text as keys is a map")
+    return value
 
 
 def id_in(payload: bytes) -> int:
@@ -704,6 +736,7 @@ def _tag(payload: bytes) -> tuple[str, int]:
     return payload[start:end].decode(), end
 
 
+@cache  # at most the zones that there are: zoneinfo itself keeps eight, and reads the others again
 def _zone(key: str) -> zoneinfo.ZoneInfo:
     """Return the time zone of that name."""
     # Looked up in the list of zones first: opening one by a peer's text would touch files of a peer's choice.

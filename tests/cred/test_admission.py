@@ -1,0 +1,327 @@
+"""Admission: whose login is looked at, when, and what those are told whose login nobody looks at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.cred.admission import _MOST_STEPS, _STEPS_PER_TURN, Turns
+from perspective_broker.cred.login import _MOST_GIVEN
+from perspective_broker.cred.scram import UNBOUND, ClientExchange
+from perspective_broker.cred.verifiers import legacy_response
+from tests.cred.logins import ITERATIONS, Chat, application, authorizer, scram, serving, skip, skipping, turns
+
+
+async def guess(root: pb.RemoteReference, name: str, password: str = "guess") -> Any:
+    challenge, challenger = await root.call("login", name)
+    return await challenger.call("respond", legacy_response(password, challenge), None)
+
+
+def from_source(server: pb.Server, source: str) -> None:
+    """Let the connection that came last come from elsewhere."""
+    server.connections[-1].source = source
+
+
+def refused(task: asyncio.Future[Any]) -> bool:
+    error = task.exception()
+    return isinstance(error, pb.RemoteError) and error.check(pb.LoginFailed) is not None
+
+
+# -- whose login is looked at
+
+
+@skipping
+async def test_a_stranger_does_not_lock_an_owner_out() -> None:
+    """Whether he comes from elsewhere, where nothing has failed, or from where the stranger is as well."""
+    async with serving(await application()) as (server, connect):
+        stranger = [await connect() for _ in range(3)]
+        guesses = []
+        for root, connection in zip(stranger, server.connections, strict=True):
+            connection.source = "192.0.2.1"
+            guesses += [asyncio.ensure_future(guess(root, "alice")) for _ in range(5)]
+        await turns(100)
+        assert sum(task.done() for task in guesses) == 3  # the others wait for a minute
+
+        async with connect() as root:
+            from_source(server, "198.51.100.1")
+            assert await scram(root, "alice", "secret")  # at once, though the name has failures
+        async with connect() as root:
+            from_source(server, "192.0.2.1")
+            owner = asyncio.ensure_future(scram(root, "alice", "secret"))
+            await turns()
+            await skip(61)
+            await turns(100)
+            assert await owner
+        assert all(refused(task) for task in guesses if task.done())
+        for root in stranger:
+            await root.connection.close()
+        await asyncio.wait(guesses)
+
+
+@skipping
+async def test_a_wrong_password_from_a_clean_source_makes_it_wait_from_then_on() -> None:
+    async with serving(await application()) as (server, connect), connect() as root:
+        for _ in range(4):
+            await server._root.authorizer.record_failure("alice", asyncio.get_running_loop().time())
+        from_source(server, "198.51.100.1")
+        tries = [asyncio.ensure_future(guess(root, "alice")) for _ in range(4)]
+        await turns(50)
+        assert [task.done() for task in tries] == [True, False, False, False]
+        await skip(61)
+        await turns(50)
+        assert all(map(refused, tries))
+
+
+@skipping
+async def test_a_source_with_many_failures_is_told_so_before_anybody_looks_at_a_name() -> None:
+    async with serving(await application()) as (server, connect):
+        for number in range(7):
+            async with connect() as root:
+                from_source(server, "192.0.2.1")
+                tries = [asyncio.ensure_future(guess(root, f"name {number} {n}")) for n in range(5)]
+                await asyncio.wait(tries)
+        busy = [task for task in tries if isinstance(task.exception(), pb.Unavailable)]
+        assert len(busy) == 3  # 32 of 35 were looked at
+        async with connect() as root:
+            from_source(server, "192.0.2.1")
+            for name in ("alice", "mallory"):
+                for method in ("login", "username"):
+                    with pytest.raises(pb.Unavailable) as caught:
+                        await root.call(method, name)
+                    assert caught.value.code == "busy"
+                with pytest.raises(pb.Unavailable):
+                    await scram(root, name, "secret")
+        async with connect() as root:
+            from_source(server, "192.0.2.2")
+            assert await scram(root, "alice", "secret")
+        await skip(31)
+        async with connect() as root:
+            from_source(server, "192.0.2.1")
+            assert await scram(root, "alice", "secret")
+
+
+async def test_logins_that_succeed_empty_no_bucket() -> None:
+    async with serving(await application()) as (server, connect):
+        for _ in range(40):
+            async with connect() as root:
+                from_source(server, "192.0.2.1")
+                assert await guess(root, "alice", "secret")
+
+
+async def test_sources_are_addresses() -> None:
+    app = await application()
+    async with serving(app, "tcp://127.0.0.1:0") as (server, connect), connect():
+        assert [connection.source for connection in server.connections] == ["127.0.0.1"]
+    async with serving(app) as (server, connect), connect():
+        assert [connection.source for connection in server.connections] == [None]
+
+
+# -- in which turn
+
+
+async def test_steps_are_few_in_each_turn_of_the_loop() -> None:
+    line = Turns()
+    order: list[tuple[int, int]] = []
+    turn = 0
+
+    async def step(number: int) -> None:
+        await line.mine()
+        order.append((turn, number))
+
+    steps = [asyncio.create_task(step(number)) for number in range(5 * _STEPS_PER_TURN)]
+    given_up = steps.pop(_STEPS_PER_TURN + 3)
+    while not all(task.done() for task in steps):
+        before = len(order)
+        await asyncio.sleep(0)
+        assert len(order) - before <= _STEPS_PER_TURN
+        if not turn:
+            given_up.cancel()
+        turn += 1
+    assert [number for _, number in order] == [
+        number for number in range(5 * _STEPS_PER_TURN) if number != _STEPS_PER_TURN + 3
+    ]
+    await turns(3)
+    await asyncio.wait_for(line.mine(), 1)  # nobody waits: at once
+    await turns(3)
+
+
+def test_a_line_goes_on_in_another_event_loop() -> None:
+    """Whatever was under way when the first one stopped."""
+    line = Turns()
+
+    async def steps(count: int) -> None:
+        await asyncio.gather(*(line.mine() for _ in range(count)))
+
+    loop = asyncio.new_event_loop()
+    stopped = loop.create_task(steps(5 * _STEPS_PER_TURN))
+    loop.run_until_complete(asyncio.sleep(0))
+    stopped.cancel()
+    loop.run_until_complete(asyncio.wait([stopped]))
+    loop.close()
+    asyncio.run(steps(5 * _STEPS_PER_TURN))
+
+
+async def test_a_line_that_is_too_long_is_told_so() -> None:
+    line = Turns()
+    waiting = [asyncio.ensure_future(line.mine()) for _ in range(_MOST_STEPS + _STEPS_PER_TURN + 1)]
+    await asyncio.wait(waiting)
+    assert [type(task.exception()) for task in waiting].count(pb.Unavailable) == 1
+
+
+async def test_names_that_expand_are_refused_before_they_are_prepared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """U+FDFA is 18 characters after NFKC, and SASLprep looks at each of them in Python."""
+    from scramp import core
+
+    looked_at: list[str] = []
+    original = core.saslprep
+
+    def counting(text: str) -> str:
+        looked_at.append(text)
+        return str(original(text))
+
+    app = await application()
+    monkeypatch.setattr(core, "saslprep", counting)
+    async with serving(app) as (_, connect), connect() as root:
+        for name in ("\ufdfa" * 16, "\ufdfa" * 300, "\u3300" * 60, "é" * 128, "a" * 256):
+            with pytest.raises(pb.RemoteError) as caught:
+                await root.call("authenticate", UNBOUND, f"n,,n={name},r=abcdefghijklmnop".encode())
+            assert caught.value.check(pb.LoginFailed)
+        assert not looked_at
+        await root.call("authenticate", UNBOUND, ("n,,n=" + "é" * 127 + ",r=abcdefghijklmnop").encode())
+        assert looked_at
+
+
+# -- what strangers are told when something fails
+
+
+class Failing(pb.MemoryAuthorizer):
+    def __init__(self, method: str, error: Exception) -> None:
+        super().__init__(iterations=ITERATIONS)
+        self._error = error
+        self.method = ""
+        self.wanted = method
+
+    async def _fail(self, *args: Any) -> Any:
+        raise self._error
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == object.__getattribute__(self, "__dict__").get("method"):
+            return object.__getattribute__(self, "_fail")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [pb.cred.StoreError("/secret/place: gone"), OSError("/secret/place"), ValueError("/secret/place")],
+)
+@pytest.mark.parametrize(
+    "method",
+    ["get_identity", "fake_verifier", "login_record", "record_failure", "delay_for", "record_success"],
+)
+async def test_a_store_that_fails_tells_strangers_nothing(
+    method: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = Failing(method, error)
+    await known.create("alice", "secret", legacy=True)
+    app = pb.Application("test", known)
+    app.add_service(Chat())
+    async with serving(app) as (_, connect):
+        known.method = method
+        heard = set()
+        for name in ("alice", "mallory"):
+            for login in (guess, scram):
+                async with connect() as root:
+                    with pytest.raises((pb.Unavailable, pb.RemoteError)) as caught:
+                        await login(root, name, "secret")
+                    heard.add(str(caught.value))
+    assert not any("secret" in text for text in heard)
+    assert "no login is possible at the moment" in heard
+    assert "/secret/place" in caplog.text  # the operator is told
+    assert sum("logins fail" in record.message for record in caplog.records) == 1  # once a second
+
+
+async def test_a_certificate_that_cannot_be_judged_and_a_guest_who_cannot_be_served() -> None:
+    class Broken(Chat):
+        def get_perspective(self, name: str) -> Any:
+            raise OSError("/secret/place")
+
+    app = pb.Application("test", await authorizer(), anonymous="guest")
+    app.add_service(Broken())
+    async with serving(app) as (_, connect):
+        with pytest.raises(pb.Unavailable, match=r"^no login is possible at the moment$"):
+            await connect(pb.ANONYMOUS)
+
+
+async def test_a_user_whose_row_is_damaged_is_told_what_a_user_is_told_that_does_not_exist(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with pb.SQLAuthorizer(f"sqlite:///{tmp_path}/users.db", iterations=ITERATIONS) as known:
+        await known.create("alice", "secret")
+        with sqlite3.connect(tmp_path / "users.db") as database:
+            database.execute("update pb_identity set verifier = 'rubbish'")
+        database.close()
+        app = pb.Application("test", known)
+        app.add_service(Chat())
+        async with serving(app) as (_, connect), connect() as root:
+            for name in ("alice", "mallory"):
+                exchange = ClientExchange(name, "secret", None)
+                server_first, challenger = await root.call("authenticate", UNBOUND, exchange.first)
+                with pytest.raises(pb.RemoteError) as caught:
+                    await challenger.call("respond", exchange.final(server_first))
+                assert caught.value.check(pb.LoginFailed)
+    assert [record.levelno for record in caplog.records if "damaged" in record.message] == [logging.ERROR]
+
+
+# -- what the log says
+
+
+@pytest.mark.parametrize("login", [guess, scram])
+async def test_the_log_says_why_and_calls_no_name_that_may_be_a_password(
+    login: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = await application()
+    await app.authorizer.set_password("bob", "sesame")  # no MD5 any more
+    async with serving(app) as (_, connect), connect() as root:
+        for name in ("alice", "hunter2", "hunter2", "bob"):
+            with pytest.raises(pb.RemoteError):
+                await login(root, name, "wrong")
+        await turns()
+    said = [record.getMessage() for record in caplog.records if "failed:" in record.message]
+    assert said[0] == "a login as 'alice' from memory:logins failed: a wrong password"
+    assert "hunter2" not in caplog.text
+    assert said[1] == said[2]  # the same name can be seen to come again
+    assert said[1].endswith(" failed: no user")
+    assert said[3].endswith("made without legacy=True" if login is guess else "a wrong password")
+
+
+# -- what one connection holds
+
+
+async def test_attachments_under_way_count() -> None:
+    go = asyncio.Event()
+
+    class Slow(Chat):
+        async def get_perspective(self, name: str) -> Any:
+            await go.wait()
+            return self.create_perspective(name)
+
+    async with serving(await application(Slow())) as (_, connect), connect() as root:
+        wrapper = await scram(root, "alice", "secret")
+        asked = [asyncio.ensure_future(wrapper.call("attach", "chat")) for _ in range(_MOST_GIVEN + 10)]
+        await turns(50)
+        go.set()
+        await asyncio.wait(asked)
+        refusals = [task.exception() for task in asked if task.exception() is not None]
+        assert len(refusals) == 10
+        assert all(isinstance(error, pb.RemoteError) and error.check(pb.LimitExceeded) for error in refusals)
+        await wrapper.call("logout")
+        assert await wrapper.call("attach", "chat")
