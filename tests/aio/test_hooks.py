@@ -109,7 +109,19 @@ class Unhashed(pb.RemoteCopy):
 registry.set_unjellyable_factory_for_class("unproduced", Flawed.fail)
 
 
+class Unsigned:
+    """A method that does not say what it takes."""
+
+    @property
+    def __signature__(self) -> Any:
+        return Flawed.fail()
+
+    def __call__(self) -> None: ...
+
+
 class Desk(pb.Root):
+    remote_unsigned = Unsigned()
+
     def __init__(self) -> None:
         self.forgotten_ones = 0
 
@@ -148,6 +160,7 @@ class Held(pb.Referenceable):
     [
         ("property",),
         ("text",),
+        ("unsigned", lambda: 1),
         ("get", "report"),
         ("get", "untagged"),
         ("get", "watched"),

@@ -162,7 +162,10 @@ def instance(cls: Any) -> Any:
     Raises:
         DecodeError: its class cannot be made so.
     """
-    return guarded(cls.__new__, cls)
+    try:
+        return cls.__new__(cls)
+    except BaseException as error:
+        raise _refusal(error)  # noqa: B904 # which says itself what caused it
 
 
 def guarded(take: Callable[[Any], Any], state: Any) -> Any:
@@ -171,10 +174,15 @@ def guarded(take: Callable[[Any], Any], state: Any) -> Any:
         return take(state)
     except DecodeError:
         raise
-    except BaseException as raised:
-        error = ordinary(raised)
-        if not isinstance(error, Exception):
-            raise
-        refusal = DecodeError(f"a state was refused by its class ({type(error).__name__})")
-        refusal.__cause__ = error  # as "from error" says, which a compiled module does not hear
-        raise refusal from error
+    except BaseException as error:
+        raise _refusal(error)  # noqa: B904 # which says itself what caused it
+
+
+def _refusal(raised: BaseException) -> BaseException:
+    """Return what a message costs in which a class of the application cannot be built."""
+    error = ordinary(raised)
+    if not isinstance(error, Exception):
+        return error
+    refusal = DecodeError(f"a state was refused by its class ({type(raised).__name__})")
+    refusal.__cause__ = error
+    return refusal

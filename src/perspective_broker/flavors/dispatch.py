@@ -88,7 +88,11 @@ def blame(
         return error  # it was raised within the method, or within what decorates it
     try:
         signature = signature_of(method)
-    except (TypeError, ValueError):  # a method in C that does not say what it takes
+    except KeyboardInterrupt:
+        raise
+    except (
+        BaseException
+    ):  # a method in C that does not say what it takes, or one that says it by code of its own
         return error
     try:
         signature.bind(*args, **kwargs)

@@ -32,7 +32,7 @@ def set_fields(copy: Any, state: Any) -> None:
     cls: Any = type(copy)
     if type(state) is not dict:
         raise DecodeError(f"the state of a {cls.__name__} must be a dictionary")
-    declared = _declared_fields(cls)
+    declared, defaults = _receivable(cls)
     for key, value in state.items():
         name = key
         if key not in declared:  # nearly always it is: then it is text, and the name of an attribute
@@ -48,8 +48,7 @@ def set_fields(copy: Any, state: Any) -> None:
                     f"a peer may not set {name[:64]!a} of a {cls.__name__}; annotate the fields that it may"
                 )
         object.__setattr__(copy, name, value)
-    defaults = _defaults(cls)
-    if defaults:
+    if defaults and not state.keys() >= defaults.keys():
         for name, default in defaults.items():
             if name not in state and name.encode() not in state:
                 object.__setattr__(copy, name, default())
@@ -72,6 +71,11 @@ def field_name(key: object) -> str:
 
 
 @lru_cache(maxsize=1024)
+def _receivable(cls: type) -> tuple[frozenset[str], dict[str, Callable[[], Any]]]:
+    """Return which fields of ``cls`` a peer may set, and what makes those that an older peer does not know."""
+    return _declared_fields(cls), _defaults(cls)
+
+
 def _declared_fields(cls: type) -> frozenset[str]:
     """Return the names that ``cls`` and its bases annotate for a peer to set, leaving out this library's own."""
     names: set[str] = set()
@@ -87,9 +91,8 @@ def _declared_fields(cls: type) -> frozenset[str]:
 _ARGS: Final = "args"
 
 
-@lru_cache(maxsize=1024)
 def _defaults(cls: type) -> dict[str, Callable[[], Any]]:
-    """Return what makes the fields of a dataclass that have a default, for a state of an older sender without them."""
+    """Return what makes the fields of a dataclass that have a default."""
     if not dataclasses.is_dataclass(cls):
         return {}
     made: dict[str, Callable[[], Any]] = {}
