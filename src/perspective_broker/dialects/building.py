@@ -48,17 +48,19 @@ class KeyBudget:
     are mentioned. A part costs at most 50 ns, so the keys of a message of 1 MiB cost at most 50 ms.
 
     Args:
-        size: gives the size of the message, in bytes or values; called when :data:`FREE_KEY_PARTS` are used up. None
-            for values of our own, whose keys may cost what they like.
+        size: of what was read, in bytes or values; None for values of our own, whose keys may cost what they like.
     """
 
-    __slots__ = ("_left", "_shapes", "_size")
+    __slots__ = ("_left", "_shapes")
 
-    def __init__(self, size: Callable[[], int] | None = None) -> None:
-        self._size = size
-        self._left = _UNLIMITED if size is None else FREE_KEY_PARTS
+    def __init__(self, size: int | None = None) -> None:
+        self._left = _UNLIMITED if size is None else FREE_KEY_PARTS + size
         # id -> a container, kept so that no other gets its id, and the containers among its parts
         self._shapes: dict[int, tuple[Any, list[Any]]] = {}
+
+    def earn(self, size: int) -> None:
+        """Count what was read since."""
+        self._left += size
 
     def parts_of(self, key: Any) -> int:
         """Return the number of parts of a tuple or frozenset, those of its parts included.
@@ -91,9 +93,6 @@ class KeyBudget:
             DecodeError: it is too much.
         """
         self._left -= parts
-        if self._left < 0 and self._size is not None:
-            self._left += self._size()
-            self._size = None
         if self._left < 0:
             raise DecodeError("keys that share their parts cost more than the message's size allows")
 

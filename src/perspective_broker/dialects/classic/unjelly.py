@@ -144,7 +144,7 @@ class Unjellier:
             left.extend(reversed(part))
 
     def _whole(self, jelly: list[Any]) -> Any:
-        self._keys = KeyBudget(partial(_size_of, jelly))
+        self._keys = KeyBudget(0)
         try:
             value = self._value(jelly)
             if self._unresolved or type(value) is _Pending:
@@ -214,6 +214,7 @@ class Unjellier:
 
     def _parts(self, jelly: list[Any]) -> list[Any]:
         """Return the values behind the type's name; some may be pending."""
+        self._keys.earn(len(jelly))
         get = self._readers.get
         parts: list[Any] = []
         append = parts.append
@@ -246,6 +247,7 @@ class Unjellier:
             into = {}
         check: KeyCheck | None = None
         value = self._value
+        self._keys.earn(len(jelly))
         pairs = iter(jelly)
         next(pairs)
         for pair in pairs:
@@ -527,17 +529,6 @@ def _small_id(luid: Any) -> int:
     if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
         raise DecodeError("an id is a small positive integer")
     return luid
-
-
-def _size_of(jelly: list[Any]) -> int:
-    """Return the number of values that a list is made of, at any depth."""
-    count = 0
-    left = [jelly]
-    while left:
-        part = left.pop()
-        count += len(part)
-        left += [item for item in part if type(item) is list]
-    return count
 
 
 def _put(into: dict[Any, Any], check: KeyCheck, pair: tuple[Any, Any]) -> None:

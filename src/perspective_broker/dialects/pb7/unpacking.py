@@ -172,7 +172,7 @@ class Unpacker:
 
     def _whole(self, frame: Frame) -> list[Any]:
         self._allowance = nested_bytes(len(frame))
-        self._keys = KeyBudget(partial(len, frame))
+        self._keys = KeyBudget(len(frame))
         try:
             message: list[Any] = self._read(frame)
             if self._late is not None:
