@@ -162,7 +162,7 @@ class Relay(pb.Root):
     [
         ("pass_on", ("nothing",), pb.NoSuchMethod),
         ("pass_on", ("keep_one",), pb.BadArguments),
-        ("pass_on", ("unknown_class",), pb.InsecureJelly),
+        ("pass_on", ("unknown_class",), pb.BadAnswer),
         ("call_with_junk", (), pb.SerializationError),
         ("tell_junk", (), pb.SerializationError),
     ],
@@ -230,7 +230,7 @@ async def test_an_answer_that_cannot_be_decoded_fails_that_call_and_no_other() -
         await peer.read()
         await peer.read()
         peer.send(["answer", 1, ["no.such.Class", 1]], ["answer", 2, 2])
-        with pytest.raises(pb.InsecureJelly):
+        with pytest.raises(pb.BadAnswer):
             await one
         assert await two == 2
         await root.connection.close()

@@ -134,6 +134,6 @@ def test_taming_twice_changes_nothing(text: str) -> None:
 
 
 def test_what_is_unavailable_arrives_as_itself() -> None:
-    error = Failure.of(pb.Unavailable("not now")).as_exception(pb.Registry())
+    error = Failure.of(pb.Unavailable("not now", code="draining")).as_exception(pb.Registry())
     assert type(error) is pb.Unavailable
-    assert (str(error), error.code) == ("not now", "busy")
+    assert (str(error), error.text, error.code) == ("draining: not now", "not now", "draining")

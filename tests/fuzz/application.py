@@ -185,7 +185,7 @@ class Desk(pb.Root):
         """Call back, and answer with the answer."""
         outcome = self.called(theirs.call("name", Thing()))
         self.later.append(later := Later())
-        outcome.when_done(lambda: self.end_of(later, outcome))
+        outcome.when_done = lambda: self.end_of(later, outcome)
         return later
 
     def end_of(self, later: Later, outcome: Outcome) -> None:

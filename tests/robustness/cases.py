@@ -175,24 +175,23 @@ class PendingEnds:
 
 @dataclass(frozen=True)
 class Held:
-    """Reading stops: no more than so many calls run, and not many more wait."""
+    """Reading stops: no more than so many calls run, and so many wait, or a few more."""
 
     running: int
+    waiting: int
 
     @property
     def said(self) -> str:
-        return f"{self.running} run, some wait, nothing more is read"
+        return f"{self.running} run, {self.waiting} wait, nothing more is read"
 
     async def judge(self, stage: Stage) -> None:
         def wrong(state: dict[str, Any]) -> bool:
             (connection,) = state["connections"]
-            return bool(
-                connection["calls_in"] != self.running or connection["calls_waiting"] <= 2 * self.running
-            )
+            return bool(connection["calls_in"] != self.running or connection["calls_waiting"] < self.waiting)
 
         state = await stage.until("the slots are taken", wrong)
         (connection,) = state["connections"]
-        assert connection["calls_waiting"] <= 2 * self.running + 64
+        assert connection["calls_waiting"] <= self.waiting + 64
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ __all__ = ["LIMITS"]
 _SMALL = pb.Limits(
     message_seconds=0.3,
     calls_in_flight=16,
+    waiting_bytes=64 * 1024,
     window_bytes=64 * 1024,
     references_received=100,
 )

@@ -158,7 +158,7 @@ _NOTES: Final[dict[int, str]] = {
     60: "PB: a decref has no count; one too many comes for an object that is gone, as in row 59.",
     64: "pb7: the answer of a call that is not kept, too.",
     65: "A server exports its root to everybody, a client to nobody.",
-    67: "A test makes 8,000.",
+    67: "A test makes 8,000, where 16 may run and 64 KiB may wait.",
     68: "PB has no cancel. A test's limit is 16 calls.",
     69: "No dialect compresses: there is nothing to inflate.",
     70: (

@@ -639,7 +639,9 @@ def test_a_call_that_the_peer_answers_and_drops_is_settled_once(node: Node) -> N
         outcome = broken.call("mark", 1)
         pair.run()
         assert type(outcome.error) is type(broken.error)
+        assert isinstance(outcome.error, pb.RemoteError)
         assert outcome.error.ran is False
+        assert isinstance(broken.error, pb.RemoteError)
         assert broken.error.ran is True
         assert outcome._call is not None
         body = packb([codes.ANSWER, outcome._call.request, 5])

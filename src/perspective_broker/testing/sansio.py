@@ -55,10 +55,12 @@ class Outcome:
         value: the answer, when it has and went well.
         error: the exception, when it has and did not.
         cancelled: whether it was given up.
+        when_done: called when it has ended.
     """
 
     def __init__(self, deadline: Deadline | None = None) -> None:
         self.deadline = deadline
+        self.when_done: Callable[[], object] | None = None
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
@@ -69,15 +71,22 @@ class Outcome:
     def succeed(self, value: Any) -> None:
         assert not self.done, "a call ends exactly once"
         self.done, self.value = True, value
+        self._tell()
 
     def fail(self, error: Exception) -> None:
         assert not self.done, "a call ends exactly once"
         self.done, self.error = True, error
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.when_done is not None:
+            self.when_done()
 
     def abandon(self) -> None:
         assert not self.done, "a call ends exactly once"
         self.done = self.cancelled = True
         self.error = Cancelled("a call that this one depends on was given up")
+        self._tell()
 
     def cancel(self) -> None:
         """Give the call up."""

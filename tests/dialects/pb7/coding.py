@@ -82,6 +82,9 @@ class Tables:
     def import_reference(self, luid: int, perspective: Any) -> Any:
         return self.imported.setdefault(luid, Ref(None, luid, perspective))
 
+    def import_named(self, name: str) -> Any:
+        return self.imported.setdefault(name, Ref(None, name, None))
+
     def pass_over(self, luid: int, perspective: Any) -> None:
         self.passed_over.append(luid)
 
