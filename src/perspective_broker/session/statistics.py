@@ -12,16 +12,16 @@ class Statistics:
     """The state of one connection at one moment. Counts, unless it says otherwise.
 
     Attributes:
-        phase: ``"negotiating"``, ``"greeting"``, ``"open"``, ``"draining"`` or ``"closed"``.
+        phase: ``"negotiating"``, ``"greeting"``, ``"open"``, ``"draining"``, ``"closing"`` or ``"closed"``.
         dialect: the agreed dialect's name, ``""`` before there is one.
         exported: objects of ours that the peer holds.
         imported: references to the peer's objects that live here.
         observed: objects of ours that the peer keeps replicas of.
         replicas: replicas of the peer's objects that live here.
         calls_out: our calls without an answer.
-        calls_held: messages of ours that wait because enough calls are on their way.
+        calls_held: our calls that have not left: they wait because enough are on their way, or for an answer.
         calls_in: the peer's calls whose methods run.
-        calls_waiting: the peer's calls that wait for a slot.
+        calls_waiting: the peer's calls that wait for a slot, or for answers of ours.
         bytes_received: bytes from the peer so far.
         bytes_sent: bytes handed to the transport so far.
         bytes_buffered: bytes made and not yet handed to the transport.
