@@ -132,11 +132,6 @@ class Course:
     # -- the endings: of the first client's connection, or of the server
 
     async def _end(self, server: pb.Server) -> None:
-        await self._end_first(server)
-        if len(self._clients) > 1:
-            self._closes("C")
-
-    async def _end_first(self, server: pb.Server) -> None:
         ending, history, first = self._life.ending, self._history, self._clients[0]
         if ending == "quiet":
             if await self._all_end():

@@ -25,6 +25,7 @@ from tests.lives.values import (
     Streamed,
     Thing,
     crosses,
+    parts,
     things,
     words,
 )
@@ -281,6 +282,7 @@ class Node(pb.Root):
             frozenset(things(description)),
             is_object=isinstance(description, Thing),
             odd=not crosses(description),
+            promises=frozenset(part for part in parts(description) if isinstance(part, Call)),
         )
         self.end.history.answered(call, answer, f"returns {words(description)}")
         return value

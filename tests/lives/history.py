@@ -52,6 +52,7 @@ class Answer:
         error: whether it raised instead.
         is_object: whether what it returned can be called.
         odd: whether there is something in it that one of the ends cannot encode or decode.
+        promises: calls whose promises are in it, as they may be when the method ran at its caller's.
     """
 
     description: Any = None
@@ -59,6 +60,7 @@ class Answer:
     error: bool = False
     is_object: bool = False
     odd: bool = False
+    promises: frozenset[Call] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "DeadReferenceError": ended or released,
         "UnknownObject": released,
         "SerializationError": given_up or limited or released or odd,
-        "DecodeError": odd,
+        "DecodeError": odd or _mentions_a_spoiled_replica(history, call),
         "BadAnswer": odd,
         "TypeError": values,
         "LimitExceeded": (history.drained and ended) or (call.refused and call.one_way),
@@ -312,6 +314,18 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "RemoteError": _is_the_error_of(family, outcome.text) or (odd or released),
     }
     return any(explanations.get(name, False) for name in outcome.error)
+
+
+def _mentions_a_spoiled_replica(history: History, call: Call) -> bool:
+    """Whether a replica that a call mentions may have been introduced by a message that could not be read."""
+    mentioned = set(call.mentions())
+    return any(
+        one.caller == call.caller
+        and one.callee == call.callee
+        and one.odd
+        and mentioned.intersection(one.things)
+        for one in history.calls.values()
+    )
 
 
 def _is_the_error_of(calls: Sequence[Call], text: str) -> bool:
@@ -339,9 +353,13 @@ def _judge_order(calls: Sequence[Call]) -> Iterator[Finding]:
 
 
 def _may_overtake(later: Call, earlier: Call) -> bool:
+    depends = set(earlier.depends)
+    for used in earlier.and_all_it_uses():
+        if used.answer is not None:
+            depends |= used.answer.promises
     return any(
         answer not in later.depends and (answer.known is None or answer.known > later.made)
-        for answer in earlier.depends
+        for answer in depends
     )
 
 
@@ -370,6 +388,8 @@ def _judge_one_way(history: History, calls: Iterable[Call]) -> Iterator[Finding]
 def _must_run(history: History, call: Call) -> bool:
     if history.cut is not None:
         return False
+    if "C" in (call.caller, call.callee):
+        return False  # the third end's connection is cut when the life is over
     # Whatever the end makes that does not close may meet a connection that has ended.
     callee_closed, caller_closed = history.closed.get(call.callee), history.closed.get(call.caller)
     if callee_closed is not None and (caller_closed is None or callee_closed < caller_closed):

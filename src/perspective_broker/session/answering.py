@@ -103,6 +103,8 @@ class Answerer(Asker):
             self._arrived_dependent(call, export, arguments, answers)
         else:
             self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))  # each call of the peer that has not ended lends us a place
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         if self._freed:
@@ -116,6 +118,8 @@ class Answerer(Asker):
             self._refuse_call(call, error)
             return
         self._arrived(call, replica, "observe_", (), None, arguments)
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))
 
     def _arrived(
         self,
@@ -144,8 +148,6 @@ class Answerer(Asker):
             self._refuse_overrun(call)
         else:
             self._invoke(call)
-        if self.questions.queued:
-            self.questions.pump(len(serving))  # each call of the peer that has not ended lends us a place
 
     def _refuses(self, call: IncomingCall) -> bool:
         """Whether a new call comes too late: this side drains, or is closing and could not answer."""
@@ -259,8 +261,6 @@ class Answerer(Asker):
         else:
             self._pin(dependent)
             self.serving.wait_for_answers(call, dependent)
-            if self.questions.queued:
-                self.questions.pump(len(self.serving))
 
     def _pin(self, dependent: Dependent) -> None:
         """Hold what a call that waits mentions: the peer may give it back meanwhile."""

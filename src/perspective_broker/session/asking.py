@@ -530,7 +530,7 @@ class Asker(Holder):
 
     def _look_at(self, call: OutgoingCall, on: OutgoingCall) -> None:
         links = call.links
-        if call.stage == ENDED or links is None or self.lifecycle.ended:
+        if call.stage == ENDED or links is None:
             return
         on_links = on.linked()
         if on_links.cancelled:

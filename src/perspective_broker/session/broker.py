@@ -120,7 +120,7 @@ class Broker(Answerer):
         if self._peer_said_last is not None:
             return  # it ends by itself, when what the peer said has begun
         self._enter_closing()
-        if self.questions.tells_alone:
+        if self.questions.tells_undecided:
             self.deadlines.closing = self.deadlines.heard + self.limits.close_seconds
             self._host.on_deadline()
         else:
@@ -234,7 +234,7 @@ class Broker(Answerer):
         lifecycle = self.lifecycle
         if self.serving.waits:
             self._start_waiting()
-        if self._closing is not None and not self._mute and not self.questions.tells_alone:
+        if self._closing is not None and not self._mute and not self.questions.tells_undecided:
             self._say_last()
         if not self._unread:
             return False

@@ -185,6 +185,7 @@ class OutgoingCall:
         stage: where it is: MADE, ALONE, QUEUED, SENT, HERE or ENDED.
         place: what it takes of the window.
         is_update: whether it is to a replica.
+        is_stub: whether it only stands for the message of a call that is made again.
         at_once: whether it stands in no queue: an update, or a message of a stream.
         message: the encoded call while it is in the queue.
         content: what the message mentions, while the call has not left.
@@ -202,6 +203,7 @@ class OutgoingCall:
         "content",
         "handle",
         "held",
+        "is_stub",
         "is_update",
         "links",
         "message",
@@ -225,6 +227,7 @@ class OutgoingCall:
         self.stage = MADE
         self.place = NO_PLACE
         self.is_update = False
+        self.is_stub = False
         self.at_once = False
         self.message: Message | None = None
         self.content: Content | None = None

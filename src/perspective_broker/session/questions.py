@@ -53,7 +53,8 @@ class Questions:
         told_bytes: and of those calls in it that have no answer.
         alone: the calls that wait alone.
         dependents: calls that wait at the peer for an answer, or are queued and will,
-        dependent_bytes: and their size.
+        dependent_bytes: their size,
+        dependent_tells: and how many of them have no answer.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Questions:
         self.alone: dict[OutgoingCall, None] = {}
         self.dependents = 0
         self.dependent_bytes = 0
+        self.dependent_tells = 0
 
     def __contains__(self, request: int) -> bool:
         return request in self._asked
@@ -140,6 +142,8 @@ class Questions:
         self.dependent_bytes += call.size
         if call.wants_answer:
             self._asked[call.request] = call
+        else:
+            self.dependent_tells += 1
         if self._queue:
             self._put(call, message)
             return False
@@ -201,6 +205,8 @@ class Questions:
         elif place == DEPENDENT_PLACE:
             self.dependents -= 1
             self.dependent_bytes -= call.size
+            if not call.wants_answer and not call.is_stub:
+                self.dependent_tells -= 1
 
     def is_ready(self, call: OutgoingCall) -> None:
         """The answers for which a call waits, or will wait, at the peer have come: from now on it counts."""
@@ -279,6 +285,11 @@ class Questions:
         """Calls without an answer that wait alone."""
         return len(self.alone) - self._alone_with_answer
 
+    @property
+    def tells_undecided(self) -> int:
+        """Calls without an answer that may have to be made here: they wait for an answer, here or at the peer."""
+        return self.tells_alone + self.dependent_tells
+
     # -- the end
 
     def settle(self, request: int) -> OutgoingCall | None:
@@ -307,6 +318,7 @@ class Questions:
         """Let ``stub`` wait for the peer's word about the message of ``call``, which is made again."""
         stub.request, stub.size, stub.place = call.request, call.size, call.place
         stub.stage = SENT
+        stub.is_stub = True
         call.place = NO_PLACE
         self._asked[call.request] = stub
 
@@ -322,5 +334,6 @@ class Questions:
         self.alone.clear()
         self._queue = _EMPTY
         self._on_their_way = self._bytes = self._on_loan = self.held_bytes = self.told_bytes = 0
-        self._updates = self._alone_with_answer = self.dependents = self.dependent_bytes = 0
+        self._updates = self._alone_with_answer = 0
+        self.dependents = self.dependent_bytes = self.dependent_tells = 0
         return calls
