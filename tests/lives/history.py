@@ -319,10 +319,13 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
 def _mentions_a_spoiled_replica(history: History, call: Call) -> bool:
     """Whether a replica that a call mentions may have been introduced by a message that could not be read."""
     mentioned = set(call.mentions())
+
+    def may_be_unreadable(one: Call) -> bool:
+        return one.odd or any(used.answer is not None and used.answer.odd for used in one.uses)
+
     return any(
-        one.caller == call.caller
-        and one.callee == call.callee
-        and one.odd
+        (one.caller, one.callee) == (call.caller, call.callee)
+        and may_be_unreadable(one)
         and mentioned.intersection(one.things)
         for one in history.calls.values()
     )
