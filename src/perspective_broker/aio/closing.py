@@ -1,7 +1,7 @@
 """An orderly end, as far as the transport is concerned.
 
-When the broker has said its last, the bytes that are sent end ("half-closed"), and reading goes on until the peer's end:
-a close with unread input makes the system reset the connection, and what was sent last is lost with it.
+When the broker has said its last, the bytes that are sent end ("half-closed"), and reading goes on until the peer's
+end: a close with unread input makes the system reset the connection, and what was sent last is lost with it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["Closing"]
 class Closing:
     """The end of one connection, from its announcement on. It takes ``Limits.close_seconds`` without progress at most.
 
-    Progress is that our bytes leave or, for ``Limits.slow_consumer_seconds`` behind the last of them, that the peer says
-    something or its calls begin.
+    Progress is that our bytes leave or, for ``Limits.slow_consumer_seconds`` behind the last of them, that the peer
+    says something or its calls begin.
 
     Args:
         driver: of the connection.

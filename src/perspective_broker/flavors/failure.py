@@ -75,8 +75,8 @@ class Failure:
     def as_exception(self, registry: Registry) -> Exception:
         """Return the exception to raise here: the registered class, else a :class:`RemoteError`.
 
-        A registered class is called with the text alone, tamed as in every error of a peer's. One that cannot be, or whose
-        objects then have another text, because ``__str__`` makes it of something else, is passed over. The
+        A registered class is called with the text alone, tamed as in every error of a peer's. One that cannot be, or
+        whose objects then have another text, because ``__str__`` makes it of something else, is passed over. The
         :class:`RemoteError`, with the text as it came, stays reachable as its ``__cause__``.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)

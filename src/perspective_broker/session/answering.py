@@ -2,9 +2,9 @@
 
 Which of them run and which wait is kept by :mod:`.serving`; here they are decoded, found their methods, handed to the
 driver, answered. A call that is ready is decoded when it comes, and starts when there is a slot. A call that depends on
-answers of ours that are not there keeps its bytes until they are; until then it holds ("pins") what it mentions, so that
-the peer may give it back at any time. When such an answer is an error, or is called and is no object of ours, the call
-does not run, and the peer is told because of which answer.
+answers of ours that are not there keeps its bytes until they are; until then it holds ("pins") what it mentions, so
+that the peer may give it back at any time. When such an answer is an error, or is called and is no object of ours,
+the call does not run, and the peer is told because of which answer.
 
 What the peer gives back, updates and messages of streams are acted on when they come.
 """
@@ -104,7 +104,9 @@ class Answerer(Asker):
         else:
             self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
         if self.questions.queued:
-            self.questions.pump(len(self.serving))  # each call of the peer that has not ended lends us a place
+            self.questions.pump(
+                len(self.serving)
+            )  # each call of the peer that has not ended lends us a place
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         if self._freed:
@@ -377,7 +379,8 @@ class Answerer(Asker):
         if self._mentioned is None:
             raise UnknownObject("an answer is mentioned that the call does not depend on")
         answer = self._mentioned.find(request)
-        assert answer.message is not None and answer.pins is not None
+        assert answer.message is not None
+        assert answer.pins is not None
         return self._dialect.decode_kept(answer.message, answer.pins)
 
     def local_object(self, luid: ObjectId) -> Any:

@@ -1,8 +1,8 @@
 """The answers that the peer has asked us to keep, because calls of its own depend on them.
 
-What is kept is the encoded answer with the objects that its ids mean, or a mark that it was an error. As the target of a
-call it is the object that it was; as an argument it is decoded anew for each call, as if the caller had sent back what it
-got. So what went by value stays a value of its own, and is charged by the bytes that it is.
+What is kept is the encoded answer with the objects that its ids mean, or a mark that it was an error. As the target
+of a call it is the object that it was; as an argument it is decoded anew for each call, as if the caller had sent
+back what it got. So what went by value stays a value of its own, and is charged by the bytes that it is.
 """
 
 from __future__ import annotations

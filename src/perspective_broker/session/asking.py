@@ -1,7 +1,7 @@
 """Our calls: from the reference that makes them to the program that learns how they ended.
 
-**Order, at the caller.** A call that is ready is encoded when it is made and leaves in order (:mod:`.questions`). A call
-that mentions promises without an outcome depends on them::
+**Order, at the caller.** A call that is ready is encoded when it is made and leaves in order (:mod:`.questions`). A
+call that mentions promises without an outcome depends on them::
 
     made ──▶ encoded ──▶ queue ──▶ sent ──▶ answered
       │         │  the peer keeps the answers that it mentions     ▲
@@ -14,9 +14,9 @@ program runs again, the calls that depend on it are looked at, in the order in w
 recursion (:attr:`Asker._settled`):
 
 - a call that waited alone for it is made;
-- a call *to* it, when the answer is an object of this program ("it came home"), is made here. The peer has seen the same
-  answer and does not run it; its word for that closes only the record of the message. What depends on such a call waits
-  alone from then on;
+- a call *to* it, when the answer is an object of this program ("it came home"), is made here. The peer has seen the
+  same answer and does not run it; its word for that closes only the record of the message. What depends on such a call
+  waits alone from then on;
 - any other call that was sent is the peer's to decide: it runs, or is answered "because of request n".
 
 **Encoding is not reentrant.** Hooks of the application (``get_state_to_copy``, ...) run while a message is encoded and
@@ -608,7 +608,8 @@ class Asker(Holder):
             on = todo.pop()
             for dependent in list(on.linked().dependents):
                 links = dependent.links
-                assert links is not None and links.parts is not None
+                assert links is not None
+                assert links.parts is not None
                 if links.waits_for is None:
                     self._take_back(dependent)
                     self._wait_for(dependent, on, links.parts)

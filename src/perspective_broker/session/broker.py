@@ -8,9 +8,9 @@ peer's operations; applications call through references, which end in :meth:`Bro
 The broker is put together from what it does: :mod:`.speaking` makes messages, :mod:`.holding` keeps what the sides hold
 of each other, :mod:`.asking` calls, :mod:`.answering` is called. Here are its beginning and its end, bytes and time.
 
-**An orderly end.** Each side says its last once: its own close, or the peer's, makes it take no new calls and send nothing
-more. It acts on what the peer said before *its* last word, as far as that wants no answer, and then the connection has
-ended::
+**An orderly end.** Each side says its last once: its own close, or the peer's, makes it take no new calls and send
+nothing more. It acts on what the peer said before *its* last word, as far as that wants no answer, and then the
+connection has ended::
 
     finish() ──▶ queue sent ──▶ farewell, end of bytes ──▶ reads on ──▶ the peer's last word, or its end ──▶ closed
                                       │                                          ▲

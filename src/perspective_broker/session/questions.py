@@ -4,12 +4,12 @@ A peer can only take so much at once. Calls beyond the window wait in one queue,
 (so that they say what was meant when they were made); a call without an answer that is made behind them waits with
 them. Answers, updates, what is given back, and a stream's own messages stand in no queue.
 
-**Room.** A call may leave when fewer than ``Limits.calls_in_flight`` calls and ``Limits.window_bytes`` are on their way.
-Beyond that each call of the peer that has arrived here and has not ended lends one more place, for a call of any size:
-the peer waits for it, so it may need what is called here. The callee does the same with its slots (:mod:`.serving`).
-Together the two rules exclude a deadlock between methods that wait only for calls of their own, at any limits, depth
-and fan-out; ``docs/understand/order-and-errors.md`` has the proof. A call that waits at the peer for an answer takes no
-place, or it would take the room that the call needs for which that answer waits.
+**Room.** A call may leave when fewer than ``Limits.calls_in_flight`` calls and ``Limits.window_bytes`` are on their
+way. Beyond that each call of the peer that has arrived here and has not ended lends one more place, for a call of any
+size: the peer waits for it, so it may need what is called here. The callee does the same with its slots
+(:mod:`.serving`). Together the two rules exclude a deadlock between methods that wait only for calls of their own, at
+any limits, depth and fan-out; ``docs/understand/order-and-errors.md`` has the proof. A call that waits at the peer
+for an answer takes no place, or it would take the room that the call needs for which that answer waits.
 """
 
 from __future__ import annotations

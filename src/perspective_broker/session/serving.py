@@ -1,12 +1,13 @@
 """The peer's calls: which run here, which stand in line for a slot, which wait for answers of ours.
 
-A call that is ready gets in line and starts first in, first out. A call that depends on answers which are not there waits
-apart and holds up no other; when the last of these answers is there, it gets in line. A slot is held until the method has
-ended, whatever the peer does meanwhile.
+A call that is ready gets in line and starts first in, first out. A call that depends on answers which are not there
+waits apart and holds up no other; when the last of these answers is there, it gets in line. A slot is held until the
+method has ended, whatever the peer does meanwhile.
 
-**Slots.** A method may begin when fewer than ``Limits.calls_in_flight`` run. Beyond that each call of ours to the peer that
-has no answer lends one more slot, because the peer may need what it calls here to answer us (:mod:`.questions` has the
-other half of this rule). Messages of streams and updates take no slot and stand in no line.
+**Slots.** A method may begin when fewer than ``Limits.calls_in_flight`` run. Beyond that each call of ours to the
+peer that has no answer lends one more slot, because the peer may need what it calls here to answer us
+(:mod:`.questions` has the other half of this rule). Messages of streams and updates take no slot and stand in no
+line.
 """
 
 from __future__ import annotations

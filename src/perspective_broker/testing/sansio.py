@@ -90,7 +90,8 @@ class Outcome:
 
     def cancel(self) -> None:
         """Give the call up."""
-        assert self._broker is not None and self._call is not None
+        assert self._broker is not None
+        assert self._call is not None
         if not self.done:
             self.done = self.cancelled = True
             self.error = Cancelled("the call was given up")
@@ -100,7 +101,8 @@ class Outcome:
         """Call a method of what the answer will be, without waiting for it where the dialect can."""
         outcome = Outcome(self.deadline)
         outcome._broker = broker = self._broker
-        assert broker is not None and self._call is not None
+        assert broker is not None
+        assert self._call is not None
         if not self.done:
             outcome._call = broker.call_answer(self._call, name, args, kwargs, outcome)
         elif self.error is not None:
@@ -113,7 +115,9 @@ class Outcome:
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
         """The same without an answer."""
-        assert self._broker is not None and self._call is not None and not self.done
+        assert self._broker is not None
+        assert self._call is not None
+        assert not self.done
         self._broker.call_answer(self._call, name, args, kwargs, None)
 
     def result(self) -> Any:

@@ -543,7 +543,7 @@ def refused_plain_types(policy: Policy) -> frozenset[type]:
 
 
 def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
-    """Yield every reference, replica and object that a message mentions: extension type and id, in the order of reading.
+    """Yield what a message mentions of the tables: extension type and id, in the order of reading.
 
     What is no honest sender's spelling is passed over, and may end it.
 
