@@ -318,7 +318,7 @@ def with_ran(error: _Error, ran: bool | None) -> _Error:
     """Return an error with which a call has ended, saying in ``ran`` whether the method has run."""
     try:
         error.ran = ran  # type: ignore[attr-defined] # applications' exceptions have it as well
-    except AttributeError:  # one whose class has slots alone
+    except Exception:  # of a class of the application that does not let itself be told
         pass
     return error
 

@@ -43,7 +43,10 @@ class Closing:
             return
         self._has_ended_bytes = True
         if transport.can_write_eof():
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has just reset the connection
+                transport.abort()
         elif not self._driver.broker.has_farewell:  # closing is the only way to tell
             self._driver.broker.give_up()
 
@@ -51,7 +54,7 @@ class Closing:
         driver = self._driver
         transport, now = driver.transport, driver.loop.time()
         unsent = 0 if transport is None else transport.get_write_buffer_size() + driver.broker.bytes_buffered
-        if unsent or not self.said_last:
+        if unsent or not (self.said_last or driver.broker.has_heard_last):
             self._last_written = now
         progress: tuple[int, ...] = (unsent,)
         if (

@@ -216,6 +216,7 @@ class Driver:
         self.error = exc
         if exc is None:
             self.broker.receive_eof()
+            self.broker.peer_hung_up()
         else:
             self.broker.connection_lost(str(exc) or type(exc).__name__)
         self._wake_waiters()
@@ -423,7 +424,7 @@ class Driver:
     def finish(self, code: str, reason: str) -> None:
         """Begin to end the connection in order; a peer that has not said who it is gets nothing but a farewell."""
         if self.stranger is None:
-            self.broker.finish(code, reason)
+            self.broker.finish(code, reason, self.loop.time())
         else:
             self.broker.close(code, reason)
 

@@ -279,11 +279,9 @@ class Answerer(Asker):
 
     def _obstacle(self, dependent: Dependent) -> KeptAnswer | None:
         """Return the answer because of which a call cannot run, or None."""
-        is_target = dependent.target is None
         for answer in dependent.answers.values():
-            if answer.is_known and (answer.message is None or (is_target and answer.target is None)):
+            if answer.is_known and answer.is_obstacle(dependent.called is answer):
                 return answer
-            is_target = False
         return None
 
     def _drop(self, call: IncomingCall, arguments: Any, because: KeptAnswer) -> None:
@@ -301,10 +299,8 @@ class Answerer(Asker):
 
     def _is_ready(self, call: IncomingCall, dependent: Dependent) -> None:
         """All answers that a call depends on are there: decode it, and start it or let it stand in line."""
-        target = dependent.target
-        if target is None:
-            target = next(iter(dependent.answers.values())).target
-            assert target is not None
+        target = dependent.target if dependent.called is None else dependent.called.target
+        assert target is not None
         self._pins = dependent.pins
         self._mentioned = Mentioned(dependent.answers, self.limits.message_bytes)
         try:
@@ -322,6 +318,8 @@ class Answerer(Asker):
         Not by recursion: a peer may have made each call on the answer of the one before, by the thousand.
         """
         answer.is_known = True
+        if answer.is_forgotten:
+            self.kept.drop(answer)
         if not answer.dependents:
             return
         self._known = put(self._known, answer)
@@ -331,22 +329,21 @@ class Answerer(Asker):
             while self._known:
                 answer = self._known[0]
                 for call in list(answer.dependents):
-                    self._look_at_dependent(call)
+                    self._look_at_dependent(call, answer)
                 self._known.popleft()
         except ProtocolError as error:  # in arguments that are looked at only now
             self._known = ()
             self._fail(error)
         self._start_waiting()
 
-    def _look_at_dependent(self, call: IncomingCall) -> None:
+    def _look_at_dependent(self, call: IncomingCall, answer: KeptAnswer) -> None:
         """An answer that a call waits for is there."""
         waiting = call.dependent
         if waiting is None:
             return
-        because = self._obstacle(waiting)
         waiting.missing -= 1
-        if because is not None:
-            self._drop(call, self.serving.leave_dependents(call).arguments, because)
+        if answer.is_obstacle(waiting.called is answer):
+            self._drop(call, self.serving.leave_dependents(call).arguments, answer)
         elif not waiting.missing:
             self._is_ready(call, self.serving.leave_dependents(call))
 
@@ -425,8 +422,6 @@ class Answerer(Asker):
         if self._starting:
             return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
         serving = self.serving
-        if not serving.waits:
-            return
         was_full = serving.is_full
         self._starting = True
         try:

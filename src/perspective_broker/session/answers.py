@@ -67,6 +67,7 @@ class KeptAnswer:
     Attributes:
         request: the call's.
         is_known: whether the call has ended.
+        is_forgotten: whether the peer will mention it no more, although calls wait for it.
         message: the answer as it was sent; None of an error.
         pins: the objects that it mentions.
         target: what calls to it reach; None when it is no object of ours.
@@ -75,17 +76,36 @@ class KeptAnswer:
         size: bytes as which it counts.
     """
 
-    __slots__ = ("dependents", "error", "is_known", "message", "pins", "request", "size", "target")
+    __slots__ = (
+        "dependents",
+        "error",
+        "is_forgotten",
+        "is_known",
+        "message",
+        "pins",
+        "request",
+        "size",
+        "target",
+    )
 
     def __init__(self, request: int) -> None:
         self.request = request
         self.is_known = False
+        self.is_forgotten = False
         self.message: Message | None = None
         self.pins: Pins | None = None
         self.target: Target | None = None
         self.error: LimitExceeded | None = None
         self.dependents: dict[IncomingCall, None] = {}
         self.size = 0
+
+    def is_obstacle(self, is_target: bool) -> bool:
+        """Whether a call that depends on the answer, which is known, cannot run.
+
+        Args:
+            is_target: whether it is a call *to* the answer.
+        """
+        return self.message is None or (is_target and self.target is None)
 
 
 class KeptAnswers:
@@ -126,7 +146,7 @@ class KeptAnswers:
         found = {}
         for request in requests:
             answer = self._answers.get(request)
-            if answer is None:
+            if answer is None or answer.is_forgotten:
                 raise ProtocolError("bad-id", "a call depends on an answer that is not kept")
             found[request] = answer
         return found
@@ -144,11 +164,18 @@ class KeptAnswers:
 
     def forget(self, request: int) -> bool:
         """The peer will mention the answer no more; False when it was not kept. Calls that wait hold it themselves."""
-        answer = self._answers.pop(request, None)
-        if answer is None:
+        answer = self._answers.get(request)
+        if answer is None or answer.is_forgotten:
             return False
-        self._bytes -= answer.size
+        answer.is_forgotten = True
+        if answer.is_known:
+            self.drop(answer)
         return True
+
+    def drop(self, answer: KeptAnswer) -> None:
+        """Keep an answer no more."""
+        del self._answers[answer.request]
+        self._bytes -= answer.size
 
     def clear(self) -> None:
         """The connection has ended."""

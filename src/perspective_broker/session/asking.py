@@ -225,7 +225,7 @@ class Asker(Holder):
 
     def _can_build_on(self, on: OutgoingCall) -> bool:
         """Whether the peer keeps the answer of ``on`` for another call of ours, or can still be asked to."""
-        if PIPELINING not in self._dialect.features or not on.wants_answer:
+        if PIPELINING not in self._dialect.features or not on.wants_answer or on.is_update:
             return False
         if self.questions.find(on.request) is not on:  # of another connection, or not on its way to the peer
             return False
@@ -353,7 +353,7 @@ class Asker(Holder):
         assert self._dependencies is not None
         links = call.linked()
         links.owner, links.parts = self, parts
-        links.dependencies = list(self._dependencies)
+        links.dependencies = self._dependencies
         links.unsettled = len(links.dependencies)
         for dependency in links.dependencies:
             self._keep(dependency)
@@ -525,6 +525,8 @@ class Asker(Holder):
             self._settling = False
         if self._deferred:
             self._end_encoding()
+        if self._closing is not None:
+            self._maybe_say_last()
         if self.questions.queued:
             self.questions.pump(len(self.serving))
 
@@ -539,7 +541,11 @@ class Asker(Holder):
             links.waits_for = None
             self._make_again(call)
         elif links.because is on:
-            self._end_because(call, on)
+            links.because = None
+            if on_links.came_home and links.parts is not None and links.parts.target is on:
+                self._take_home(call)
+            else:
+                self._end_because(call, on)
         elif on not in links.dependencies:  # it is the target of a call that waits alone for an argument
             if on_links.error is not None:
                 self._end_call(call, None, not_run(on_links.error))
@@ -619,20 +625,21 @@ class Asker(Holder):
     def _take_back(self, call: OutgoingCall) -> None:
         """Undo the message of a call, which is made again: it does not leave, or the peer does not run it."""
         links = call.linked()
+        self.questions.wait_no_more(call)  # when the peer has said already that it did not run the call
         if call.stage == QUEUED:
             self._withdraw(call)
             links.kept = False
-        elif call.wants_answer:
+        elif self.questions.find(call.request) is call:
             stub = OutgoingCall(None, call.perspective)
             if links.kept:
                 stub.linked().kept = True
                 links.kept = False
             self.questions.replace(call, stub)
-        else:
+        elif not call.wants_answer:
             self.questions.is_ready(call)
         for dependency in links.dependencies:
             dependency.linked().dependents.pop(call, None)
-        links.dependencies = []
+        links.dependencies = {}
         links.unsettled = 0
         call.request = 0
         call.stage = MADE
@@ -646,7 +653,7 @@ class Asker(Holder):
         until the peer has answered it, because its method runs until then.
         """
         stage = call.stage
-        if stage == ENDED or self.lifecycle.ended:
+        if stage == ENDED or (self.lifecycle.ended and stage != HERE):
             return
         call.answerable = None
         if stage == SENT:
@@ -654,6 +661,8 @@ class Asker(Holder):
             if CANCEL in self._dialect.features and self.questions.find(call.request) is call:
                 self.send(self._dialect.encode_cancel(call.request))
             self.questions.wait_no_more(call)  # when only the outcome of another call was missing
+            if not call.wants_answer:
+                self.questions.is_ready(call)
         else:
             call.stage = ENDED
             if stage == QUEUED:
@@ -669,6 +678,8 @@ class Asker(Holder):
                 dependency.linked().dependents.pop(call, None)
             if links.waits_for is not None:
                 links.waits_for.linked().dependents.pop(call, None)
+            if links.parts is not None and isinstance(links.parts.target, OutgoingCall):
+                links.parts.target.linked().dependents.pop(call, None)
             call.pass_on(None, None)
         if stage == QUEUED and not self._settling:
             self.questions.pump(len(self.serving))
@@ -679,6 +690,10 @@ class Asker(Holder):
         self.cancel_call(call)
         if answerable is not None:
             answerable.abandon()
+
+    def _maybe_say_last(self) -> None:
+        """Say the last of this side, if it closes and nothing undecided has to leave before."""
+        raise NotImplementedError
 
     # -- what waits too long, and what waits at the end
 

@@ -105,7 +105,7 @@ class Broker(Answerer):
         """End the connection now, with a farewell. What the peer has said and was not acted on is dropped."""
         self._end(CloseCause(code, reason, clean=True), tell=True)
 
-    def finish(self, code: str = "closed", reason: str = "the program closed it") -> None:
+    def finish(self, code: str, reason: str, now: float) -> None:
         """Begin to end the connection in order: take no new calls, send what was made, then wait for the peer's end.
 
         Calls without an answer that wait alone may leave first, for ``Limits.close_seconds`` at most. Until the peer's
@@ -121,9 +121,13 @@ class Broker(Answerer):
             return  # it ends by itself, when what the peer said has begun
         self._enter_closing()
         if self.questions.tells_undecided:
-            self.deadlines.closing = self.deadlines.heard + self.limits.close_seconds
+            self.deadlines.closing = now + self.limits.close_seconds
             self._host.on_deadline()
         else:
+            self._say_last()
+
+    def _maybe_say_last(self) -> None:
+        if not (self._mute or self.lifecycle.ended or self.questions.tells_undecided):
             self._say_last()
 
     def _say_last(self) -> None:
@@ -133,7 +137,8 @@ class Broker(Answerer):
         self.deadlines.closing = None
         if self.unsent_updates:
             self.send_updates()
-        self.questions.flush()
+        if not self._mute:
+            self.questions.flush()
         if FAREWELL in self._dialect.features:
             self.send(self._dialect.encode_farewell(cause.code, cause.reason))
         self._lose_calls(cause)
@@ -168,8 +173,14 @@ class Broker(Answerer):
 
     @property
     def progress(self) -> tuple[int, ...]:
-        """What changes when the peer says something, or a call begins or ends."""
-        return self._bytes_received, self.serving.moves, self.questions.moves
+        """What changes when a call begins or ends or, before the peer's last word, when it says something."""
+        moves = (self.serving.moves, self.questions.moves)
+        return moves if self._peer_said_last is not None else (*moves, self._bytes_received)
+
+    @property
+    def has_heard_last(self) -> bool:
+        """Whether the peer has said its last; what is left is that its calls begin."""
+        return self._peer_said_last is not None
 
     @property
     def has_farewell(self) -> bool:
@@ -234,14 +245,14 @@ class Broker(Answerer):
         lifecycle = self.lifecycle
         if self.serving.waits:
             self._start_waiting()
-        if self._closing is not None and not self._mute and not self.questions.tells_undecided:
-            self._say_last()
-        if not self._unread:
+        if (
+            not self._unread or self._peer_said_last is not None
+        ):  # nothing is taken behind the peer's last word
             return False
         for _ in range(messages):
-            if lifecycle.ended:
+            if lifecycle.ended or self._peer_said_last is not None:
                 return False
-            if not self.wants_data:
+            if not (self.wants_data or self._eof):
                 self.deadlines.reading_stopped()
                 return False
             try:
@@ -382,7 +393,7 @@ class Broker(Answerer):
         except ProtocolError as error:  # in what came with these calls, and is looked at only now
             self._fail(error)
             return
-        if self.deadlines.closing is not None and now >= self.deadlines.closing:
+        if self.deadlines.closing is not None and now >= self.deadlines.closing and not self._mute:
             self._say_last()  # what waits alone does not leave any more
         if not self.wants_data:
             # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.

@@ -182,12 +182,18 @@ class Standstill:
         self._looks = 0
 
     def watch(self, now: float, moves: int, limits: Limits) -> bool:
-        """Something waits; return whether :attr:`due` is earlier than it was."""
+        """Something waits; return whether :attr:`due` is earlier than it was.
+
+        Args:
+            now: the driver's clock, or a time of before.
+            moves: counts calls that began or ended.
+            limits: of the connection.
+        """
         if self.due is not None or limits.stalled_seconds is None:
             return False
-        self.due = now + limits.stalled_seconds / LOOKS
+        self.due = now
         self._moves = moves
-        self._looks = 0
+        self._looks = -1  # ``now`` may be long ago: the time counts from the first look
         return True
 
     def is_over(self, now: float, moves: int, waiting: int, limits: Limits) -> bool:

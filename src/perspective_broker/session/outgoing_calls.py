@@ -106,7 +106,7 @@ class Links:
     Attributes:
         owner: the broker that makes the call; None while there is none.
         parts: what the call is made of.
-        dependents: calls that depend on this one's answer, in the order in which they were made.
+        dependents: calls that depend on this one's answer.
         dependencies: calls whose answers the message of this one mentions.
         unsettled: how many of these have no outcome here.
         waits_for: the call for whose answer this one waits alone.
@@ -122,6 +122,7 @@ class Links:
     """
 
     __slots__ = (
+        "_is_disordered",
         "_latest",
         "alone_only",
         "answered",
@@ -144,7 +145,7 @@ class Links:
         self.owner: Owner | None = None
         self.parts: Parts | None = None
         self.dependents: dict[OutgoingCall, None] = {}
-        self.dependencies: list[OutgoingCall] = []
+        self.dependencies: dict[OutgoingCall, None] = {}
         self.unsettled = 0
         self.waits_for: OutgoingCall | None = None
         self.because: OutgoingCall | None = None
@@ -157,6 +158,7 @@ class Links:
         self.cancelled = False
         self.never_left = False
         self._latest = 0
+        self._is_disordered = False
 
     @property
     def came_home(self) -> bool:
@@ -167,9 +169,15 @@ class Links:
         """Note that ``call`` depends on this answer."""
         self.dependents[call] = None
         if call.serial < self._latest:  # found to depend on it only when another answer had come
-            self.dependents = dict.fromkeys(sorted(self.dependents, key=_serial))
+            self._is_disordered = True
         else:
             self._latest = call.serial
+
+    def take_dependents(self) -> list[OutgoingCall]:
+        """Return, and forget, the calls that depend on this answer, in the order in which they were made."""
+        dependents = sorted(self.dependents, key=_serial) if self._is_disordered else list(self.dependents)
+        self.dependents = {}
+        return dependents
 
 
 class OutgoingCall:
@@ -255,12 +263,11 @@ class OutgoingCall:
         if links is None:
             return
         links.parts = None
-        links.dependencies = []
+        links.dependencies = {}
         links.value, links.error = value, error
         if links.dependents:
-            dependents, links.dependents = links.dependents, {}
             owners: dict[Owner, None] = {}
-            for dependent in dependents:
+            for dependent in links.take_dependents():
                 owner = dependent.linked().owner
                 if owner is _UNCONNECTED and links.owner is not None:
                     owner = dependent.linked().owner = links.owner
@@ -288,12 +295,12 @@ class _Unconnected(Owner):
             return
         answerable, links = call.answerable, on.linked()
         error = None if links.cancelled else not_run(links.error or ConnectionLost())
-        call.end_unmade(error)
         if answerable is not None:
             if error is None:
                 answerable.abandon()
             else:
                 answerable.fail(error)
+        call.end_unmade(error)
 
     def look_at_settled(self) -> None:
         """Everything was done at once."""
@@ -320,9 +327,9 @@ def not_run(error: Exception) -> Exception:
     """Return the error of one call for another that was not run because of it: the same, but that ``ran`` is False."""
     try:
         same = copy.copy(error)
-    except Exception:  # a class of the application that cannot be copied
-        return error
-    if type(same) is not type(error) or same.args != error.args:
+        if type(same) is not type(error) or same.args != error.args:
+            return error
+    except Exception:  # of a class of the application that cannot be copied
         return error
     same.__cause__ = error.__cause__  # not the error itself, or a chain of calls would be a chain of causes
     return with_ran(same, False)

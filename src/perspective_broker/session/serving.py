@@ -36,23 +36,29 @@ class Dependent:
     """What is kept of a call that depends on answers which are not there yet.
 
     Attributes:
-        target: what is called; None when that is the first of ``answers``.
+        target: what is called; None when that is one of ``answers``,
+        called: which this is then.
         arguments: as they came.
         answers: what it depends on, by request.
         missing: how many of these are not there.
         pins: our objects that its arguments mention.
     """
 
-    __slots__ = ("answers", "arguments", "missing", "pins", "target")
+    __slots__ = ("answers", "arguments", "called", "missing", "pins", "target")
 
     def __init__(
         self, target: Target | None, arguments: Any, answers: dict[int, KeptAnswer], pins: Pins
     ) -> None:
         self.target = target
+        self.called = next(iter(answers.values())) if target is None else None
         self.arguments = arguments
         self.answers = answers
         self.missing = sum(1 for answer in answers.values() if not answer.is_known)
         self.pins = pins
+
+    def cost(self, call: IncomingCall) -> int:
+        """Return the bytes as which a call counts while it waits: a dependency takes two entries of tables."""
+        return max(call.size, LEAST_WAITING) + LEAST_WAITING * len(self.answers)
 
 
 class IncomingCall:
@@ -173,13 +179,13 @@ class Serving:
 
     def may_depend(self, call: IncomingCall) -> bool:
         """Whether there is room for one more call that waits for answers."""
-        return self._dependent_bytes + max(call.size, LEAST_WAITING) <= self.limits.waiting_bytes
+        return self._dependent_bytes + call.size <= self.limits.waiting_bytes
 
     def wait_for_answers(self, call: IncomingCall, dependent: Dependent) -> None:
         """Keep a call apart until the answers that it depends on are there."""
         call.dependent = dependent
         self.dependents[call] = None
-        self._dependent_bytes += max(call.size, LEAST_WAITING)
+        self._dependent_bytes += dependent.cost(call)
         if not call.wants_answer:
             self.tells += 1
         for answer in dependent.answers.values():
@@ -191,7 +197,7 @@ class Serving:
         dependent, call.dependent = call.dependent, None
         assert dependent is not None
         del self.dependents[call]
-        self._dependent_bytes -= max(call.size, LEAST_WAITING)
+        self._dependent_bytes -= dependent.cost(call)
         if not call.wants_answer:
             self.tells -= 1
         for answer in dependent.answers.values():

@@ -157,7 +157,7 @@ class Speaker(Owner):
 
     def _lose_calls(self, cause: CloseCause) -> None:
         """No answer can come any more: tell the programs that wait for one."""
-        self._undelivered = self.questions.undelivered
+        self._undelivered += self.questions.undelivered
         lost = [(call, None if call.stage == SENT else False) for call in self.questions.abandon()]
         for call, _ in lost:
             call.stage = ENDED
