@@ -397,6 +397,8 @@ def _must_run(history: History, call: Call) -> bool:
     callee_closed, caller_closed = history.closed.get(call.callee), history.closed.get(call.caller)
     if callee_closed is not None and (caller_closed is None or callee_closed < caller_closed):
         return False
+    if _mentions_a_spoiled_replica(history, call):
+        return False
     for one in call.and_all_it_uses():
         if one.given_up or one.limited or one.odd or one.is_foreign:
             return False

@@ -661,6 +661,8 @@ class Answerer(Asker):
         """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
         try:
             for call in self.serving.unheard():
+                if self.lifecycle.ended:
+                    return
                 if call.cancelled or call.expired:
                     continue  # a method that cleans up is not disturbed again
                 call.cancelled = True

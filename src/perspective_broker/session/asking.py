@@ -399,9 +399,9 @@ class Asker(Holder):
         self._has_left(call)
         for entry in reversed(content or ()):
             if isinstance(entry, int):
-                self.exports.retract(entry)
+                self.retract(entry)
             elif isinstance(entry, Observed):
-                self.observers.retract(entry.luid)
+                self.retract_cache(entry.luid)
 
     def _wait_for(self, call: OutgoingCall, on: OutgoingCall, parts: Parts) -> None:
         """Let a call wait alone until ``on`` has an outcome."""

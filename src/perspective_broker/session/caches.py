@@ -125,11 +125,15 @@ class Observers:
             return self.freed[luid]
         raise UnknownObject("no replica is kept under that id")
 
-    def retract(self, luid: int) -> None:
-        """Undo one :meth:`add` whose message was never sent."""
+    def retract(self, luid: int) -> bool:
+        """Undo one :meth:`add` whose message was never sent.
+
+        Returns:
+            Whether that was the last count of a replica that the peer has heard of, so that ``uncache`` is due: the
+            peer gave back its own counts meanwhile.
+        """
         observed = self._by_luid[luid]
-        if self._drop(observed, 1):
-            self._new.pop(luid, None)
+        return self._drop(observed, 1) and self._new.pop(luid, None) is None
 
     def release(self, luid: int, count: int) -> bool | None:
         """Take ``count`` of what the peer owes off.

@@ -133,8 +133,8 @@ class Holder(Speaker):
         return observed.luid, state
 
     def retract_cache(self, luid: int) -> None:
-        if not self.lifecycle.ended:
-            self.observers.retract(luid)
+        if not self.lifecycle.ended and self.observers.retract(luid):
+            self.send(self._dialect.encode_uncache(luid))
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
         session = getattr(replica, "_pb_session", None)

@@ -322,6 +322,8 @@ class Serving:
             call.done = True
         self.running.clear()
         self._line = _EMPTY
+        for call in self.dependents:
+            call.dependent = None
         self.dependents.clear()
         self.expiry.clear()
         self._requests.clear()
