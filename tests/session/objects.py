@@ -7,7 +7,7 @@ from typing import Any
 
 import perspective_broker as pb
 from perspective_broker.flavors import Cacheable, RemoteCache
-from perspective_broker.testing import BrokerPair, Later
+from perspective_broker.testing import BrokerPair, Later, Outcome
 
 registry = pb.Registry()
 
@@ -18,6 +18,20 @@ dialect = "pb"
 def make_pair(root: pb.Referenceable | None = None, **options: Any) -> BrokerPair:
     """Return two connected brokers that know the classes of this module and speak :data:`dialect`."""
     return BrokerPair(root or Desk(), registry=registry, dialects=[dialect], **options)
+
+
+def ended_by(outcome: Outcome) -> Later:
+    """Return how a method ends that returns what its own call is answered with."""
+    later = Later()
+
+    def end() -> None:
+        if outcome.error is not None:
+            later.fail(outcome.error)
+        else:
+            later.answer(outcome.value)
+
+    outcome.when_done = end
+    return later
 
 
 class Desk(pb.Root):

@@ -49,7 +49,9 @@ def assert_linear(cost: Callable[[int], int]) -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 10, 1024])
 @pytest.mark.parametrize("forward", [True, False])
-def test_calls_on_promises_are_made_answered_and_cancelled_in_linear_time(in_flight: int, forward: bool) -> None:
+def test_calls_on_promises_are_made_answered_and_cancelled_in_linear_time(
+    in_flight: int, forward: bool
+) -> None:
     def cost(number: int) -> int:
         with make_pair(Node(), client_limits=pb.Limits(calls_in_flight=in_flight)) as pair:
             made: list[Outcome] = []
@@ -83,10 +85,10 @@ def test_one_answer_that_many_wait_for_takes_linear_time(end: str) -> None:
     def cost(number: int) -> int:
         node = Node()
         with make_pair(node) as pair:
-            slow = pair.root.call("later")
+            promises = [pair.root.call("later")]
             pair.run()
-            made = [slow.call("mark", 1) for _ in range(number)]
-            chain = [slow.call("child")]
+            made = [promises[0].call("mark", 1) for _ in range(number)]
+            chain = [promises[0].call("child")]
             for _ in range(number):
                 chain.append(chain[-1].call("child"))
 
@@ -96,7 +98,7 @@ def test_one_answer_that_many_wait_for_takes_linear_time(end: str) -> None:
                 elif end == "fail":
                     node.later[0].fail(pb.Error("no"))
                 else:
-                    slow.cancel()
+                    promises[0].cancel()
                 pair.run()
 
             count = lines(finish)
@@ -106,7 +108,7 @@ def test_one_answer_that_many_wait_for_takes_linear_time(end: str) -> None:
             assert all(outcome.done for outcome in (*made, *chain))
             made.clear()
             chain.clear()
-            del slow
+            promises.clear()
         return count
 
     assert_linear(cost)

@@ -9,23 +9,9 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.testing import BrokerPair, Later, Outcome
+from perspective_broker.testing import BrokerPair, Later
 
-from .objects import Counter, Node, Thing, make_pair
-
-
-def ended_by(outcome: Outcome) -> Later:
-    """Return how a method ends that returns what its own call is answered with."""
-    later = Later()
-
-    def end() -> None:
-        if outcome.error is not None:
-            later.fail(outcome.error)
-        else:
-            later.answer(outcome.value)
-
-    outcome.when_done = end
-    return later
+from .objects import Counter, Node, Thing, ended_by, make_pair
 
 
 class Shop(Node):
