@@ -19,8 +19,7 @@ from .objects import Node, Thing, make_pair
 
 pytestmark = pytest.mark.skipif(pb.COMPILED, reason="compiled code runs no lines that can be counted")
 
-FEW = 100
-MANY = 4 * FEW
+FEW = 50
 
 
 def lines(run: Callable[[], object]) -> int:
@@ -41,10 +40,10 @@ def lines(run: Callable[[], object]) -> int:
     return count
 
 
-def assert_linear(cost: Callable[[int], int]) -> None:
+def assert_linear(cost: Callable[[int], int], number: int = FEW) -> None:
     """Assert that four times as much takes about four times as long."""
-    few, many = cost(FEW), cost(MANY)
-    assert many < 5 * few, f"{FEW}: {few} lines, {MANY}: {many}"
+    few, many = cost(number), cost(4 * number)
+    assert many < 5 * few, f"{number}: {few} lines, {4 * number}: {many}"
 
 
 @pytest.mark.parametrize("in_flight", [1, 10, 1024])
