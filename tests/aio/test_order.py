@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 import perspective_broker as pb
 from perspective_broker.testing import memory_pair
 
@@ -102,3 +104,31 @@ async def test_an_error_of_a_call_for_another_says_that_it_has_not_run(dialect: 
             assert error.ran is False
         await home
         assert desk.log == mine.log == []
+
+
+@pytest.mark.parametrize("when", ["pipelined", "left", "known"])
+async def test_a_call_of_what_is_no_object_says_that_it_has_not_run(when: str, dialect: str) -> None:
+    desk = Desk()
+    async with memory_pair(desk, dialects=[dialect]) as pair:
+        promise = pair.root.call("wait", 7)
+        if when != "pipelined":
+            await until(lambda: desk.waiting)
+        if when == "known":
+            desk.gate.set()
+            await promise
+        called = promise.call("plain", 1)
+        desk.gate.set()
+        error = await error_of(called)
+        assert isinstance(error, TypeError)
+        assert error.ran is False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "ran"), [("raise", (), True), ("raise", ("pb.Error",), True), ("nothing", (), False)]
+)
+async def test_an_error_of_a_home_call_says_whether_the_method_has_run(
+    name: str, args: Any, ran: bool, dialect: str
+) -> None:
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        error = await error_of(pair.root.call("echo", Desk()).call(name, *args))
+        assert error.ran is ran  # type: ignore[attr-defined]

@@ -202,6 +202,25 @@ async def test_one_way_calls_on_promises_run_before_the_end(
 
 
 @virtual
+async def test_an_end_waits_for_calls_that_wait_alone_no_longer_than_they_do(
+    dialect: str, loop_name: str
+) -> None:
+    sink = Sink()
+    async with memory_pair(sink, dialects=[dialect]) as pair:
+        made = pair.root.call("make_slowly")
+        await until(lambda: sink.waiting)  # its call has left, so what depends on it waits here
+        pair.root.tell("take", 1, made)
+        closing = asyncio.ensure_future(pair.client.close())
+        await turns()
+        began = asyncio.get_running_loop().time()
+        sink.gate.set()
+        await closing
+        assert sink.log == [1]
+        assert asyncio.get_running_loop().time() == began
+        await asyncio.gather(made, return_exceptions=True)
+
+
+@virtual
 async def test_what_could_not_leave_is_counted(dialect: str, loop_name: str) -> None:
     desk = Desk()
     async with memory_pair(desk, dialects=[dialect], client_limits=pb.Limits(close_seconds=2)) as pair:

@@ -303,3 +303,21 @@ def test_what_a_cancelled_call_has_pinned_is_let_go() -> None:
         node.later[0].answer()
         pair.run()
         del slow
+
+
+def test_a_call_that_waits_alone_keeps_its_target_and_what_it_mentions_although_they_are_released() -> None:
+    thing = Thing("mine")
+    node = Keeper(thing)
+    with make_pair(node) as pair:
+        slow = pair.root.call("later")
+        reference = pair.call("value")  # the promise has left by now
+        taken, called = pair.root.call("take", slow, [reference]), reference.call("echo", slow)
+        reference.release()
+        pair.run()
+        node.later[0].answer(0)
+        pair.run()
+        assert isinstance(called.error, pb.NoSuchMethod)  # it has reached the object
+        assert taken.error is None
+        assert node.held[1] == [thing]
+        del taken, called, reference
+        settle(pair, node.log, node.held)

@@ -167,3 +167,22 @@ def test_calls_that_wait_at_the_end_of_a_connection_end_in_linear_time() -> None
         return count
 
     assert_linear(cost)
+
+
+def test_calls_that_wait_for_one_answer_after_another_take_linear_time() -> None:
+    def cost(number: int) -> int:
+        node = Node()
+        with make_pair(node) as pair:
+            one, two = pair.root.call("later"), pair.root.call("later")
+            pair.run()
+            made = [pair.root.call("mark", "both", one, two) for _ in range(number)]
+            made += [pair.root.call("mark", "two", two) for _ in range(number)]
+            node.later[0].answer(1)
+            count = lines(pair.run)
+            node.later[1].answer(2)
+            count += lines(pair.run)
+            assert node.log == ["both"] * number + ["two"] * number
+            assert all(outcome.done for outcome in made)
+        return count
+
+    assert_linear(cost, 200)

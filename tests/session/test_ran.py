@@ -148,6 +148,26 @@ ROWS: dict[str, tuple[type[BaseException], bool | None, Callable[[BrokerPair], O
         False,
         lambda pair: fail_later(pair, sent(pair).call("mark", "ran")),
     ),
+    "its argument failed": (
+        pb.RemoteError,
+        False,
+        lambda pair: ended(pair, pair.root.call("mark", "ran", pair.root.call("refuse"))),
+    ),
+    "the argument that it waited for alone failed": (
+        pb.RemoteError,
+        False,
+        lambda pair: fail_later(pair, pair.root.call("mark", "ran", sent(pair))),
+    ),
+    "its target is no object": (
+        TypeError,
+        False,
+        lambda pair: ended(pair, pair.root.call("mark", 1).call("mark", "ran")),
+    ),
+    "its target, which had left, is no object": (
+        TypeError,
+        False,
+        lambda pair: ended(pair, _answered(pair, sent(pair).call("mark", "ran"), 7)),
+    ),
 }
 
 
@@ -169,3 +189,20 @@ def test_an_error_says_whether_the_method_has_run(kind: str) -> None:
     if ran is not None:
         assert ("ran" in node.log) is ran
     pair.link.cut()
+
+
+def test_a_call_that_a_hook_fails_with_the_error_of_another_call_has_not_run() -> None:
+    node = Failing()
+    with make_pair(node) as pair:
+        broken = ended(pair, pair.root.call("break"))
+        result = broken.result
+
+        def hook() -> None:
+            result()
+
+        outcome = pair.root.call("mark", Hooked(hook))
+        assert isinstance(outcome.error, pb.RemoteError)
+        assert outcome.error.ran is False
+        assert isinstance(broken.error, pb.RemoteError)
+        assert broken.error.ran is True
+        broken.error = outcome.error = None  # an error knows where it was raised
