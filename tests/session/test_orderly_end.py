@@ -64,3 +64,23 @@ def test_queued_one_way_calls_run_also_when_both_ends_finish_at_once(first: str)
     assert pair.client.cause is not None
     assert pair.server.cause is not None
     assert pair.client.cause.undelivered == 0
+
+
+@pytest.mark.parametrize("finishing", ["both", "server"])
+def test_queued_one_way_calls_leave_when_the_peers_farewell_comes_first(finishing: str) -> None:
+    """The peer reads until our end, so that only what waits alone for an answer cannot be sent any more."""
+    node = Node()
+    pair = make_pair(node, client_limits=pb.Limits(calls_in_flight=1), limits=pb.Limits())
+    slow = pair.root.call("later")
+    pair.run()
+    outcomes = [slow, pair.root.call("mark", "wants an answer")]
+    pair.root.tell("mark", 1)
+    pair.root.tell("mark", 2, slow)
+    if finishing == "both":
+        pair.client.broker.finish()
+    pair.server.broker.finish()
+    pair.run()
+    assert all(outcome.error is not None for outcome in outcomes)
+    assert node.log == [1]
+    assert pair.client.cause is not None
+    assert pair.client.cause.undelivered == 1
