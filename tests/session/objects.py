@@ -7,7 +7,7 @@ from typing import Any
 
 import perspective_broker as pb
 from perspective_broker.flavors import Cacheable, RemoteCache
-from perspective_broker.testing import BrokerPair, Later
+from perspective_broker.testing import BrokerPair, Later, Outcome
 
 registry = pb.Registry()
 
@@ -18,6 +18,20 @@ dialect = "pb"
 def make_pair(root: pb.Referenceable | None = None, **options: Any) -> BrokerPair:
     """Return two connected brokers that know the classes of this module and speak :data:`dialect`."""
     return BrokerPair(root or Desk(), registry=registry, dialects=[dialect], **options)
+
+
+def ended_by(outcome: Outcome) -> Later:
+    """Return how a method ends that returns what its own call is answered with."""
+    later = Later()
+
+    def end() -> None:
+        if outcome.error is not None:
+            later.fail(outcome.error)
+        else:
+            later.answer(outcome.value)
+
+    outcome.when_done = end
+    return later
 
 
 class Desk(pb.Root):
@@ -49,6 +63,40 @@ class Desk(pb.Root):
 
     def remote_break(self) -> None:
         raise KeyError("a defect")
+
+
+class Node(pb.Root):
+    """An object that makes others, notes what is called, and ends some calls when it is told to."""
+
+    def __init__(self, log: list[Any] | None = None) -> None:
+        self.log: list[Any] = [] if log is None else log
+        self.later: list[Later] = []
+        self.held: list[Any] = []
+
+    def remote_child(self, mark: Any = None) -> Node:
+        self.log.append(mark)
+        child = Node(self.log)
+        child.later = self.later
+        return child
+
+    def remote_mark(self, mark: Any, *things: Any) -> Any:
+        self.log.append(mark)
+        return mark
+
+    def remote_take(self, *things: Any) -> list[Any]:
+        self.log.append(things)
+        self.held.extend(things)
+        return list(things)
+
+    def remote_same(self, thing: Any) -> Any:
+        return thing
+
+    def remote_later(self, *things: Any) -> Later:
+        self.later.append(Later())
+        return self.later[-1]
+
+    def remote_refuse(self, *things: Any) -> None:
+        raise pb.Error("as expected")
 
 
 class Thing(pb.Referenceable):

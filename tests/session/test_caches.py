@@ -15,7 +15,7 @@ from perspective_broker.session.caches import Replicas
 from perspective_broker.testing import BrokerPair, Outcome
 
 from . import objects
-from .objects import Counter, CounterReplica, Desk, Unregistered, make_pair, registry
+from .objects import Counter, CounterReplica, Desk, Node, Unregistered, make_pair, registry
 
 
 def test_the_state_crosses_once_and_updates_follow_in_order() -> None:
@@ -343,3 +343,29 @@ def test_a_replica_that_ends_in_another_thread_is_not_handed_out_again() -> None
     assert session.owed == [0]
     session.found = None
     assert session.owed == [0, 2]
+
+
+@pytest.mark.parametrize("order", ["given back first", "cancelled first"])
+def test_a_replica_given_back_while_a_call_that_is_cancelled_mentions_it_is_forgotten(order: str) -> None:
+    node = Node()
+    with make_pair(node, client_limits=pb.Limits(calls_in_flight=1)) as pair:
+        counter = Counter(n=1)
+        pair.root.call("take", counter)
+        pair.run()
+        blocker = pair.root.call("later")
+        queued = pair.root.call("take", counter)
+        assert pair.client.broker.statistics().calls_held == 1
+        if order == "cancelled first":
+            queued.cancel()
+        node.held.clear()
+        node.log.clear()
+        gc.collect()
+        pair.run()
+        queued.cancel()
+        pair.run()
+        assert counter.observers == []
+        assert len(counter.stopped) == 1
+        assert pair.server.broker.statistics().replicas == 0
+        node.later[0].answer()
+        pair.run()
+        assert blocker.done

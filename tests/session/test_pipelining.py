@@ -13,45 +13,11 @@ import perspective_broker as pb
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.flavors import Referenceable
-from perspective_broker.testing import BrokerPair, Later, Outcome
+from perspective_broker.testing import BrokerPair, Outcome
 
-from .objects import Counter, CounterReplica, Desk, Thing, make_pair
+from .objects import Counter, CounterReplica, Desk, Node, Thing, make_pair
 
 pytestmark = pytest.mark.modern
-
-
-class Node(pb.Root):
-    """An object that makes others, notes what is called, and ends some calls when it is told to."""
-
-    def __init__(self, log: list[Any] | None = None) -> None:
-        self.log: list[Any] = [] if log is None else log
-        self.later: list[Later] = []
-        self.held: list[Any] = []
-
-    def remote_child(self, mark: Any = None) -> Node:
-        self.log.append(mark)
-        child = Node(self.log)
-        child.later = self.later
-        return child
-
-    def remote_mark(self, mark: Any, *things: Any) -> Any:
-        self.log.append(mark)
-        return mark
-
-    def remote_take(self, *things: Any) -> list[Any]:
-        self.log.append(things)
-        self.held.extend(things)
-        return list(things)
-
-    def remote_same(self, thing: Any) -> Any:
-        return thing
-
-    def remote_later(self, *things: Any) -> Later:
-        self.later.append(Later())
-        return self.later[-1]
-
-    def remote_refuse(self, *things: Any) -> None:
-        raise pb.Error("as expected")
 
 
 @pytest.fixture
