@@ -220,7 +220,7 @@ async def test_draining_tells_the_peer_refuses_what_is_new_and_ends_what_runs() 
         await until(lambda: desk.waiting == 1)
         closing = asyncio.ensure_future(server.close(drain=30))
         await until(lambda: root.connection.draining)
-        with pytest.raises(pb.LimitExceeded):
+        with pytest.raises(pb.Unavailable):
             await root.call("echo")
         desk.gate.set()
         assert await running == "ended"

@@ -19,7 +19,7 @@ def test_the_end_comes_when_a_one_way_call_that_waited_for_an_answer_does_not_ru
     slow = pair.root.call("later")
     slow.tell("mark", 1)
     pair.run()
-    pair.client.broker.finish()
+    pair.client.broker.finish("closed", "the program closed it", 0.0)
     pair.run()
     assert pair.server.cause is None
     assert not node.later[0].cancelled  # the one-way call needs its answer
@@ -41,7 +41,7 @@ def test_no_method_is_stopped_behind_the_end() -> None:
     outcomes = [slow, child, child.call("mark"), pair.root.call("later"), pair.root.call("mark", "in line")]
     pair.run()
     assert len(node.later) == 2
-    pair.client.broker.finish()
+    pair.client.broker.finish("closed", "the program closed it", 0.0)
     pair.run()
     assert all(later.cancelled for later in node.later)
     assert all(isinstance(outcome.error, pb.ConnectionLost) for outcome in outcomes)
@@ -57,7 +57,7 @@ def test_queued_one_way_calls_run_also_when_both_ends_finish_at_once(first: str)
     pair.root.tell("mark", 1)
     assert pair.client.broker.statistics().calls_held == 2
     for end in (pair.client, pair.server) if first == "client" else (pair.server, pair.client):
-        end.broker.finish()
+        end.broker.finish("closed", "the program closed it", 0.0)
     pair.run()
     assert 1 in node.log
     assert all(outcome.error is not None for outcome in outcomes)
@@ -77,8 +77,8 @@ def test_queued_one_way_calls_leave_when_the_peers_farewell_comes_first(finishin
     pair.root.tell("mark", 1)
     pair.root.tell("mark", 2, slow)
     if finishing == "both":
-        pair.client.broker.finish()
-    pair.server.broker.finish()
+        pair.client.broker.finish("closed", "the program closed it", 0.0)
+    pair.server.broker.finish("closed", "the program closed it", 0.0)
     pair.run()
     assert all(outcome.error is not None for outcome in outcomes)
     assert node.log == [1]

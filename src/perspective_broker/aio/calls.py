@@ -11,7 +11,8 @@ from ..errors import ConnectionLost, DeadReferenceError, with_ran
 from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
 from ..flavors.guard import ordinary
-from ..session import OutgoingCall, Unready, call_when_connected, not_run
+from ..ports import Method
+from ..session import OutgoingCall, Unready, call_when_connected, not_run, of_this_call
 from .deadlines import Limit, current, under
 from .places import check_place
 from .streams import StreamReader
@@ -238,12 +239,14 @@ def _run_here(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> None:
+    method: Method | None = None  # of an object of this program
     try:
         if isinstance(target, Reference):
             result = target.call(name, *args, **kwargs)  # type: ignore[attr-defined]
         elif isinstance(target, Exportable):  # one of our own objects came home
             export = target.export_target(None)
-            result = find_method(export.holder, export.prefix, name)(*export.leading, *args, **kwargs)
+            method = find_method(export.holder, export.prefix, name)
+            result = method(*export.leading, *args, **kwargs)
         else:
             raise TypeError(f"the promise was kept with a {type(target).__name__}, which cannot be called")
         if not hasattr(type(result), "__await__"):
@@ -254,7 +257,7 @@ def _run_here(
         error = ordinary(raised)
         if not isinstance(error, Exception):
             raise
-        driver.broker.ended_here(call, None, error)
+        driver.broker.ended_here(call, None, of_this_call(error, method is not None))
         return
 
     def ended(running: asyncio.Future[Any]) -> None:
@@ -264,12 +267,16 @@ def _run_here(
             driver.broker.cancel_call(call)
             if promise is not None:
                 promise.abandon()
-        else:
-            raised = running.exception()
-            if raised is None:
-                driver.broker.ended_here(call, running.result(), None)
-                return
-            error = ordinary(raised)
-            driver.broker.ended_here(call, None, error if isinstance(error, Exception) else RuntimeError())
+            return
+        raised = running.exception()
+        if raised is None:
+            driver.broker.ended_here(call, running.result(), None)
+            return
+        error = ordinary(raised)
+        if not isinstance(error, Exception):
+            error = RuntimeError()
+        if method is not None:  # otherwise it is the error of this call, by way of another connection
+            error = of_this_call(error, True)
+        driver.broker.ended_here(call, None, error)
 
     running.add_done_callback(ended)

@@ -6,7 +6,7 @@ from . import broker as _broker
 from .broker import Broker
 from .cause import CloseCause
 from .lifecycle import Phase
-from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_run
+from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_run, of_this_call
 from .reports import SharedAllowance
 from .serving import IncomingCall
 from .statistics import Statistics
@@ -26,4 +26,5 @@ __all__ = [
     "Unready",
     "call_when_connected",
     "not_run",
+    "of_this_call",
 ]

@@ -58,6 +58,7 @@ from .outgoing_calls import (
     Parts,
     Unready,
     not_run,
+    of_this_call,
 )
 
 __all__ = ["Asker"]
@@ -313,7 +314,7 @@ class Asker(Holder):
             if not call.wants_answer:
                 call.stage = ENDED
                 raise
-            self._end_call(call, None, error if getattr(error, "ran", None) else with_ran(error, False))
+            self._end_call(call, None, of_this_call(error, False))
         else:
             if answerable is not None and deadline is not None and DEADLINES in self._dialect.features:
                 message = self._dialect.encode_due(message, deadline.left())
@@ -367,19 +368,25 @@ class Asker(Holder):
         held = [entry for entry in content or () if isinstance(entry, Reference)]
         if isinstance(target, Reference):
             held.append(target)
-        for reference in held:
-            self.imports.hold(reference)
-        call.held = held
+        self._hold_references(call, held)
         self._say_that_calls_wait()
         if self._queue_standstill.watch(self.deadlines.heard, self.questions.moves, self.limits):
             self._host.on_deadline()
 
-    def _has_left(self, call: OutgoingCall) -> None:
-        """A call has left the queue, or was taken out of it: what it mentions may be given back."""
-        call.content = None
+    def _hold_references(self, call: OutgoingCall, references: list[Reference]) -> None:
+        for reference in references:
+            self.imports.hold(reference)
+        call.held = references
+
+    def _unhold_references(self, call: OutgoingCall) -> None:
         held, call.held = call.held, None
         for reference in held or ():
             self._unhold(reference)
+
+    def _has_left(self, call: OutgoingCall) -> None:
+        """A call has left the queue, or was taken out of it: what it mentions may be given back."""
+        call.content = None
+        self._unhold_references(call)
         if call.links is not None:
             for dependency in call.links.dependencies:
                 links = dependency.linked()
@@ -413,8 +420,14 @@ class Asker(Holder):
         if isinstance(parts.target, OutgoingCall):
             parts.target.linked().add_dependent(call)
         self.questions.wait_alone(call)
+        self._hold_references(call, parts.references())
         if self.serving.waits:
             self._host.wake()
+
+    def _wait_no_more(self, call: OutgoingCall) -> None:
+        """A call that may have waited alone does not any more."""
+        if self.questions.wait_no_more(call):
+            self._unhold_references(call)
 
     # -- the outcome of a call
 
@@ -501,7 +514,7 @@ class Asker(Holder):
 
     def _end_call(self, call: OutgoingCall, value: Any, error: Exception | None) -> None:
         """Tell how a call has ended; then look at the calls that depend on it."""
-        self.questions.wait_no_more(call)
+        self._wait_no_more(call)
         call.stage = ENDED
         answerable, call.answerable = call.answerable, None
         if answerable is not None:
@@ -568,6 +581,15 @@ class Asker(Holder):
         parts = call.links.parts
         assert parts is not None
         self.questions.wait_no_more(call)
+        held, call.held = call.held, None
+        try:
+            self._make_of(call, parts)
+        finally:
+            for reference in held or ():  # which the call holds again if it waits
+                self._unhold(reference)
+
+    def _make_of(self, call: OutgoingCall, parts: Parts) -> None:
+        """Make a call of its parts, of which the target may have an outcome now."""
         call.stage = MADE
         target = parts.target
         if isinstance(target, OutgoingCall) and target.stage == ENDED:
@@ -625,7 +647,7 @@ class Asker(Holder):
     def _take_back(self, call: OutgoingCall) -> None:
         """Undo the message of a call, which is made again: it does not leave, or the peer does not run it."""
         links = call.linked()
-        self.questions.wait_no_more(call)  # when the peer has said already that it did not run the call
+        self._wait_no_more(call)  # when the peer has said already that it did not run the call
         if call.stage == QUEUED:
             self._withdraw(call)
             links.kept = False
@@ -660,7 +682,7 @@ class Asker(Holder):
             call.stage = ENDED
             if CANCEL in self._dialect.features and self.questions.find(call.request) is call:
                 self.send(self._dialect.encode_cancel(call.request))
-            self.questions.wait_no_more(call)  # when only the outcome of another call was missing
+            self._wait_no_more(call)  # when only the outcome of another call was missing
             if not call.wants_answer:
                 self.questions.is_ready(call)
         else:
@@ -668,7 +690,7 @@ class Asker(Holder):
             if stage == QUEUED:
                 self._withdraw(call)
             elif stage == ALONE:
-                self.questions.wait_no_more(call)
+                self._wait_no_more(call)
             elif stage == HERE:
                 self._host.cancel_here(call)
         links = call.links

@@ -135,10 +135,7 @@ class Broker(Answerer):
         cause = self._closing
         assert cause is not None
         self.deadlines.closing = None
-        if self.unsent_updates:
-            self.send_updates()
-        if not self._mute:
-            self.questions.flush()
+        self._send_what_waits()
         if FAREWELL in self._dialect.features:
             self.send(self._dialect.encode_farewell(cause.code, cause.reason))
         self._lose_calls(cause)
@@ -146,13 +143,26 @@ class Broker(Answerer):
         self._stop_unheard()
         self._host.on_last_word()
 
+    def _send_what_waits(self) -> None:
+        """Send what waits for room: the last chance of calls without an answer."""
+        if not self._mute:
+            if self.unsent_updates:
+                self.send_updates()
+            self.questions.flush()
+
     def _hear_last(self, cause: CloseCause) -> None:
-        """The peer has said its last. What came before runs if it wants no answer; then the connection has ended."""
+        """The peer has said its last. What came before runs if it wants no answer; then the connection has ended.
+
+        The peer reads on until our end, and runs what we have said if it wants no answer.
+        """
         if self.lifecycle.ended or self._peer_said_last is not None:
             return
         self._peer_said_last = self._closing or cause
         if self._closing is None:
             self._enter_closing()
+        self._send_what_waits()
+        if self.lifecycle.ended:  # by a hook of the application
+            return
         self._mute = True
         self._lose_calls(self._peer_said_last)
         self._stop_unheard()

@@ -35,6 +35,7 @@ __all__ = [
     "Unready",
     "call_when_connected",
     "not_run",
+    "of_this_call",
 ]
 
 #: Where a call is (integers, because every call sets them several times).
@@ -86,6 +87,22 @@ class Parts:
         self.name = name
         self.args = args
         self.kwargs = kwargs
+
+    def references(self) -> list[Reference]:
+        """Return the references that the call is to or mentions, in containers too, but not in objects' states."""
+        found: list[Reference] = []
+        seen: set[int] = set()
+        todo: list[Any] = [self.target, self.args, self.kwargs]
+        while todo:
+            value = todo.pop()
+            if isinstance(value, Reference):
+                found.append(value)
+            elif isinstance(value, (list, tuple, dict, set, frozenset)) and id(value) not in seen:
+                seen.add(id(value))
+                todo.extend(value)
+                if isinstance(value, dict):
+                    todo.extend(value.values())
+        return found
 
 
 class Owner:
@@ -197,7 +214,7 @@ class OutgoingCall:
         at_once: whether it stands in no queue: an update, or a message of a stream.
         message: the encoded call while it is in the queue.
         content: what the message mentions, while the call has not left.
-        held: the references that must not be given back before the call has left.
+        held: the references that must not be given back before the call has left, while it waits in the queue or alone.
         batch: which of the batches of messages that leave together has its message,
         position: and where there; what has not left can still be changed.
         links: how it depends on others, and others on it.
@@ -325,6 +342,19 @@ def call_when_connected(
 
 def not_run(error: Exception) -> Exception:
     """Return the error of one call for another that was not run because of it: the same, but that ``ran`` is False."""
+    return _again(error, False)
+
+
+def of_this_call(error: Exception, ran: bool) -> Exception:
+    """Return what the program raised in a call, saying whether that has run.
+
+    It may be the error of another call, which keeps its own word about that one.
+    """
+    return with_ran(error, ran) if getattr(error, "ran", None) is None else _again(error, ran)
+
+
+def _again(error: Exception, ran: bool) -> Exception:
+    """Return a copy of an error that says something else in ``ran``; the error itself where none can be made."""
     try:
         same = copy.copy(error)
         if type(same) is not type(error) or same.args != error.args:
@@ -332,7 +362,7 @@ def not_run(error: Exception) -> Exception:
     except Exception:  # of a class of the application that cannot be copied
         return error
     same.__cause__ = error.__cause__  # not the error itself, or a chain of calls would be a chain of causes
-    return with_ran(same, False)
+    return with_ran(same.with_traceback(error.__traceback__), ran)
 
 
 def _serial(call: OutgoingCall) -> int:

@@ -273,12 +273,14 @@ class Questions:
         if call.wants_answer:
             self._alone_with_answer += 1
 
-    def wait_no_more(self, call: OutgoingCall) -> None:
-        """A call waits alone no more."""
-        if call in self.alone:
-            del self.alone[call]
-            if call.wants_answer:
-                self._alone_with_answer -= 1
+    def wait_no_more(self, call: OutgoingCall) -> bool:
+        """A call waits alone no more; return whether it did."""
+        if call not in self.alone:
+            return False
+        del self.alone[call]
+        if call.wants_answer:
+            self._alone_with_answer -= 1
+        return True
 
     @property
     def tells_alone(self) -> int:

@@ -13,11 +13,21 @@ from itertools import count
 from typing import Any
 
 from ..dialects.offer import negotiate
+from ..errors import NoSuchMethod
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
 from ..flavors.dispatch import find_method
 from ..limits import Limits
 from ..ports import Deadline, Method, ObjectId
-from ..session import Broker, CloseCause, IncomingCall, OutgoingCall, Phase, Unready
+from ..session import (
+    Broker,
+    CloseCause,
+    IncomingCall,
+    OutgoingCall,
+    Phase,
+    Unready,
+    not_run,
+    of_this_call,
+)
 from .leaks import broker_leaks
 
 __all__ = [
@@ -106,7 +116,7 @@ class Outcome:
         if not self.done:
             outcome._call = broker.call_answer(self._call, name, args, kwargs, outcome)
         elif self.error is not None:
-            outcome.fail(self.error)
+            outcome.fail(not_run(self.error))
         elif isinstance(self.value, SansIOReference):
             return self.value.call(name, *args, **kwargs)
         else:
@@ -322,7 +332,7 @@ class End:
         if not isinstance(value, Outcome):
             return value
         if value.done:
-            return value.result()
+            return self._settled(value)
         assert value._call is not None
         return self.broker.mention(value._call)
 
@@ -333,14 +343,14 @@ class End:
         kwargs = {key: self._settled(arg) for key, arg in kwargs.items()}
         if not isinstance(target, Exportable):
             error = TypeError(f"a {type(target).__name__} cannot be called")
-            self.broker.ended_here(call, None, error)
+            self.broker.ended_here(call, None, of_this_call(error, False))
             return
         where = target.export_target(None)
         self.invoked.append(name)
         try:
             value = find_method(where.holder, where.prefix, name)(*where.leading, *args, **kwargs)
         except Exception as raised:
-            self.broker.ended_here(call, None, raised)
+            self.broker.ended_here(call, None, of_this_call(raised, not isinstance(raised, NoSuchMethod)))
         else:
             self.broker.ended_here(call, value, None)
 
@@ -351,6 +361,8 @@ class End:
         if not arg.done:
             assert arg._call is not None
             raise Unready(arg._call)
+        if arg.error is not None:
+            raise not_run(arg.error)
         return arg.result()
 
     def cancel_here(self, call: OutgoingCall) -> None:
