@@ -102,11 +102,17 @@ class Answerer(Asker):
             assert answers is not None
             self._arrived_dependent(call, export, arguments, answers)
         else:
-            self._arrived(call, export.holder, export.prefix, export.leading, export.perspective, arguments)
+            self._arrived(
+                call,
+                export.holder,
+                export.prefix,
+                export.leading,
+                export.perspective,
+                arguments,
+                export.carries_on,
+            )
         if self.questions.queued:
-            self.questions.pump(
-                len(self.serving)
-            )  # each call of the peer that has not ended lends us a place
+            self.questions.pump(len(self.serving))  # a call of the peer that has not ended lends us a place
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         if self._freed:
@@ -119,7 +125,7 @@ class Answerer(Asker):
             self._forget_arguments(arguments)
             self._refuse_call(call, error)
             return
-        self._arrived(call, replica, "observe_", (), None, arguments)
+        self._arrived(call, replica, "observe_", (), None, arguments, carries_on=True)
         if self.questions.queued:
             self.questions.pump(len(self.serving))
 
@@ -131,10 +137,13 @@ class Answerer(Asker):
         leading: tuple[Any, ...],
         perspective: Any,
         arguments: Any,
+        carries_on: bool,
     ) -> None:
-        """Decode a call that is ready, and start it or let it stand in line."""
-        carries_on = _carries_on(holder)
-        if self._refuses(call) and not carries_on:
+        """Decode a call that is ready, and start it or let it stand in line.
+
+        What carries on with calls that have begun is neither refused nor held up.
+        """
+        if not carries_on and self._refuses(call):
             self._forget_arguments(arguments)
             self._refuse_call(call, _draining())
             return
@@ -681,11 +690,6 @@ class Answerer(Asker):
 def _hears_of_errors(holder: Any) -> bool:
     """Whether an object wants to know of calls that could not be read."""
     return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.hears_of_errors)
-
-
-def _carries_on(holder: Any) -> bool:
-    """Whether calls of an object are part of what has begun before."""
-    return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.carries_on)
 
 
 def _draining() -> Unavailable:

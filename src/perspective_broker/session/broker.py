@@ -74,10 +74,9 @@ class Broker(Answerer):
 
     def use_limits(self, limits: Limits) -> None:
         """Judge the peer by other limits from now on (it has logged in)."""
-        self.limits = self.exports.limits = self.imports.limits = limits
-        self.deadlines.limits = self.observers.limits = self.replicas.limits = self.serving.limits = (
-            self.questions.limits
-        ) = limits
+        self.limits = self.exports.limits = self.imports.limits = self.questions.limits = limits
+        self.deadlines.limits = self.observers.limits = self.replicas.limits = limits
+        self.serving.use_limits(limits)
         if self._dialect is not None:
             self._dialect.use_limits(limits)
 
@@ -291,9 +290,9 @@ class Broker(Answerer):
     def wants_data(self) -> bool:
         """Whether the driver should go on reading."""
         # Refusals need no method that would wait for room; who does not read them causes no more.
-        return not (
-            self.serving.is_full or self.paused or self._refusal_bytes > self.limits.write_buffer_high
-        )
+        if self._refusal_bytes and self._refusal_bytes > self.limits.write_buffer_high:
+            return False
+        return not (self.serving.is_full or self.paused)
 
     def data_to_send(self, room: Callable[[], int] | None = None) -> Sequence[bytes | memoryview]:
         """Return, and forget, what is to be written now, in order.
@@ -319,9 +318,10 @@ class Broker(Answerer):
             out = self._pieces_to_send(room)
         if self._strict:
             self._strict.clear()
-        first = self.serving.first()
-        if first is not None and self._may_start(first):
-            self._host.wake()  # there is room now, unless the transport says otherwise
+        if self.serving.waits:
+            first = self.serving.first()
+            if first is not None and self._may_start(first):
+                self._host.wake()  # there is room now, unless the transport says otherwise
         return out
 
     def _pieces_to_send(self, room: Callable[[], int] | None) -> list[bytes | memoryview]:

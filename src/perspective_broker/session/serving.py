@@ -132,7 +132,7 @@ class Serving:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.use_limits(limits)
         self.running: dict[IncomingCall, None] = {}  # no set: an empty one takes 232 bytes, this 80
         self.dependents: dict[IncomingCall, None] = {}
         self.expiry = Expiry()
@@ -145,6 +145,13 @@ class Serving:
         self._in_slots = 0
         self._slot_bytes = 0
         self._on_loan = 0
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on. (They are looked up here once, not by every call.)"""
+        self._slots = limits.calls_in_flight
+        self._most_slot_bytes = 2 * limits.window_bytes
+        self._most_begun = limits.most_begun
+        self._most_waiting_bytes = limits.waiting_bytes
 
     def __len__(self) -> int:
         """Calls that have come and not ended. Each lends a place to our own calls."""
@@ -179,7 +186,7 @@ class Serving:
 
     def may_depend(self, call: IncomingCall) -> bool:
         """Whether there is room for one more call that waits for answers."""
-        return self._dependent_bytes + call.size <= self.limits.waiting_bytes
+        return self._dependent_bytes + call.size <= self._most_waiting_bytes
 
     def wait_for_answers(self, call: IncomingCall, dependent: Dependent) -> None:
         """Keep a call apart until the answers that it depends on are there."""
@@ -209,7 +216,7 @@ class Serving:
     @property
     def is_full(self) -> bool:
         """Whether so much stands in line that reading must stop. The call that came last is let in whole."""
-        return self._line_bytes > self.limits.waiting_bytes
+        return self._line_bytes > self._most_waiting_bytes
 
     def get_in_line(self, call: IncomingCall) -> None:
         """Keep a call that is ready until there is a slot."""
@@ -248,14 +255,12 @@ class Serving:
     @property
     def _has_own_slot(self) -> bool:
         """A caller of this library has no more, and no larger, calls open at once."""
-        return (
-            self._in_slots < self.limits.calls_in_flight and self._slot_bytes < 2 * self.limits.window_bytes
-        )
+        return self._in_slots < self._slots and self._slot_bytes < self._most_slot_bytes
 
     @property
     def is_overrun(self) -> bool:
         """Whether so many methods run, in slots that were lent, that further calls are refused."""
-        return len(self.running) >= self.limits.most_begun
+        return len(self.running) >= self._most_begun
 
     def start(self, call: IncomingCall) -> None:
         """The call's method is about to run."""

@@ -28,15 +28,17 @@ class Export(Target):
         luid: its id; 0 for a named object.
         key: what makes two sendings one object.
         count: releases that the peer owes.
+        carries_on: whether calls of it are part of others that have begun before, see :class:`~.flavors.Exportable`.
     """
 
-    __slots__ = ("count", "key", "luid")
+    __slots__ = ("carries_on", "count", "key", "luid")
 
     def __init__(self, luid: int, key: Hashable, target: Target, count: int) -> None:
         super().__init__(target.obj, target.holder, target.prefix, target.leading, target.perspective)
         self.luid = luid
         self.key = key
         self.count = count
+        self.carries_on = isinstance(target.holder, Exportable) and target.holder.carries_on
 
 
 class Exports:
