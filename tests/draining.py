@@ -31,5 +31,5 @@ async def until_it_drains(root: pb.RemoteReference) -> None:
         while True:
             await root.call("echo", 1)
 
-    with pytest.raises(pb.LimitExceeded, match="shutting down"):
+    with pytest.raises(pb.Unavailable, match="shutting down"):
         await call_again_and_again()
