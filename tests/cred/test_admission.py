@@ -243,7 +243,7 @@ async def test_a_store_that_fails_tells_strangers_nothing(
                         await login(root, name, "secret")
                     heard.add(str(caught.value))
     assert not any("secret" in text for text in heard)
-    assert "no login is possible at the moment" in heard
+    assert "busy: no login is possible at the moment" in heard
     assert "/secret/place" in caplog.text  # the operator is told
     assert sum("logins fail" in record.message for record in caplog.records) == 1  # once a second
 
@@ -256,7 +256,7 @@ async def test_a_certificate_that_cannot_be_judged_and_a_guest_who_cannot_be_ser
     app = pb.Application("test", await authorizer(), anonymous="guest")
     app.add_service(Broken())
     async with serving(app) as (_, connect):
-        with pytest.raises(pb.Unavailable, match=r"^no login is possible at the moment$"):
+        with pytest.raises(pb.Unavailable, match=r"^busy: no login is possible at the moment$"):
             await connect(pb.ANONYMOUS)
 
 

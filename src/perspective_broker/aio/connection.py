@@ -200,6 +200,13 @@ class Connection(Handle):
         check_place(self._driver.loop)
         self._driver.finish(code, reason)
 
+    def end_at_once(self, code: str, reason: str) -> None:
+        """End the connection now, with a farewell, where another takes its place.
+
+        What the peer has said and was not acted on is dropped, and so are our own calls that wait for room.
+        """
+        self._driver.broker.close(code, reason)
+
     async def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection in order, see :meth:`end`, and wait until it is gone. May be called twice.
 

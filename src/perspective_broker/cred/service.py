@@ -36,8 +36,8 @@ class Service:
         name: its name in the application and in the users' keys.
         perspective_class: what :meth:`create_perspective` makes; called with the perspective's name.
         second_login: what becomes of a connection whose user comes again, as the same perspective, on another one:
-            with ``"coexist"`` nothing, with ``"replace"`` it is closed with the code ``"replaced"``. Its ``detached``
-            has begun, and has ended unless it is ``async``, before the new client is attached.
+            with ``"coexist"`` nothing, with ``"replace"`` it is closed with the code ``"replaced"``, at once: what it
+            said and was not acted on is dropped. Its ``detached`` has begun, and has ended unless it is ``async``, before the new client is attached.
 
     Raises:
         TypeError: the name is not text, or ``perspective_class`` is no class of perspectives.
@@ -207,7 +207,7 @@ class Service:
     def _end_others(self, key: tuple[str, str], connection: LoginConnection) -> None:
         for attachment in list(self._attachments.get(key, ())):
             if attachment.connection is not connection:
-                attachment.connection.end("replaced", "the same user has logged in again")
+                attachment.connection.end_at_once("replaced", "the same user has logged in again")
 
     # -- life
 

@@ -156,6 +156,9 @@ class Broker(Answerer):
         """
         if self.lifecycle.ended or self._peer_said_last is not None:
             return
+        if self.lifecycle.phase is Phase.GREETING:  # nothing has begun
+            self._end(cause)
+            return
         self._peer_said_last = self._closing or cause
         if self._closing is None:
             self._enter_closing()
