@@ -43,7 +43,7 @@ async def test_the_peer_has_a_name() -> None:
     assert client.transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
     client.transport.set_write_buffer_limits(high=400)
     assert client.transport.get_write_buffer_limits() == (100, 400)
-    assert not client.transport.can_write_eof()
+    assert client.transport.can_write_eof()
     assert client.transport.is_reading()
     client.transport.abort()
     await client.lost.wait()

@@ -140,7 +140,7 @@ async def test_a_connection_comes_from_where_a_trusted_proxy_says(scheme: str, t
     ):
         assert await root.call("echo", "through") == "through"
         (connection,) = server.connections
-        assert (connection.peer, connection.source) == ("2001:db8::7:4711", "2001:db8::/64")
+        assert (connection.peer, connection.source) == ("[2001:db8::7]:4711", "2001:db8::/64")
         assert not connection.is_local
 
 
