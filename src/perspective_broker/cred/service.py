@@ -37,7 +37,8 @@ class Service:
         perspective_class: what :meth:`create_perspective` makes; called with the perspective's name.
         second_login: what becomes of a connection whose user comes again, as the same perspective, on another one:
             with ``"coexist"`` nothing, with ``"replace"`` it is closed with the code ``"replaced"``, at once: what it
-            said and was not acted on is dropped. Its ``detached`` has begun, and has ended unless it is ``async``, before the new client is attached.
+            said and was not acted on is dropped. Its ``detached`` has begun, and has ended unless it is ``async``,
+            before the new client is attached.
 
     Raises:
         TypeError: the name is not text, or ``perspective_class`` is no class of perspectives.
