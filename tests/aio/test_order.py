@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -69,6 +71,33 @@ async def test_a_home_call_that_is_cancelled_is_stopped_with_what_depends_on_it(
         await until(lambda: mine.cancelled)
         assert below.cancelled()
         assert mine.log == []
+
+
+class Lonely(pb.Referenceable):
+    """Held by nobody but its method that runs."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+
+    async def remote_work(self) -> None:
+        self.gate = asyncio.get_running_loop().create_future()
+        self.log.append(weakref.ref(self))
+        await self.gate
+        self.log.append("done")
+
+
+async def test_a_home_call_without_an_answer_is_not_collected_while_it_runs(dialect: str) -> None:
+    log: list[Any] = []
+    async with memory_pair(Desk(), dialects=[dialect]) as pair:
+        pair.root.call("echo", Lonely(log)).tell("work")
+        await until(lambda: log)
+        await turns()
+        gc.collect()
+        lonely = log[0]()
+        assert lonely is not None
+        lonely.gate.set_result(None)
+        del lonely
+        await until(lambda: log[1:] == ["done"])
 
 
 async def test_a_home_call_gets_answers_for_promises(dialect: str) -> None:

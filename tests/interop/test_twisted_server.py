@@ -201,9 +201,9 @@ async def test_copyables(root: pb.RemoteReference) -> None:
 
 @leaving_nothing
 async def test_copyables_that_nobody_registered(root: pb.RemoteReference) -> None:
-    with pytest.raises(pb.InsecureJelly, match=r"interop\.Stranger"):
+    with pytest.raises(pb.BadAnswer, match=r"interop\.Stranger"):
         await root.call("stranger")
-    with pytest.raises(pb.InsecureJelly, match=r"interop\.Stranger"):
+    with pytest.raises(pb.BadAnswer, match=r"interop\.Stranger"):
         await root.call("echo", Stranger())
     assert await root.call("echo", "still here") == "still here"
 

@@ -305,7 +305,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "DeadReferenceError": ended or released,
         "UnknownObject": released,
         "SerializationError": given_up or limited or released or odd,
-        "DecodeError": odd or _mentions_a_spoiled_replica(history, call),
+        "DecodeError": odd or any(_mentions_a_spoiled_replica(history, one) for one in family),
         "BadAnswer": odd,
         "TypeError": values,
         "LimitExceeded": (history.drained and ended) or (call.refused and call.one_way),

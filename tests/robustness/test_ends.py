@@ -46,11 +46,14 @@ class Hostile:
         self.peer.send_bytes(self.words.answer(request, value))
 
     def not_run(self, request: int, *further: int) -> bytes:
-        """Return the word that calls were not run because of the answer to ``request``; none where it is not known."""
+        """Return the word that calls were not run, each because of the one before; none where it is not known."""
         if not isinstance(self.words, Modern):
             return b""
-        because = Ext(codes.PROMISE, bytes((request,)))
-        return b"".join(self.words.say(codes.ERROR, request + number, because) for number in further)
+        said = [
+            self.words.say(codes.ERROR, request + n, Ext(codes.PROMISE, bytes((request + n - 1,))))
+            for n in further
+        ]
+        return b"".join(said)
 
 
 class Watched:
@@ -186,6 +189,19 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
         assert (root.connection.close_cause is None) is end.kept
 
 
+async def test_a_call_that_was_not_run_because_of_an_answer_it_does_not_mention_ends_once() -> None:
+    async with hostile_server("pb7", pb.Limits()) as (root, hostile):
+        promises, request = await pipelined(root, hostile)
+        watched = [Watched(promise) for promise in promises]
+        because = Ext(codes.PROMISE, bytes((request,)))
+        hostile.peer.send_bytes(hostile.words.say(codes.ERROR, request + 2, because))
+        for promise in promises:
+            with pytest.raises(pb.ConnectionLost, match="bad-id"):
+                await promise
+        await asyncio.sleep(0)
+        assert [one.ends for one in watched] == [1, 1, 1]
+
+
 async def test_a_stream_whose_items_are_malformed_ends_once() -> None:
     """The stream itself came well; what is read of it does not."""
     for dialect, source, bad in (
@@ -207,6 +223,6 @@ async def test_a_stream_whose_items_are_malformed_ends_once() -> None:
                 elif heard.kind == "call":
                     hostile.peer.send_bytes(hostile.words.answer(heard.number, bad))
                     break
-            with pytest.raises(pb.InsecureJelly):
+            with pytest.raises(pb.BadAnswer):
                 await reading
             assert watched.ends == 1

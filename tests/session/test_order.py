@@ -459,3 +459,30 @@ def test_a_call_made_while_a_call_fails_to_be_encoded_is_made_all_the_same(node:
         assert made[0].result() == "hook"
         assert node.log == ["hook"]
         del broken
+
+
+@pytest.mark.parametrize("ends", ["failed", "cancelled"])
+def test_a_call_on_a_promise_that_ends_while_it_is_encoded_ends_too(node: Node, ends: str) -> None:
+    """It is made by a hook of that very message, and deferred until that is done; then there is nothing to wait for."""
+    made: list[Outcome] = []
+    with make_pair(node) as pair:
+
+        def hook() -> None:
+            if taken:
+                made.append(taken[0].call("mark", 1))
+                if ends == "cancelled":
+                    taken[0].cancel()
+                raise KeyError("state")
+
+        taken: list[Outcome] = []
+        slow = sent(pair)
+        taken.append(pair.root.call("take", slow, Hooked(hook)))
+        node.later[0].answer(0)
+        pair.run()
+        if ends == "failed":
+            assert isinstance(taken[0].error, KeyError)
+            assert isinstance(made[0].error, KeyError)
+        else:
+            assert made[0].cancelled
+        assert made[0].done
+        assert node.log == []

@@ -26,6 +26,9 @@ _await: Final = asyncio.Future.__await__
 _cancel: Final = asyncio.Future.cancel
 _get_running_loop: Final = asyncio._get_running_loop
 
+#: Methods that run here. A loop holds its tasks weakly, and of a call without an answer nobody else holds anything.
+_running_here: Final[set[asyncio.Future[Any]]] = set()
+
 
 class Promise(asyncio.Future[Any]):
     """The answer of one remote call. Awaitable any number of times, cancellable.
@@ -253,6 +256,7 @@ def _run_here(
             driver.broker.ended_here(call, result, None)
             return
         running = call.handle = asyncio.ensure_future(result)
+        _running_here.add(running)
     except BaseException as raised:  # the method's, or a hook's
         error = ordinary(raised)
         if not isinstance(error, Exception):
@@ -262,6 +266,7 @@ def _run_here(
 
     def ended(running: asyncio.Future[Any]) -> None:
         call.handle = None
+        _running_here.discard(running)
         if running.cancelled():
             promise = call.answerable
             driver.broker.cancel_call(call)

@@ -271,6 +271,8 @@ class Asker(Holder):
             Exception: a call without an answer cannot be encoded; a call with one fails.
         """
         if self._is_encoding or self._settling:
+            if isinstance(target, OutgoingCall):
+                target.linked()  # which keep its outcome, if it ends before
             self._deferred = put(
                 self._deferred, partial(self._make_deferred, call, Parts(target, name, args, kwargs))
             )
@@ -339,8 +341,16 @@ class Asker(Holder):
 
     def _make_deferred(self, call: OutgoingCall, parts: Parts) -> None:
         """Make a call that was deferred, unless it was given up."""
-        if call.stage != ENDED:
-            self._make(call, parts.target, parts.name, parts.args, parts.kwargs)
+        if call.stage == ENDED:
+            return
+        target = parts.target
+        if isinstance(target, OutgoingCall) and target.stage == ENDED:
+            if target.linked().cancelled:
+                self._give_up(call)
+            else:
+                self._make_of(call, parts)
+        else:
+            self._make(call, target, parts.name, parts.args, parts.kwargs)
 
     def _make_later(self, call: OutgoingCall, parts: Parts) -> None:
         """Make a call that had to wait; the program cannot be told any more that one without an answer failed."""
@@ -482,9 +492,11 @@ class Asker(Holder):
         else:
             found = [] if links is None else [on for on in links.dependencies if on.request == because]
             if links is None or not found:
-                raise ProtocolError(
+                error = ProtocolError(
                     "bad-id", "a call was not run because of an answer that it does not mention"
                 )
+                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), None))
+                raise error
             if found[0].stage == ENDED:
                 self._end_because(call, found[0])
             else:  # that answer is large, and on its way
