@@ -175,7 +175,10 @@ class PendingEnds:
 
 @dataclass(frozen=True)
 class Held:
-    """Reading stops: no more than so many calls run, and so many wait, or a few more."""
+    """Reading stops: no more than so many calls run, and so many wait, or a few more.
+
+    One more runs for each call of the subject's own that has no answer: these lend slots.
+    """
 
     running: int
     waiting: int
@@ -187,7 +190,8 @@ class Held:
     async def judge(self, stage: Stage) -> None:
         def wrong(state: dict[str, Any]) -> bool:
             (connection,) = state["connections"]
-            return bool(connection["calls_in"] != self.running or connection["calls_waiting"] < self.waiting)
+            running = self.running + connection["calls_out"]
+            return bool(connection["calls_in"] != running or connection["calls_waiting"] < self.waiting)
 
         state = await stage.until("the slots are taken", wrong)
         (connection,) = state["connections"]
