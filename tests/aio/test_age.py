@@ -37,7 +37,7 @@ async def test_what_runs_is_answered_and_nothing_new_begins() -> None:
         await until(lambda: desk.waiting)
         await skip(100)
         assert pair.client.draining
-        with pytest.raises(pb.LimitExceeded):
+        with pytest.raises(pb.Unavailable):
             await pair.root.call("echo", "new")
         desk.gate.set()
         assert await call == "answer"
@@ -67,11 +67,13 @@ async def test_what_does_not_end_is_cut_a_tenth_of_the_age_later() -> None:
 async def test_a_server_that_is_closed_meanwhile_leaves_no_task() -> None:
     desk = Desk()
     async with memory_pair(desk, limits=LIMITS, client_limits=pb.Limits()) as pair:
-        pair.root.tell("wait")
+        call = pair.root.call("wait")
         await until(lambda: desk.waiting)
         await skip(86_400)
         await turns()
         assert len(asyncio.all_tasks()) > 1
         await pair.server.close()
+        with pytest.raises(pb.ConnectionLost):
+            await call
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
         assert desk.cancelled == 1

@@ -153,7 +153,7 @@ async def test_draining_lets_calls_end_and_refuses_new_ones(url: str) -> None:
         await until(lambda: desk.waiting == 3)
         closing = asyncio.ensure_future(server.close(drain=30))
         await turns()
-        with pytest.raises(pb.LimitExceeded, match="shutting down"):
+        with pytest.raises(pb.Unavailable, match="shutting down"):
             await root.call("echo", "too late")
         with pytest.raises(OSError, match=r"listens|refused|[Cc]onnect"):
             await pb.connect(server.urls[0])
