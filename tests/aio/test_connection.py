@@ -137,10 +137,11 @@ async def test_it_ends_with_a_code(dialect: str, code: str) -> None:
     async with memory_pair(pb.Root(), dialects=[dialect]) as pair:
         pair.accepted.end("banned", "go away")
         pair.accepted.end("twice", "the first one counts")
+        await pair.client.wait_closed()
+        await pair.accepted.wait_closed()
         cause = pair.accepted.close_cause
         assert cause is not None
         assert (cause.code, cause.reason) == ("banned", "go away")
-        await pair.client.wait_closed()
         theirs = pair.client.close_cause
         assert theirs is not None
         assert theirs.code == code

@@ -119,6 +119,8 @@ class Broker(Answerer):
         if self._peer_said_last is not None:
             return  # it ends by itself, when what the peer said has begun
         self._enter_closing()
+        if self.lifecycle.ended:
+            return
         if self.questions.tells_undecided:
             self.deadlines.closing = now + self.limits.close_seconds
             self._host.on_deadline()
@@ -145,8 +147,6 @@ class Broker(Answerer):
     def _send_what_waits(self) -> None:
         """Send what waits for room: the last chance of calls without an answer."""
         if not self._mute:
-            if self.unsent_updates:
-                self.send_updates()
             self.questions.flush()
 
     def _hear_last(self, cause: CloseCause) -> None:
@@ -171,6 +171,10 @@ class Broker(Answerer):
         self._maybe_end()
 
     def _enter_closing(self) -> None:
+        if self.unsent_updates:
+            self.send_updates()
+            if self.lifecycle.ended:  # by a hook of the application
+                return
         self.lifecycle.enter(Phase.CLOSING)
         self._host.on_closing()
 
