@@ -278,7 +278,8 @@ async def test_a_peer_that_comes_again_and_again_fills_no_log(caplog: pytest.Log
     assert len(warnings) + left_out == 200
 
 
-async def test_close_waits_for_methods_that_clean_up() -> None:
+@pytest.mark.parametrize("answer", [True, False])
+async def test_close_waits_for_methods_that_clean_up(answer: bool) -> None:
     cleaned: list[str] = []
 
     class Careful(pb.Root):
@@ -289,8 +290,15 @@ async def test_close_waits_for_methods_that_clean_up() -> None:
                 await asyncio.sleep(0)
                 cleaned.append("up")
 
-    async with pb.serve(Careful(), "memory:careful") as server, pb.connect("memory:careful") as root:
-        root.tell("work")
+    limits = pb.Limits(close_seconds=0.05)  # for a one-way call to end by itself
+    async with (
+        pb.serve(Careful(), "memory:careful", limits=limits) as server,
+        pb.connect("memory:careful") as root,
+    ):
+        calling = root.call("work") if answer else root.tell("work")
         await turns()
         await server.close()
         assert cleaned == ["up"]
+        if isinstance(calling, asyncio.Future):
+            with pytest.raises(pb.ConnectionLost):
+                await calling

@@ -474,8 +474,16 @@ class Driver:
         self._timer = self.loop.call_later(self.settings.limits.close_seconds, self._leave_behind)
 
     def _leave_behind(self) -> None:
-        """Wait no longer for the end: of a peer that does not read, of methods that go on although cancelled."""
+        """Wait no longer for the end: of a peer that does not read, of methods that go on although cancelled.
+
+        Methods of calls without an answer were left to end by themselves, and are cancelled before.
+        """
         self._timer = None
+        if self._methods.stop():
+            if self._transport is not None:
+                self._transport.abort()
+            self._timer = self.loop.call_later(self.settings.limits.close_seconds, self._leave_behind)
+            return
         if self._methods or self._last_words:
             log.warning(
                 "%d methods and %d callbacks of the connection to %s had not ended %g s after it, and are left behind",

@@ -64,6 +64,13 @@ class Methods:
         if running is not None:
             running.task.cancel()
 
+    def stop(self) -> bool:
+        """Cancel the tasks that were not cancelled before; return whether there were any."""
+        running = [task for task in self._tasks if not task.cancelling()]
+        for task in running:
+            task.cancel()
+        return bool(running)
+
     def _run_queue(self) -> None:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
