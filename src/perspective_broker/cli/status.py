@@ -9,6 +9,7 @@ import ssl
 
 from ..cred import IdentityExists, MissingExtra, StoreError, UnknownIdentity, UnknownKey
 from ..errors import (
+    BadAnswer,
     BrokerError,
     CallError,
     ConnectionLost,
@@ -71,7 +72,7 @@ def explain(error: BaseException) -> tuple[Status, str] | None:
         return Status.CONNECTION, one_line(str(error))
     if isinstance(error, (ConnectionLost, ProtocolError, DeadReferenceError)):
         return Status.CONNECTION, one_line(str(error))
-    if isinstance(error, CallError):
+    if isinstance(error, (CallError, BadAnswer)):
         return Status.REMOTE, one_line(f"{type(error).__name__}: {error}")
     if isinstance(error, (SerializationError, LimitExceeded, UsageError)):
         return Status.USAGE, one_line(f"cannot be sent: {error}")
