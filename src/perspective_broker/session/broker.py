@@ -261,12 +261,11 @@ class Broker(Answerer):
         lifecycle = self.lifecycle
         if self.serving.waits:
             self._start_waiting()
-        if (
-            not self._unread or self._peer_said_last is not None
-        ):  # nothing is taken behind the peer's last word
+        # By a property, for it changes while messages are acted on, and compiled code takes a test for a lasting fact.
+        if not self._unread or self.has_heard_last:  # nothing is taken behind the peer's last word
             return False
         for _ in range(messages):
-            if lifecycle.ended or self._peer_said_last is not None:
+            if lifecycle.ended or self.has_heard_last:
                 return False
             if not (self.wants_data or self._eof):
                 self.deadlines.reading_stopped()
