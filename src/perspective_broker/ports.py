@@ -356,8 +356,8 @@ class Dialect(Protocol):
     #: "pipelining": ``encode_kept(message)``, ``encode_forget(request)``, ``encode_dropped(request, because)``; targets
     #: and values may be :class:`AnswerOf`. ``object_answered(message)`` is the id of the object of ours that an answer
     #: is, or None; ``decode_kept(message, importer)`` the value of an answer of ours, read on this side.
-    #: ``objects_in(arguments)`` and ``replicas_in(arguments)`` are the ids of our objects, and of replicas of ours,
-    #: that come home in arguments which are not decoded yet.
+    #: ``home_in(arguments)`` is the ids of our objects, and those of replicas of ours, that come home in arguments
+    #: which are not decoded yet.
     #: "cancel": ``encode_cancel(request)``.
     #: "deadlines": ``encode_due(message, seconds)``, the call with what its caller leaves it.
     #: "pieces": ``rank(message)``, its :class:`Rank` and the request that it is or is about; ``piece(message, sent,

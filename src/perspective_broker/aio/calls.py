@@ -12,7 +12,7 @@ from ..flavors import Exportable, Reference
 from ..flavors.dispatch import find_method
 from ..flavors.guard import ordinary
 from ..ports import Method
-from ..session import OutgoingCall, Unready, call_when_connected, not_run, of_this_call
+from ..session import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
 from .deadlines import Limit, current, under
 from .places import check_place
 from .streams import StreamReader
@@ -251,7 +251,7 @@ def _run_here(
             method = find_method(export.holder, export.prefix, name)
             result = method(*export.leading, *args, **kwargs)
         else:
-            raise TypeError(f"the promise was kept with a {type(target).__name__}, which cannot be called")
+            raise not_callable(target)
         if not hasattr(type(result), "__await__"):
             driver.broker.ended_here(call, result, None)
             return

@@ -6,7 +6,7 @@ from . import broker as _broker
 from .broker import Broker
 from .cause import CloseCause
 from .lifecycle import Phase
-from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_run, of_this_call
+from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
 from .reports import SharedAllowance
 from .serving import IncomingCall
 from .statistics import Statistics
@@ -25,6 +25,7 @@ __all__ = [
     "Statistics",
     "Unready",
     "call_when_connected",
+    "not_callable",
     "not_run",
     "of_this_call",
 ]

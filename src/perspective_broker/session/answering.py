@@ -111,8 +111,7 @@ class Answerer(Asker):
                 arguments,
                 export.carries_on,
             )
-        if self.questions.queued:
-            self.questions.pump(len(self.serving))  # a call of the peer that has not ended lends us a place
+        self._send_queued()
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
         if self._freed:
@@ -126,8 +125,7 @@ class Answerer(Asker):
             self._refuse_call(call, error)
             return
         self._arrived(call, replica, "observe_", (), None, arguments, carries_on=True)
-        if self.questions.queued:
-            self.questions.pump(len(self.serving))
+        self._send_queued()
 
     def _arrived(
         self,
@@ -275,12 +273,13 @@ class Answerer(Asker):
 
     def _pin(self, dependent: Dependent) -> None:
         """Hold what a call that waits mentions: the peer may give it back meanwhile."""
-        for luid in self._dialect.objects_in(dependent.arguments):
+        objects, replicas = self._dialect.home_in(dependent.arguments)
+        for luid in objects:
             try:
                 dependent.pins.objects[luid] = self.exports.come_home(luid)
             except CallError:  # which it is refused for when it is decoded
                 pass
-        for replica in self._dialect.replicas_in(dependent.arguments):
+        for replica in replicas:
             try:
                 dependent.pins.caches[replica] = self.observers.come_home(replica)
             except CallError:

@@ -18,7 +18,7 @@ from ..ports import Message, NullPort, ObjectId
 if TYPE_CHECKING:
     from .serving import IncomingCall
 
-__all__ = ["KeptAnswer", "KeptAnswers", "Pins"]
+__all__ = ["KeptAnswer", "KeptAnswers", "Mentioned", "Pins"]
 
 
 class Pins(NullPort):

@@ -57,6 +57,7 @@ from .outgoing_calls import (
     OutgoingCall,
     Parts,
     Unready,
+    not_callable,
     not_run,
     of_this_call,
 )
@@ -476,8 +477,7 @@ class Asker(Holder):
         if call is not None and call.links is not None:
             call.links.answered = True
             self._forget_if_unused(call)
-        if self.questions.queued:
-            self.questions.pump(len(self.serving))
+        self._send_queued()
 
     def on_dropped(self, request: int, because: int) -> None:
         """The peer has not run one of our calls, because of its answer to another one.
@@ -505,8 +505,7 @@ class Asker(Holder):
         if call is not None and links is not None:
             links.answered = True
             self._forget_if_unused(call)
-        if self.questions.queued:
-            self.questions.pump(len(self.serving))
+        self._send_queued()
 
     def _end_because(self, call: OutgoingCall, on: OutgoingCall) -> None:
         """End a call that was not run because of the outcome of ``on``."""
@@ -519,7 +518,7 @@ class Asker(Holder):
         if links.error is not None:
             error = not_run(links.error)
         elif call.links.parts is not None and call.links.parts.target is on:
-            error = with_ran(TypeError(_not_callable(links.value)), False)
+            error = with_ran(not_callable(links.value), False)
         else:
             error = CallError("the peer could not use the answer of another call, which this one mentions")
         self._end_call(call, None, error)
@@ -552,8 +551,7 @@ class Asker(Holder):
             self._end_encoding()
         if self._closing is not None:
             self._maybe_say_last()
-        if self.questions.queued:
-            self.questions.pump(len(self.serving))
+        self._send_queued()
 
     def _look_at(self, call: OutgoingCall, on: OutgoingCall) -> None:
         links = call.links
@@ -671,9 +669,7 @@ class Asker(Holder):
             self.questions.replace(call, stub)
         elif not call.wants_answer:
             self.questions.is_ready(call)
-        for dependency in links.dependencies:
-            dependency.linked().dependents.pop(call, None)
-        links.dependencies = {}
+        call.depend_no_more()
         links.unsettled = 0
         call.request = 0
         call.stage = MADE
@@ -708,15 +704,10 @@ class Asker(Holder):
         links = call.links
         if links is not None:
             links.cancelled = True
-            for dependency in links.dependencies:
-                dependency.linked().dependents.pop(call, None)
-            if links.waits_for is not None:
-                links.waits_for.linked().dependents.pop(call, None)
-            if links.parts is not None and isinstance(links.parts.target, OutgoingCall):
-                links.parts.target.linked().dependents.pop(call, None)
+            call.depend_no_more()
             call.pass_on(None, None)
         if stage == QUEUED and not self._settling:
-            self.questions.pump(len(self.serving))
+            self._send_queued()
 
     def _give_up(self, call: OutgoingCall) -> None:
         """End a call of ours as cancelled, because one that it depends on was."""
@@ -743,7 +734,7 @@ class Asker(Holder):
             f" {self.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
         )
         self._end_call(call, None, with_ran(error, False))
-        self.questions.pump(len(self.serving))
+        self._send_queued()
 
     def _say_that_calls_wait(self) -> None:
         """Log, once, that the first call has to wait for room."""
@@ -766,7 +757,3 @@ def _told(error: Exception) -> Exception:
     if isinstance(error, LimitExceeded):
         return with_ran(error, False)
     return with_ran(error, None if isinstance(error, DeadlineExceeded) else True)
-
-
-def _not_callable(value: Any) -> str:
-    return f"the promise was kept with a {type(value).__name__}, which cannot be called"

@@ -34,6 +34,7 @@ __all__ = [
     "Parts",
     "Unready",
     "call_when_connected",
+    "not_callable",
     "not_run",
     "of_this_call",
 ]
@@ -274,6 +275,19 @@ class OutgoingCall:
             links = self.links = Links()
         return links
 
+    def depend_no_more(self) -> None:
+        """Be told no more of the outcomes of the calls that this one depends on."""
+        links = self.links
+        if links is None:
+            return
+        for on in links.dependencies:
+            on.linked().dependents.pop(self, None)
+        if links.waits_for is not None:
+            links.waits_for.linked().dependents.pop(self, None)
+        if links.parts is not None and isinstance(links.parts.target, OutgoingCall):
+            links.parts.target.linked().dependents.pop(self, None)
+        links.dependencies = {}
+
     def pass_on(self, value: Any, error: Exception | None) -> None:
         """The call has ended: let the owners of those that depend on it look at them."""
         links = self.links
@@ -338,6 +352,11 @@ def call_when_connected(
     on_links.alone_only = True
     on_links.add_dependent(call)
     return call
+
+
+def not_callable(value: Any) -> TypeError:
+    """Return the error of a call on a promise that was kept with what has no methods for callers."""
+    return TypeError(f"the promise was kept with a {type(value).__name__}, which cannot be called")
 
 
 def not_run(error: Exception) -> Exception:

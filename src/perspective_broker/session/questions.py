@@ -14,13 +14,13 @@ for an answer takes no place, or it would take the room that the call needs for 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
 from ..ports import LARGE_MESSAGE, Message
+from ..queues import NO_LINE, Line, first_in, get_in
+from .outgoing import weight
 from .outgoing_calls import (
     ALONE,
     DEPENDENT_PLACE,
@@ -34,9 +34,6 @@ from .outgoing_calls import (
 )
 
 __all__ = ["Questions"]
-
-#: Of every connection on which no call has had to wait so far: an OrderedDict takes 200 bytes. Nothing is put in.
-_EMPTY: Final[OrderedDict[OutgoingCall, None]] = OrderedDict()
 
 
 class Questions:
@@ -68,7 +65,7 @@ class Questions:
         self._left = left
         self._next = 1
         self._asked: dict[int, OutgoingCall] = {}
-        self._queue: OrderedDict[OutgoingCall, None] = _EMPTY
+        self._queue: Line[OutgoingCall] = NO_LINE
         self._on_their_way = 0
         self._bytes = 0
         self._on_loan = 0
@@ -81,9 +78,6 @@ class Questions:
         self.dependents = 0
         self.dependent_bytes = 0
         self.dependent_tells = 0
-
-    def __contains__(self, request: int) -> bool:
-        return request in self._asked
 
     def __len__(self) -> int:
         """Calls without an answer; those in the queue and those that wait alone are among them."""
@@ -124,7 +118,7 @@ class Questions:
             lent: the peer's calls that have not ended here.
         """
         size = len(message)
-        call.size = size if size < LARGE_MESSAGE else LARGE_MESSAGE  # see outgoing.weight
+        call.size = size if size < LARGE_MESSAGE else LARGE_MESSAGE  # weight(message), without a call of it
         self._asked[call.request] = call
         if self._queue or not self._take_place(call, lent):
             self._put(call, message)
@@ -136,7 +130,7 @@ class Questions:
 
     def ask_dependent(self, call: OutgoingCall, message: Message) -> bool:
         """The same for a call that waits at the peer for an answer, and takes no room until that has come."""
-        call.size = min(len(message), LARGE_MESSAGE)
+        call.size = weight(message)
         call.place = DEPENDENT_PLACE
         self.dependents += 1
         self.dependent_bytes += call.size
@@ -152,7 +146,7 @@ class Questions:
 
     def ask_at_once(self, call: OutgoingCall, message: Message) -> None:
         """Send a call past the queue: it takes no place, or what waits in the queue has been sent before."""
-        call.size = min(len(message), LARGE_MESSAGE)
+        call.size = weight(message)
         if call.wants_answer:
             self._asked[call.request] = call
             if call.is_update:
@@ -163,13 +157,11 @@ class Questions:
 
     def tell(self, call: OutgoingCall, message: Message) -> None:
         """Put a call without an answer into the queue, which is not empty."""
-        call.size = min(len(message), LARGE_MESSAGE)
+        call.size = weight(message)
         self._put(call, message)
 
     def _put(self, call: OutgoingCall, message: Message) -> None:
-        if self._queue is _EMPTY:
-            self._queue = OrderedDict()
-        self._queue[call] = None
+        self._queue = get_in(self._queue, call)
         call.stage = QUEUED
         call.message = message
         self.held_bytes += len(message)
@@ -262,7 +254,7 @@ class Questions:
 
     def first(self) -> OutgoingCall | None:
         """Return the call that has been in the queue longest."""
-        return next(iter(self._queue), None)
+        return first_in(self._queue)
 
     # -- waiting alone
 
@@ -334,7 +326,7 @@ class Questions:
         calls = [*self._asked.values(), *self.alone]
         self._asked.clear()
         self.alone.clear()
-        self._queue = _EMPTY
+        self._queue = NO_LINE
         self._on_their_way = self._bytes = self._on_loan = self.held_bytes = self.told_bytes = 0
         self._updates = self._alone_with_answer = 0
         self.dependents = self.dependent_bytes = self.dependent_tells = 0

@@ -12,7 +12,6 @@ line.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from ..errors import ProtocolError
 from ..flavors import Target
 from ..limits import Limits
 from ..ports import LARGE_MESSAGE, Method
+from ..queues import NO_LINE, Line, first_in, get_in
 from .answers import KeptAnswer, Pins
 from .expiry import Expiry
 
@@ -27,9 +27,6 @@ __all__ = ["Dependent", "IncomingCall", "Serving"]
 
 #: Bytes as which a call that waits counts at least: what it takes here beside its arguments.
 LEAST_WAITING: Final = 256
-
-#: Of every connection on which no call has had to wait so far. Nothing is put in.
-_EMPTY: Final[OrderedDict[IncomingCall, None]] = OrderedDict()
 
 
 class Dependent:
@@ -58,7 +55,7 @@ class Dependent:
 
     def cost(self, call: IncomingCall) -> int:
         """Return the bytes as which a call counts while it waits: a dependency takes two entries of tables."""
-        return max(call.size, LEAST_WAITING) + LEAST_WAITING * len(self.answers)
+        return call.waiting_size + LEAST_WAITING * len(self.answers)
 
 
 class IncomingCall:
@@ -119,6 +116,11 @@ class IncomingCall:
         self.has_slot = False
         self.dependent: Dependent | None = None
 
+    @property
+    def waiting_size(self) -> int:
+        """The bytes as which the call counts while it waits."""
+        return max(self.size, LEAST_WAITING)
+
 
 class Serving:
     """The calls of one peer that have come and not ended.
@@ -138,7 +140,7 @@ class Serving:
         self.expiry = Expiry()
         self.moves = 0
         self.tells = 0
-        self._line: OrderedDict[IncomingCall, None] = _EMPTY
+        self._line: Line[IncomingCall] = NO_LINE
         self._requests: dict[int, IncomingCall] = {}  # those whose answer the peer waits for
         self._line_bytes = 0
         self._dependent_bytes = 0
@@ -220,21 +222,19 @@ class Serving:
 
     def get_in_line(self, call: IncomingCall) -> None:
         """Keep a call that is ready until there is a slot."""
-        if self._line is _EMPTY:
-            self._line = OrderedDict()
-        self._line[call] = None
-        self._line_bytes += max(call.size, LEAST_WAITING)
+        self._line = get_in(self._line, call)
+        self._line_bytes += call.waiting_size
         if not call.wants_answer:
             self.tells += 1
 
     def first(self) -> IncomingCall | None:
         """Return the call that stands first in line."""
-        return next(iter(self._line), None)
+        return first_in(self._line)
 
     def leave_line(self, call: IncomingCall) -> None:
         """Take a call out of the line."""
         del self._line[call]
-        self._line_bytes -= max(call.size, LEAST_WAITING)
+        self._line_bytes -= call.waiting_size
         if not call.wants_answer:
             self.tells -= 1
 
@@ -326,7 +326,7 @@ class Serving:
         for call in running:
             call.done = True
         self.running.clear()
-        self._line = _EMPTY
+        self._line = NO_LINE
         for call in self.dependents:
             call.dependent = None
         self.dependents.clear()

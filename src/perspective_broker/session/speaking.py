@@ -89,9 +89,8 @@ class Speaker(Owner):
         self._is_encoding = False  # whether a message is being encoded: hooks of the application run then,
         self._deferred: Queue[Callable[[], None]] = ()  # and may make calls, which are encoded after it
         self._catching_up = False  # whether these are being encoded
-        self._settling = (
-            False  # whether calls are looked at that depended on an answer: further ones are deferred
-        )
+        #: Whether calls are looked at that depended on an answer: further ones are deferred.
+        self._settling = False
         self._mentions_replica = False  # whether the message being encoded mentions a replica sent before
         self._strict: dict[int, None] = {}  # answers in _out that mention one, by identity
         self._said_that_calls_wait = False
@@ -186,6 +185,11 @@ class Speaker(Owner):
 
     def _has_left(self, call: OutgoingCall) -> None:
         raise NotImplementedError
+
+    def _send_queued(self) -> None:
+        """Send the calls in the queue for which there is room; each of the peer's that has not ended lends a place."""
+        if self.questions.queued:
+            self.questions.pump(len(self.serving))
 
     def _end_encoding(self) -> None:
         """A message was encoded, or could not be: now come the calls that were made meanwhile."""

@@ -446,14 +446,16 @@ class Pb7Dialect(Pb7Writer):
             refuse_plain([value], self._refused)
         return value
 
-    def objects_in(self, arguments: Any) -> list[ObjectId]:
-        return [] if type(arguments) is list else self._mentioned(arguments, (LOCAL, LOCAL_NAMED))
-
-    def replicas_in(self, arguments: Any) -> list[int]:
-        return [] if type(arguments) is list else self._mentioned(arguments, (LCACHE,))
-
-    def _mentioned(self, payload: Any, codes: tuple[int, ...]) -> list[Any]:
-        return [luid for code, luid in mentioned(payload.frame, self._limits) if code in codes]
+    def home_in(self, arguments: Any) -> tuple[list[ObjectId], list[Any]]:
+        objects: list[ObjectId] = []
+        replicas: list[Any] = []
+        if type(arguments) is not list:
+            for code, luid in mentioned(arguments.frame, self._limits):
+                if code == LCACHE:
+                    replicas.append(luid)
+                elif code in (LOCAL, LOCAL_NAMED):
+                    objects.append(luid)
+        return objects, replicas
 
     def forget_unfinished(self) -> None:
         """Nothing more will come: let go of what is incomplete."""
