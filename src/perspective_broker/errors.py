@@ -238,9 +238,6 @@ class Unavailable(CallError):
         self.text = text
         self.code = code
 
-    def __reduce__(self) -> tuple[type[Unavailable], tuple[str, str]]:
-        return type(self), (self.text, self.code)
-
 
 class BadAnswer(BrokerError):
     """The method has run, but its answer cannot be read here, or is not what was declared; the cause says why."""

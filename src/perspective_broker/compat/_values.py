@@ -78,11 +78,6 @@ class FaceJellier(Jellier):
         elif not self._again(value):
             self._sexp(value.jellyFor)
 
-    def _exportable(self, value: Any) -> None:
-        luid = self._exporter.export(value, self._perspective)
-        self.exported.append(luid)
-        self._out.append(self._words.remote + encode_integer(luid))
-
     def _reference(self, value: Any) -> None:
         counted = value.counted
         super()._object(value if counted is None else counted)

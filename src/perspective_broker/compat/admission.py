@@ -16,18 +16,12 @@ from weakref import WeakKeyDictionary
 from twisted.cred.error import LoginFailed, Unauthorized, UnauthorizedLogin
 from twisted.internet import defer
 
-from ..cred.attempts import AttemptTable
+from ..cred.attempts import MOST_WAITING, SPARE_CHALLENGES, AttemptTable
 
 if TYPE_CHECKING:
     from .broker import Broker
 
 __all__ = ["Admission", "Attempts", "attempts_at", "refusal"]
-
-#: Attempts for one name that may wait for their turn at a time; more fail unjudged.
-_MAX_WAITING: Final = 8
-
-#: Challenges that a peer may ask for beyond the logins it may fail: some are never answered.
-_SPARE_CHALLENGES: Final = 5
 
 
 def refusal() -> UnauthorizedLogin:
@@ -94,7 +88,7 @@ class Admission:
             UnauthorizedLogin: there were too many since the last login.
         """
         self._challenges += 1
-        if self._challenges > self._broker.limits.logins + _SPARE_CHALLENGES:
+        if self._challenges > self._broker.limits.logins + SPARE_CHALLENGES:
             self._failures = self._broker.limits.logins
             raise refusal()
         self.begin()
@@ -144,7 +138,7 @@ class Admission:
     def _turn(self, at: Attempts, name: str, delay: float) -> Any:
         """Return a Deferred of the time at which an attempt may be judged."""
         turn: Any = defer.Deferred()
-        one_too_many = at.waiting[name] >= _MAX_WAITING
+        one_too_many = at.waiting[name] >= MOST_WAITING
 
         def come() -> None:
             self._delays.discard(call)

@@ -12,20 +12,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
-from .attempts import SourceTable
+from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
 from .authorizer import Authorizer, StoreError
 from .perspective import LoginConnection
 
 __all__ = ["Admission", "Judge", "refusal"]
 
 log = logging.getLogger("perspective_broker")
-
-#: Attempts for one name that may wait for their turn at a time, of those whose source cannot be told from others. Where
-#: each waits a minute, that leaves a stranger with many connections eight guesses a minute.
-_MAX_WAITING: Final = 8
-
-#: Challenges that a peer may ask for beyond the logins it may fail: some are never answered.
-_SPARE_CHALLENGES: Final = 5
 
 #: Steps of logins that begin in one turn of the event loop. One takes 1 ms at most: SCRAM is Python.
 _STEPS_PER_TURN: Final = 8
@@ -153,7 +146,7 @@ class Judge:
         return True
 
     async def _wait(self, name: str, delay: float, *, bounded: bool) -> None:
-        if bounded and self._waiting[name] >= _MAX_WAITING:
+        if bounded and self._waiting[name] >= MOST_WAITING:
             raise busy()
         self._waiting[name] += 1
         try:
@@ -220,7 +213,7 @@ class Admission:
             Unavailable: there were too many failures where the peer comes from.
         """
         self._challenges += 1
-        if self._challenges > self._limits.logins + _SPARE_CHALLENGES:
+        if self._challenges > self._limits.logins + SPARE_CHALLENGES:
             self._end_soon()
             raise refusal()
         self._judge.check_source(self._connection.source)

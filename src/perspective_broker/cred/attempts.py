@@ -10,8 +10,16 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
+from typing import Final
 
-__all__ = ["AttemptTable", "SourceTable"]
+__all__ = ["MOST_WAITING", "SPARE_CHALLENGES", "AttemptTable", "SourceTable"]
+
+#: Attempts for one name that may wait for their turn at a time, of those whose source cannot be told from others. Where
+#: each waits a minute, that leaves a peer with many connections eight guesses a minute.
+MOST_WAITING: Final = 8
+
+#: Challenges that a peer may ask for beyond the logins it may fail: some are never answered.
+SPARE_CHALLENGES: Final = 5
 
 #: Wrong passwords that cost nothing: people mistype, and try the other one they know.
 _FREE = 3

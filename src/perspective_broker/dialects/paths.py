@@ -7,7 +7,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from ..errors import SerializationError, qualified_name
-from ..flavors import Copyable, Exportable
+from ..flavors import is_copied
 from ..flavors.fields import attributes
 from ..limits import Limits
 
@@ -89,7 +89,7 @@ def _find(culprit: Any, parts: dict[str, Any]) -> str:
             queue.extend((f"{path}[{index}]", item) for index, item in enumerate(islice(value, MAX_VISITED)))
         elif isinstance(value, (set, frozenset)):
             queue.extend((f"{path}{{...}}", item) for item in islice(value, MAX_VISITED))
-        elif isinstance(value, Copyable) and not isinstance(value, Exportable):
+        elif is_copied(value):
             queue.extend((f"{path}.{name}", item) for name, item in attributes(value).items())
     return ""
 

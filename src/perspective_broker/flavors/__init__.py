@@ -1,7 +1,7 @@
 """What may cross a connection, and how: the flavors, the registry of classes, the policy, the dispatch of names."""
 
 from .cacheable import Cacheable, Observer, RemoteCache
-from .copyable import Copyable, RemoteCopy
+from .copyable import Copyable, RemoteCopy, is_copied
 from .failure import ALWAYS_SENT, Failure, from_within
 from .graph import Graph
 from .policy import Policy
@@ -34,4 +34,5 @@ __all__ = [
     "copier_for",
     "default_registry",
     "from_within",
+    "is_copied",
 ]

@@ -6,14 +6,15 @@ receiver's registry holds under that tag. No name that a peer sends is ever impo
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from ..errors import qualified_name
 from ..rebuilt import tell_rebuilt
 from .fields import Shape, set_fields
+from .referenceable import Exportable
 from .spelling import check_spelling
 
-__all__ = ["Copyable", "RemoteCopy"]
+__all__ = ["Copyable", "RemoteCopy", "is_copied"]
 
 
 class Copyable:
@@ -88,3 +89,8 @@ class RemoteCopy:
             DecodeError: it is no dictionary, or names what no peer may set.
         """
         set_fields(self, state)
+
+
+def is_copied(value: object) -> TypeGuard[Copyable]:
+    """Return whether a value crosses as a copy. What is Exportable as well does not: it crosses as a reference."""
+    return isinstance(value, Copyable) and not isinstance(value, Exportable)

@@ -275,6 +275,11 @@ class Jellier:
             raise _too_new(value)
         self._out.append(spelling.list_of(2, word) + spelling.string(text.encode()))
 
+    def _exportable(self, value: Exportable) -> None:
+        luid = self._exporter.export(value, self._perspective)
+        self.exported.append(luid)
+        self._out.append(self._words.remote + encode_integer(luid))
+
     def _object(self, value: Any) -> None:
         """Write an object by its flavor."""
         if isinstance(value, Reference):
@@ -284,9 +289,7 @@ class Jellier:
         elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             self._out.append(self._words.lcache + encode_integer(kept))
         elif isinstance(value, Exportable):  # before what copies: what is both is not to leave this program
-            luid = self._exporter.export(value, self._perspective)
-            self.exported.append(luid)
-            self._out.append(self._words.remote + encode_integer(luid))
+            self._exportable(value)
         elif isinstance(value, Cacheable):
             self._cacheable(value)
         elif isinstance(value, Copyable):

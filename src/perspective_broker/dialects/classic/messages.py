@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Copyable, Exportable, Failure, Policy, Registry
+from ...flavors import ALWAYS_SENT, Failure, Policy, Registry, is_copied
 from ...limits import Limits
 from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
@@ -316,7 +316,7 @@ class ClassicDialect:
     def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
         head = self._error_head + encode_integer(request)
         jellier = self._jellier(perspective)
-        if isinstance(error, Copyable) and not isinstance(error, Exportable):
+        if is_copied(error):
             try:
                 return self._checked(head + jellier.jelly(error), [jellier])
             except SerializationError:

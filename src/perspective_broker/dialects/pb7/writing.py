@@ -14,7 +14,7 @@ from typing import Any, Final
 from ormsgpack import Ext, packb, unpackb
 
 from ...errors import ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Copyable, Exportable, Failure
+from ...flavors import ALWAYS_SENT, Failure, is_copied
 from ...limits import Limits
 from ...ports import LARGE_MESSAGE, PIECES, AnswerOf, CallTarget, Exporter, InParts, Message, Rank
 from ..paths import too_large, with_path
@@ -149,7 +149,7 @@ class Pb7Writer:
             raise with_path(error, answer=value) from None
 
     def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> Message:
-        if isinstance(error, Copyable) and not isinstance(error, Exportable):
+        if is_copied(error):
             return self._encode([ERROR, request, error], (), perspective)
         failure = Packer(self._exporter, perspective, self._limits).failure(
             Failure.of(error, with_traceback=traceback)
