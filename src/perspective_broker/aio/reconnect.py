@@ -108,9 +108,8 @@ class ReconnectingReference(Name):
         self._loop = asyncio.get_running_loop()
         self._establish, self._url, self._backoff, self._timeout = establish, url, backoff, timeout
         self._current: RemoteReference | None = None
-        self._connections: dict[
-            Connection, None
-        ] = {}  # those before the current one that have not ended, and that
+        #: Those before the current one that have not ended, and that.
+        self._connections: dict[Connection, None] = {}
         self._attempt = 0  # how many since a connection last lived for a while
         self._adopted = 0.0  # when the current connection was made
         self._cause: CloseCause | None = None  # why the last one ended

@@ -46,13 +46,7 @@ class RemoteReference(Reference):
             DeadReferenceError: the connection has ended or the reference was released. (At once.)
             UsageError: from another thread or event loop than the connection's. (At once.)
         """
-        driver = self._usable()
-        promise = Promise(loop=driver.loop)
-        promise._driver = None  # until there is something to give up
-        promise.deadline = None if under.get() is None else current()
-        promise._call = self._session.call(self, name, args, kwargs, promise)
-        promise._driver = driver
-        return promise
+        return self._call(name, args, kwargs, False)
 
     def call_at_once(self, name: str, *args: Any) -> Promise:
         """Send a message of a stream that has an answer: it takes no room, no slot and no place in the queue.
@@ -60,10 +54,14 @@ class RemoteReference(Reference):
         Raises:
             DeadReferenceError: the connection has ended or the reference was released.
         """
+        return self._call(name, args, {}, True)
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], at_once: bool) -> Promise:
         driver = self._usable()
         promise = Promise(loop=driver.loop)
-        promise._driver, promise.deadline = None, current()
-        promise._call = self._session.call(self, name, args, {}, promise, at_once=True)
+        promise._driver = None  # until there is something to give up
+        promise.deadline = None if under.get() is None else current()
+        promise._call = self._session.call(self, name, args, kwargs, promise, at_once)
         promise._driver = driver
         return promise
 

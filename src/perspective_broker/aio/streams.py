@@ -26,7 +26,6 @@ from .places import check_place
 
 if TYPE_CHECKING:
     from .calls import Promise
-    from .connection import Connection
     from .references import RemoteReference
 
 __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
@@ -371,7 +370,7 @@ class StreamReader(ItemReader):
         self._reference: RemoteReference | None = None
         self._waited = False  # whether the promise of the stream was waited for
         self._opened: Promise | None = None
-        self._lost = False  # whether the end of the connection is told
+        self._watches_connection = False  # whether the end of the connection ends the stream
         self._owed = 0  # credit that was taken and not given back
 
     async def _begin(self) -> None:
@@ -415,10 +414,9 @@ class StreamReader(ItemReader):
             self._end(ConnectionLost("bad-stream", "the peer did not say how many items there were"))
         elif self._received >= opened.result():
             self._end()
-        elif (
-            not self._lost
-        ):  # the answer has overtaken items, and the last of them is the end, or the connection's
-            self._lost = True
+        elif not self._watches_connection:
+            # The answer has overtaken items. The last of them is the end, unless the connection ends before.
+            self._watches_connection = True
             self._end_with_the_connection()
 
     def _end_with_the_connection(self) -> None:
@@ -426,14 +424,16 @@ class StreamReader(ItemReader):
         reference, me = self._reference, weakref.ref(self)
         assert reference is not None
 
-        def on_end(connection: Connection) -> None:
-            reader, cause = me(), connection.close_cause
+        def on_end(reference: RemoteReference) -> None:
+            reader, cause = me(), reference.connection.close_cause
             if reader is not None and not reader._ended:
                 assert cause is not None
                 reader._end(ConnectionLost(cause.code, cause.reason))
 
         try:
-            reference.connection.on_disconnect(on_end)
+            reference.on_disconnect(
+                on_end
+            )  # and not the connection's, which forgets no stream before its end
         except DeadReferenceError:
             self._end(ConnectionLost())
 

@@ -55,9 +55,8 @@ class FaceJellier(Jellier):
             self._jellyable(value)
         elif isinstance(value, Jellied):
             self._sexp(lambda jellier: value.sexp)
-        elif isinstance(value, _WITH_A_FLAVOR) or IJellyable.providedBy(
-            value
-        ):  # of the core, or of Twisted's own
+        elif isinstance(value, _WITH_A_FLAVOR) or IJellyable.providedBy(value):
+            # Of the core, or of Twisted's own.
             super()._object(value)
         elif self._face.security.isClassAllowed(kind):
             if not self._again(value):

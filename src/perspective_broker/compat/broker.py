@@ -145,9 +145,8 @@ class Broker(protocol.Protocol):
         self.admission = Admission(self)
         self._limits = self.limits
         self.session = FaceSession(self, self._limits)
-        self._known: Callable[[], object] | None = (
-            None  # called when it is known who the peer is, or it has gone
-        )
+        #: Called when the peer has logged in, or has gone.
+        self._known: Callable[[], object] | None = None
         self._watched: set[weakref.ref[Any]] = set()
         self._early: list[Callable[[], object]] = []  # calls made before both sides agreed on a dialect
         self._busy = 0  # inside of the core, which writes when it is done
@@ -620,9 +619,8 @@ class Broker(protocol.Protocol):
         if isinstance(object, defer.Deferred):
             return object.addCallback(self.serialize, perspective, method, args, kw)
         if isinstance(object, failure.Failure) and not isinstance(object, CopyableFailure):
-            return defer.fail(
-                object
-            )  # a method that returns a failure has failed, as a Deferred does that has one
+            # A method that returns a failure has failed, as a Deferred does that has one.
+            return defer.fail(object)
         return _Serialized(object, perspective)
 
     def unserialize(self, sexp: Any, perspective: Any = None) -> Any:

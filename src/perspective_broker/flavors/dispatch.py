@@ -90,9 +90,7 @@ def blame(
         signature = signature_of(method)
     except KeyboardInterrupt:
         raise
-    except (
-        BaseException
-    ):  # a method in C that does not say what it takes, or one that says it by code of its own
+    except BaseException:  # a method in C that has no signature, or one that makes it by code of its own
         return error
     try:
         signature.bind(*args, **kwargs)

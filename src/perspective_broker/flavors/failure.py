@@ -60,9 +60,8 @@ class Failure:
         else:
             kind, value = qualified_name(type(error)), _text_of(error)
             parents = tuple(qualified_name(base) for base in type(error).__mro__)
-            if (
-                isinstance(behind := error.__cause__, RemoteError) and behind.value == value
-            ):  # it has been sent before
+            behind = error.__cause__
+            if isinstance(behind, RemoteError) and behind.value == value:  # it has been sent before
                 parents += tuple(name for name in behind.parents if name not in parents and name != _REMOTE)
             traceback = "".join(tracebacks.format_exception(error)) if with_traceback else ""
         return cls(
@@ -101,9 +100,8 @@ def _shows(error: Exception, text: str) -> bool:
     if str(error) == text:
         return True
     for argument in (text, _Text(text)):
-        error.args = (
-            argument,
-        )  # its constructor makes a text of what it is given, but here that is made already
+        # Its constructor makes a text of what it is given, but here that is made already.
+        error.args = (argument,)
         if str(error) == text:
             return True
     return False

@@ -228,7 +228,7 @@ class Answerer(Asker):
             raise
         except (
             Exception
-        ) as error:  # an application's hook: an attribute that raises, a class that will not be made
+        ) as error:  # of the application: an attribute that raises, a class that cannot be made
             self.fail_call(call, error)
             return False
         if self.lifecycle.ended:  # by an application's hook, too

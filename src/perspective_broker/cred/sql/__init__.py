@@ -148,9 +148,8 @@ class SQLAuthorizer(Authorizer):
         store = await self._opened()
         now = asyncio.get_running_loop().time()
         if now >= self._count_again or self._rounds is None:
-            self._count_again = (
-                now + _COUNT_SECONDS
-            )  # others do with the old count meanwhile, when there is one
+            # Others use the old count meanwhile, when there is one.
+            self._count_again = now + _COUNT_SECONDS
             self._rounds = await self._do(lambda store: store.rounds_in_use())
         return fake_verifier(store.fake_key, name, iterations=store.iterations, in_use=self._rounds)
 
