@@ -467,6 +467,35 @@ async def test_an_error_does_not_overtake_items_that_wait_for_room(dialect: str)
         del blocking, failing
 
 
+class Hasty(pb.Referenceable):
+    """A stream that says how many items there are before it sends them."""
+
+    sink: Any = None
+
+    def remote_open(self, sink: Any, credit: int) -> int:
+        self.sink = sink
+        return 2
+
+
+async def test_an_answer_that_overtakes_its_items_leaves_no_callback_with_the_connection(
+    dialect: str,
+) -> None:
+    async with spring(dialect) as (served, pair):
+        hasty = Hasty()
+        served.remote_hasty = lambda: hasty  # type: ignore[attr-defined]
+        endings = pair.client._driver._endings
+        before = len(endings)
+        got: list[Any] = []
+        reading = asyncio.ensure_future(read(pair.root.call("hasty"), got))
+        await until(lambda: len(endings) > before)
+        hasty.sink.tell("items", 1, "a", "b")
+        await reading
+        assert got == ["a", "b"]
+        del hasty.sink, reading
+        gc.collect()
+        assert len(endings) == before
+
+
 async def test_an_error_of_the_reading_method_arrives_and_closes_the_generator(dialect: str) -> None:
     async with spring(dialect) as (_, pair):
         mine = Spring()
