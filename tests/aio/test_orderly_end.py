@@ -276,13 +276,19 @@ def never_end(peer: ScriptedPeer) -> None:
 SHORT = pb.Limits(close_seconds=0.05, slow_consumer_seconds=0.1)
 
 
-async def test_a_client_that_never_ends_is_given_up() -> None:
+@asynccontextmanager
+async def client_that_never_ends() -> AsyncIterator[tuple[pb.Server, ScriptedPeer]]:
     async with (
         pb.serve(Desk(), "tcp://127.0.0.1:0", limits=SHORT, dialects=["pb"]) as server,
         ScriptedPeer.connect(server.urls[0], dialect="pb") as peer,
     ):
         never_end(peer)
         await until(lambda: server.connections)
+        yield server, peer
+
+
+async def test_a_client_that_never_ends_is_given_up() -> None:
+    async with client_that_never_ends() as (server, _):
         (accepted,) = server.connections
         await server.close()
         assert accepted.close_cause is not None
@@ -304,12 +310,7 @@ async def test_a_server_that_never_ends_is_given_up() -> None:
 
 
 async def test_a_peer_that_goes_on_talking_does_not_hold_up_the_end_for_ever() -> None:
-    async with (
-        pb.serve(Desk(), "tcp://127.0.0.1:0", limits=SHORT, dialects=["pb"]) as server,
-        ScriptedPeer.connect(server.urls[0], dialect="pb") as peer,
-    ):
-        never_end(peer)
-        await until(lambda: server.connections)
+    async with client_that_never_ends() as (server, peer):
         closing = asyncio.ensure_future(server.close())
         while not closing.done():
             if not peer.transport.is_closing():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from .rig import Stage
 
 __all__ = [
+    "CALLS_THAT_NEVER_END",
     "CANARY",
     "Answered",
     "Case",
@@ -27,6 +28,7 @@ __all__ = [
     "SlotsHeld",
     "Stand",
     "Verdict",
+    "many",
 ]
 
 #: Where names and texts of a peer's choice are long: three in a row must be in no reply, and in no log.
@@ -271,6 +273,22 @@ class Case:
         """Return what is said, piece by piece; None waits for the answer to the last call."""
         said = self.script(words)
         return (said,) if isinstance(said, bytes) else said
+
+
+def many(say: Any, method: str, count: int) -> Iterator[bytes]:
+    """Make so many calls, 500 at a time."""
+    for _ in range(count // 500):
+        yield b"".join(say.call(method) for _ in range(500))
+
+
+#: The same in every dialect.
+CALLS_THAT_NEVER_END: Final = Case(
+    "that never end",
+    lambda say: many(say, "sleep", 8_000),
+    Held(running=16, waiting=256),
+    server="small",
+    is_large=True,
+)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from perspective_broker.dialects.classic.failures import FAILURE_TAG
 from perspective_broker.dialects.classic.vocabulary import NONE, base128
 
 from .cases import (
+    CALLS_THAT_NEVER_END,
     CANARY,
     Answered,
     Case,
     Fatal,
-    Held,
     Ignored,
     PendingEnds,
     Refused,
@@ -133,11 +133,6 @@ def _login_again(say: Classic) -> Iterator[bytes | None]:
         yield say.call("login", b"alice")
         yield None
         yield say.call("respond", b"wrong", to=challenger)
-
-
-def _many(say: Classic, method: str, count: int) -> Iterator[bytes]:
-    for _ in range(count // 500):
-        yield b"".join(say.call(method) for _ in range(500))
 
 
 _NO_FLAGS: Final[tuple[Any, ...]] = (2, -1, b"1", [], 1.0)
@@ -504,15 +499,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("another name", _take([b"local", b"rook"]), Refused("UnknownObject")),
     ),
     66: (Case("never sent", lambda say: say.update(99, "mark"), Refused("UnknownObject")),),
-    67: (
-        Case(
-            "that never end",
-            lambda say: _many(say, "sleep", 8_000),
-            Held(running=16, waiting=256),
-            server="small",
-            is_large=True,
-        ),
-    ),
+    67: (CALLS_THAT_NEVER_END,),
     70: (
         *(
             Case(

@@ -12,11 +12,11 @@ from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 
 from .cases import (
+    CALLS_THAT_NEVER_END,
     CANARY,
     Answered,
     Case,
     Fatal,
-    Held,
     Ignored,
     PendingEnds,
     Refused,
@@ -130,11 +130,6 @@ def _login_again(say: Modern) -> Iterator[bytes | None]:
         yield say.call("login", b"alice")
         yield None
         yield say.call("respond", b"wrong", to=challenger)
-
-
-def _many(say: Modern, method: str, count: int) -> Iterator[bytes]:
-    for _ in range(count // 500):
-        yield b"".join(say.call(method) for _ in range(500))
 
 
 def _started_and_cancelled(say: Modern) -> Iterator[bytes | None]:
@@ -512,15 +507,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case("another name", _take(Ext(codes.LOCAL_NAMED, b"rook")), Refused("UnknownObject")),
     ),
     66: (Case("never sent", lambda say: say.update(99, "mark"), Refused("UnknownObject")),),
-    67: (
-        Case(
-            "that never end",
-            lambda say: _many(say, "sleep", 8_000),
-            Held(running=16, waiting=256),
-            server="small",
-            is_large=True,
-        ),
-    ),
+    67: (CALLS_THAT_NEVER_END,),
     68: (
         Case(
             "of methods that do not heed it",

@@ -14,6 +14,13 @@ from perspective_broker.testing import BrokerPair, Later
 from .objects import Counter, Node, Thing, ended_by, make_pair
 
 
+def limits_of(whose: str, limits: pb.Limits) -> dict[str, pb.Limits]:
+    """Return the limits of both sides, of which one, "server" or "client", has its own."""
+    usual = pb.Limits()
+    server, client = (limits, usual) if whose == "server" else (usual, limits)
+    return {"limits": server, "client_limits": client}
+
+
 class Shop(Node):
     """Its methods call back, and what they call back calls them again."""
 
@@ -156,8 +163,7 @@ def test_a_lock_is_freed_by_dropping_its_reference_behind_calls_that_wait_for_it
     lock = Lock()
     with make_pair(
         lock,
-        limits=limits if whose == "server" else pb.Limits(),
-        client_limits=limits if whose == "client" else pb.Limits(),
+        **limits_of(whose, limits),
     ) as pair:
         held = [pair.call("acquire")]
         second = pair.root.call("acquire")
@@ -335,8 +341,7 @@ def test_without_stalled_seconds_calls_wait_for_ever(whose: str) -> None:
     node = Node()
     with make_pair(
         node,
-        limits=never if whose == "server" else pb.Limits(),
-        client_limits=never if whose == "client" else pb.Limits(),
+        **limits_of(whose, never),
     ) as pair:
         runs, outcome = pair.root.call("later"), pair.root.call("mark", 1)
         pair.run()
