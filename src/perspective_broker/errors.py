@@ -328,7 +328,7 @@ def qualified_name(cls: type) -> str:
 def tamed(text: str) -> str:
     """Return a peer's text as it may be shown anywhere: one line without control characters, at most 1024 characters.
 
-    It ends in logs, terminals and tracebacks by ways that nobody controls, so it is made harmless when it arrives.
+    It reaches logs, terminals and tracebacks on many ways, so it is made harmless when it arrives.
     Taming twice changes nothing.
     """
     shown = text[: _MOST_TEXT + 1]  # more need not be looked at

@@ -21,7 +21,7 @@ _Item = TypeVar("_Item")
 #: ``()`` to begin with.
 Queue: TypeAlias = deque[_Item] | tuple[()]
 
-#: :data:`NO_LINE` to begin with. Whoever leaves it is deleted.
+#: :data:`NO_LINE` to begin with. An item leaves it by ``del line[item]``.
 Line: TypeAlias = OrderedDict[_Item, None]
 
 #: Where nothing has waited so far. Nothing is put in.

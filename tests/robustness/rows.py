@@ -98,7 +98,7 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("Slowloris: 1 byte / 50 ms", "F message deadline"),
     ("Keys that share one large tuple", "C; work charged by what sharing expands to"),
     ("A name that SASLprep makes 18 times longer", "LoginFailed before SASLprep reads it"),
-    ("Wrong guesses at a user's password, from elsewhere or from his own address", "the owner gets in"),
+    ("Wrong guesses at a user's password, from elsewhere or from their own address", "the owner gets in"),
     ("A store of users that fails, or one damaged row", "Unavailable; LoginFailed; no path, no url"),
     ("Escapes and line ends in the text of an error", "one escaped line wherever it is shown"),
     ("`aged`, or draining without an end, said of each connection", "back-off as ever; few connections kept"),

@@ -26,7 +26,7 @@ _await: Final = asyncio.Future.__await__
 _cancel: Final = asyncio.Future.cancel
 _get_running_loop: Final = asyncio._get_running_loop
 
-#: Methods that run here. A loop holds its tasks weakly, and of a call without an answer nobody else holds anything.
+#: Methods that run here. A loop holds its tasks weakly, and nothing else holds the task of a one-way call.
 _running_here: Final[set[asyncio.Future[Any]]] = set()
 
 

@@ -134,7 +134,7 @@ def connect(
         ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
         LoginFailed: the login was refused. It never says which part was wrong.
-        Unavailable: nobody has looked at the login: too many have failed where we come from, or the peer is busy. A
+        Unavailable: the login was not judged, because too many have failed from this address or the peer is busy. A
             later attempt may succeed; with ``reconnect`` it is made.
         RemoteError: the peer's own code raised when it let us in.
     """

@@ -223,7 +223,7 @@ class Driver:
         self._maybe_gone()
 
     def _hung_up(self, is_gone: bool) -> None:
-        """The peer has ended its bytes, or is gone, while nothing was read: nobody hears what it has asked for."""
+        """The peer has ended its bytes, or is gone, while nothing was read: it reads no more answers."""
         if not is_gone:
             self.broker.peer_hung_up()
         elif self._transport is not None:

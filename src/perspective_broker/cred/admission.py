@@ -36,7 +36,7 @@ def refusal() -> LoginFailed:
 
 
 def busy() -> Unavailable:
-    """Return the one thing that is said of every login that nobody has judged."""
+    """Return the error of every login that was not judged, whatever the reason."""
     return Unavailable("no login is possible at the moment", code="busy")
 
 
@@ -126,7 +126,7 @@ class Judge:
             check: compares the proof.
 
         Raises:
-            Unavailable: nobody has looked at it.
+            Unavailable: it was not judged.
             StoreError: the authorizer cannot say.
         """
         time = asyncio.get_running_loop().time
@@ -175,7 +175,7 @@ class Judge:
             raise busy() from None
 
     def alias(self, name: str) -> str:
-        """Return what the log calls a name that nobody can log in as: people type passwords there."""
+        """Return what stands in the log for a name without a user, because people type passwords there."""
         return hashlib.blake2b(
             name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
         ).hexdigest()
@@ -233,7 +233,7 @@ class Admission:
 
         Raises:
             LoginFailed: it does not, or it is too late, or too often.
-            Unavailable: nobody has looked at it.
+            Unavailable: it was not judged.
         """
         if self._failures >= self._limits.logins:
             raise refusal()

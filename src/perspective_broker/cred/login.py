@@ -184,7 +184,7 @@ class AuthServ(Referenceable):
 
         Raises:
             LoginFailed: the message is malformed, or there are too many, or the client was talked down.
-            Unavailable: nobody has looked at it, and a later attempt may succeed.
+            Unavailable: it was not judged, and a later attempt may succeed.
         """
         binding = self.connection.channel_binding()
         known = [UNBOUND.encode()] if binding is None else [BOUND.encode(), UNBOUND.encode()]

@@ -666,7 +666,7 @@ class Answerer(Asker):
     # -- the end
 
     def _stop_unheard(self) -> None:
-        """Nobody can hear our answers any more: end the calls that want one, but for those that others need."""
+        """Our answers cannot be sent any more: end the calls that want one, except those that others depend on."""
         try:
             for call in self.serving.unheard():
                 if self.lifecycle.ended:

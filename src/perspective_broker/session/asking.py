@@ -169,7 +169,7 @@ class Asker(Holder):
     def call_here(
         self, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answerable: Answerable
     ) -> OutgoingCall:
-        """Call a method of what one of our calls was answered with: an object of this program, or no object at all."""
+        """Call a method of an answer that is an object of this program, or not an object."""
         call = OutgoingCall(answerable, None)
         call.serial = self.questions.next_request()
         call.linked().parts = Parts(target, name, args, kwargs)

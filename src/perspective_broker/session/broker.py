@@ -8,9 +8,9 @@ peer's operations; applications call through references, which end in :meth:`Bro
 The broker is put together from what it does: :mod:`.speaking` makes messages, :mod:`.holding` keeps what the sides hold
 of each other, :mod:`.asking` calls, :mod:`.answering` is called. Here are its beginning and its end, bytes and time.
 
-**An orderly end.** Each side says its last once: its own close, or the peer's, makes it take no new calls and send
-nothing more. It acts on what the peer said before *its* last word, as far as that wants no answer, and then the
-connection has ended::
+**An orderly end.** When a side closes, or reads the peer's farewell, it takes no new calls, sends its queue, and then
+sends nothing more. It runs the calls that the peer sent before its own end, if they want no answer. Then the connection
+has ended::
 
     finish() ──▶ queue sent ──▶ farewell, end of bytes ──▶ reads on ──▶ the peer's last word, or its end ──▶ closed
                                       │                                          ▲
@@ -261,7 +261,7 @@ class Broker(Answerer):
         lifecycle = self.lifecycle
         if self.serving.waits:
             self._start_waiting()
-        # By a property, for it changes while messages are acted on, and compiled code takes a test for a lasting fact.
+        # A property, because it changes while messages are acted on: compiled code takes a tested attribute as fixed.
         if not self._unread or self.has_heard_last:  # nothing is taken behind the peer's last word
             return False
         for _ in range(messages):

@@ -299,7 +299,7 @@ class Serving:
     # -- the end
 
     def unheard(self) -> list[IncomingCall]:
-        """Return the calls whose answers nobody can hear any more, but for those that calls without an answer need."""
+        """Return the calls that want an answer, except those on whose answers one-way calls depend."""
         needed: set[IncomingCall] = set()
         todo = [call for call in self.dependents if not call.wants_answer]
         while todo:

@@ -29,7 +29,7 @@ BACKLOG: Final = 1024
 #: Connections accepted before others have their turn of the loop: 64 cost about 3 ms.
 _PER_TURN: Final = 64
 
-#: Seconds for a proxy's header where nobody says how long a handshake may take.
+#: Seconds for a proxy's header where no time for the handshake is given.
 _PROXY_SECONDS: Final = 10.0
 
 #: Seconds without accepting when that was not possible.

@@ -20,7 +20,7 @@ __all__ = ["UNKNOWN_PEER", "HeaderError", "Peer", "TrustedProxies", "header_size
 #: A host and a port, as in a transport's ``peername``.
 Peer: TypeAlias = tuple[str, int]
 
-#: In the place of an address that a proxy does not tell: its own health check, or something that is no TCP.
+#: In the place of an address that a proxy does not tell: of its own health check, or of something other than TCP.
 UNKNOWN_PEER: Final[Peer] = ("unknown", 0)
 
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
