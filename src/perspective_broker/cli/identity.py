@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..aio import run
 from ..cred import Authorizer, Identity, IdentityExists, SQLAuthorizer, UnknownIdentity
-from .logs import configure_logging
+from .logs import configure_logging, counted
 from .output import complain, printable, show_json
 from .passwords import PasswordFile, obtain_password
 from .status import Status, Trouble
@@ -89,15 +89,7 @@ class StoreOptions:
     timeout: Annotated[
         float, Parameter(help="Seconds to wait for a store that is locked.", validator=Number(gt=0))
     ] = 8.0
-    verbose: Annotated[
-        int,
-        Parameter(
-            alias="-v",
-            count=True,
-            help="Log more to standard error; twice (-vv) everything.",
-            show_default=False,
-        ),
-    ] = 0
+    verbose: Annotated[int, counted("Log more to standard error; twice (-vv) everything.")] = 0
 
     def use(self, operation: Callable[[Authorizer], Awaitable[_T]], *, make: bool = False) -> _T:
         """Run an operation on the store, and return what it returns.

@@ -7,16 +7,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["Verbose", "configure_logging"]
+__all__ = ["Verbose", "configure_logging", "counted"]
+
+
+def counted(help: str) -> Parameter:
+    """Return the option -v, which may be given twice, with what a command says of it."""
+    return Parameter(alias="-v", count=True, help=help, show_default=False)
+
 
 Verbose = Annotated[
-    int,
-    Parameter(
-        alias="-v",
-        count=True,
-        help="Log more to standard error: connections and refused calls; twice (-vv) everything.",
-        show_default=False,
-    ),
+    int, counted("Log more to standard error: connections and refused calls; twice (-vv) everything.")
 ]
 
 

@@ -21,7 +21,7 @@ from .jelly import (
     setUnjellyableForClassTree,
     unjellyableRegistry,
 )
-from .jellyable import Jellyable, Unjellyable, getInstanceState, stock
+from .jellyable import Jellyable, Unjellyable, getInstanceState
 from .registry import called_as_in_twisted
 
 __all__ = [
@@ -156,7 +156,6 @@ class Referenceable(Serializable, flavors.Exportable):
     def export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self, _Holder(self), "", (), self.perspective)
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         return [remote_atom, jellier.invoker.registerReference(self)]
 
@@ -217,7 +216,6 @@ class Viewable(Serializable, flavors.Exportable):
         # What comes home is the view, as with Twisted; it keeps the perspective and this object alive.
         return target
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         return ViewPoint(jellier.invoker.serializingPerspective, self).jellyFor(jellier)
 
@@ -248,7 +246,6 @@ class Copyable(Serializable, flavors.Copyable):
     def get_state_to_copy_for(self, perspective: Any) -> Any:
         return self.getStateToCopyFor(perspective)
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         if jellier.invoker is None:
             return getInstanceState(self, jellier)
@@ -276,7 +273,6 @@ class Cacheable(Copyable, flavors.Cacheable):
     def stopped_observing(self, perspective: Any, observer: Any) -> None:
         self.stoppedObserving(perspective, observer)
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         if jellier.invoker is None:
             return getInstanceState(self, jellier)
@@ -337,7 +333,6 @@ class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
         method, result = dispatch(broker, self, "observe_", message, (), args, kw)
         return broker.serialize(result, None, method, args, kw)
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         if jellier.invoker is None:
             return getInstanceState(self, jellier)

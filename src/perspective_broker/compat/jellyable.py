@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.spread.interfaces import IJellyable, IUnjellyable
@@ -18,11 +17,9 @@ __all__ = [
     "Unpersistable",
     "blank",
     "getInstanceState",
-    "is_stock",
     "put_state",
     "setInstanceState",
     "state_of",
-    "stock",
 ]
 
 None_atom = b"None"
@@ -38,17 +35,6 @@ set_atom = b"set"
 tuple_atom = b"tuple"
 frozenset_atom = b"frozenset"
 unpersistable_atom = b"unpersistable"
-
-
-def stock(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a flavor's own ``jellyFor`` or ``unjellyFor``: the dialect does the same without calling it."""
-    hook.is_stock = True  # type: ignore[attr-defined]
-    return hook
-
-
-def is_stock(cls: type, hook: str) -> bool:
-    """Return whether a class has not overridden that hook of its flavor."""
-    return getattr(getattr(cls, hook, None), "is_stock", False)
 
 
 @implementer(IJellyable)
@@ -74,7 +60,6 @@ class Unjellyable:
         """Take the state."""
         self.__dict__ = state
 
-    @stock
     def unjellyFor(self, unjellier: Any, jellyList: Any) -> Any:
         """Fill this new object from a list, and return it."""
         return unjellier.fill(self, jellyList)

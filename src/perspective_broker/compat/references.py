@@ -14,7 +14,6 @@ from .. import flavors
 from ..dialects.building import MAX_KEY_BITS
 from ..errors import DecodeError, SerializationError
 from .flavors import Serializable
-from .jellyable import stock
 from .registry import called_as_in_twisted
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ class RemoteReference(flavors.Reference, Serializable):
             except Exception:
                 log.err(None, "A callback for the end of a connection raised")
 
-    @stock
     def jellyFor(self, jellier: Any) -> Any:
         if jellier.invoker is None:
             return jellier.unpersistable("References cannot be serialized")

@@ -25,7 +25,6 @@ from .jellyable import (
     blank,
     class_atom,
     function_atom,
-    is_stock,
     list_atom,
     module_atom,
     persistent_atom,
@@ -204,7 +203,7 @@ def _unpersistable(unjellier: Any, jelly: list[Any]) -> Unpersistable:
 
 def _is_plain(cls: type) -> bool:
     """Return whether a class is filled with a state, and not asked to unjelly itself."""
-    return not hasattr(cls, "unjellyFor") or is_stock(cls, "unjellyFor")
+    return getattr(cls, "unjellyFor", Unjellyable.unjellyFor) is Unjellyable.unjellyFor
 
 
 #: The tables of the modern face are not asked: :meth:`FaceUnjellier._class` knows this face's.
