@@ -406,8 +406,14 @@ def _must_run(history: History, call: Call) -> bool:
             return False
         if one is not call and (one.answer is None or one.answer.error or one.answer.odd):
             return False
-        if one is not call and one.outcome is not None and one.outcome.error and (one.known or 0) < call.made:
-            return False  # its caller never had that answer
+        if (
+            one is not call
+            and (one.outcome is not None and one.outcome.error)
+            and ((one.known or 0) < call.made or one.callee != call.callee)
+        ):
+            return (
+                False  # its caller never had that answer, and the callee of the one-way call had it neither
+            )
         if isinstance(one.target, Call) and not (one.target.answer and one.target.answer.is_object):
             return False
     return True

@@ -185,6 +185,20 @@ def test_only_the_end_that_closes_is_promised_that_its_one_way_calls_run(
     assert script.laws() == laws
 
 
+@pytest.mark.parametrize(("where", "laws"), [("C", []), ("B", ["one-way"])])
+def test_a_one_way_call_that_mentions_an_answer_of_another_connection_ends_with_that(
+    script: Script, where: str, laws: list[str]
+) -> None:
+    lost = script.make()
+    lost.callee = where
+    script.make(lost, one_way=True)
+    script.history.start(lost, where)
+    script.history.closed["A"] = script.history.note("closed")
+    script.fail(lost, "ConnectionLost")
+    script.history.answered(lost, Answer(1), "answers a caller that is gone")
+    assert script.laws() == laws
+
+
 def test_a_one_way_call_on_a_value_does_not_run(script: Script) -> None:
     value = script.make()
     script.make(value, target=value, one_way=True)
