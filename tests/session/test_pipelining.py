@@ -174,6 +174,29 @@ def test_order_when_the_promise_turns_out_to_be_an_object_of_our_own(node: Node)
         assert isinstance(made[3].error, pb.Error)
 
 
+def test_a_call_ends_before_the_promise_that_it_depends_on_comes_home(node: Node) -> None:
+    """The server refuses it because it drains, and then answers what it depends on with an object of the client."""
+    with make_pair(node) as pair:
+        mine = Node()
+        pair.root.tell("take", mine)
+        home = pair.root.call("later")
+        child = home.call("child", 1)
+        grandchild = child.call("child", 2)
+        pair.run()
+        pair.server.broker.drain()
+        refused = pair.root.call("take", child)
+        pair.run()
+        assert isinstance(refused.error, pb.Unavailable)
+        node.later[0].answer(node.held[0])
+        pair.run()
+        assert mine.log == [1, 2]
+        assert child.done
+        assert grandchild.done
+        node.held.clear()
+        node.log.clear()
+        del home, child, grandchild
+
+
 def test_order_behind_a_call_that_has_left_unmarked(node: Node) -> None:
     with make_pair(node) as pair:
         slow = sent_unmarked(pair)

@@ -293,8 +293,8 @@ class OutgoingCall:
         links = self.links
         if links is None:
             return
+        self.depend_no_more()  # a call may end before those that it depends on, for example at its deadline
         links.parts = None
-        links.dependencies = {}
         links.value, links.error = value, error
         if links.dependents:
             owners: dict[Owner, None] = {}
