@@ -6,6 +6,8 @@ import asyncio
 import selectors
 from typing import Final
 
+from perspective_broker.aio.turns import turns_of
+
 __all__ = ["MOST_TURNS", "Stuck", "VirtualLoop"]
 
 #: Turns of a loop: a hundred times what a life takes.
@@ -25,6 +27,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _JumpingSelector()
         super().__init__(self._virtual)
+        turns_of(self).clock = self.time  # or the order would depend on how long slices take here
 
     def time(self) -> float:
         return self._virtual.now

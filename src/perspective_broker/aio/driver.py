@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from weakref import WeakSet, WeakValueDictionary
 
@@ -45,6 +44,7 @@ from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteReference, Room
 from .settings import Settings
 from .streams import ItemReader, StreamSource
+from .turns import SLICE_SECONDS, turns_of
 from .writing import Writer
 
 if TYPE_CHECKING:
@@ -62,8 +62,13 @@ _AT_THE_END: Final = "a callback for the end of a connection raised"
 _MUCH: Final = 64 * 1024
 _LONG_TURN: Final = 0.001
 
-#: Operations per turn of the loop (ROBUSTNESS, fault 6): at 30 µs each about 2 ms, then others have their turn.
+#: Bytes of a call like most, or of a few. A connection that has sent more waits for those that have not.
+_LITTLE: Final = 1024
+
+#: Operations per turn of the loop (ROBUSTNESS, fault 6), and those between two looks at the clock: small ones take some
+#: 10 µs each, and those that the methods of the application take come on top.
 MESSAGES_PER_TURN: Final = 64
+_MESSAGES_PER_LOOK: Final = 4
 
 
 class Driver:
@@ -116,8 +121,11 @@ class Driver:
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
         self._home_thread = threading.get_ident()
+        self._turns = turns_of(self.loop)
         self._turn_scheduled = False
+        self._is_put_off = False  # because the connections of the loop have used up its turn
         self._in_turn = False
+        self._took = 0.0  # seconds of the last turn
         #: Whether so little goes on that what is said next need not wait for more to go with it. (For one call at a
         #: time the turn of the loop until the next :meth:`_turn` would be a tenth of its round trip.)
         self.lull = True
@@ -184,12 +192,8 @@ class Driver:
         self.broker.receive_data(data, self.loop.time())
         if self._more:
             return
-        if len(data) < _MUCH:
-            self._turn()
-            return
-        began = perf_counter()
         self._turn()
-        if perf_counter() - began > _LONG_TURN:
+        if self._is_put_off or (len(data) >= _MUCH and self._took > _LONG_TURN):
             self._give_way()
 
     def _give_way(self) -> None:
@@ -257,17 +261,46 @@ class Driver:
     # -- one turn
 
     def _turn(self) -> None:
+        """Act, now or when the other connections of the loop leave time for it."""
+        if self._is_closed:
+            return
+        turns = self._turns
+        if turns.over:
+            if not self._is_put_off:
+                self._is_put_off = True
+                turns.put_off(self._turn_put_off, self._is_busy)
+            return
+        began = turns.clock()
+        try:
+            self._act(began)
+        finally:
+            self._took = turns.clock() - began
+            turns.spend(self._took)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether other connections come first: the peer is unknown, costs much, or has sent much."""
+        return (
+            self.stranger is not None
+            or self._more
+            or self._took > _LONG_TURN
+            or self.broker.unread_bytes > _LITTLE
+        )
+
+    def _turn_put_off(self) -> None:
+        self._is_put_off = False
+        self._turn()
+
+    def _act(self, began: float) -> None:
         """Let the broker act on what has come, then write what it has to say."""
         broker = self.broker
         self._turn_scheduled = False
-        if self._is_closed:
-            return
         if self._page_readers is not None:
             broker.paused = pages_are_unread(self._page_readers, len(broker.questions))
         received = broker.messages_received
         self._in_turn = True
         try:
-            self._more = broker.process(MESSAGES_PER_TURN, self.loop.time())
+            self._process(began)
         finally:
             self._in_turn = False
         if self._is_closed:
@@ -291,6 +324,15 @@ class Driver:
         if broker.mid_message:
             self._set_timer()
         self._flush()
+
+    def _process(self, began: float) -> None:
+        """Let the broker act on what has come, as far as the slice goes that began then."""
+        broker, clock, now = self.broker, self._turns.clock, self.loop.time()
+        until = broker.messages_received + MESSAGES_PER_TURN
+        while True:
+            self._more = broker.process(_MESSAGES_PER_LOOK, now)
+            if not self._more or broker.messages_received >= until or clock() - began > SLICE_SECONDS:
+                return
 
     def _flush(self) -> None:
         writer = self._writer

@@ -384,6 +384,12 @@ class Broker(Answerer):
         """Whether a message of the peer has begun and not ended."""
         return self.deadlines.message_began is not None
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that have come and were not acted on."""
+        unread: int = self._dialect.mid_message
+        return unread
+
     def next_deadline(self) -> float | None:
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
         if self.lifecycle.ended:
