@@ -43,7 +43,7 @@ def test_the_low_mark_is_not_above_the_high_one() -> None:
 def test_a_peer_that_has_not_logged_in_may_ask_for_a_sixteenth_of_every_quantity() -> None:
     limits = pb.Limits()
     strangers = limits.before_login()
-    assert strangers.nodes == limits.nodes // 16
+    assert strangers.nodes == limits.nodes // 64
     assert strangers.message_bytes == limits.message_bytes // 16
     assert strangers.depth == limits.depth
     assert strangers.ping_seconds == limits.ping_seconds

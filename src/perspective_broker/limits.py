@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Final
 
 __all__ = ["Limits"]
 
 KIB = 1024
 MIB = 1024 * KIB
+
+#: What a container counts of ``Limits.nodes``, beside its items: an empty one takes 56 bytes and more.
+CONTAINER_NODES: Final = 4
 
 #: What stays as it is before login: times are not a resource the peer consumes, and a login needs whole words.
 _NOT_REDUCED = frozenset(
@@ -35,6 +39,10 @@ _NOT_REDUCED = frozenset(
     }
 )
 
+#: Of these there is a sixty-fourth before login, of the others a sixteenth: they bound how many values are held
+#: at once, and a login has few.
+_REDUCED_MORE = frozenset({"nodes", "waiting_bytes", "window_bytes"})
+
 _MAY_BE_NONE = frozenset({"calls_begun", "connection_seconds", "stalled_seconds"})
 
 
@@ -47,9 +55,12 @@ class Limits:
             Python's recursion limit of 1000 to the application.
         message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings. On pb7 four of them may be under
             way in pieces.
-        nodes: items in a message, counted when a container announces them. A node costs about 60 bytes of
-            memory, so a million keeps the worst message under 100 MB. On pb7 a sixteenth of them may be extensions:
-            tuples, dates, copyables, references and whatever else MessagePack does not have.
+        nodes: items in a message, counted when a container announces them; 32 bytes of memory each, or so. A value of
+            one byte is one, on pb7 a longer one is two, a container four (:data:`CONTAINER_NODES`). A million keeps
+            the worst message at some 32 MB, and at some 50 ms to read. What takes longer to read is counted as well: on
+            pb7 at most a twentieth of them may be extensions, which is tuples, dates, copyables, references and
+            whatever else MessagePack does not have; on a classic dialect a tenth may be containers, of which a date or
+            a decimal counts three, and a copyable four.
         list_items: items in one list; the number every classic peer uses for its own bound.
         string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
         large_string_bytes: one string on pb7, where nothing but the message bounds it.
@@ -144,7 +155,10 @@ class Limits:
         return max(4096, 4 * self.calls_in_flight) if self.calls_begun is None else self.calls_begun
 
     def before_login(self) -> Limits:
-        """Return the limits of a peer that has not said who it is: a sixteenth of every quantity."""
+        """Return the limits of a peer that has not said who it is: a sixteenth of every quantity, or less.
+
+        They keep what such a peer has here below 2 MiB.
+        """
         return _before_login(self)
 
 
@@ -152,7 +166,7 @@ class Limits:
 def _before_login(limits: Limits) -> Limits:
     """Return the same object for all the connections of a server: making one takes 30 µs, and it 250 bytes."""
     reduced = {
-        field.name: max(1, getattr(limits, field.name) // 16)
+        field.name: max(1, getattr(limits, field.name) // (64 if field.name in _REDUCED_MORE else 16))
         for field in fields(limits)
         if field.name not in _NOT_REDUCED and field.name != "calls_begun"
     }

@@ -16,12 +16,15 @@ from .limits import Limits
 __all__ = [
     "CANCEL",
     "DEADLINES",
+    "DELIVERED",
     "FAREWELL",
     "LARGE_MESSAGE",
+    "NEEDS_DATA",
     "OLD",
     "PIECES",
     "PING",
     "PIPELINING",
+    "READING",
     "SENT_BEFORE",
     "AnswerOf",
     "Answerable",
@@ -63,6 +66,11 @@ SENT_BEFORE: Final = object()
 #: (256 KiB and what one chunk adds), which wait for each other anyway; 512 KiB leave a connection of 100 Mbit/s in
 #: 40 ms.
 LARGE_MESSAGE: Final = 512 * 1024
+
+#: What :meth:`Dialect.next_message` has done (integers, because every message returns one).
+NEEDS_DATA: Final = 0
+DELIVERED: Final = 1
+READING: Final = 2
 
 
 class InParts:
@@ -380,8 +388,12 @@ class Dialect(Protocol):
     def receive_data(self, data: Data) -> None:
         """Keep bytes from the peer. Linear in their number, however they are chopped."""
 
-    def next_message(self) -> bool:
-        """Deliver one operation to the receiver; return False when more bytes are needed for the next.
+    def next_message(self) -> int:
+        """Go on with what has come.
+
+        Returns:
+            ``NEEDS_DATA``: more bytes are needed for the next operation; ``DELIVERED``: the receiver was given one;
+            ``READING``: a large message is being read, and this was one step of several.
 
         Raises:
             ProtocolError: the bytes are not this dialect; nothing more may be asked.

@@ -11,7 +11,7 @@ import perspective_broker as pb
 from .objects import make_pair
 
 #: Less than any report of an error has.
-TINY = pb.Limits(message_bytes=200, string_bytes=20, large_string_bytes=20, nodes=12, depth=3)
+TINY = pb.Limits(message_bytes=200, string_bytes=20, large_string_bytes=20, nodes=48, depth=3)
 
 
 class Talkative(pb.Root):

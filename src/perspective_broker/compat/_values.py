@@ -15,6 +15,7 @@ from ..dialects.classic.banana import encode, encode_integer, encode_list_head
 from ..dialects.classic.jelly import Jellier
 from ..dialects.classic.unjelly import Unjellier
 from ..dialects.classic.vocabulary import Spelling
+from ..dialects.classic.work import most_units
 from ..errors import CallError
 from ..ports import Dialect
 from .failures import Failed, as_failure, brief, copied_from, copyable
@@ -165,7 +166,8 @@ class FaceDialect(ClassicDialect):
         return FaceJellier(self._face, self._spelling, self._exporter, perspective, self._decoder.limits)
 
     def _unjellier(self, perspective: Any) -> Unjellier:
-        return FaceUnjellier(self._importer, perspective, self._face_readers, self._face.security, self._face)
+        face, units = self._face, most_units(self._decoder.limits)
+        return FaceUnjellier(self._importer, perspective, self._face_readers, face.security, face, units)
 
     def decode_error(self, payload: Any, perspective: Any) -> Exception:
         try:

@@ -16,6 +16,7 @@ from twisted.python.reflect import namedAny, namedObject
 from .. import errors
 from ..dialects.classic.failures import FAILURE_TAG
 from ..dialects.classic.unjelly import Readers, Unjellier, readers_for
+from ..dialects.classic.work import UNLIMITED
 from ..flavors import Policy, Registry, RemoteCache
 from ..ports import Importer, NullPort
 from .jellyable import (
@@ -68,14 +69,21 @@ class FaceUnjellier(Unjellier):
         readers: see :func:`readers`.
         taster: what may be unjellied.
         invoker: the broker, if any.
+        units: of work that it may take.
     """
 
     __slots__ = ("_hooks", "invoker", "taster")
 
     def __init__(
-        self, importer: Importer, perspective: Any, readers: Readers, taster: Any, invoker: Any
+        self,
+        importer: Importer,
+        perspective: Any,
+        readers: Readers,
+        taster: Any,
+        invoker: Any,
+        units: int = UNLIMITED,
     ) -> None:
-        super().__init__(importer, perspective, readers, _NO_REGISTRY, _EVERYTHING)
+        super().__init__(importer, perspective, readers, _NO_REGISTRY, _EVERYTHING, units)
         self.taster = taster
         self.invoker = invoker
         self._hooks: list[Callable[[], object]] = []

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ..errors import ProtocolError
-from ..limits import Limits
-from ..ports import Data, Dialect
+from ..limits import CONTAINER_NODES, Limits
+from ..ports import DELIVERED, NEEDS_DATA, Data, Dialect
 from .classic.banana import NEED_MORE, Decoder, encode
 from .classic.vocabulary import NONE
 
@@ -44,7 +44,7 @@ def _limits_of_greeting(limits: Limits) -> Limits:
         message_bytes=min(limits.message_bytes, _MAX_GREETING_BYTES),
         string_bytes=_MAX_NAME_BYTES,
         list_items=_MAX_OFFERED,
-        nodes=_MAX_OFFERED,
+        nodes=_MAX_OFFERED + CONTAINER_NODES,
         depth=1,
     )
 
@@ -101,17 +101,17 @@ class Negotiation:
                 raise ProtocolError("bad-handshake", "the peer does not speak Perspective Broker")
         self._decoder.receive_data(data)
 
-    def next_message(self) -> bool:
+    def next_message(self) -> int:
         """Read the greeting if it is complete; False when more bytes are needed."""
         try:
             greeting = self._decoder.next()
         except ProtocolError:
             raise ProtocolError("bad-handshake", "the peer does not speak Perspective Broker") from None
         if greeting is NEED_MORE:
-            return False
+            return NEEDS_DATA
         chosen = self._choose_offered(greeting) if self._server else self._pick(greeting)
         self._host.on_dialect(self._dialects[chosen](), self._decoder.take_rest())
-        return True
+        return DELIVERED
 
     def _choose_offered(self, choice: object) -> str:
         """Return the dialect that the client picked from our offer."""

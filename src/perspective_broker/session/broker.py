@@ -30,9 +30,11 @@ from ..limits import Limits
 from ..ports import (
     FAREWELL,
     LARGE_MESSAGE,
+    NEEDS_DATA,
     OLD,
     PIECES,
     PING,
+    READING,
     Data,
     Dialect,
     Message,
@@ -271,7 +273,8 @@ class Broker(Answerer):
                 self.deadlines.reading_stopped()
                 return False
             try:
-                if not self._dialect.next_message():
+                step: int = self._dialect.next_message()
+                if step == NEEDS_DATA:
                     self._unread = False
                     if self._eof:
                         self._act_on_eof()
@@ -288,8 +291,10 @@ class Broker(Answerer):
             except ProtocolError as error:
                 self._fail(error)
                 return False
-            self.messages_received += 1
             self.deadlines.message_began = None
+            if step == READING:
+                return True
+            self.messages_received += 1
         return True
 
     @property

@@ -141,21 +141,27 @@ def test_a_string_is_refused_before_its_body() -> None:
 
 
 def test_every_item_is_charged_when_it_is_announced() -> None:
-    small = replace(LIMITS, nodes=10)
+    """Every list counts three beside its items and itself, an empty one as well."""
+    small = replace(LIMITS, nodes=11 * 3 + 10)
     assert (
         read((b"\x05\x80" + b"\x01\x80\x00\x80" * 5) * 2, small) == [[[[]]] * 5] * 2
     )  # anew for each message
-    for data in (b"\x0b\x80", b"\x05\x80" + b"\x01\x80\x00\x80" * 4 + b"\x02\x80", b"\x09\x80" + TEXT):
+    for data in (
+        b"\x29\x80",
+        b"\x05\x80" + b"\x01\x80\x00\x80" * 4 + b"\x02\x80\x00\x80",
+        b"\x25\x80" + TEXT,
+        b"\x0b\x80" + b"\x00\x80" * 10,
+    ):
         with pytest.raises(ProtocolError) as refusal:
             read(data, small)
         assert refusal.value.code == "limit-nodes"
 
 
 def test_text_is_charged_like_any_list() -> None:
-    assert read(b"\x01\x80" + TEXT + b"\x00\x82", replace(LIMITS, depth=2, nodes=3)) == [[[b"unicode", b""]]]
+    assert read(b"\x01\x80" + TEXT + b"\x00\x82", replace(LIMITS, depth=2, nodes=9)) == [[[b"unicode", b""]]]
     for limits, code in (
         (replace(LIMITS, depth=1), "limit-depth"),
-        (replace(LIMITS, nodes=2), "limit-nodes"),
+        (replace(LIMITS, nodes=8), "limit-nodes"),
     ):
         with pytest.raises(ProtocolError) as refusal:
             read(b"\x01\x80" + TEXT + b"\x00\x82", limits)

@@ -304,8 +304,8 @@ def test_what_is_copied_for_every_level_is_bounded() -> None:
         End().dialect.encode_answer(1, value, None)
 
 
-def test_a_message_may_have_a_sixteenth_of_its_values_as_extensions() -> None:
-    tight = Limits(nodes=1600)
+def test_a_message_may_have_a_twentieth_of_its_values_as_extensions() -> None:
+    tight = Limits(nodes=2000)
     most = [(n,) for n in range(100)]
     assert across(most, sender=End(limits=tight), receiver=End(limits=tight)) == most
     with pytest.raises(pb.SerializationError, match="100 extensions"):

@@ -31,12 +31,12 @@ VALUES = st.recursive(
 
 
 def count(value: Any) -> int:
-    """Return how many values there are in a value, itself included."""
+    """Return what a value counts of ``Limits.nodes``."""
     if isinstance(value, list):
-        return 1 + sum(map(count, value))
+        return 4 + sum(map(count, value))
     if isinstance(value, dict):
-        return 1 + sum(1 + count(item) for item in value.values())
-    return 1
+        return 4 + sum(count(key) + count(item) for key, item in value.items())
+    return 1 if len(packb(value)) == 1 else 2
 
 
 def refusal(frame: bytes, nodes: int) -> str:
@@ -97,8 +97,9 @@ def test_blocks_do_not_matter() -> None:
     for shift in range(1, 32):
         value = ["x" * shift, *(["y" * 31] * 5000), *([1.5] * 9000)]
         frame = packb(value)
-        assert refusal(frame, len(value) + 1) == ""
-        assert refusal(frame, len(value)) == "limit-nodes"
+        nodes = 4 + 2 * len(value)
+        assert refusal(frame, nodes) == ""
+        assert refusal(frame, nodes - 1) == "limit-nodes"
 
 
 @pytest.mark.parametrize("unit", [b"\x91", b"\x92\x00", b"\x81\xa1a"])

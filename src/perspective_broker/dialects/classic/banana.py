@@ -13,7 +13,7 @@ import struct
 from typing import Final
 
 from ...errors import ProtocolError, SerializationError
-from ...limits import Limits
+from ...limits import CONTAINER_NODES, Limits
 from ...ports import Data
 from ...queues import Queue, put
 from ..collector import MANY_VALUES, rest, wake
@@ -196,10 +196,10 @@ class Decoder:
                         break
                     value = data[after:pos]
                 elif kind == LIST:
+                    self._nodes += number + CONTAINER_NODES - 1  # as an item it counts already
+                    if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
+                        raise self._too_much(pos - start, depth, number)
                     if number:
-                        self._nodes += number
-                        if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
-                            raise self._too_much(pos - start, depth, number)
                         if self._nodes > MANY_VALUES and not self._collector_rests:
                             self._collector_rests = rest()
                         # Half of all tokens are the three of a short text: its list, the word, and the text itself.
@@ -220,8 +220,6 @@ class Decoder:
                             depth += 1
                             into, missing = [], number
                             continue
-                    elif depth >= limits.depth:  # an empty one is a level, too
-                        raise self._too_much(pos - start, depth, number)
                     else:
                         pos = after
                         value = []

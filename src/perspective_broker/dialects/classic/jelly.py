@@ -16,7 +16,7 @@ from typing import Any, Final
 from ...errors import SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...flavors.guard import ordinary
-from ...limits import Limits
+from ...limits import CONTAINER_NODES, Limits
 from ...ports import SENT_BEFORE, Exporter
 from ..paths import no_form
 from .banana import encode_float, encode_integer, encode_list_head
@@ -76,10 +76,17 @@ class Jellier:
     def nodes_at_most(self) -> int:
         """No fewer than the items that a decoder will charge for.
 
-        Every piece is an item of the list around it, and announces three of its own at most (text as a key); to
-        be wrapped as a reference costs three more.
+        Every piece is an item of the list around it, and announces three of its own in two lists at most (text as a
+        key); to be wrapped as a reference is a list of three more.
         """
-        return 4 * len(self._out) + 3 * len(self._numbers) + 8
+        return (
+            (4 + 2 * (CONTAINER_NODES - 1)) * len(self._out) + (2 + CONTAINER_NODES) * len(self._numbers) + 32
+        )
+
+    @property
+    def units_at_most(self) -> int:
+        """No fewer than the units of work that the value takes to read, see :func:`.unjelly.most_units`."""
+        return 4 * len(self._out) + len(self._numbers)
 
     @property
     def depth_at_most(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, Policy, Registry, is_copied
 from ...limits import Limits
-from ...ports import AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
+from ...ports import DELIVERED, NEEDS_DATA, AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, CollectorRests
 from ..paths import too_large, with_path
@@ -18,6 +18,7 @@ from .failures import failure_from_payload
 from .jelly import Jellier
 from .unjelly import Unjellier, readers_for
 from .vocabulary import OF_2002, Spelling
+from .work import TOO_MUCH_WORK, most_units, units_in
 
 __all__ = ["ClassicDialect"]
 
@@ -97,23 +98,23 @@ class ClassicDialect:
     def last_size(self) -> int:
         return self._decoder.last_size
 
-    def next_message(self) -> bool:
+    def next_message(self) -> int:
         message = self._decoder.next()
         if message is NEED_MORE:
-            return False
+            return NEEDS_DATA
         if type(message) is not list or not message or type(message[0]) is not bytes:
             raise ProtocolError("bad-message", "a message is a list that starts with a command")
         command = _COMMANDS.get(message[0])
         if command is None:
             self._not_understood(message[0])
-            return True
+            return DELIVERED
         fields, run = command
         if len(message) != fields:
             raise ProtocolError("bad-message", f"{message[0].decode()} has {fields - 1} fields")
         if not self._ready and message[0] != b"version":
             raise ProtocolError("bad-version", "a peer says its version first")
         run(self, message)
-        return True
+        return DELIVERED
 
     def _not_understood(self, command: bytes) -> None:
         try:
@@ -191,7 +192,8 @@ class ClassicDialect:
         self._receiver.on_uncache(_cache_id(message[1]))
 
     def _unjellier(self, perspective: Any) -> Unjellier:
-        return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy)
+        units = most_units(self._decoder.limits)
+        return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy, units)
 
     def _unjelly(self, jelly: Any, perspective: Any) -> Any:
         """Return the value that ``jelly`` stands for; see :meth:`Unjellier.unjelly`."""
@@ -350,18 +352,21 @@ class ClassicDialect:
         limits = self._decoder.limits
         if len(message) > limits.message_bytes:
             raise too_large(len(message), limits)
-        nodes = depth = 0
+        nodes = depth = units = 0
         for jellier in values:
             nodes += jellier.nodes_at_most
             depth = max(depth, jellier.depth_at_most)
-        if nodes > limits.nodes or depth >= limits.depth:
+            units += jellier.units_at_most
+        if nodes > limits.nodes or depth >= limits.depth or units > most_units(limits):
             # In doubt, ask the judge itself.
             judge = Decoder(limits, self._spelling.has_words)
             judge.receive_data(message)
             try:
-                judge.next()
+                values_in = judge.next()
             except ProtocolError as refusal:
                 raise SerializationError(refusal.reason) from None
+            if units_in(values_in) > most_units(limits):
+                raise SerializationError(TOO_MUCH_WORK)
         return message
 
 

@@ -20,6 +20,7 @@ from ...ports import Importer
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
 from .jelly import MAX_EXPONENT
+from .work import COPY, LEAF, ONE, TOO_MUCH_WORK, UNLIMITED
 
 __all__ = ["Readers", "Unjellier", "readers_for"]
 
@@ -56,6 +57,7 @@ class Unjellier:
         readers: what may be read, see :func:`readers_for`.
         registry: what type tags mean.
         policy: which of them may be used.
+        units: of work that it may take, see :mod:`.work`.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class Unjellier:
         "_registry",
         "_taken",
         "_unbuilt",
+        "_units",
         "_unresolved",
     )
 
@@ -80,7 +83,9 @@ class Unjellier:
         readers: Readers,
         registry: Registry,
         policy: Policy,
+        units: int = UNLIMITED,
     ) -> None:
+        self._units = units
         self._importer = importer
         self._perspective = perspective
         self._readers = readers
@@ -166,6 +171,16 @@ class Unjellier:
     # A message may be nested 256 deep and Python's stack holds 1000 frames, some of which the application needs:
     # no reader uses more than two frames for a level.
 
+    def _spend(self, units: int) -> None:
+        """Count work that was not counted when the message came.
+
+        Raises:
+            ProtocolError: it is too much.
+        """
+        self._units -= units
+        if self._units < 0:
+            raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
+
     def _value(self, jelly: list[Any]) -> Any:
         read = self._readers.get(jelly[0])
         return self._copy(jelly) if read is None else read(self, jelly)
@@ -188,6 +203,7 @@ class Unjellier:
         return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
 
     def _decimal(self, jelly: list[Any]) -> Decimal:
+        self._spend(LEAF)
         _, number, exponent = jelly
         if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
             raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
@@ -195,25 +211,35 @@ class Unjellier:
         return Decimal((int(number < 0), digits, exponent))
 
     def _datetime(self, jelly: list[Any]) -> datetime.datetime:
-        year, month, day, hour, minute, second, microsecond = _numbers(jelly, _DATETIME)
+        year, month, day, hour, minute, second, microsecond = self._numbers(jelly, _DATETIME)
         return datetime.datetime(year, month, day, hour, minute, second, microsecond)
 
     def _date(self, jelly: list[Any]) -> datetime.date:
-        year, month, day = _numbers(jelly, _DATE)
+        year, month, day = self._numbers(jelly, _DATE)
         return datetime.date(year, month, day)
 
     def _time(self, jelly: list[Any]) -> datetime.time:
-        hour, minute, second, microsecond = _numbers(jelly, _TIME)
+        hour, minute, second, microsecond = self._numbers(jelly, _TIME)
         return datetime.time(hour, minute, second, microsecond)
 
     def _timedelta(self, jelly: list[Any]) -> datetime.timedelta:
-        days, seconds, microseconds = _numbers(jelly, _TIMEDELTA)
+        days, seconds, microseconds = self._numbers(jelly, _TIMEDELTA)
         return datetime.timedelta(days, seconds, microseconds)
+
+    def _numbers(self, jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
+        """Return the numbers that the one text in ``jelly`` spells."""
+        self._spend(LEAF)
+        _, text = jelly
+        match = form.fullmatch(text) if type(text) is bytes else None
+        if match is None:
+            raise DecodeError(f"not a {jelly[0].decode()}")
+        return tuple(map(int, match.groups()))
 
     # -- containers: those that can change are made first and filled then, so that they may hold themselves
 
     def _parts(self, jelly: list[Any]) -> list[Any]:
         """Return the values behind the type's name; some may be pending."""
+        self._spend(ONE)
         self._keys.earn(len(jelly))
         get = self._readers.get
         parts: list[Any] = []
@@ -247,6 +273,7 @@ class Unjellier:
             into = {}
         check: KeyCheck | None = None
         value = self._value
+        self._spend(ONE)
         self._keys.earn(len(jelly))
         pairs = iter(jelly)
         next(pairs)
@@ -334,6 +361,7 @@ class Unjellier:
     # -- sharing
 
     def _reference(self, jelly: list[Any]) -> Any:
+        self._spend(ONE)
         _, number, inner = jelly
         known = self._known
         if type(number) is not int or number.bit_length() > MAX_KEY_BITS or number in known:
@@ -373,6 +401,7 @@ class Unjellier:
 
     def _remote(self, jelly: list[Any]) -> Any:
         _, luid = jelly
+        self._spend(ONE)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
@@ -387,6 +416,7 @@ class Unjellier:
 
     def _cached(self, jelly: list[Any]) -> Any:
         _, luid = jelly
+        self._spend(ONE)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_cache(luid)
@@ -396,6 +426,7 @@ class Unjellier:
         return self._importer.local_cache(_small_id(luid))
 
     def _failure(self, jelly: list[Any]) -> Exception:
+        self._spend(COPY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
         return failure_from_state(state).as_exception(self._registry)
@@ -412,10 +443,12 @@ class Unjellier:
 
     def _blank(self, jelly: list[Any]) -> Any:
         """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
+        self._spend(COPY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
 
     def _copy(self, jelly: list[Any]) -> Any:
+        self._spend(COPY)
         cls = self._class(jelly)
         if len(jelly) == 3:
             return self._introduce(cls, jelly)
@@ -553,11 +586,3 @@ _DATETIME: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2
 _DATE: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2})")
 _TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
 _TIMEDELTA: Final = re.compile(rb"(-?\d{1,9}) (\d{1,5}) (\d{1,6})")
-
-
-def _numbers(jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
-    _, text = jelly
-    match = form.fullmatch(text) if type(text) is bytes else None
-    if match is None:
-        raise DecodeError(f"not a {jelly[0].decode()}")
-    return tuple(map(int, match.groups()))

@@ -12,9 +12,9 @@ What comes is read here; what leaves is written in :mod:`.writing`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from itertools import compress, product
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 
@@ -23,7 +23,10 @@ from ...flavors import Policy, Registry
 from ...limits import Limits
 from ...ports import (
     DEADLINES,
+    DELIVERED,
+    NEEDS_DATA,
     PIECES,
+    READING,
     AnswerOf,
     Data,
     Exporter,
@@ -96,6 +99,14 @@ _WITH_OPTIONAL: Final = {
 MAX_PINGS_AT_ONCE: Final = 16
 
 
+#: Bytes of a message from which on it is read in steps, between which others have their turn. A step takes less than
+#: 2 ms below that, whatever the message is made of.
+_LONG: Final = 64 * 1024
+
+#: Steps of reading a message; at the end come the message, and what its values are to be decoded from.
+_Reading: TypeAlias = Generator[None, None, tuple[Any, Any]]
+
+
 class _Coded:
     """Values behind a head that mention objects: read when it is known who they are for."""
 
@@ -147,6 +158,7 @@ class Pb7Dialect(Pb7Writer):
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
         self.unfinished: Mapping[int, int] = self._frames.unfinished
+        self._reading: _Reading | None = None  # of a large message
         self._ready = False
         self._pings = 0
 
@@ -169,25 +181,45 @@ class Pb7Dialect(Pb7Writer):
     def last_size(self) -> int:
         return self._frames.last_size
 
-    def next_message(self) -> bool:
+    def next_message(self) -> int:
+        if self._reading is not None:
+            return self._go_on(self._reading)
         frame = self._frames.next()
         if frame is None:
-            return False
+            return NEEDS_DATA
+        if len(frame) > self._harmless:
+            reading = self._reading = self._careful(frame)
+            if len(frame) > _LONG:
+                return READING
+            while self._go_on(reading) == READING:
+                pass
+            return DELIVERED
         payload: Any
-        if len(frame) <= self._harmless:
-            try:
-                message = payload = unpackb(frame)
-                if packb(message, None, OPTIONS) != frame:
-                    message, payload = self._salvage(frame)
-            except ValueError:
-                message, payload = self._with_extensions(frame)
-            except TypeError:  # a key that is no text
+        try:
+            message = payload = unpackb(frame)
+            if packb(message, None, OPTIONS) != frame:
                 message, payload = self._salvage(frame)
-        else:
+        except ValueError:
+            message, payload = self._with_extensions(frame)
+        except TypeError:  # a key that is no text
+            message, payload = self._salvage(frame)
+        self._act(message, payload)
+        return DELIVERED
+
+    def _go_on(self, reading: _Reading) -> int:
+        """Take the next step of reading a large message; behind the last one the receiver is given the operation."""
+        try:
             with CollectorRests():
-                message, payload = self._careful(frame)
-            if payload is message:
-                give_back(frame)
+                next(reading)
+        except StopIteration as done:
+            self._reading = None
+            message, payload = done.value
+            self._act(message, payload)
+            return DELIVERED
+        return READING
+
+    def _act(self, message: Any, payload: Any) -> None:
+        """Give the receiver the operation of a message, whose values are to be decoded from ``payload``."""
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
         operation, size = message[0], len(message)
@@ -198,7 +230,6 @@ class Pb7Dialect(Pb7Writer):
             self._call(message, payload)
         else:
             self._run(operation, size)(self, message, payload)
-        return True
 
     def _run(self, operation: int, size: int) -> _Operation:
         """Return what acts on an operation of ``size`` fields.
@@ -216,32 +247,48 @@ class Pb7Dialect(Pb7Writer):
             raise ProtocolError("bad-version", "a peer says hello first")
         return run
 
-    def _careful(self, frame: Frame) -> tuple[Any, Any]:
-        """Return a frame's message, and what its values are to be decoded from.
+    def _careful(self, frame: Frame) -> _Reading:
+        """Read a frame's message step by step, each of which takes as long as its size allows.
+
+        Returns:
+            The message, and what its values are to be decoded from.
 
         Raises:
             ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
         """
         scanned = check_size(frame, self._limits)
+        yield
+        payload: Any = None
         try:
             message = unpackb(frame)
         except ValueError:
+            yield
             # What has none fails for another reason, which takes longer to find out by reading it again.
             if has_no_extension(frame):
                 return self._salvage(frame, scanned)
-            return self._with_extensions(frame, scanned)
-        if not self._is_right(message, frame):
+            try:
+                message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
+            except ValueError:
+                return self._salvage(frame, scanned)
+            payload = _Coded(frame)
+        yield
+        is_right = self._is_right(message, frame)
+        yield
+        if not is_right:
             return self._salvage(frame, scanned)
-        return message, message
+        if payload is None:
+            give_back(frame)
+            return message, message
+        return message, payload
 
-    def _with_extensions(self, frame: Frame, scanned: bool = False) -> tuple[Any, Any]:
-        """The same as :meth:`_careful` for a frame that cannot be read without extensions."""
+    def _with_extensions(self, frame: Frame) -> tuple[Any, Any]:
+        """Return the message of a short frame with extensions, and what its values are to be decoded from."""
         try:
             message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
         except ValueError:
-            return self._salvage(frame, scanned)
+            return self._salvage(frame)
         if not self._is_right(message, frame):
-            return self._salvage(frame, scanned)
+            return self._salvage(frame)
         return message, _Coded(frame)
 
     def _is_right(self, message: Any, frame: Frame) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 from ormsgpack import unpackb
 
 from ...errors import ProtocolError
-from ...limits import Limits
+from ...limits import CONTAINER_NODES, Limits
 from .codes import NESTED
 
 __all__ = [
@@ -34,6 +34,12 @@ Buffer = bytes | bytearray | memoryview
 
 #: Every byte that begins a value without a body: small integers, nil, booleans.
 _LIGHT: Final = bytes(range(0x80))
+
+#: Every byte that begins a container.
+_CONTAINERS: Final = bytes((*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF))
+
+#: Stands for a value of more than one byte where values are counted; it begins none.
+_BODY_MARK: Final = b"\xc1"
 
 #: Every byte that begins no extension.
 _NO_EXTENSION: Final = bytes(set(range(0x100)) - {0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
@@ -141,11 +147,12 @@ def check_size(frame: Buffer, limits: Limits) -> bool:
     size = len(frame)
     if size > limits.large_string_bytes:
         return scan(frame, limits)
-    if size > limits.nodes and not scan(frame, limits, _FEW):
-        # A byte below 0x80 that begins a value costs a pointer, an eighth of what a node is taken to cost; one
-        # within a string costs less. Nearly no honest frame is scanned because of this.
-        heavy = len(bytes(frame).translate(None, _LIGHT))
-        if heavy + (size - heavy) // 8 > limits.nodes:
+    if size > limits.nodes // CONTAINER_NODES and not scan(frame, limits, _FEW):
+        # A byte below 0x80 that begins a value costs a pointer, a quarter of what a node is taken to cost; one within a
+        # string costs less. Few honest frames are scanned because of this.
+        heavy = bytes(frame).translate(None, _LIGHT)
+        containers = len(heavy) - len(heavy.translate(None, _CONTAINERS))
+        if (size - len(heavy)) // 4 + 2 * len(heavy) + (CONTAINER_NODES - 2) * containers > limits.nodes:
             return scan(frame, limits)
     return False
 
@@ -172,28 +179,29 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
         run = _RUN.match(frame, pos, min(end, pos + (_BLOCK if at_most is None else at_most)))
         assert run is not None  # it may be empty
         if run.end() > pos:
-            values = _BODY.sub(b"\0", run.group())  # a byte for each
+            values = _BODY.sub(_BODY_MARK, run.group())  # a byte for each
             if len(values) > missing:
                 left = accumulate(map(_CHANGES.__getitem__, values), initial=missing)
                 if 0 in left and next(left, None) is not None:
                     raise ProtocolError("bad-message", "bytes behind the end of a message")
-            nodes += len(values)
+            containers = len(values) - len(values.translate(None, _CONTAINERS))
+            nodes += len(values) + values.count(_BODY_MARK) + (CONTAINER_NODES - 1) * containers
             missing += sum(values.translate(_ANNOUNCES)) - len(values)
             pos = run.end()
             if nodes + missing > limits.nodes:
-                raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
+                raise _too_many_nodes(limits)
             if at_most is not None and nodes > at_most:
                 return False
             continue
-        nodes += 1
-        missing -= 1
         start = pos
+        nodes += _nodes(frame[pos])
+        missing -= 1
         pos, items = token(frame, pos, limits)
         missing += items
         if pos <= end and (frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS):
             nodes += _count_within(frame, start, pos, limits)
         if nodes + missing > limits.nodes:
-            raise ProtocolError("limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
+            raise _too_many_nodes(limits)
         if at_most is not None and nodes > at_most:
             return False
     if pos > end:
@@ -314,15 +322,26 @@ def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
 
     What is no value ends it: nothing behind that is made, and it costs only what the extension belongs to.
     """
-    pos, nodes = start, -1  # the extension itself is counted by whoever asks
+    pos, nodes = start, -_nodes(frame[start])  # the extension itself is counted by the caller
     while pos < stop and nodes <= limits.nodes:
-        nodes += 1
+        nodes += _nodes(frame[pos])
         try:
             code, inside, end = extension(frame, pos, limits)
         except ProtocolError:
             break
         pos = inside if code in NESTED and inside <= stop else end
     return nodes
+
+
+def _nodes(first: int) -> int:
+    """Return what the value that begins with a byte counts of ``Limits.nodes``, without what is in it."""
+    if _WHOLE[first] == 1:
+        return 1
+    return CONTAINER_NODES if first in _CONTAINERS else 2
+
+
+def _too_many_nodes(limits: Limits) -> ProtocolError:
+    return ProtocolError("limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
 
 
 def _length(frame: Buffer, pos: int, width: int, first: int) -> int:

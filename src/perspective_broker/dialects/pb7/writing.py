@@ -15,7 +15,7 @@ from ormsgpack import Ext, packb, unpackb
 
 from ...errors import ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, is_copied
-from ...limits import Limits
+from ...limits import CONTAINER_NODES, Limits
 from ...ports import LARGE_MESSAGE, PIECES, AnswerOf, CallTarget, Exporter, InParts, Message, Rank
 from ..paths import too_large, with_path
 from .codes import (
@@ -311,8 +311,8 @@ class Pb7Writer:
         if (
             size < LARGE_MESSAGE
             or PIECES not in self.features
-            # The rest is judged as if every byte of it were a value; what has more is joined and looked at.
-            or size - sum(large) > limits.nodes
+            # The rest is judged as if every byte of it were a container; what has more is joined and looked at.
+            or size - sum(large) > limits.nodes // CONTAINER_NODES
             or max(large) > limits.large_string_bytes
             or size > limits.message_bytes
             or limits.depth < MAX_PLAIN_DEPTH
@@ -354,7 +354,7 @@ class Pb7Writer:
 
 
 def _harmless(limits: Limits) -> int:
-    most = min(LARGE, limits.nodes, limits.large_string_bytes, limits.message_bytes)
+    most = min(LARGE, limits.nodes // CONTAINER_NODES, limits.large_string_bytes, limits.message_bytes)
     return min(most, limits.depth) if limits.depth < MAX_PLAIN_DEPTH else most
 
 
