@@ -19,6 +19,9 @@ MIB = 1024 * KIB
 #: What a container counts of ``Limits.nodes``, beside its items: an empty one takes 56 bytes and more.
 CONTAINER_NODES: Final = 4
 
+#: Memory of one node: a number takes 28 to 36 bytes with its pointer, a short text 60 and counts two on pb7.
+NODE_BYTES: Final = 32
+
 #: What stays as it is before login: times are not a resource the peer consumes, and a login needs whole words.
 _NOT_REDUCED = frozenset(
     {
@@ -34,6 +37,7 @@ _NOT_REDUCED = frozenset(
         "slow_consumer_seconds",
         "login_seconds",
         "strangers_per_address",
+        "server_memory_bytes",
         "connection_seconds",
         "stalled_seconds",
     }
@@ -41,7 +45,7 @@ _NOT_REDUCED = frozenset(
 
 #: Of these there is a sixty-fourth before login, of the others a sixteenth: they bound how many values are held
 #: at once, and a login has few.
-_REDUCED_MORE = frozenset({"nodes", "waiting_bytes", "window_bytes"})
+_REDUCED_MORE = frozenset({"memory_bytes", "nodes", "waiting_bytes", "window_bytes"})
 
 _MAY_BE_NONE = frozenset({"calls_begun", "connection_seconds", "stalled_seconds"})
 
@@ -81,6 +85,13 @@ class Limits:
         window_bytes: encoded size of calls that may be on their way unanswered before further ones wait in
             their caller's memory. 1 MiB fills any local network; a receiver holds twice as much. A call counts as
             512 KiB at most, so that one large argument does not hold up the small calls behind it until it is answered.
+        memory_bytes: memory that one connection may take here by what it has sent and by what it does not read: calls
+            that have not ended, as objects, and answers as bytes. Then its calls of more than 1 KiB are refused with
+            ``Unavailable("slots")``, and answers that it does not read are not kept. 128 MiB, eight of the largest
+            messages; a client of ours has no more than a few of them on their way.
+        server_memory_bytes: the same of all connections of a server together; then those calls are refused with
+            ``Unavailable("busy")``. 1 GiB: eight connections that take all they may. It goes by the limits that
+            ``serve`` was given.
         references_received: live references a peer may make us hold.
         references_exported: live objects a peer may make us keep for it.
         observer_backlog_bytes: unsent bytes at which a peer that keeps replicas is given up: it lags so far behind
@@ -93,7 +104,8 @@ class Limits:
         pong_seconds: silence after which it is then given up.
         close_seconds: how long a close may take before the transport is aborted, and methods that go on although they
             were cancelled are left behind.
-        slow_consumer_seconds: how long a peer may leave a full write buffer unread.
+        slow_consumer_seconds: how long a peer may leave a full write buffer unread; less, in proportion, when more than
+            8 MiB of answers wait behind it.
         logins: failed logins on one connection.
         login_seconds: life of a login's challenge, and what a peer that has to log in may let pass without trying.
             Programs need one; half a minute is for whoever connects first and asks for the password then.
@@ -118,6 +130,8 @@ class Limits:
     waiting_bytes: int = 16 * MIB
     stalled_seconds: float | None = 300.0
     window_bytes: int = 1 * MIB
+    memory_bytes: int = 128 * MIB
+    server_memory_bytes: int = 1024 * MIB
     references_received: int = 10_000
     references_exported: int = 100_000
     observer_backlog_bytes: int = 4 * MIB

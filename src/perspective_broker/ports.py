@@ -407,6 +407,10 @@ class Dialect(Protocol):
     def last_size(self) -> int:
         """Encoded bytes of the message that :meth:`next_message` delivered last."""
 
+    @property
+    def last_weight(self) -> int:
+        """Bytes of memory, or a little more, that the values of the message take which is being delivered."""
+
     def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """Return ``(args, kwargs)``; raises :class:`CallError`."""
 

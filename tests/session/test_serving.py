@@ -5,15 +5,22 @@ from __future__ import annotations
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.session.serving import IncomingCall, Serving
+from perspective_broker.session.memory import Memory
+from perspective_broker.session.serving import LEAST_WAITING, IncomingCall, Serving
 
 
 def call(request: int, size: int = 10, *, wants_answer: bool = True) -> IncomingCall:
-    return IncomingCall(request, "x", wants_answer, size)
+    made = IncomingCall(request, "x", wants_answer, size)
+    made.waiting_size = max(size, LEAST_WAITING)
+    return made
+
+
+def serving_of(limits: pb.Limits) -> Serving:
+    return Serving(limits, Memory(limits, None))
 
 
 def test_an_id_is_free_again_when_its_call_has_ended() -> None:
-    serving, first = Serving(pb.Limits()), call(1)
+    serving, first = serving_of(pb.Limits()), call(1)
     serving.arrive(first)
     assert serving.find(1) is first
     with pytest.raises(pb.ProtocolError, match="duplicate-id"):
@@ -25,14 +32,14 @@ def test_an_id_is_free_again_when_its_call_has_ended() -> None:
 
 
 def test_an_id_of_a_call_without_an_answer_means_nothing() -> None:
-    serving = Serving(pb.Limits())
+    serving = serving_of(pb.Limits())
     serving.arrive(call(1, wants_answer=False))
     serving.arrive(call(1))
     serving.arrive(call(1, wants_answer=False))
 
 
 def test_a_slot_is_held_until_the_end() -> None:
-    serving = Serving(pb.Limits(calls_in_flight=1))
+    serving = serving_of(pb.Limits(calls_in_flight=1))
     running = call(1)
     assert serving.has_slot(0)
     serving.start(running)
@@ -42,7 +49,7 @@ def test_a_slot_is_held_until_the_end() -> None:
 
 
 def test_each_unanswered_call_of_ours_lends_a_slot() -> None:
-    serving = Serving(pb.Limits(calls_in_flight=1))
+    serving = serving_of(pb.Limits(calls_in_flight=1))
     first, lent = call(1), call(2)
     serving.start(first)
     assert serving.has_slot(1)
@@ -54,7 +61,7 @@ def test_each_unanswered_call_of_ours_lends_a_slot() -> None:
 
 
 def test_methods_in_lent_slots_are_bounded() -> None:
-    serving = Serving(pb.Limits(calls_in_flight=1, calls_begun=2))
+    serving = serving_of(pb.Limits(calls_in_flight=1, calls_begun=2))
     serving.start(call(1))
     assert not serving.is_overrun
     serving.start(call(2))
@@ -68,7 +75,7 @@ def test_the_bound_follows_from_the_slots_when_it_is_not_given() -> None:
 
 
 def test_a_message_of_a_stream_takes_no_slot() -> None:
-    serving = Serving(pb.Limits(calls_in_flight=1))
+    serving = serving_of(pb.Limits(calls_in_flight=1))
     message = call(1)
     serving.start_without_slot(message)
     assert serving.has_slot(0)
@@ -79,7 +86,7 @@ def test_a_message_of_a_stream_takes_no_slot() -> None:
 
 
 def test_those_in_line_come_in_order_and_can_be_withdrawn() -> None:
-    serving, calls = Serving(pb.Limits()), [call(request) for request in range(3)]
+    serving, calls = serving_of(pb.Limits()), [call(request) for request in range(3)]
     for waiting in calls:
         serving.get_in_line(waiting)
     serving.leave_line(calls[1])
@@ -90,7 +97,7 @@ def test_those_in_line_come_in_order_and_can_be_withdrawn() -> None:
 
 
 def test_the_line_is_full_by_bytes_and_lets_the_last_in_whole() -> None:
-    serving = Serving(pb.Limits(waiting_bytes=1000))
+    serving = serving_of(pb.Limits(waiting_bytes=1000))
     serving.get_in_line(call(1, 900))
     assert not serving.is_full
     large = call(2, 1_000_000)
@@ -101,7 +108,7 @@ def test_the_line_is_full_by_bytes_and_lets_the_last_in_whole() -> None:
 
 
 def test_small_calls_in_line_count_for_what_they_take() -> None:
-    serving = Serving(pb.Limits(waiting_bytes=1024))
+    serving = serving_of(pb.Limits(waiting_bytes=1024))
     for request in range(4):
         serving.get_in_line(call(request, 1))
         assert not serving.is_full
@@ -110,7 +117,7 @@ def test_small_calls_in_line_count_for_what_they_take() -> None:
 
 
 def test_the_end_of_the_connection_leaves_nothing_and_tells_what_runs() -> None:
-    serving, running = Serving(pb.Limits()), call(1)
+    serving, running = serving_of(pb.Limits()), call(1)
     serving.arrive(running)
     serving.start(running)
     serving.get_in_line(call(2))
@@ -121,7 +128,7 @@ def test_the_end_of_the_connection_leaves_nothing_and_tells_what_runs() -> None:
 
 
 def test_methods_whose_answer_nobody_wants_may_end_when_the_connection_ends_in_order() -> None:
-    serving, asked, told = Serving(pb.Limits()), call(1), call(2, wants_answer=False)
+    serving, asked, told = serving_of(pb.Limits()), call(1), call(2, wants_answer=False)
     for running in (asked, told):
         serving.arrive(running)
         serving.start(running)
@@ -130,7 +137,7 @@ def test_methods_whose_answer_nobody_wants_may_end_when_the_connection_ends_in_o
 
 
 def test_large_calls_run_no_more_at_once_than_a_caller_of_ours_has_open() -> None:
-    serving = Serving(pb.Limits(window_bytes=1024 * 1024))
+    serving = serving_of(pb.Limits(window_bytes=1024 * 1024))
     large = [call(request, 16 * 1024 * 1024) for request in range(5)]
     for running in large[:4]:
         assert serving.has_slot(0)
@@ -141,3 +148,17 @@ def test_large_calls_run_no_more_at_once_than_a_caller_of_ours_has_open() -> Non
     serving.start(large[4])
     serving.abandon(in_order=False)
     assert serving.has_slot(0)
+
+
+def test_a_call_is_charged_from_its_arrival_to_its_end() -> None:
+    limits = pb.Limits()
+    memory = Memory(limits, None)
+    serving = Serving(limits, memory)
+    heavy = call(1)
+    heavy.weight = 5000
+    serving.arrive(heavy)
+    assert memory.held == 5000
+    serving.start(heavy)
+    serving.end(heavy)
+    serving.end(heavy)
+    assert memory.held == 0

@@ -21,12 +21,14 @@ from ..flavors.guard import call_back, report
 from ..hooks import finish
 from ..ports import Data, Method, ObjectId
 from ..session import (
+    SLOW_CONSUMER,
     Broker,
     CloseCause,
     IncomingCall,
     OutgoingCall,
     Phase,
     SharedAllowance,
+    SharedMemory,
     Statistics,
     not_run,
 )
@@ -83,6 +85,7 @@ class Driver:
         root: makes what the peer reaches as ``root``, given the connection.
         poll: keeps the event loop awake when something was said; None lets it sleep.
         allowance: how much is logged about this peer and those that share it.
+        shared_memory: what this connection and those that share it hold.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Driver:
         root: Callable[[Connection], Exportable] | None = None,
         poll: BusyPoll | None = None,
         allowance: SharedAllowance | None = None,
+        shared_memory: SharedMemory | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.settings = settings
@@ -104,6 +108,7 @@ class Driver:
             self.loop.time(),
             unsafe_tracebacks=settings.unsafe_tracebacks,
             allowance=allowance,
+            shared_memory=shared_memory,
             takes_receivers=False,
         )
         self._methods = Methods(self.loop, self.broker, self._on_method_end)
@@ -243,7 +248,8 @@ class Driver:
     def pause_writing(self) -> None:
         self._blocked = True
         if not self._is_closed:
-            self.broker.set_blocked(True, self.loop.time())
+            buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
+            self.broker.set_blocked(True, self.loop.time(), buffered)
             self._set_timer()
 
     def resume_writing(self) -> None:
@@ -512,7 +518,10 @@ class Driver:
             # These are the last words: they go out even when the buffer is full.
             if last := b"".join(self.broker.data_to_send()):
                 transport.write(last)
-            transport.close()
+            if cause.code == SLOW_CONSUMER:  # it reads no last words, either, and what waits for it is memory
+                transport.abort()
+            else:
+                transport.close()
         self._timer = self.loop.call_later(self.settings.limits.close_seconds, self._leave_behind)
 
     def _leave_behind(self) -> None:

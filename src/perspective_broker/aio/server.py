@@ -19,7 +19,7 @@ from ..flavors import Exportable, Policy, Registry
 from ..flavors.handle import Handle
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
-from ..session import SharedAllowance
+from ..session import SharedAllowance, SharedMemory
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import Driver, as_protocol
@@ -166,6 +166,7 @@ class Server(Handle):
         self._watch: LoopWatch | None = None
         self._poll: BusyPoll | None = None  # shared by all connections,
         self._allowance: SharedAllowance | None = None  # as is what is logged of them
+        self._memory = SharedMemory(settings.limits.server_memory_bytes)
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
@@ -252,6 +253,7 @@ class Server(Handle):
             root=self._make_root,
             poll=self._poll,
             allowance=self._allowance,
+            shared_memory=self._memory,
         )
         driver.connection.proxied = proxied
         return as_protocol(driver)

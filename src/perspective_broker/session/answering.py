@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ..errors import (
     BadArguments,
@@ -44,8 +44,9 @@ from .answers import KeptAnswer, Mentioned, Pins
 from .asking import Asker
 from .caches import Observed, tell_end
 from .lifecycle import Phase
+from .memory import UNCHARGED, at_most
 from .outgoing_calls import Content, Unready
-from .serving import Dependent, IncomingCall
+from .serving import LEAST_WAITING, Dependent, IncomingCall
 
 __all__ = ["Answerer"]
 
@@ -80,6 +81,9 @@ class Answerer(Asker):
         if self._freed:
             self._forget_freed()
         call = IncomingCall(request, name, wants_answer, self._dialect.last_size)
+        if call.size > UNCHARGED:
+            call.weight = at_most(call.size) or self._dialect.last_weight
+        refusal = self.memory.refusal() if call.weight else None
         self.serving.arrive(call)
         if seconds is not None:
             self._has_deadline(call, seconds)
@@ -98,7 +102,10 @@ class Answerer(Asker):
             self._forget_arguments(arguments)
             self._refuse_call(call, error)
             return
-        if export is None or answers is not None:
+        if refusal is not None and not (export is not None and export.carries_on):
+            self._forget_arguments(arguments)
+            self._refuse_call(call, refusal)
+        elif export is None or answers is not None:
             assert answers is not None
             self._arrived_dependent(call, export, arguments, answers)
         else:
@@ -164,9 +171,15 @@ class Answerer(Asker):
         return phase is Phase.DRAINING or (phase is Phase.CLOSING and call.wants_answer and not self._mute)
 
     def _get_in_line(self, call: IncomingCall) -> None:
+        if not call.waiting_size:
+            self._weigh(call)
         self.serving.get_in_line(call)
         if self._line_standstill.watch(self.deadlines.heard, self.serving.moves, self.limits):
             self._host.on_deadline()
+
+    def _weigh(self, call: IncomingCall) -> None:
+        """Note what a call counts while it waits. Its message is the one that is being delivered."""
+        call.waiting_size = max(self._dialect.last_weight, LEAST_WAITING)
 
     def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
         """Give a call up in so many seconds from when its bytes came, wherever it is then."""
@@ -258,6 +271,7 @@ class Answerer(Asker):
             self._refuse_call(call, _draining())
             return
         dependent = Dependent(target, arguments, answers, Pins())
+        self._weigh(call)
         if (because := self._obstacle(dependent)) is not None:
             self._drop(call, arguments, because)
         elif not dependent.missing:
@@ -478,6 +492,11 @@ class Answerer(Asker):
         if self._is_encoding:
             self._deferred = put(self._deferred, partial(self._answer, call, value))
             return
+        if self._out_bytes > self.limits.write_buffer_high:
+            self._count_unread()
+            if self.memory.is_full:
+                self._report(call, SerializationError(_UNREAD))
+                return
         message: Message | None = None
         self._is_encoding = True
         try:
@@ -689,6 +708,12 @@ class Answerer(Asker):
 def _hears_of_errors(holder: Any) -> bool:
     """Whether an object wants to know of calls that could not be read."""
     return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.hears_of_errors)
+
+
+_UNREAD: Final = (
+    "the method has run, but its answer was not sent: others that were not read take as much memory as they may"
+    " (Limits.memory_bytes)"
+)
 
 
 def _draining() -> Unavailable:

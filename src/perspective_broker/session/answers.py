@@ -14,6 +14,7 @@ from ..errors import DecodeError, LimitExceeded, ProtocolError, UnknownObject
 from ..flavors import Cacheable, Reference, RemoteCache, Target
 from ..limits import Limits
 from ..ports import Message, NullPort, ObjectId
+from .memory import Memory
 
 if TYPE_CHECKING:
     from .serving import IncomingCall
@@ -109,9 +110,14 @@ class KeptAnswer:
 
 
 class KeptAnswers:
-    """The answers of one connection that are kept, or will be."""
+    """The answers of one connection that are kept, or will be.
 
-    def __init__(self) -> None:
+    Args:
+        memory: is charged their bytes.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._answers: dict[int, KeptAnswer] = {}
         self._bytes = 0
 
@@ -161,6 +167,7 @@ class KeptAnswers:
             answer.message, answer.pins, answer.target = message, pins, target
             answer.size = len(message)
             self._bytes += answer.size
+            self._memory.charge(answer.size)
 
     def forget(self, request: int) -> bool:
         """The peer will mention the answer no more; False when it was not kept. Calls that wait hold it themselves."""
@@ -176,6 +183,7 @@ class KeptAnswers:
         """Keep an answer no more."""
         del self._answers[answer.request]
         self._bytes -= answer.size
+        self._memory.charge(-answer.size)
 
     def clear(self) -> None:
         """The connection has ended."""

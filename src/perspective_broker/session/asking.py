@@ -46,6 +46,7 @@ from ..flavors import Observer, Reference
 from ..ports import CANCEL, DEADLINES, LARGE_MESSAGE, PIPELINING, Answerable, AnswerOf, Message
 from ..queues import Queue, put
 from .caches import Observed
+from .deadlines import SLOW_CONSUMER
 from .holding import Holder
 from .outgoing_calls import (
     ALONE,
@@ -203,7 +204,7 @@ class Asker(Holder):
         if self._out_bytes > self.limits.observer_backlog_bytes and (
             self._small_backlog > self.limits.observer_backlog_bytes
         ):
-            self._fail(ProtocolError("slow-consumer", "too many updates of a cached object are unread"))
+            self._fail(ProtocolError(SLOW_CONSUMER, "too many updates of a cached object are unread"))
         return call
 
     @property
@@ -292,6 +293,11 @@ class Asker(Holder):
                 return
         self._is_encoding = True
         try:
+            if self.questions.queued and self.questions.is_overfull(self.limits.memory_bytes):
+                raise LimitExceeded(
+                    f"memory_bytes: the {self.questions.queued} calls that wait for answers of the peer take as much"
+                    " memory as they may (Limits.memory_bytes)"
+                )
             self._begin_message(may_depend=not call.is_update)
             request = call.request = self.questions.next_request()
             if not call.serial:

@@ -42,6 +42,7 @@ from ..ports import (
 )
 from .answering import Answerer
 from .cause import CloseCause
+from .deadlines import MUCH_UNREAD
 from .lifecycle import Phase
 from .outgoing import NOTHING_LARGE, Outgoing, weight
 from .statistics import Statistics
@@ -61,6 +62,7 @@ class Broker(Answerer):
         now: the driver's clock, in seconds; only differences matter.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
         allowance: how much is logged about this peer and those that share it; None when none do.
+        shared_memory: what this connection and those that share it hold; None when none do.
         takes_receivers: see :class:`.tables.Exports`.
     """
 
@@ -79,6 +81,7 @@ class Broker(Answerer):
         self.limits = self.exports.limits = self.imports.limits = self.questions.limits = limits
         self.deadlines.limits = self.observers.limits = self.replicas.limits = limits
         self.serving.use_limits(limits)
+        self.memory.use_limits(limits)
         if self._dialect is not None:
             self._dialect.use_limits(limits)
 
@@ -327,6 +330,8 @@ class Broker(Answerer):
                 self._refusals_left()
         else:
             out = self._pieces_to_send(room)
+        if self.memory.unread:
+            self._count_unread()
         if self._strict:
             self._strict.clear()
         if self.serving.waits:
@@ -375,14 +380,30 @@ class Broker(Answerer):
         """Return the same with every large message counted as a few small ones. It looks at all of them."""
         return self.outgoing.weight + sum(map(weight, self._out))
 
-    def set_blocked(self, blocked: bool, now: float) -> None:
-        """The transport can take no more, or can again: while it cannot, no further method is started."""
+    def set_blocked(self, blocked: bool, now: float, buffered: int = 0) -> None:
+        """The transport can take no more, or can again: while it cannot, no further method is started.
+
+        Args:
+            blocked: which of these.
+            now: the driver's clock.
+            buffered: bytes that the transport keeps.
+        """
         if self.lifecycle.ended:
             return
         self._blocked = blocked
+        self._in_transport = buffered
         self.deadlines.blocked_since = now if blocked else None
+        if blocked or self.memory.unread:
+            self._count_unread()
         if not blocked:
             self._start_waiting()
+
+    def _count_unread(self) -> None:
+        unread = self._in_transport + self._out_bytes - self.outgoing.weight + self.outgoing.bytes
+        self.memory.leaves_unread(unread)
+        self.deadlines.unread = unread
+        if self._blocked and unread > MUCH_UNREAD:
+            self._host.on_deadline()
 
     @property
     def mid_message(self) -> bool:

@@ -12,10 +12,16 @@ from typing import Final
 from ..errors import ProtocolError
 from ..limits import Limits
 
-__all__ = ["Deadlines", "Standstill"]
+__all__ = ["MUCH_UNREAD", "SLOW_CONSUMER", "Deadlines", "Standstill"]
+
+#: The code with which a peer is given up that does not read.
+SLOW_CONSUMER: Final = "slow-consumer"
 
 #: Bytes per second that a peer must manage while a message is under way (ROBUSTNESS, row 76).
 SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
+
+#: Bytes of unread answers from which on a peer that reads nothing is given less time: it costs memory as long as that.
+MUCH_UNREAD: Final = 8 * 1024 * 1024
 
 #: A timer that is later than this was held up by our own loop ...
 LATE: Final = 0.1
@@ -34,6 +40,7 @@ class Deadlines:
     Attributes:
         heard: when the peer's last bytes came.
         message_began: when the first bytes of an incomplete message came; None between messages.
+        unread: bytes of answers that wait for the peer to read.
         blocked_since: when the peer stopped reading what we send; None while it reads.
         closing: until when calls without an answer may wait alone while the connection is closed; None otherwise.
     """
@@ -51,6 +58,7 @@ class Deadlines:
         "heard",
         "limits",
         "message_began",
+        "unread",
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
@@ -58,6 +66,7 @@ class Deadlines:
         self.heard = now
         self.message_began: float | None = None
         self.blocked_since: float | None = None
+        self.unread = 0
         self.closing: float | None = None
         self._unfinished: Mapping[int, int] = {}  # messages that come in pieces, with their bytes so far,
         self._first_pieces: dict[int, float] = {}  # and when the first piece of each came
@@ -157,7 +166,9 @@ class Deadlines:
                 yield began + allowed, "message-timeout", "a message in pieces was not finished in time"
         if self.blocked_since is not None:
             allowed = limits.slow_consumer_seconds
-            yield self.blocked_since + allowed, "slow-consumer", f"nothing was read for {allowed:g} s"
+            if self.unread > MUCH_UNREAD:
+                allowed *= MUCH_UNREAD / self.unread
+            yield self.blocked_since + allowed, SLOW_CONSUMER, f"nothing was read for {allowed:g} s"
         if self._keepalive and self._asked:
             allowed = limits.pong_seconds
             yield self._pinged + allowed, "ping-timeout", f"no sign of life for {allowed:g} s after a ping"

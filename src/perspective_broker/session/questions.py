@@ -15,6 +15,7 @@ for an answer takes no place, or it would take the room that the call needs for 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
@@ -34,6 +35,9 @@ from .outgoing_calls import (
 )
 
 __all__ = ["Questions"]
+
+#: Bytes of memory of a call that waits, beside its message.
+_WAITING: Final = 512
 
 
 class Questions:
@@ -82,6 +86,10 @@ class Questions:
     def __len__(self) -> int:
         """Calls without an answer; those in the queue and those that wait alone are among them."""
         return len(self._asked) + self._alone_with_answer
+
+    def is_overfull(self, most: int) -> bool:
+        """Whether what waits in the queue takes more than ``most`` bytes of memory."""
+        return self.held_bytes + _WAITING * len(self._queue) > most
 
     def ids(self) -> list[int]:
         """Return the ids of the calls that have one."""

@@ -22,6 +22,7 @@ from ..ports import LARGE_MESSAGE, Method
 from ..queues import NO_LINE, Line, first_in, get_in
 from .answers import KeptAnswer, Pins
 from .expiry import Expiry
+from .memory import Memory
 
 __all__ = ["Dependent", "IncomingCall", "Serving"]
 
@@ -66,6 +67,8 @@ class IncomingCall:
         name: the method's name.
         wants_answer: whether the peer waits.
         size: encoded bytes.
+        weight: bytes of memory that it is charged until it ends.
+        waiting_size: the bytes as which it counts while it waits.
         method: what to run, with ``args`` and ``kwargs``; from when the call is ready.
         perspective: under which the answer is coded.
         handle: the driver's own, such as the task that runs the method.
@@ -94,7 +97,9 @@ class IncomingCall:
         "perspective",
         "request",
         "size",
+        "waiting_size",
         "wants_answer",
+        "weight",
     )
 
     method: Method
@@ -106,6 +111,8 @@ class IncomingCall:
         self.name = name
         self.wants_answer = wants_answer
         self.size = size
+        self.weight = 0
+        self.waiting_size = 0
         self.perspective: Any = None
         self.handle: Any = None
         self.done = False
@@ -116,14 +123,13 @@ class IncomingCall:
         self.has_slot = False
         self.dependent: Dependent | None = None
 
-    @property
-    def waiting_size(self) -> int:
-        """The bytes as which the call counts while it waits."""
-        return max(self.size, LEAST_WAITING)
-
 
 class Serving:
     """The calls of one peer that have come and not ended.
+
+    Args:
+        limits: of the connection.
+        memory: is charged the calls that have a weight.
 
     Attributes:
         running: those that have begun.
@@ -133,8 +139,9 @@ class Serving:
         tells: calls without an answer that have come and have not begun.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, memory: Memory) -> None:
         self.use_limits(limits)
+        self._memory = memory
         self.running: dict[IncomingCall, None] = {}  # no set: an empty one takes 232 bytes, this 80
         self.dependents: dict[IncomingCall, None] = {}
         self.expiry = Expiry()
@@ -179,6 +186,8 @@ class Serving:
             if call.request in self._requests:
                 raise ProtocolError("duplicate-id", "a request id was used again before its answer")
             self._requests[call.request] = call
+        if call.weight:
+            self._memory.charge(call.weight)
 
     def find(self, request: int) -> IncomingCall | None:
         """Return the call that the peer made under that id and waits for, or None."""
@@ -188,7 +197,7 @@ class Serving:
 
     def may_depend(self, call: IncomingCall) -> bool:
         """Whether there is room for one more call that waits for answers."""
-        return self._dependent_bytes + call.size <= self._most_waiting_bytes
+        return self._dependent_bytes + call.waiting_size <= self._most_waiting_bytes
 
     def wait_for_answers(self, call: IncomingCall, dependent: Dependent) -> None:
         """Keep a call apart until the answers that it depends on are there."""
@@ -283,6 +292,8 @@ class Serving:
         if call.done:
             return False
         call.done = True
+        if call.weight:
+            self._memory.charge(-call.weight)
         if self.running.pop(call, self) is None and call.has_slot:
             self.moves += 1
             if call.on_loan:

@@ -25,6 +25,7 @@ from .caches import Observers, Replicas, tell_end
 from .cause import CloseCause
 from .deadlines import Deadlines, Standstill
 from .lifecycle import Lifecycle, Phase
+from .memory import Memory, SharedMemory
 from .outgoing import NOTHING_LARGE
 from .outgoing_calls import ENDED, SENT, Content, OutgoingCall, Owner
 from .questions import Questions
@@ -48,6 +49,7 @@ class Speaker(Owner):
         *,
         unsafe_tracebacks: bool = False,
         allowance: SharedAllowance | None = None,
+        shared_memory: SharedMemory | None = None,
         takes_receivers: bool = True,
     ) -> None:
         self.limits = limits
@@ -57,12 +59,13 @@ class Speaker(Owner):
         self.observers = Observers(limits, host.make_observer)
         self.replicas = Replicas(limits, self)
         self.questions = Questions(limits, self._send_call, self._has_left)
-        self.serving = Serving(limits)
+        self.memory = Memory(limits, shared_memory)
+        self.serving = Serving(limits, self.memory)
         self.deadlines = Deadlines(limits, now)
         self._line_standstill = Standstill()
         self._queue_standstill = Standstill()
         self.reports = Reports(now, allowance)
-        self.kept = KeptAnswers()
+        self.kept = KeptAnswers(self.memory)
         self._may_depend = False  # whether the message being encoded may mention answers that are not there,
         self._dependencies: dict[OutgoingCall, None] | None = None  # and the calls whose answers it mentions
         self._content: Content | None = None  # what else it mentions, when that is anything
@@ -79,7 +82,8 @@ class Speaker(Owner):
         self._batch = 1  # of messages in _out: what has not been taken yet
         self.outgoing = NOTHING_LARGE  #: the messages that wait because a large one is on its way out
         self._refusal_bytes = 0  # of what is in _out: refusals of calls
-        self._blocked = False  # whether the transport takes nothing more for now
+        self._blocked = False  # whether the transport takes nothing more for now,
+        self._in_transport = 0  # and the bytes that it keeps then
         self._unread = False  # whether the dialect may have a complete message
         self._starting = False  # whether waiting calls are being started
         self._releases: list[tuple[ObjectId, Hashable | None, int]] = []  # appended to from any thread
@@ -141,6 +145,7 @@ class Speaker(Owner):
         self.kept.clear()
         exported = self.exports.clear()
         self.imports.clear()
+        self.memory.clear()
         self._releases.clear()
         self.unsent_updates.clear()
         self._host.on_closed(cause)  # which carries away the last words
@@ -184,6 +189,10 @@ class Speaker(Owner):
         self.send(message)
 
     def _has_left(self, call: OutgoingCall) -> None:
+        raise NotImplementedError
+
+    def _count_unread(self) -> None:
+        """Charge the peer what waits for it to read."""
         raise NotImplementedError
 
     def _send_queued(self) -> None:

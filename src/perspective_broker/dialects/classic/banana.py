@@ -78,6 +78,7 @@ class Decoder:
         "_stack",
         "_wanted",
         "_words",
+        "last_nodes",
         "last_size",
         "limits",
     )
@@ -97,7 +98,8 @@ class Decoder:
         self._before = 0  # bytes of this message that were read in earlier chunks
         self._error: ProtocolError | None = None
         self._collector_rests = False  # because of us
-        self.last_size = 0  #: encoded bytes of the value returned last
+        self.last_size = 0  #: encoded bytes of the value returned last,
+        self.last_nodes = 0  #: and what it counts of Limits.nodes
 
     @property
     def mid_message(self) -> int:
@@ -261,6 +263,7 @@ class Decoder:
                 self.last_size = self._before + pos - start
                 self._check_size(self.last_size)
                 self._pos, self._list, self._missing = pos, None, 0
+                self.last_nodes = self._nodes
                 self._before = self._nodes = 0
                 return value
         self._pos, self._list, self._missing = pos, into, missing

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, Policy, Registry, is_copied
-from ...limits import Limits
+from ...limits import NODE_BYTES, Limits
 from ...ports import DELIVERED, NEEDS_DATA, AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
 from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, CollectorRests
@@ -97,6 +97,10 @@ class ClassicDialect:
     @property
     def last_size(self) -> int:
         return self._decoder.last_size
+
+    @property
+    def last_weight(self) -> int:
+        return self._decoder.last_size + NODE_BYTES * self._decoder.last_nodes
 
     def next_message(self) -> int:
         message = self._decoder.next()

@@ -35,7 +35,10 @@ _UNITS: Final = {
     FAILURE_TAG: COPY,
 }
 
-TOO_MUCH_WORK: Final = "a message may have a tenth of Limits.nodes containers; a date or a decimal counts three of them, a copyable four"
+TOO_MUCH_WORK: Final = (
+    "a message may have a tenth of Limits.nodes containers; "
+    "a date or a decimal counts three of them, and a copyable four"
+)
 
 
 def most_units(limits: Limits) -> int:

@@ -69,7 +69,7 @@ from .packing import (
     OPTIONS,
     pieces,
 )
-from .scanning import check_size, has_no_extension, only_mention, scan, skip, token
+from .scanning import check_size, has_no_extension, only_mention, scan, skip, token, weight_at_most
 from .unpacking import (
     Unpacker,
     failure_in,
@@ -159,6 +159,7 @@ class Pb7Dialect(Pb7Writer):
         self._frames = Frames(limits)
         self.unfinished: Mapping[int, int] = self._frames.unfinished
         self._reading: _Reading | None = None  # of a large message
+        self._frame: Frame | None = None  # of the message that is being delivered
         self._ready = False
         self._pings = 0
 
@@ -181,12 +182,17 @@ class Pb7Dialect(Pb7Writer):
     def last_size(self) -> int:
         return self._frames.last_size
 
+    @property
+    def last_weight(self) -> int:
+        return 0 if self._frame is None else weight_at_most(self._frame, self._limits)
+
     def next_message(self) -> int:
         if self._reading is not None:
             return self._go_on(self._reading)
         frame = self._frames.next()
         if frame is None:
             return NEEDS_DATA
+        self._frame = frame
         if len(frame) > self._harmless:
             reading = self._reading = self._careful(frame)
             if len(frame) > _LONG:
@@ -214,7 +220,10 @@ class Pb7Dialect(Pb7Writer):
         except StopIteration as done:
             self._reading = None
             message, payload = done.value
-            self._act(message, payload)
+            try:
+                self._act(message, payload)
+            finally:
+                self._frame = None  # which may be large
             return DELIVERED
         return READING
 

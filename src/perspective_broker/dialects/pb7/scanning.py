@@ -14,7 +14,7 @@ from typing import Final
 from ormsgpack import unpackb
 
 from ...errors import ProtocolError
-from ...limits import CONTAINER_NODES, Limits
+from ...limits import CONTAINER_NODES, NODE_BYTES, Limits
 from .codes import NESTED
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "scan",
     "skip",
     "token",
+    "weight_at_most",
 ]
 
 #: A frame's body, wherever it lies.
@@ -147,14 +148,29 @@ def check_size(frame: Buffer, limits: Limits) -> bool:
     size = len(frame)
     if size > limits.large_string_bytes:
         return scan(frame, limits)
-    if size > limits.nodes // CONTAINER_NODES and not scan(frame, limits, _FEW):
-        # A byte below 0x80 that begins a value costs a pointer, a quarter of what a node is taken to cost; one within a
-        # string costs less. Few honest frames are scanned because of this.
-        heavy = bytes(frame).translate(None, _LIGHT)
-        containers = len(heavy) - len(heavy.translate(None, _CONTAINERS))
-        if (size - len(heavy)) // 4 + 2 * len(heavy) + (CONTAINER_NODES - 2) * containers > limits.nodes:
-            return scan(frame, limits)
-    return False
+    if size <= limits.nodes // CONTAINER_NODES or scan(frame, limits, _FEW):
+        return False
+    # Few honest frames are scanned because of this.
+    return nodes_at_most(frame) > limits.nodes and scan(frame, limits)
+
+
+def weight_at_most(frame: Buffer, limits: Limits) -> int:
+    """Return no less than the memory, in bytes, that the values of a frame take. The frame has been judged before."""
+    try:
+        has_few = len(frame) > _FEW and scan(frame, limits, _FEW)
+    except ProtocolError:  # its structure is right, but for what costs only the call
+        has_few = False
+    return len(frame) + NODE_BYTES * (2 * _FEW if has_few else nodes_at_most(frame))
+
+
+def nodes_at_most(frame: Buffer) -> int:
+    """Return no less than what a frame counts of ``Limits.nodes``, small integers by the memory that they take.
+
+    A byte below 0x80 that begins a value costs a pointer, a quarter of a node; one within a string costs less.
+    """
+    heavy = bytes(frame).translate(None, _LIGHT)
+    containers = len(heavy) - len(heavy.translate(None, _CONTAINERS))
+    return (len(frame) - len(heavy)) // 4 + 2 * len(heavy) + (CONTAINER_NODES - 2) * containers
 
 
 def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
