@@ -409,11 +409,17 @@ def _must_run(history: History, call: Call) -> bool:
         if (
             one is not call
             and (one.outcome is not None and one.outcome.error)
-            and ((one.known or 0) < call.made or one.callee != call.callee)
+            and ((one.known or 0) < call.made or not _is_known_where_it_runs(one, call))
         ):
-            return (
-                False  # its caller never had that answer, and the callee of the one-way call had it neither
-            )
+            return False  # its caller never had that answer
         if isinstance(one.target, Call) and not (one.target.answer and one.target.answer.is_object):
             return False
     return True
+
+
+def _is_known_where_it_runs(one: Call, call: Call) -> bool:
+    """Whether the end that would run ``call`` has the answer of ``one`` itself, because that ran there as well."""
+    target = call.target.answer if isinstance(call.target, Call) else None
+    if target is not None and any(thing.end == call.caller for thing in target.things):
+        return False  # the target came home, and only the caller can run the call
+    return bool(one.starts) and one.starts[0][1] == call.callee

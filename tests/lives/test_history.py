@@ -185,14 +185,22 @@ def test_only_the_end_that_closes_is_promised_that_its_one_way_calls_run(
     assert script.laws() == laws
 
 
-@pytest.mark.parametrize(("where", "laws"), [("C", []), ("B", ["one-way"])])
-def test_a_one_way_call_that_mentions_an_answer_of_another_connection_ends_with_that(
-    script: Script, where: str, laws: list[str]
+@pytest.mark.parametrize(
+    ("where", "home", "laws"), [("B", False, ["one-way"]), ("C", False, []), ("B", True, [])]
+)
+def test_a_one_way_call_needs_answers_where_it_runs(
+    script: Script, where: str, home: bool, laws: list[str]
 ) -> None:
-    lost = script.make()
+    """Its caller has lost one; the callee has it if the method ran there, and the target is not the caller's own."""
+    lost, target = script.make(), script.make()
     lost.callee = where
-    script.make(lost, one_way=True)
     script.history.start(lost, where)
+    script.history.start(target, "B")
+    script.history.answered(
+        target, Answer(things=frozenset({Thing("A" if home else "B", 2)}), is_object=True), ""
+    )
+    script.know(target)
+    script.make(lost, target, target=target, one_way=True)
     script.history.closed["A"] = script.history.note("closed")
     script.fail(lost, "ConnectionLost")
     script.history.answered(lost, Answer(1), "answers a caller that is gone")
