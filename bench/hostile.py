@@ -3,10 +3,10 @@
     python -m bench.hostile [--dialects pb,pb7] [--shapes NAME,...] [--mib 1] [--nodes 1000000]
 
 No sockets: a broker without an event loop is handed the bytes in pieces of 256 KiB, as an event loop reads them, and
-acts on them in turns, as a driver lets it. Where fewer values than a MiB holds are allowed in a message (before login,
-or with ``--nodes``), it is sent in as many messages as that takes, or none would be read. The goal: 50 ms of processor
-time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. Input that is refused
-costs what it costs until then.
+acts on them in slices of 2 ms, as a driver lets it. Where fewer values than a MiB holds are allowed in a message
+(before login, or with ``--nodes``), it is sent in as many messages as that takes, or none would be read. The goal: 50
+ms of processor time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. Input
+that is refused costs what it costs until then.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 from ormsgpack import Ext, packb
 
 import perspective_broker as pb
+from perspective_broker.aio.turns import SLICE_SECONDS
 from perspective_broker.dialects.classic.banana import encode, encode_list_head
 from perspective_broker.dialects.classic.vocabulary import NONE, PB, base128
 from perspective_broker.dialects.pb7 import codes
@@ -52,9 +53,9 @@ GOAL_BYTES: Final = 20.0
 #: Values of a message that a MiB is sent in as a whole.
 MOST_NODES: Final = pb.Limits().nodes
 
-#: Bytes that are handed over at once, and messages of a turn: what the driver does.
+#: Bytes that are handed over at once, and the messages between two looks at the clock: what the driver does.
 PIECE: Final = 256 * 1024
-MESSAGES_PER_TURN: Final = 64
+_MESSAGES_PER_LOOK: Final = 4
 
 
 class Figures(NamedTuple):
@@ -173,6 +174,33 @@ def _modern_dag(size: int) -> bytes:
     return Modern.call(b"\x91" + _ext(codes.GRAPH, payload))
 
 
+#: Parts of the tuple that is shared by keys.
+_SHARED: Final = 1000
+
+
+def _classic_shared_keys(size: int) -> bytes:
+    """Return a dictionary whose keys share one long tuple: each is short on the wire, and long when it is hashed."""
+    shared = encode([b"tuple", *range(_SHARED)], PB)
+    pairs = []
+    for number in range(size // 20):
+        mention = (
+            b"\x03\x80\x04\x87" + encode(1, PB) + shared if not number else encode([b"dereference", 1], PB)
+        )
+        pairs.append(b"\x02\x80\x03\x80\x0b\x87" + mention + encode(number, PB) + encode(0, PB))
+    return Classic.call(1, encode_list_head(len(pairs) + 1) + b"\x05\x87" + b"".join(pairs))
+
+
+def _modern_shared_keys(size: int) -> bytes:
+    def node(number: int) -> bytes:
+        return _ext(codes.NODE, number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big"))
+
+    keys = size // 16
+    rows = [_array(keys + 1) + b"\x03" + b"".join(map(node, range(2, keys + 2)))]
+    rows.append(_array(_SHARED + 1) + b"\x02" + b"".join(map(packb, range(_SHARED))))
+    rows += [b"\x93\x02" + node(1) + packb(number) for number in range(keys)]
+    return Modern.call(b"\x91" + _ext(codes.GRAPH, _array(len(rows) + 1) + node(0) + b"".join(rows)))
+
+
 def _text(size: int, method: str) -> bytes:
     one = Modern.call(b"\x90", method)
     return one * (size // len(one))
@@ -192,6 +220,7 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         ),
         "deep nesting": lambda size: b"\x01\x80" * (size // 2),
         "many keys": _classic_keys,
+        "keys that share": _classic_shared_keys,
         "reference DAG": _classic_dag,
         "short strings": lambda size: Classic.filled(size, b"\x01\x82a"),
         "empty strings": lambda size: Classic.filled(size, b"\x00\x82"),
@@ -199,6 +228,7 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         "bad UTF-8": lambda size: Classic.filled(size, b"\x02\x80\x07\x82unicode\x01\x82\xff"),
         "vocabulary words": lambda size: Classic.filled(size, b"\x07\x87"),
         "decimals": lambda size: Classic.filled(size, encode([b"decimal", 15, -1], PB), most=200_000),
+        "dates": lambda size: Classic.filled(size, encode([b"datetime", b"2020 1 1 0 0 0 0"], PB)),
         "large ints": lambda size: Classic.filled(size, base128((1 << 447) - 1) + b"\x85"),
         "floats": lambda size: Classic.filled(size, encode(1.5, PB)),
         "copyables": lambda size: Classic.filled(size, encode([b"unheard", [b"dictionary"]], PB)),
@@ -218,6 +248,7 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         "deep nesting": lambda size: Modern.call(b"\x91" * size + b"\x90"),
         "deep nesting with values": lambda size: Modern.call(b"\x92\x00" * (size // 2) + b"\x90"),
         "many keys": lambda size: Modern.call(bytes(packb([{key.decode(): 1 for key in _keys(size)}]))),
+        "keys that share": _modern_shared_keys,
         "reference DAG": _modern_dag,
         "short texts": lambda size: Modern.filled(size, b"\xa1a"),
         "empty texts": lambda size: Modern.filled(size, b"\xa0"),
@@ -260,7 +291,10 @@ def _feed(end: End, data: bytes) -> tuple[int, float, float]:
         began = time.process_time()
         end.broker.receive_data(piece, end.clock.now)
         while more and end.cause is None:
-            more = end.broker.process(MESSAGES_PER_TURN, end.clock.now)
+            while more and end.cause is None:
+                more = end.broker.process(_MESSAGES_PER_LOOK, end.clock.now)
+                if time.process_time() - began > SLICE_SECONDS:
+                    break
             end.take()
             now = time.process_time()
             total += now - began

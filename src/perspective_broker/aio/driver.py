@@ -111,7 +111,8 @@ class Driver:
             shared_memory=shared_memory,
             takes_receivers=False,
         )
-        self._methods = Methods(self.loop, self.broker, self._on_method_end)
+        self._turns = turns_of(self.loop)
+        self._methods = Methods(self.loop, self._turns, self.broker, self._on_method_end)
         self.room = Room(self)
         self._writer: Writer | None = None  # of the transport
         self._write_room: Callable[[], int] | None = None  # its room(), bound once: every turn hands it over
@@ -126,7 +127,6 @@ class Driver:
         self.error: Exception | None = None  # what broke the transport
         self._transport: asyncio.Transport | None = None
         self._home_thread = threading.get_ident()
-        self._turns = turns_of(self.loop)
         self._turn_scheduled = False
         self._is_put_off = False  # because the connections of the loop have used up its turn
         self._in_turn = False

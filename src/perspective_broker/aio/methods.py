@@ -17,6 +17,7 @@ from ..ports import Method
 from ..queues import Queue, put
 from ..session import Broker, IncomingCall
 from .deadlines import Limit, under
+from .turns import Turns
 
 __all__ = ["Methods"]
 
@@ -29,14 +30,18 @@ class Methods:
 
     Args:
         loop: which runs them.
+        turns: is told what encoding the answers of asynchronous methods takes.
         broker: is told what they return or raise.
         on_end: called whenever one has ended that did not end at once.
     """
 
-    __slots__ = ("_broker", "_loop", "_on_end", "_queue", "_tasks", "_unbegun")
+    __slots__ = ("_broker", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, turns: Turns, broker: Broker, on_end: Callable[[], None]
+    ) -> None:
         self._loop = loop
+        self._turns = turns
         self._broker = broker
         self._on_end = on_end
         self._unbegun = 0  # tasks that were made and have not begun,
@@ -145,7 +150,12 @@ class Methods:
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             self._broker.fail_call(call, error)
         else:
+            turns = self._turns
+            began = turns.clock()
             self._broker.answer_call(call, value)
+            turns.spend(
+                turns.clock() - began
+            )  # encoding an answer is work of the connection, whoever calls for it
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         running = self._tasks.pop(task)

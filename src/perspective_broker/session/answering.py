@@ -179,7 +179,8 @@ class Answerer(Asker):
 
     def _weigh(self, call: IncomingCall) -> None:
         """Note what a call counts while it waits. Its message is the one that is being delivered."""
-        call.waiting_size = max(self._dialect.last_weight, LEAST_WAITING)
+        # Most calls have a few values, and count as the least: their number is what bounds them.
+        call.waiting_size = max(self._dialect.last_weight - UNCHARGED, call.size, LEAST_WAITING)
 
     def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
         """Give a call up in so many seconds from when its bytes came, wherever it is then."""

@@ -69,7 +69,16 @@ from .packing import (
     OPTIONS,
     pieces,
 )
-from .scanning import check_size, has_no_extension, only_mention, scan, skip, token, weight_at_most
+from .scanning import (
+    check_in_steps,
+    has_no_extension,
+    only_mention,
+    scan,
+    scan_in_steps,
+    skip,
+    token,
+    weight_at_most,
+)
 from .unpacking import (
     Unpacker,
     failure_in,
@@ -265,7 +274,7 @@ class Pb7Dialect(Pb7Writer):
         Raises:
             ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
         """
-        scanned = check_size(frame, self._limits)
+        scanned = yield from check_in_steps(frame, self._limits)
         yield
         payload: Any = None
         try:
@@ -274,17 +283,17 @@ class Pb7Dialect(Pb7Writer):
             yield
             # What has none fails for another reason, which takes longer to find out by reading it again.
             if has_no_extension(frame):
-                return self._salvage(frame, scanned)
+                return (yield from self._salvage_in_steps(frame, scanned))
             try:
                 message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
             except ValueError:
-                return self._salvage(frame, scanned)
+                return (yield from self._salvage_in_steps(frame, scanned))
             payload = _Coded(frame)
         yield
         is_right = self._is_right(message, frame)
         yield
         if not is_right:
-            return self._salvage(frame, scanned)
+            return (yield from self._salvage_in_steps(frame, scanned))
         if payload is None:
             give_back(frame)
             return message, message
@@ -307,18 +316,28 @@ class Pb7Dialect(Pb7Writer):
             len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
         )
 
-    def _salvage(self, frame: Frame, scanned: bool = False) -> tuple[Any, Any]:
-        """Return the head of a message whose values cannot be read, although its structure is right.
+    def _salvage_in_steps(self, frame: Frame, scanned: bool) -> _Reading:
+        """The same as :meth:`_salvage` for a long frame; ``scanned``: its structure is known to be right."""
+        if not scanned:
+            yield from scan_in_steps(frame, self._limits)
+            yield
+        return self._head(frame)
 
-        Args:
-            frame: which holds it.
-            scanned: whether the structure is known to be right.
+    def _salvage(self, frame: Frame) -> tuple[Any, Any]:
+        """Return the head of a message whose values cannot be read, although its structure is right.
 
         Raises:
             ProtocolError: it is not, or its head cannot be read either.
         """
-        if not scanned:
-            scan(frame, self._limits)
+        scan(frame, self._limits)
+        return self._head(frame)
+
+    def _head(self, frame: Frame) -> tuple[Any, Any]:
+        """Return the head of a message whose structure is right, and that its values cannot be read.
+
+        Raises:
+            ProtocolError: the head cannot be read, either.
+        """
         message = []
         pos, _ = token(frame, 0, self._limits)
         wanted = ADDRESSED.get(frame[pos], 0) if frame[0] & 0xF0 == 0x90 else 0

@@ -26,6 +26,7 @@ from ...ports import SENT_BEFORE, AnswerOf, Exporter
 from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
 from . import codes
+from .scanning import most_extensions, too_many_extensions
 
 __all__ = [
     "LARGE",
@@ -40,10 +41,8 @@ __all__ = [
     "has_large",
     "id_bytes",
     "look_at",
-    "most_extensions",
     "nested_bytes",
     "pieces",
-    "too_many_extensions",
 ]
 
 #: Exact types only: whatever is not one of MessagePack's own comes to the packer, subclasses of those included.
@@ -79,17 +78,6 @@ _MAX_SEARCHED: Final = 64
 _BIN32: Final = struct.Struct("!BI")
 _BIN16: Final = struct.Struct("!BH")
 _DOUBLES: Final = struct.Struct("!dd")
-
-
-def most_extensions(limits: Limits) -> int:
-    """Return how many extensions a message may have: to read one costs 0.3 to 1 µs, so they are read within 50 ms."""
-    return max(16, limits.nodes // 20)
-
-
-def too_many_extensions(limits: Limits) -> str:
-    """Return what to say of a message with more than :func:`most_extensions`."""
-    most = most_extensions(limits)
-    return f"a message may have {most} extensions (tuples, dates, copyables, references, ...); Limits.nodes decides"
 
 
 def nested_bytes(size: int) -> int:
@@ -404,6 +392,7 @@ class Packer:
                     _check_keys(container, container)
                 row = [kind, *map(mention, container)]
             rows.append(row)
+        self._extensions_left -= len(found)  # the receiver makes each of them when all are read
         return self._nested(codes.GRAPH, self._within(value, rows))
 
     def _node(self, value: _Node) -> Ext:

@@ -8,8 +8,9 @@ is in them, so values whose first byte says how long they are are looked at by t
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeAlias
 
 from ormsgpack import unpackb
 
@@ -20,13 +21,18 @@ from .codes import NESTED
 __all__ = [
     "PLAIN_VALUES",
     "Buffer",
+    "Steps",
+    "check_in_steps",
     "check_size",
     "extension",
     "has_no_extension",
+    "most_extensions",
     "only_mention",
     "scan",
+    "scan_in_steps",
     "skip",
     "token",
+    "too_many_extensions",
     "weight_at_most",
 ]
 
@@ -136,7 +142,19 @@ _ANNOUNCES: Final = bytes(
 _CHANGES: Final = [announced - 1 for announced in _ANNOUNCES]
 
 
+#: The steps of looking at a frame, between which others may have their turn, and at the end what was asked.
+Steps: TypeAlias = Generator[None, None, bool]
+
+#: Nodes that are looked at in one step: some 2 ms, and some 20 when each is an extension.
+_STEP: Final = 20_000
+
+
 def check_size(frame: Buffer, limits: Limits) -> bool:
+    """The same as :func:`check_in_steps`, in one go."""
+    return _finish(check_in_steps(frame, limits))
+
+
+def check_in_steps(frame: Buffer, limits: Limits) -> Steps:
     """Judge whether a frame would make more values, or longer ones, than the limits allow.
 
     Returns:
@@ -147,11 +165,11 @@ def check_size(frame: Buffer, limits: Limits) -> bool:
     """
     size = len(frame)
     if size > limits.large_string_bytes:
-        return scan(frame, limits)
+        return (yield from scan_in_steps(frame, limits))
     if size <= limits.nodes // CONTAINER_NODES or scan(frame, limits, _FEW):
         return False
     # Few honest frames are scanned because of this.
-    return nodes_at_most(frame) > limits.nodes and scan(frame, limits)
+    return nodes_at_most(frame) > limits.nodes and (yield from scan_in_steps(frame, limits))
 
 
 def weight_at_most(frame: Buffer, limits: Limits) -> int:
@@ -174,6 +192,20 @@ def nodes_at_most(frame: Buffer) -> int:
 
 
 def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
+    """The same as :func:`scan_in_steps`, in one go."""
+    return _finish(scan_in_steps(frame, limits, at_most))
+
+
+def _finish(steps: Steps) -> bool:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: bool = done.value
+            return result
+
+
+def scan_in_steps(frame: Buffer, limits: Limits, at_most: int | None = None) -> Steps:
     """Judge a frame's structure: one value, whole, in the shortest spelling, within the limits.
 
     Args:
@@ -187,9 +219,14 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
     Raises:
         ProtocolError: it is not.
     """
-    pos, missing, nodes = 0, 1, 0
+    pos, missing, nodes, extensions = 0, 1, 0, 0
     end = len(frame)
+    most = limits.nodes if at_most is None else at_most
+    step = _STEP
     while missing:
+        if nodes > step:
+            step = nodes + _STEP
+            yield
         if pos >= end:
             raise _truncated()
         run = _RUN.match(frame, pos, min(end, pos + (_BLOCK if at_most is None else at_most)))
@@ -200,8 +237,7 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
                 left = accumulate(map(_CHANGES.__getitem__, values), initial=missing)
                 if 0 in left and next(left, None) is not None:
                     raise ProtocolError("bad-message", "bytes behind the end of a message")
-            containers = len(values) - len(values.translate(None, _CONTAINERS))
-            nodes += len(values) + values.count(_BODY_MARK) + (CONTAINER_NODES - 1) * containers
+            nodes += _nodes_of(values)
             missing += sum(values.translate(_ANNOUNCES)) - len(values)
             pos = run.end()
             if nodes + missing > limits.nodes:
@@ -215,7 +251,10 @@ def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
         pos, items = token(frame, pos, limits)
         missing += items
         if pos <= end and (frame[start] in _EXTENSIONS or frame[start] in _FIXED_EXTENSIONS):
-            nodes += _count_within(frame, start, pos, limits)
+            nodes += _count_within(frame, start, pos, limits, most)
+            extensions += 1
+            if extensions > most_extensions(limits):
+                raise ProtocolError("limit-extensions", too_many_extensions(limits))
         if nodes + missing > limits.nodes:
             raise _too_many_nodes(limits)
         if at_most is not None and nodes > at_most:
@@ -333,20 +372,50 @@ def _extension_of(code: int, payload: bytes) -> tuple[int, bytes]:
     return code, payload
 
 
-def _count_within(frame: Buffer, start: int, stop: int, limits: Limits) -> int:
-    """Return how many values an extension's payload makes, extensions in it included.
+def _count_within(frame: Buffer, start: int, stop: int, limits: Limits, most: int) -> int:
+    """Return how many nodes an extension's payload makes, extensions in it included, or some number above ``most``.
 
     What is no value ends it: nothing behind that is made, and it costs only what the extension belongs to.
+
+    Raises:
+        ProtocolError: it holds more extensions than a message may have.
     """
-    pos, nodes = start, -_nodes(frame[start])  # the extension itself is counted by the caller
-    while pos < stop and nodes <= limits.nodes:
+    pos, nodes, extensions = start, -_nodes(frame[start]), 0  # the extension itself is counted by the caller
+    while pos < stop and nodes <= most:
+        run = _RUN.match(frame, pos, min(stop, pos + _BLOCK))
+        assert run is not None  # it may be empty
+        if run.end() > pos:
+            nodes += _nodes_of(_BODY.sub(_BODY_MARK, run.group()))
+            pos = run.end()
+            continue
         nodes += _nodes(frame[pos])
         try:
             code, inside, end = extension(frame, pos, limits)
         except ProtocolError:
             break
+        if code >= 0:
+            extensions += 1
+            if extensions > most_extensions(limits):
+                raise ProtocolError("limit-extensions", too_many_extensions(limits))
         pos = inside if code in NESTED and inside <= stop else end
     return nodes
+
+
+def _nodes_of(values: bytes) -> int:
+    """Return what values count of ``Limits.nodes``, of each of which there is the first byte, or _BODY_MARK."""
+    containers = len(values) - len(values.translate(None, _CONTAINERS))
+    return len(values) + values.count(_BODY_MARK) + (CONTAINER_NODES - 1) * containers
+
+
+def most_extensions(limits: Limits) -> int:
+    """Return how many extensions a message may have: to read one costs 0.3 to 1 µs, so they are read within 50 ms."""
+    return max(16, limits.nodes // 20)
+
+
+def too_many_extensions(limits: Limits) -> str:
+    """Return what to say of a message with more than :func:`most_extensions`."""
+    most = most_extensions(limits)
+    return f"a message may have {most} extensions (tuples, dates, copyables, references, ...); Limits.nodes decides"
 
 
 def _nodes(first: int) -> int:

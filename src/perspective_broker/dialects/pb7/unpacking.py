@@ -32,11 +32,9 @@ from .packing import (
     MAX_DECIMAL_TEXT,
     MAX_INT_BITS,
     OPTIONS,
-    most_extensions,
     nested_bytes,
-    too_many_extensions,
 )
-from .scanning import PLAIN_VALUES, extension
+from .scanning import PLAIN_VALUES, extension, most_extensions, too_many_extensions
 
 __all__ = [
     "Readers",
@@ -197,13 +195,16 @@ class Unpacker:
 
     def _hook(self, code: int, payload: bytes) -> Any:
         try:
-            self._extensions_left -= 1
-            if self._extensions_left < 0:
-                raise _too_many_extensions(self._limits)
+            self._count_extensions(1)
             return self._readers.get(code, _UNKNOWN)(self, payload)
         except BaseException as error:
             self._error = error
             raise
+
+    def _count_extensions(self, number: int) -> None:
+        self._extensions_left -= number
+        if self._extensions_left < 0:
+            raise _too_many_extensions(self._limits)
 
     def _open(self, payload: bytes) -> Any:
         """Return the one value that a payload holds."""
@@ -357,6 +358,7 @@ class Unpacker:
         try:
             root, *rows = self._items(payload)
             mentions = self._mentions
+            self._count_extensions(len(rows))  # each is a container that is made when all are read
         finally:
             self._graph_level, self._mentions = around
         direct = [item for row in rows for item in row if type(item) is _Node]
