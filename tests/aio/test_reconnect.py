@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.aio.reconnect import _DRAIN_SECONDS
 from perspective_broker.testing import ScriptedPeer
 from tests.aio.desk import Desk, turns, until
 from tests.cred.logins import Chat, Mind, application, skip, skipping
@@ -447,6 +448,75 @@ async def test_a_server_that_drains_each_connection_and_ends_none_keeps_few() ->
         await turns()
         assert [connection.close_cause is None for connection in held] == [False] * 4 + [True] * 2
         assert len(server.connections) == 3
+
+
+@skipping
+async def test_a_server_that_drains_each_connection_at_once_is_not_connected_to_at_once() -> None:
+    waits = pb.Backoff(base=8, cap=30, random=lambda: 1.0)
+    async with pb.serve(Desk(), URL) as server, pb.connect(URL, reconnect=waits) as root:
+        for seconds in (8, 16, 30, 30):
+            accepted = server.statistics().accepted
+            server.connections[-1]._driver.broker.drain()
+            await until(lambda: root.connection.draining)
+            await turns()
+            await skip(seconds - 0.5)
+            assert server.statistics().accepted == accepted
+            await skip(0.6)
+            await until(lambda: not root.connection.draining)
+
+
+@skipping
+async def test_a_connection_that_drains_and_never_ends_is_ended_in_the_end() -> None:
+    desk = Desk()
+    async with pb.serve(desk, URL) as server, pb.connect(URL, reconnect=SOON) as root:
+        old = root.connection
+        under_way = root.call("wait")
+        await until(lambda: desk.waiting)
+        server.connections[0]._driver.broker.drain()
+        await until(lambda: old.draining)
+        await turns()
+        await skip(5.1)
+        await until(lambda: root.connection is not old)
+        for _ in range(10):
+            await skip(_DRAIN_SECONDS / 10 - 1)
+        assert old.close_cause is None
+        await skip(10)
+        assert under_way.done()
+        with pytest.raises(pb.ConnectionLost, match="drained for too long"):
+            await under_way
+        await old.wait_closed()
+        assert await root.call("echo", "the new one lives") == "the new one lives"
+
+
+@skipping
+async def test_a_callback_does_not_wait_for_ever_for_a_server_that_drains(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """All other calls wait for the callback."""
+    desk, came = Desk(), []
+    server = await pb.serve(desk, URL)
+    async with lasting(timeout=None) as root:
+
+        async def subscribe(current: pb.RemoteReference) -> None:
+            came.append(current.connection)
+            if len(came) == 1:
+                await current.call("wait")
+
+        root.on_reconnect(subscribe)
+        await lost(root, server)
+        waiting = root.call("echo", "answer")
+        async with pb.serve(desk, URL) as server:
+            await back(root)
+            await until(lambda: desk.waiting)
+            server.connections[0]._driver.broker.drain()
+            await until(lambda: root.connection.draining)
+            await turns()
+            await skip(SOON.cap + 1)
+            assert came[0].close_cause is not None
+            await skip(10)
+            assert await waiting == "answer"
+            assert len(came) == 2
+    assert "a callback for a new connection raised" in caplog.text
 
 
 # -- its own end

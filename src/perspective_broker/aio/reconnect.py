@@ -38,6 +38,9 @@ _AT_ONCE: Final = frozenset({"aged"})
 #: Connections that drain and are kept until the peer ends them. A peer may say so of each, and end none.
 _MOST_DRAINING: Final = 2
 
+#: Seconds for which each of them is kept. A server whose connections live for a day gives what runs a tenth of that.
+_DRAIN_SECONDS: Final = 3 * 3600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
@@ -108,13 +111,14 @@ class ReconnectingReference(Name):
         self._loop = asyncio.get_running_loop()
         self._establish, self._url, self._backoff, self._timeout = establish, url, backoff, timeout
         self._current: RemoteReference | None = None
-        #: Those before the current one that have not ended, and that.
-        self._connections: dict[Connection, None] = {}
+        #: The current one, and those before it that have not ended -> the timer that ends one which drains.
+        self._connections: dict[Connection, asyncio.TimerHandle | None] = {}
         self._attempt = 0  # how many since a connection last lived for a while
         self._adopted = 0.0  # when the current connection was made
         self._cause: CloseCause | None = None  # why the last one ended
         self._news = asyncio.Event()  # the current connection has ended, or takes no calls any more
-        self._settled = True  # whether callbacks have ended, and what waited was sent
+        self._calling_back = False  # whether callbacks for a new connection run
+        self._settled = True  # whether they have ended, and what waited was sent
         self._waiting: dict[Promise, _Call] = {}  # in the order in which they were made
         self._on_disconnect: list[Callable[[ReconnectingReference], object]] = []
         self._on_reconnect: list[Callable[[RemoteReference], object]] = []
@@ -331,14 +335,25 @@ class ReconnectingReference(Name):
         except DeadReferenceError:  # it has ended already
             self._lost(connection)
             return
-        driver.when_draining = self._news.set
+        driver.when_draining = partial(self._drains, connection)
         for callback in self._on_disconnect:
             driver.notify_on_disconnect(self, callback)
         if connection.draining:
-            self._news.set()
+            self._drains(connection)
+
+    def _drains(self, connection: Connection) -> None:
+        """Make another connection, and end this one if the peer does not."""
+        self._news.set()
+        # Callbacks may wait for an answer that never comes, and all other calls wait for the callbacks.
+        seconds = self._backoff.cap if self._calling_back else _DRAIN_SECONDS
+        self._connections[connection] = self._loop.call_later(
+            seconds, connection.end, "closed", "it has drained for too long"
+        )
 
     def _lost(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+        timer = self._connections.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
         if self._current is not None and self._current.connection is connection:
             self._current = None
             self._cause = connection.close_cause
@@ -375,11 +390,13 @@ class ReconnectingReference(Name):
     async def _call_back(self, reference: RemoteReference) -> bool:
         """Run the callbacks for a new connection; return whether none of them raised."""
         succeeded = True
+        self._calling_back = True
         for callback in list(self._on_reconnect):
             if not self._is_at(reference):
                 break
             if not await run(partial(callback, reference), "a callback for a new connection raised"):
                 succeeded = False
+        self._calling_back = False
         return succeeded
 
     async def _connect_again(self) -> RemoteReference:
