@@ -8,6 +8,7 @@ import os
 import resource
 import ssl
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 import perspective_broker as pb
 from perspective_broker import transports
 from perspective_broker.testing import ScriptedPeer
-from perspective_broker.transports import TLSChannel
+from perspective_broker.transports import TLSChannel, certificate_trouble
+from perspective_broker.transports.tls import _ServerContext
 from tests.authority import Authority
 from tests.loops import both_loops
+
+PEM_HEADER = ssl.PEM_HEADER.encode()
 
 
 @pytest.fixture
@@ -133,12 +137,88 @@ def test_a_certificate_that_is_replaced_while_it_is_read(
         return
     tls.reload()
     assert left == 0
-    first = (
-        ssl.PEM_HEADER
-        + path.read_text().partition(ssl.PEM_HEADER)[2].partition(ssl.PEM_FOOTER)[0]
-        + ssl.PEM_FOOTER
-    )
-    assert getattr(tls.context, "leaf", None) == ssl.PEM_cert_to_DER_cert(first)
+    assert shown(tls) == leaf(path)
+
+
+@pytest.mark.parametrize("loads", ["load_cert_chain", "load_verify_locations"])
+@pytest.mark.parametrize("how", ["one after the other", "missing for a moment", "half written"])
+def test_files_that_belong_together_are_of_one_reading(
+    loads: str, how: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program puts new files in their place, a step each time that OpenSSL reads one."""
+    files = [tmp_path / name for name in ("cert.pem", "key.pem", "clients.pem")]
+
+    def issue() -> list[bytes]:
+        key, begin, certificates = authority.issue("localhost").read_bytes().partition(PEM_HEADER)
+        return [begin + certificates, key, authority.file.read_bytes()]
+
+    def put(data: list[bytes]) -> None:
+        for file, content in zip(files, data, strict=True):
+            file.write_bytes(content)
+
+    put(issue())
+    tls = pb.ServerTLS(files[0], files[1], client_ca=files[2])
+    new = issue()
+
+    def replace() -> Iterator[None]:
+        if how == "missing for a moment":
+            for file in files:
+                file.unlink()
+            yield
+            put(new)
+        elif how == "half written":
+            put([content[:100] for content in new])
+            yield
+            put(new)
+        else:
+            for file, content in zip(files, new, strict=True):
+                file.write_bytes(content)
+                yield
+
+    steps = replace()
+    original = getattr(ssl.SSLContext, loads)
+
+    def load(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        before = next(steps, True)
+        try:
+            original(self, *args, **kwargs)
+        finally:
+            if before is None:
+                next(steps, None)
+
+    monkeypatch.setattr(ssl.SSLContext, loads, load)
+    tls.reload()
+    assert next(steps, True)  # all is in place
+    assert shown(tls) == leaf(files[0])
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_named(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = authority.issue("localhost")
+    tls = pb.ServerTLS(path)
+    before = tls.context
+    original = ssl.SSLContext.load_cert_chain
+
+    def load(self: ssl.SSLContext, *args: Any) -> None:
+        path.unlink(missing_ok=True)
+        original(self, *args)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load)
+    with pytest.raises(FileNotFoundError) as caught:
+        tls.reload()
+    assert certificate_trouble(caught.value) == f"{path}: No such file or directory"
+    assert tls.context is before
+
+
+def test_trouble_without_a_file_is_told_as_it_is() -> None:
+    assert certificate_trouble(OSError(24, "Too many open files")) == "[Errno 24] Too many open files"
+
+
+def shown(tls: pb.ServerTLS) -> bytes | None:
+    """Return the certificate that logins are bound to."""
+    assert isinstance(tls.context, _ServerContext)
+    return tls.context.leaf
 
 
 # -- handshakes

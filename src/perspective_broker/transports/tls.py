@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import TLSError
 
@@ -50,24 +50,31 @@ _REASONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-#: Readings of a certificate and its key that another program is replacing. Two renamings are a moment.
+#: Readings of files that another program is replacing. Three renamings are a moment.
 _MOST_READINGS: Final = 5
 
-
-class _ReplacedError(Exception):
-    """A file was replaced between two readings; its text is the file's name."""
+#: Each file and its content.
+_Contents: TypeAlias = Mapping[StrPath, bytes]
 
 
 class _Renewable:
-    """Files, and the context made of them. A context is never changed: a new one takes its place."""
+    """Files, and the context made of them. A context is never changed: a new one takes its place.
+
+    Args:
+        files: those that are used; None stands for none.
+    """
 
     _context: ssl.SSLContext
 
-    def __init__(self) -> None:
+    def __init__(self, *files: StrPath | None) -> None:
+        self._files = [file for file in files if file is not None]
         self.reload()
 
-    def _make(self) -> ssl.SSLContext:
+    def _make(self, contents: _Contents) -> ssl.SSLContext:
         raise NotImplementedError
+
+    def _read(self) -> _Contents:
+        return {file: Path(file).read_bytes() for file in self._files}
 
     def reload(self) -> None:
         """Read the files again. Connections that were made stay as they are; new ones use what was read.
@@ -76,15 +83,24 @@ class _Renewable:
             TLSError: a file is not what it should be (``bad-certificate``).
             OSError: a file cannot be read. In both cases what was in use stays in use.
         """
+        # OpenSSL opens the files by itself, one after the other. Its result, or its error, counts only if all files
+        # have the same content before and after: a certificate, its key and the authorities belong together, and
+        # logins are bound to the certificate that was read here.
+        contents = self._read()
         for _ in range(_MOST_READINGS):
+            made: ssl.SSLContext | OSError
             try:
-                self._context = self._make()
-                return
-            except (
-                _ReplacedError
-            ) as error:  # renewed at this very moment: the next reading finds the new ones
-                replaced = error
-        raise TLSError("bad-certificate", f"{replaced} changes all the time")
+                made = self._make(contents)
+            except OSError as error:
+                made = error
+            before, contents = contents, self._read()
+            if contents != before:
+                continue
+            if isinstance(made, OSError):
+                raise made
+            self._context = made
+            return
+        raise TLSError("bad-certificate", f"{self._files[0]} changes all the time")
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -119,15 +135,16 @@ class ServerTLS(_Renewable):
     ) -> None:
         self._certificate, self._key, self._password = certificate, key, password
         self._client_ca, self._client_required = client_ca, client_required
-        super().__init__()
+        super().__init__(certificate, key, client_ca)
 
-    def _make(self) -> ssl.SSLContext:
+    def _make(self, contents: _Contents) -> ssl.SSLContext:
         context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A resumed session would outlive the certificates and authorities it was made under; ours do not resume.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-        context.leaf = _load_own(context, self._certificate, self._key, self._password)
+        _load_own(context, self._certificate, self._key, self._password)
+        context.leaf = _first_certificate(contents[self._certificate])
         if self._client_ca is not None:
             _load_authorities(context, self._client_ca)
             context.verify_mode = ssl.CERT_REQUIRED if self._client_required else ssl.CERT_OPTIONAL
@@ -157,9 +174,9 @@ class ClientTLS(_Renewable):
         password: str | None = None,
     ) -> None:
         self._ca, self._certificate, self._key, self._password = ca, certificate, key, password
-        super().__init__()
+        super().__init__(ca, certificate, key)
 
-    def _make(self) -> ssl.SSLContext:
+    def _make(self, contents: _Contents) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self._ca is None:
@@ -179,33 +196,28 @@ class _ServerContext(ssl.SSLContext):
 
 def _load_own(
     context: ssl.SSLContext, certificate: StrPath, key: StrPath | None, password: str | None
-) -> bytes | None:
-    """Load our certificate and its key; return the certificate, DER, or None when it is in no plain PEM."""
-    # Read by us, too: OpenSSL does not say which file is missing, nor what certificate it has found.
-    files = [Path(certificate), *([] if key is None else [Path(key)])]
-    found = [file.read_bytes() for file in files]
-    trouble: ssl.SSLError | None = None
+) -> None:
+    """Load our certificate and its key."""
     try:
         # Never None, for then OpenSSL would ask at the terminal.
         context.load_cert_chain(certificate, key, password or "")
     except ssl.SSLError as error:
-        trouble = error
-    if [file.read_bytes() for file in files] != found:
-        raise _ReplacedError(str(certificate))
-    if trouble is not None:
         hint = {
             "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
             "BAD_DECRYPT": "the password of the key is wrong",
-        }.get(trouble.reason or "", "no certificate with its private key, or its password is missing")
-        raise TLSError("bad-certificate", f"{' and '.join(map(str, files))}: {hint}") from trouble
-    text = found[0].decode("latin-1")
+        }.get(error.reason or "", "no certificate with its private key, or its password is missing")
+        files = [str(certificate)] if key is None else [str(certificate), str(key)]
+        raise TLSError("bad-certificate", f"{' and '.join(files)}: {hint}") from error
+
+
+def _first_certificate(content: bytes) -> bytes | None:
+    """Return the first certificate of a file, DER; None when it is in no plain PEM."""
     begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
-    body = text.partition(begin)[2].partition(end)[0]
+    body = content.decode("latin-1").partition(begin)[2].partition(end)[0]
     return ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}") if body else None
 
 
 def _load_authorities(context: ssl.SSLContext, path: StrPath) -> None:
-    Path(path).read_bytes()
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
@@ -234,7 +246,9 @@ def client_context(tls: object) -> ssl.SSLContext:
 
 def certificate_trouble(error: OSError) -> str:
     """Return what is wrong with the files of a certificate, in one line."""
-    return error.reason if isinstance(error, TLSError) else f"{error.filename}: {error.strerror}"
+    if isinstance(error, TLSError):
+        return error.reason
+    return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def tls_error(error: OSError) -> TLSError:
