@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import perspective_broker as pb_
+from perspective_broker.testing import ScriptedPeer
 from tests.authority import Authority
 from tests.cli.processes import PATIENCE, pb, serving
 from tests.draining import Client, until_it_drains
+from tests.proxying import header, proxy
 
 
 @pytest.mark.parametrize("target", ["desk:Desk", "desk:desk", "desk:make_desk", "desk:room.desk"])
@@ -108,6 +110,24 @@ def test_a_signal_ends_it_with_0(number: int) -> None:
         assert server.stop(number) == 0
 
 
+async def test_connections_come_from_where_trusted_proxies_say() -> None:
+    trusted = ("--trusted-proxy", "10.1.0.0/16", "--trusted-proxy", "127.0.0.1")
+    with serving("desk:Desk", "-v", *trusted) as server:
+        async with (
+            proxy(server.url, header("192.0.2.7")) as port,
+            pb_.connect(f"tcp://127.0.0.1:{port}") as root,
+        ):
+            assert await root.call("echo", "through") == "through"
+        async with ScriptedPeer.connect(server.url) as peer:
+            peer.send_bytes(b"a trusted proxy must say it")
+            await peer.read_to_end()
+        assert server.stop() == 0
+        log = server.logged()
+    assert "INFO    connection from 192.0.2.7:4711\n" in log
+    assert "connection from 127.0.0.1" not in log
+    assert "the proxy at 127.0.0.1 does not say whom it connects" in log
+
+
 async def test_a_running_call_may_end_before_the_server_does() -> None:
     with serving("desk:Desk", "--drain", str(PATIENCE)) as server:
         async with pb_.connect(server.url) as root:
@@ -171,6 +191,12 @@ def test_an_address_that_is_taken_is_3() -> None:
         (("desk:Desk", "--tls-cert", "nothing.pem"), "nothing.pem: No such file or directory"),
         (("desk:Desk", "--drain", "-1"), "--drain"),
         (("desk:Desk", "--dialect", "klingon"), "klingon"),
+        (("desk:Desk", "--trusted-proxy", "gate"), "--trusted-proxy: 'gate' does not appear to be an IP"),
+        (("desk:Desk", "--trusted-proxy", "10.1.0.7/16"), "--trusted-proxy: 10.1.0.7/16 has host bits set"),
+        (
+            ("desk:Desk", "--listen", "unix:///nowhere/pb", "--trusted-proxy", "10.0.0.7"),
+            "--trusted-proxy is for proxies in front of tcp:// or tls://",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(arguments: tuple[str, ...], complaint: str) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import struct
-from collections.abc import AsyncIterator
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -24,18 +20,7 @@ from perspective_broker.transports.proxies import (
 from tests.aio.desk import Desk, until
 from tests.authority import Authority
 from tests.loops import both_loops
-
-SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-
-
-def header(address: str, port: int = 4711, *, more: bytes = b"") -> bytes:
-    """Return what a proxy says of a connection from an address."""
-    packed = ip_address(address).packed
-    data = packed + packed + struct.pack("!HH", port, 8787) + more
-    return (
-        SIGNATURE + b"\x21" + (b"\x11" if len(packed) == 4 else b"\x21") + struct.pack("!H", len(data)) + data
-    )
-
+from tests.proxying import SIGNATURE, header, proxy
 
 LOCAL = SIGNATURE + b"\x20\0\0\0"
 
@@ -95,37 +80,6 @@ def test_who_is_trusted() -> None:
         pb.serve(Desk(), "memory:x", trusted_proxies=["somewhere"])
 
 
-@contextlib.asynccontextmanager
-async def proxy(server: pb.Server, said: bytes) -> AsyncIterator[int]:
-    """Run a proxy in front of a server, which says the same of each connection; hand out its port."""
-    target = int(server.urls[0].rpartition(":")[2])
-    piping: set[asyncio.Task[None]] = set()
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, downstream = await asyncio.open_connection("127.0.0.1", target)
-        downstream.write(said[:20])
-        await downstream.drain()
-        await asyncio.sleep(0)
-        downstream.write(said[20:])
-        for source, sink in ((reader, downstream), (upstream, writer)):
-            task = asyncio.ensure_future(pipe(source, sink))
-            piping.add(task)
-            task.add_done_callback(piping.discard)
-
-    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
-    if piping:
-        await asyncio.wait(piping)
-
-
 @both_loops
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 async def test_a_connection_comes_from_where_a_trusted_proxy_says(scheme: str, tmp_path: Path) -> None:
@@ -133,7 +87,7 @@ async def test_a_connection_comes_from_where_a_trusted_proxy_says(scheme: str, t
     tls = authority.server() if scheme == "tls" else None
     async with (
         pb.serve(Desk(), f"{scheme}://127.0.0.1:0", tls=tls, trusted_proxies=["127.0.0.1"]) as server,
-        proxy(server, header("2001:db8::7", more=b"\x04" + bytes(300))) as port,
+        proxy(server.urls[0], header("2001:db8::7", more=b"\x04" + bytes(300))) as port,
         pb.connect(
             f"{scheme}://localhost:{port}", tls=pb.ClientTLS(authority.file) if scheme == "tls" else None
         ) as root,

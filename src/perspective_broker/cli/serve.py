@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ from ..aio.server import advice
 from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT, ServerTLS, certificate_trouble
+from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_trouble
 from .client import Url
 from .importing import import_object, user_trouble
 from .logs import Verbose, configure_logging
@@ -38,6 +39,7 @@ pb serve greeter:Greeter
 pb serve greeter:Greeter --listen tcp://127.0.0.1:0 unix:///run/greeter.sock
 pb serve chat:application --listen unix:///run/chat.sock
 pb serve jobs.board:make_board --listen tls://:8787 --tls-cert board.pem -v
+pb serve chat:application --listen tcp://10.0.0.5:8787 --trusted-proxy 10.0.0.7
 ```
 
 Exit codes: 0 stopped, 2 wrong usage or an object that cannot be served, 3 an address cannot be bound.
@@ -91,6 +93,17 @@ def serve(
             help="A file with authorities (PEM); only clients with a certificate of theirs are let in."
         ),
     ] = None,
+    trusted_proxy: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Address or network (10.0.0.7, 10.1.0.0/16) of a proxy in front of tcp:// or tls:// that passes on"
+            " bytes and says where each connection comes from, by version 2 of the PROXY protocol (HAProxy:"
+            " send-proxy-v2). Without it all its clients count as one address, and one of them can use up what all"
+            " may have; with it a connection of the proxy that does not say so is closed. May be given several times.",
+            negative=(),
+            show_default=False,
+        ),
+    ] = (),
     unsafe_tracebacks: Annotated[
         bool,
         Parameter(
@@ -114,12 +127,19 @@ def serve(
     found = import_object(target)
     if tls_cert is None and any(url.startswith("tls:") for url in listen):
         raise Trouble(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
-    tls = _server_tls(tls_cert, tls_key, tls_client_ca)
+    _check_proxies(trusted_proxy, listen)
+    offer = partial(
+        serve_object,
+        dialects=dialect or None,
+        tls=_server_tls(tls_cert, tls_key, tls_client_ca),
+        unsafe_tracebacks=unsafe_tracebacks,
+        trusted_proxies=trusted_proxy,
+    )
 
     async def main() -> None:
         root = await _made(target, found)
         try:
-            server = await _started(target, root, listen, dialect, tls, unsafe_tracebacks)
+            server = await _started(target, root, listen, offer)
             serving = asyncio.ensure_future(server.serve_until_stopped(drain))
             await asyncio.sleep(
                 0
@@ -134,18 +154,9 @@ def serve(
     run(main())
 
 
-async def _started(
-    target: str,
-    root: Any,
-    listen: Sequence[str],
-    dialects: Sequence[str],
-    tls: ServerTLS | None,
-    unsafe_tracebacks: bool,
-) -> Server:
+async def _started(target: str, root: Any, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
     try:
-        return await serve_object(
-            root, *listen, dialects=dialects or None, tls=tls, unsafe_tracebacks=unsafe_tracebacks
-        )
+        return await offer(root, *listen)
     except (TypeError, ValueError) as error:
         raise Trouble(Status.USAGE, f"{target}: {error}") from None
     except OSError as error:
@@ -194,6 +205,16 @@ def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | No
         return ServerTLS(certificate, key, client_ca=client_ca)
     except OSError as error:
         raise Trouble(Status.USAGE, certificate_trouble(error)) from None
+
+
+def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
+    """Raise Trouble when one is not an address, or nothing is listened on that a proxy can connect to."""
+    try:
+        TrustedProxies(proxies)
+    except ValueError as error:
+        raise Trouble(Status.USAGE, f"--trusted-proxy: {error}") from None
+    if proxies and not any(url.startswith(("tcp:", "tls:")) for url in listen):
+        raise Trouble(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
 
 
 def _bind_text(error: OSError) -> str:
