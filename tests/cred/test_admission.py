@@ -12,7 +12,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.cred.admission import _MOST_STEPS, _STEPS_PER_TURN, Turns
-from perspective_broker.cred.login import _MOST_GIVEN
+from perspective_broker.cred.login import _MOST_GIVEN, EXTERNAL
 from perspective_broker.cred.scram import UNBOUND, ClientExchange
 from perspective_broker.cred.verifiers import legacy_response
 from tests.cred.logins import ITERATIONS, Chat, application, authorizer, scram, serving, skip, skipping, turns
@@ -325,3 +325,73 @@ async def test_attachments_under_way_count() -> None:
         assert all(isinstance(error, pb.RemoteError) and error.check(pb.LimitExceeded) for error in refusals)
         await wrapper.call("logout")
         assert await wrapper.call("attach", "chat")
+
+
+class Hesitating:
+    """Refuses everybody after a while: a realm, and a ``certificate_user``."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go = asyncio.Event()
+
+    async def request_avatar(self, avatar_id: Any, mind: Any) -> Any:
+        await self.user_of(None)
+        raise pb.LoginFailed("not today")
+
+    async def user_of(self, certificate: Any) -> None:
+        self.asked += 1
+        await self.go.wait()
+
+
+@pytest.mark.parametrize("how", ["anonymous", "by certificate"])
+async def test_attempts_under_way_that_need_no_challenge_count(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pb.Connection, "peer_certificate", object())
+    who = Hesitating()
+    portal = pb.Portal(who, await authorizer(), anonymous=True, certificate_user=who.user_of)
+    async with serving(portal) as (server, connect), connect() as root:
+        (accepted,) = server.connections
+        attempt = ("loginAnonymous", None) if how == "anonymous" else ("authenticate", EXTERNAL, "")
+        asked = [asyncio.ensure_future(root.call(*attempt)) for _ in range(20)]
+        await turns(50)
+        assert who.asked == accepted.limits.logins
+        assert accepted.close_cause is None
+        who.go.set()
+        await asyncio.wait(asked)
+        await root.connection.wait_closed()
+        assert accepted.close_cause is not None
+        assert accepted.close_cause.code == "too-many-logins"
+        assert who.asked == accepted.limits.logins
+    assert any(map(refused, asked))
+    assert all(task.exception() is not None for task in asked)
+
+
+@skipping
+async def test_a_guest_whom_the_realm_lets_wait_is_not_hung_up() -> None:
+    who = Hesitating()
+    async with (
+        serving(pb.Portal(who, await authorizer(), anonymous=True)) as (_, connect),
+        connect() as root,
+    ):
+        answer = asyncio.ensure_future(root.call("loginAnonymous", None))
+        await turns()
+        await skip(31)
+        assert root.connection.close_cause is None
+        who.go.set()
+        await asyncio.wait([answer])
+        assert refused(answer)
+
+
+async def test_what_the_program_says_of_a_guest_is_no_failed_login() -> None:
+    class Picky:
+        def request_avatar(self, avatar_id: Any, mind: Any) -> Any:
+            raise pb.Error("bring an object that can be called back")
+
+    async with (
+        serving(pb.Portal(Picky(), await authorizer(), anonymous=True)) as (_, connect),
+        connect() as root,
+    ):
+        for _ in range(10):
+            with pytest.raises(pb.RemoteError, match="bring an object"):
+                await root.call("loginAnonymous", None)

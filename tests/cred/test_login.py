@@ -327,6 +327,18 @@ async def test_keys_are_not_guessed_either() -> None:
         await root.connection.wait_closed()
 
 
+async def test_keys_are_not_guessed_side_by_side_either() -> None:
+    service = Chat()
+    async with serving(await application(service)) as (_, connect), connect() as root:
+        wrapper = await scram(root, "alice", "secret")
+        names = [*(f"service {guess}" for guess in range(5)), "chat"]
+        guesses = [asyncio.ensure_future(wrapper.call("attach", name)) for name in names]
+        await asyncio.wait(guesses)
+        assert all(guess.exception() is not None for guess in guesses)
+        await root.connection.wait_closed()
+    assert service.diary == []
+
+
 @skipping
 async def test_the_fourth_failure_of_a_name_makes_the_next_wait() -> None:
     service = Chat()

@@ -235,11 +235,7 @@ class Admission:
             LoginFailed: it does not, or it is too late, or too often.
             Unavailable: it was not judged.
         """
-        if self._failures >= self._limits.logins:
-            raise refusal()
-        self._failures += 1
-        self._judging += 1
-        try:
+        with self.trying():
             in_time = expires is not None and self._loop.time() < expires
             with self._judge.discreet():
                 fits = in_time and await self._judge.judge(name, self._connection.source, check)
@@ -248,11 +244,41 @@ class Admission:
                     name, hopeless or ("a wrong password" if in_time else "a challenge too old")
                 )
                 raise refusal()
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Admit the peer unless an error is raised in here.
+
+        An attempt counts as a failure until it has succeeded, so that attempts side by side see each other. An error of
+        the application, which explains itself to the peer, does not count.
+
+        Raises:
+            LoginFailed: too many have failed, or may yet fail.
+        """
+        self.check_failures()
+        self._failures += 1
+        self._judging += 1
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, (LoginFailed, Unavailable)):
+                self._failures -= 1
+            raise
+        else:
             self._failures -= 1
             self.admit()
         finally:
             self._judging -= 1
             self._look_at_failures()
+
+    def check_failures(self) -> None:
+        """Refuse the peer if as many attempts have failed, or are under way, as may fail.
+
+        Raises:
+            LoginFailed: it is so.
+        """
+        if self._failures >= self._limits.logins:
+            raise refusal()
 
     def failed(self) -> None:
         """Count that the peer, logged in or not, asked for what it has no key for."""

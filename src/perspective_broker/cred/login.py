@@ -222,14 +222,13 @@ class AuthServ(Referenceable):
             LoginFailed: it stands for nobody, or for somebody else.
         """
         assert self.root.certificate_user is not None
-        with self.root.judge.discreet():
-            user = await finished(self.root.certificate_user(certificate))
-            identity = None if user is None else await self.root.authorizer.get_identity(user)
-        if identity is None or identity.disabled or name not in ("", identity.name):
-            self.admission.failed()
-            raise refusal()
-        self.admission.admit()
-        return IdentityWrapper(self, identity)
+        with self.admission.trying():
+            with self.root.judge.discreet():
+                user = await finished(self.root.certificate_user(certificate))
+                identity = None if user is None else await self.root.authorizer.get_identity(user)
+            if identity is None or identity.disabled or name not in ("", identity.name):
+                raise refusal()
+            return IdentityWrapper(self, identity)
 
     def remote_username(self, name: object) -> tuple[bytes, Any]:
         """Begin a login of 2002.
@@ -247,13 +246,8 @@ class AuthServ(Referenceable):
 
     async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
-        try:
-            with self.root.judge.discreet():
-                avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
-        except LoginFailed:
-            self.admission.failed()
-            raise
-        self.admission.admit()
+        with self.admission.trying(), self.root.judge.discreet():
+            avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
         return avatar
 
     def _legacy(self, kind: type[_LegacyChallenger], name: object) -> tuple[bytes, _LegacyChallenger]:
@@ -409,6 +403,7 @@ class IdentityWrapper(Referenceable):
         names = _text(service), self._identity.name if perspective is None else _text(perspective)
         try:
             identity = await self._current()
+            self._auth.admission.check_failures()
             attaching = self._auth.root.attach(identity, *names, client, self._auth.connection)
             given, detacher = await self._auth.give(attaching)
         except LoginFailed:
