@@ -140,6 +140,23 @@ def test_rounds_are_a_setting_of_the_store(sql_url: str) -> None:
     assert found == [DEFAULT_ITERATIONS, 5000, 5000]
 
 
+def test_rounds_of_which_a_user_is_the_first_are_shown_for_nobodies_too(sql_url: str) -> None:
+    """Also before they are counted again: otherwise a user whom another program has added stands out."""
+
+    async def main() -> None:
+        async with SQLAuthorizer(sql_url, iterations=ITERATIONS) as authorizer:
+            await authorizer.create("alice", "secret")
+            assert (await authorizer.fake_verifier("nobody")).iterations == ITERATIONS
+            async with SQLAuthorizer(sql_url, iterations=ITERATIONS + 1) as other:
+                await other.create("bob", "secret")
+            _, shown = await authorizer.login_record("bob")
+            assert shown.iterations == ITERATIONS + 1
+            rounds = {(await authorizer.login_record(f"nobody{n}"))[1].iterations for n in range(100)}
+            assert rounds == {ITERATIONS, ITERATIONS + 1}
+
+    asyncio.run(main())
+
+
 def test_closed_is_closed(sql_url: str) -> None:
     async def check() -> None:
         authorizer = SQLAuthorizer(sql_url)

@@ -103,7 +103,11 @@ class SQLAuthorizer(Authorizer):
 
     async def get_secrets(self, name: str) -> Identity | None:
         possible = is_possible_name(name)
-        return await self._do(lambda store: store.get_secrets(name)) if possible else None
+        found = await self._do(lambda store: store.get_secrets(name)) if possible else None
+        verifier = None if found is None else found.verifier
+        if verifier is not None and self._rounds is not None and verifier.iterations not in self._rounds:
+            await self._count_rounds()  # otherwise that number would tell that the user exists
+        return found
 
     async def add_identity(self, identity: Identity) -> None:
         if not isinstance(identity, Identity):
@@ -150,8 +154,11 @@ class SQLAuthorizer(Authorizer):
         if now >= self._count_again or self._rounds is None:
             # Others use the old count meanwhile, when there is one.
             self._count_again = now + _COUNT_SECONDS
-            self._rounds = await self._do(lambda store: store.rounds_in_use())
+            await self._count_rounds()
         return fake_verifier(store.fake_key, name, iterations=store.iterations, in_use=self._rounds)
+
+    async def _count_rounds(self) -> None:
+        self._rounds = await self._do(lambda store: store.rounds_in_use())
 
     async def close(self) -> None:
         """Finish what runs, close all connections. Final: later use raises :class:`StoreError`."""
