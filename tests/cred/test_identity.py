@@ -121,6 +121,10 @@ def test_value() -> None:
     two.add_key("mail")
     assert one != two
     assert one.keys == {("chat", "alice")}
+    one.remove_key("chat")
+    one.add_key("news")
+    assert one.keys == {("news", "alice")}
+    assert two.keys == {("chat", "alice"), ("mail", "alice")}
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)
     assert repr(two) == "<Identity 'alice', 2 keys>"

@@ -295,10 +295,11 @@ class Admission:
 
     def _explain_later(self, name: str, why: str) -> None:
         """Tell the log why a login has failed, when the answer has left: it must not take longer for one reason."""
-        loop, whom = self._loop, self._judge.alias(name) if why == "no user" else ascii(name[:64])
-        loop.call_soon(
-            loop.call_soon, log.info, "a login as %s from %s failed: %s", whom, self._connection.peer, why
-        )
+        self._loop.call_soon(self._loop.call_soon, self._explain, name, why)
+
+    def _explain(self, name: str, why: str) -> None:
+        whom = self._judge.alias(name) if why == "no user" else ascii(name[:64])
+        log.info("a login as %s from %s failed: %s", whom, self._connection.peer, why)
 
     def _look_at_failures(self) -> None:
         if self._failures >= self._limits.logins and not self._judging:

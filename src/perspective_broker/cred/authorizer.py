@@ -251,7 +251,8 @@ class Authorizer(ABC):
     async def get_secrets(self, name: str) -> Identity | None:
         """Return the identity as :meth:`get_identity` does, with or without its keys.
 
-        A store in which keys take time to read overrides it.
+        An unauthenticated peer can measure how long it takes. It should cost the same for known and unknown names, and
+        for any number of keys; a store overrides it for that.
         """
         return await self.get_identity(name)
 

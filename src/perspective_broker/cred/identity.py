@@ -83,7 +83,7 @@ class Identity:
         TypeError, ValueError: an argument is not what it should be.
     """
 
-    __slots__ = ("_keys", "_name", "disabled", "legacy_digest", "verifier")
+    __slots__ = ("_keys", "_name", "_shares_keys", "disabled", "legacy_digest", "verifier")
 
     def __init__(
         self,
@@ -105,6 +105,9 @@ class Identity:
         self.legacy_digest = legacy_digest
         self.disabled = disabled
         self._keys = {checked_key(service, perspective) for service, perspective in keys}
+        # Copies share the keys until one of them changes its own: a login copies an identity, and must not take longer
+        # for a user with many keys.
+        self._shares_keys = False
 
     @property
     def name(self) -> str:
@@ -130,7 +133,8 @@ class Identity:
         Raises:
             TypeError, ValueError: as :func:`checked_key`.
         """
-        self._keys.add(checked_key(service, self._name if perspective is None else perspective))
+        key = checked_key(service, self._name if perspective is None else perspective)
+        self._own_keys().add(key)
 
     def remove_key(self, service: str, perspective: str | None = None) -> None:
         """Take back what :meth:`add_key` gave.
@@ -139,7 +143,14 @@ class Identity:
             KeyError: there is no such key.
             TypeError, ValueError: as :func:`checked_key`.
         """
-        self._keys.remove(checked_key(service, self._name if perspective is None else perspective))
+        key = checked_key(service, self._name if perspective is None else perspective)
+        self._own_keys().remove(key)
+
+    def _own_keys(self) -> set[tuple[str, str]]:
+        """Return the keys of this identity alone, which may be changed."""
+        if self._shares_keys:
+            self._keys, self._shares_keys = set(self._keys), False
+        return self._keys
 
     def set_password(
         self, password: str, *, legacy: bool = False, iterations: int = DEFAULT_ITERATIONS
@@ -174,13 +185,11 @@ class Identity:
 
     def copy(self) -> Identity:
         """Return another Identity with the same content."""
-        return Identity(
-            self._name,
-            verifier=self.verifier,
-            legacy_digest=self.legacy_digest,
-            disabled=self.disabled,
-            keys=self._keys,
-        )
+        other = Identity.__new__(Identity)  # all was checked before
+        other._name, other._keys = self._name, self._keys
+        self._shares_keys = other._shares_keys = True
+        other.verifier, other.legacy_digest, other.disabled = self.verifier, self.legacy_digest, self.disabled
+        return other
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Identity):

@@ -6,6 +6,7 @@ import hmac
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 from .attempts import AttemptTable
 from .authorizer import Authorizer, IdentityExists, UnknownIdentity, UnknownKey
@@ -13,6 +14,8 @@ from .identity import Identity, checked_key
 from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, checked_iterations, fake_verifier
 
 __all__ = ["MemoryAuthorizer"]
+
+_NOBODY: Final = Identity("nobody")
 
 
 class MemoryAuthorizer(Authorizer):
@@ -55,7 +58,9 @@ class MemoryAuthorizer(Authorizer):
 
     async def get_identity(self, name: str) -> Identity | None:
         found = self._identities.get(name)
-        return None if found is None else found.copy()
+        # Copied for an unknown name, too: the time that it takes must not tell which names are known.
+        copied = (_NOBODY if found is None else found).copy()
+        return None if found is None else copied
 
     async def add_identity(self, identity: Identity) -> None:
         self._add(identity)

@@ -28,7 +28,7 @@ from ..authorizer import (
     UnknownKey,
 )
 from ..identity import Identity
-from ..verifiers import LegacyDigest, ScramVerifier
+from ..verifiers import MIN_ITERATIONS, LegacyDigest, ScramVerifier
 from . import schema
 
 __all__ = ["Store"]
@@ -48,6 +48,10 @@ _PAGE = 500
 #: An answer that takes longer than a login may (Limits.handshake_seconds, 10 s) is no use to anyone; three
 #: times that leaves room for maintenance.
 _COMMAND_TIMEOUT = 30.0
+
+#: Decoded in place of a secret that is not there: the time that it takes must not tell which names are known.
+_VERIFIER = ScramVerifier(bytes(16), MIN_ITERATIONS, bytes(32), bytes(32)).encode()
+_DIGEST = bytes(16)
 
 _WRITES = "pb_writes"
 
@@ -160,9 +164,14 @@ class Store:
         return found[0] if found else None
 
     async def get_secrets(self, name: str) -> Identity | None:
-        """Return one identity without its keys, or None."""
+        """Return one identity without its keys, or None. Both take as long."""
         found = await self._select(schema.identity.c.name == name, with_keys=False)
-        return found[0] if found else None
+        identity = found[0] if found else Identity(name)
+        if identity.verifier is None:
+            ScramVerifier.decode(_VERIFIER)
+        if identity.legacy_digest is None:
+            LegacyDigest(_DIGEST)
+        return identity if found else None
 
     async def rounds_in_use(self) -> dict[int, int]:
         """Return the PBKDF2 rounds of all verifiers, each with the number of identities that have them."""
