@@ -128,6 +128,19 @@ async def test_md5_is_answered_where_it_is_safe_or_asked_for(
     assert root.asked == answered  # otherwise it does not even hear the name
 
 
+@pytest.mark.parametrize("kind", [Today, Of2002])
+async def test_md5_has_no_rounds(kind: Any) -> None:
+    """A false server would ask for MD5 where it may not ask for few rounds."""
+    root = kind()
+    service = "case" if kind is Of2002 else None
+    async with serving(root) as (_, connect):
+        with pytest.raises(pb.LoginFailed, match=r"no rounds .*min_iterations.*legacy_login=True"):
+            await connect("alice", "secret", service=service, min_iterations=5000)
+        assert not root.asked
+        async with connect("alice", "secret", service=service, min_iterations=5000, legacy_login=True):
+            assert root.asked
+
+
 class Forger(pb.Root):
     """Takes anybody's SCRAM, without knowing the password."""
 

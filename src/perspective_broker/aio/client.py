@@ -108,7 +108,8 @@ def connect(
             plain TCP from elsewhere, or TLS without verification. Whoever reads the answer can log in as well.
         min_iterations: rounds of PBKDF2 that the peer's challenge must ask for to be answered. A program that poses as
             the peer, over plain TCP, can try passwords on the answer, and asks for as few as it may. A peer made of
-            this library asks for 600,000 unless it was told otherwise.
+            this library asks for 600,000 unless it was told otherwise. Where it is more than the default, 4096, an
+            MD5 challenge, which has no rounds, is answered with ``legacy_login`` alone.
         timeout: seconds until the connection must be established and logged in; None waits for ever.
         limits: what the peer may ask of us.
         policy: what may be received.

@@ -31,7 +31,7 @@ class Login:
         perspective: of the service; the username when None.
         client: what the peer may call.
         legacy: whether an MD5 challenge is answered everywhere.
-        min_iterations: rounds of PBKDF2 that a challenge must ask for to be answered.
+        min_iterations: rounds of PBKDF2 that a challenge must ask for to be answered; MD5 has none.
     """
 
     username: str | Anonymous
@@ -150,6 +150,11 @@ class Login:
         if not (self.legacy or connection.is_local or connection.is_verified):
             raise LoginFailed(
                 "the peer knows MD5 logins only, which are not safe on this connection; legacy_login=True allows it"
+            )
+        if self.min_iterations > MIN_ITERATIONS and not self.legacy:
+            raise LoginFailed(
+                "the peer knows MD5 logins only, which have no rounds of PBKDF2 (min_iterations);"
+                " legacy_login=True allows it"
             )
         name = username.encode()  # what today's Twisted keys its users by, and Python 2 calls text
         if self.service is None:
