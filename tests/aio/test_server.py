@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ import perspective_broker as pb
 from perspective_broker.compat import pb as compat
 from perspective_broker.testing import ScriptedPeer, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
+from tests.authority import Authority
 from tests.loops import both_loops
 
 # -- forms
@@ -45,6 +47,37 @@ async def test_awaited_it_listens_until_it_is_closed() -> None:
         await pb.connect("memory:awaited")
     with pytest.raises(RuntimeError):
         await server
+
+
+@pytest.mark.parametrize("logins", [True, False])
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("tcp://127.0.0.1:0", 0),
+        ("tcp://127.1.2.3:0", 0),
+        ("tcp://localhost:0", 0),
+        ("unix://{}/socket", 0),
+        ("memory:warning", 0),
+        ("tls://0.0.0.0:0", 0),
+        ("tcp://0.0.0.0:0", 1),
+        ("tcp://:0", 1),  # of several addresses
+    ],
+)
+async def test_tcp_beyond_this_machine_without_tls_is_warned_about_once(
+    url: str, warned: int, logins: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where users log in: no password crosses, but a program in between can take over their connections."""
+    tls = Authority(tmp_path).server() if url.startswith("tls:") else None
+    root: Any = pb.Application("test") if logins else Desk()
+    async with pb.serve(root, url.format(tmp_path), tls=tls) as server:
+        warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert sum("is not encrypted" in record.getMessage() for record in warnings) == warned
+        assert len(warnings) == warned
+        for reached in server.urls:
+            if reached.startswith("tcp://0.0.0.0"):
+                async with pb.connect(reached.replace("0.0.0.0", "127.0.0.1")):
+                    pass
+    assert sum("is not encrypted" in record.getMessage() for record in caplog.records) == warned
 
 
 def test_what_cannot_be_served_is_refused_at_once() -> None:

@@ -144,18 +144,3 @@ async def test_others_are_not_asked_for_a_header() -> None:
     async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server, ScriptedPeer.connect(server.urls[0]) as peer:
         peer.send_bytes(header("192.0.2.7"))
         await peer.read_to_end()  # it is no greeting
-
-
-async def test_listening_beyond_this_machine_without_tls_is_warned_about(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    for url, warned in (
-        ("tcp://127.0.0.1:0", 0),
-        ("tcp://localhost:0", 0),
-        ("tcp://0.0.0.0:0", 1),
-        ("tcp://:0", 1),
-    ):
-        caplog.clear()
-        async with pb.serve(Desk(), url):
-            pass
-        assert sum("is not encrypted" in record.message for record in caplog.records) == warned
