@@ -214,12 +214,14 @@ ROWS = (
     Row(
         20,
         "certificates expire and are renewed; connections grow old",
-        "`reload()` or SIGHUP: new connections get the new certificate, none is lost. Expired, for "
+        "`reload()` or SIGHUP: new connections get the new certificate, none is lost. Files that are replaced "
+        "while they are read are read again; when they do not fit, the old ones stay in use. Expired, for "
         "another name, signed by itself or a stranger, or TLS below 1.2: refused, with a code. With "
         "`connection_seconds` a connection of that age takes no new calls, lets what runs end, and is "
         "closed with `aged`; a reconnecting client changes over at once.",
         (
             "aio/test_tls.py",
+            "transports/test_tls.py::test_files_that_belong_together_are_of_one_reading",
             "aio/test_age.py",
             "cli/test_serve.py",
             "aio/test_reconnect.py::test_from_an_aged_connection_it_changes_to_a_new_one_at_once",

@@ -101,8 +101,14 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("Wrong guesses at a user's password, from elsewhere or from their own address", "the owner gets in"),
     ("A store of users that fails, or one damaged row", "Unavailable; LoginFailed; no path, no url"),
     ("Escapes and line ends in the text of an error", "one escaped line wherever it is shown"),
-    ("`aged`, or draining without an end, said of each connection", "back-off as ever; few connections kept"),
+    (
+        "`aged`, or draining without an end, said of each connection",
+        "back-off as ever; few kept, and not for ever",
+    ),
     ("A PROXY header from anybody; none, or half of one, from a trusted proxy", "not taken; closed"),
+    ("More logins, or more attachments, begun at once than may fail or be held", "what is under way counts"),
+    ("The salt, the rounds and the work of a login as a user who does not exist", "as of one who does"),
+    ("A server that asks for few rounds of PBKDF2, or for MD5", "no answer below `min_iterations`"),
 )
 
 #: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
@@ -197,11 +203,31 @@ _ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
     ),
     82: (
         _RECONNECT + "test_a_server_whose_connections_are_aged_at_once_is_not_connected_to_at_once",
+        _RECONNECT + "test_a_server_that_drains_each_connection_at_once_is_not_connected_to_at_once",
         _RECONNECT + "test_a_server_that_drains_each_connection_and_ends_none_keeps_few",
+        _RECONNECT + "test_a_connection_that_drains_and_never_ends_is_ended_in_the_end",
+        _RECONNECT + "test_a_callback_does_not_wait_for_ever_for_a_server_that_drains",
     ),
     83: (
         "tests/transports/test_proxies.py::test_others_are_not_asked_for_a_header",
         "tests/transports/test_proxies.py::test_a_trusted_proxy_that_says_nothing_of_its_client_is_hung_up",
+        "tests/cli/test_serve.py::test_connections_come_from_where_trusted_proxies_say",
+    ),
+    84: (
+        _LOGIN + "test_failures_side_by_side_count_as_well",
+        _LOGIN + "test_keys_are_not_guessed_side_by_side_either",
+        _ADMISSION + "test_attempts_under_way_that_need_no_challenge_count",
+        _ADMISSION + "test_attachments_under_way_count",
+    ),
+    85: (
+        "tests/cred/test_same_work.py::test_users_of_all_kinds_and_those_unknown_cost_the_same",
+        _LOGIN + "test_unknown_users_hear_the_same_salt_again_and_as_many_rounds",
+        "tests/cred/test_verifiers.py::test_fakes_have_the_rounds_that_users_have",
+        "tests/cred/test_sql.py::test_rounds_of_which_a_user_is_the_first_are_shown_for_nobodies_too",
+    ),
+    86: (
+        "tests/aio/test_login.py::test_a_client_says_how_many_rounds_a_challenge_must_ask_for",
+        "tests/aio/test_login.py::test_md5_has_no_rounds",
     ),
 }
 
