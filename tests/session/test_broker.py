@@ -433,6 +433,28 @@ def test_references_that_were_dropped_already_do_not_count() -> None:
         del outcomes
 
 
+@pytest.mark.parametrize(
+    ("count", "at_once", "limits"),
+    [(40_000, 1000, {}), (60, 5, {"nodes": 30}), (60, 5, {"message_bytes": 120})],
+    ids=["many", "few items in a message", "few bytes in a message"],
+)
+def test_references_that_are_dropped_in_one_turn_are_given_back_in_messages_of_bounded_size(
+    count: int, at_once: int, limits: dict[str, int]
+) -> None:
+    desk = Desk()
+    with make_pair(desk, limits=pb.Limits(references_received=count, **limits)) as pair:
+        for _ in range(count // at_once):
+            pair.call("keep", *(Thing() for _ in range(at_once)))
+        assert pair.client.broker.statistics().exported == count
+        desk.kept.clear()
+        gc.collect()
+        messages = pair.server.broker.data_to_send()
+        assert max(map(len, messages)) <= min(32 * 1024, limits.get("message_bytes", 1 << 20))
+        pair.client.receive(b"".join(messages))
+        assert pair.client.broker.statistics().exported == 0
+        assert pair.call("echo", 1) == 1
+
+
 def test_references_dropped_after_the_end_are_not_kept_in_mind() -> None:
     desk = Desk()
     pair = make_pair(desk)

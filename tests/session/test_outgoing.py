@@ -157,6 +157,16 @@ def test_what_passes_a_large_call_and_what_waits() -> None:
     assert names(sender.take(), far) == ["call 1", "call 3", "release 4", "answer 7"]
 
 
+@pytest.mark.parametrize("count", [8, 128, 256, 40_000])
+def test_what_gives_back_many_objects_passes_nothing_either(count: int) -> None:
+    sender, far = Sender(), End()
+    releases = sender.end.dialect.encode_releases(dict.fromkeys(range(1, count + 1), 1))
+    data = sender.take(sender.make("call", 1, BLOB), sender.make("call", 2), releases, room=1)
+    assert far.feed(data) == []
+    got = [message[0] for message in far.feed(sender.take())]
+    assert got == ["call", "call", *["release"] * count]
+
+
 def test_what_passes_a_large_answer_and_what_waits() -> None:
     sender, far = Sender(), End()
     data = sender.take(

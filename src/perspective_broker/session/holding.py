@@ -5,7 +5,8 @@ and how what is not held any more is given back.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from ..errors import SerializationError
 from ..flavors import Cacheable, Exportable, Reference, RemoteCache
@@ -16,6 +17,10 @@ from .tables import import_key
 from .weak import Received
 
 __all__ = ["Holder"]
+
+#: Objects that one message gives back: 18 KB at most, which no limit forbids and the peer reads within a millisecond.
+#: A program may drop any number of references in one turn.
+_RELEASED_AT_ONCE: Final = 1024
 
 
 class Holder(Speaker):
@@ -53,8 +58,11 @@ class Holder(Speaker):
                     owed[luid] = owed.get(luid, 0) + receipts
                 elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
                     self.send(self._dialect.encode_decache(luid, receipts))
-        if owed:
-            self.send(self._dialect.encode_releases(owed))
+        pairs = iter(owed.items())
+        # A pair takes two items, and 18 bytes at most; the peer is taken to have the same limits.
+        most = max(1, min(_RELEASED_AT_ONCE, self.limits.nodes // 2 - 1, self.limits.message_bytes // 20))
+        while part := dict(islice(pairs, most)):
+            self.send(self._dialect.encode_releases(part))
 
     def _noted(self) -> Content:
         """Return where to note what the message being encoded mentions."""

@@ -608,3 +608,22 @@ def test_before_login_less_may_be_sent() -> None:
     end = End(limits=LIMITS.before_login())
     end.dialect.use_limits(LIMITS)
     assert len(end.feed(data)) == 1
+
+
+# -- outermost arrays whose length takes 16 bits, or 32
+
+
+@pytest.mark.parametrize("greeted", [True, False])
+@pytest.mark.parametrize("items", [65_535, 65_536, 70_000])
+def test_an_array_of_any_length_is_judged_by_its_operation(items: int, greeted: bool) -> None:
+    end = End(greeted=greeted)
+    for operation in (codes.HELLO, codes.CALL, codes.ANSWER, 99):
+        with pytest.raises(ProtocolError, match="bad-message"):
+            end.message(operation, *[None] * (items - 1))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 32_767, 32_768, 40_000])
+def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
+    owed = {1000 + number: 1 + number % 3 for number in range(count)}
+    [message] = {End().dialect.encode_releases(owed)}
+    assert End().feed(message) == [("release", *pair) for pair in owed.items()]

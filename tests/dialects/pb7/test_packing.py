@@ -21,7 +21,7 @@ from ormsgpack import packb
 import perspective_broker as pb
 from perspective_broker import COMPILED, Limits, Registry
 from perspective_broker.dialects.building import KeyBudget, KeyCheck
-from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS
+from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS, pieces
 from perspective_broker.dialects.pb7.unpacking import _Graph, _Node, _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
@@ -542,3 +542,18 @@ def test_a_tuple_that_contains_itself_is_found_by_reading_its_items_once() -> No
     with pytest.raises(DecodeError, match="contains itself"):
         Counting([[2, *([0] * 1000), _Node(0)]], 128, lambda: KeyCheck(KeyBudget())).build(_Node(0))
     assert read == 1001
+
+
+# -- pieces
+
+
+@pytest.mark.parametrize("items", [0, 1, 15, 16, 255, 256, 65_535, 65_536, 70_000])
+def test_the_pieces_of_a_list_of_any_length_are_its_one_spelling(items: int) -> None:
+    value: list[Any] = [None] * items
+    assert b"".join(piece for piece, _ in pieces(value, packb)) == packb(value)
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, 65_535, 65_536, 70_000])
+def test_the_pieces_of_bytes_of_any_length_are_their_one_spelling(size: int) -> None:
+    value = [b"x" * size, [b"y" * size, 1]]
+    assert b"".join(piece for piece, _ in pieces(value, packb)) == packb(value)

@@ -88,3 +88,24 @@ def test_what_is_said_of_a_call_later_is_said_in_its_first_part() -> None:
 def test_what_no_peer_takes_is_refused_in_parts_too(limits: Limits, args: Any, text: str) -> None:
     with pytest.raises(pb.SerializationError, match=text):
         large_call(End(limits=limits), *args)
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 32])
+def test_what_is_longer_than_a_length_can_say_is_refused(size: int) -> None:
+    try:
+        value = bytes(size)  # which the system does not make before somebody looks at it
+    except MemoryError:
+        pytest.skip("there is no address space for it")
+    end = End(limits=Limits(message_bytes=1 << 40, large_string_bytes=1 << 40))
+    with pytest.raises(pb.SerializationError, match=r"at most \d+ bytes"):
+        large_call(end, value)
+
+
+# -- ranks
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 255, 256, 32_767, 32_768, 40_000])
+def test_a_release_passes_nothing_however_much_it_gives_back(count: int) -> None:
+    end = End()
+    message = end.dialect.encode_releases(dict.fromkeys(range(1, count + 1), 1))
+    assert end.dialect.rank(message) == (Rank.GIVES_BACK, 0)

@@ -75,8 +75,9 @@ LARGE: Final = 32 * 1024
 #: Only short lists are looked through for them: arguments, not data.
 _MAX_SEARCHED: Final = 64
 
-_BIN32: Final = struct.Struct("!BI")
-_BIN16: Final = struct.Struct("!BH")
+#: First bytes with a length of 16 or 32 bits behind them.
+_HEAD16: Final = struct.Struct("!BH")
+_HEAD32: Final = struct.Struct("!BI")
 _DOUBLES: Final = struct.Struct("!dd")
 
 
@@ -120,18 +121,37 @@ def has_large(items: Sequence[Any]) -> bool:
 
 
 def pieces(items: list[Any], pack: Callable[[Any], bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of a packed list, in order, and of each whether it is a large bytes object, as it is."""
-    count = len(items)
-    yield bytes((0x90 + count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big"), False
+    """Yield the parts of a packed list, in order, and of each whether it is a large bytes object, as it is.
+
+    Raises:
+        SerializationError: a bytes object is longer than MessagePack can say; nothing that was read is.
+    """
+    yield _array_head(len(items)), False
     for item in items:
         if type(item) is bytes and len(item) >= LARGE:
-            size = len(item)
-            yield _BIN32.pack(0xC6, size) if size > 0xFFFF else _BIN16.pack(0xC5, size), False
+            yield _bytes_head(item), False
             yield item, True
         elif type(item) is list and has_large(item):
             yield from pieces(item, pack)
         else:
             yield pack(item), False
+
+
+def _array_head(count: int) -> bytes:
+    """Return what an array of ``count`` items begins with, in its shortest spelling."""
+    if count < 0x10:
+        return bytes((0x90 + count,))
+    return _HEAD16.pack(0xDC, count) if count <= 0xFFFF else _HEAD32.pack(0xDD, count)
+
+
+def _bytes_head(value: bytes) -> bytes:
+    """Return what :data:`LARGE` bytes or more begin with, in their shortest spelling."""
+    size = len(value)
+    if size <= 0xFFFF:
+        return _HEAD16.pack(0xC5, size)
+    if size > 0xFFFF_FFFF:
+        raise _cannot(value, f"a bytes object may have at most {0xFFFF_FFFF} bytes")
+    return _HEAD32.pack(0xC6, size)
 
 
 def id_bytes(number: int) -> bytes:

@@ -58,6 +58,9 @@ __all__ = ["FEATURES", "MAX_DEPENDS_ON", "Pb7Writer", "framed", "is_deeper", "pa
 #: Answers that one call may mention.
 MAX_DEPENDS_ON: Final = 1024
 
+#: Bytes of a message of ours: a frame's length has 31 bits. (A peer may send a longer one in pieces.)
+_MOST_BYTES: Final = 0x7FFF_FFFF
+
 #: What begins flags that have a time beside them: an array of two.
 _PAIR: Final = 0x92
 
@@ -235,13 +238,15 @@ class Pb7Writer:
     def rank(self, message: Message) -> tuple[Rank, int]:
         """Return what a message of ours may pass on its way out, and the request that it is or is about."""
         head = _head(message)
-        operation = head[HEADER_BYTES + 1]
+        pos, _ = token(
+            head, HEADER_BYTES, self._limits
+        )  # a release may have so many fields that this is not one byte
+        operation = head[pos]
         rank = _RANKS.get(operation, Rank.AT_ONCE)
         if rank is not Rank.CALL and operation != CANCEL:
             return rank, 0
-        start = HEADER_BYTES + 2
-        end = skip(head, start, 1, self._limits)
-        return rank, unpackb(head[start:end])
+        end = skip(head, pos + 1, 1, self._limits)
+        return rank, unpackb(head[pos + 1 : end])
 
     def piece(
         self, message: Message, sent: int, number: int, room: int = 0
@@ -307,6 +312,7 @@ class Pb7Writer:
         """
         limits = self._limits
         size = sum([len(part) for part, _ in parts])
+        self._check_bytes(size)
         large = [len(part) for part, is_large in parts if is_large]
         if (
             size < LARGE_MESSAGE
@@ -314,7 +320,6 @@ class Pb7Writer:
             # The rest is judged as if every byte of it were a container; what has more is joined and looked at.
             or size - sum(large) > limits.nodes // CONTAINER_NODES
             or max(large) > limits.large_string_bytes
-            or size > limits.message_bytes
             or limits.depth < MAX_PLAIN_DEPTH
         ):
             return self._framed(b"".join([part for part, _ in parts]))
@@ -334,15 +339,22 @@ class Pb7Writer:
         Raises:
             SerializationError: it will not.
         """
+        if len(body) <= self._harmless:
+            return framed(body)
+        self._check_bytes(len(body))
         frame = framed(body)
-        if len(frame) - HEADER_BYTES > self._harmless:
-            self._check(frame)
+        self._check(frame)
         return frame
+
+    def _check_bytes(self, size: int) -> None:
+        """Refuse a message of ``size`` bytes, its header not counted, that no peer would take or no length can say."""
+        if size > self._limits.message_bytes:
+            raise too_large(HEADER_BYTES + size, self._limits)
+        if size > _MOST_BYTES:
+            raise SerializationError(f"a message may have at most {_MOST_BYTES} bytes")
 
     def _check(self, frame: bytes) -> None:
         limits = self._limits
-        if len(frame) - HEADER_BYTES > limits.message_bytes:
-            raise too_large(len(frame), limits)
         try:
             check_size(memoryview(frame)[HEADER_BYTES:], limits)
         except ProtocolError as refusal:
