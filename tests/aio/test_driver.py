@@ -393,3 +393,47 @@ async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(metho
         while source.made < 300 or driver.buffered:
             peer.received.clear()
             await asyncio.sleep(0)
+
+
+# -- a defect in the core
+
+
+class Broken:
+    """A dialect with a defect: it cannot read."""
+
+    def __init__(self, dialect: Any) -> None:
+        self._dialect = dialect
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "next_message":
+            raise ZeroDivisionError("a defect")
+        return getattr(self._dialect, name)
+
+
+@both_loops
+async def test_a_defect_ends_one_connection_with_a_record_and_the_loop_hears_nothing(
+    dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    async with (
+        pb.serve(Desk(), "tcp://127.0.0.1:0", dialects=[dialect]) as server,
+        pb.connect(server.urls[0]) as one,
+        pb.connect(server.urls[0]) as other,
+    ):
+        await asyncio.gather(one.call("echo", 1), other.call("echo", 2))
+        (broker, _) = (accepted._driver.broker for accepted in server.connections)
+        broker._dialect = Broken(broker._dialect)
+        outcomes = await asyncio.gather(
+            *(root.call("echo", 3) for root in (one, other)), return_exceptions=True
+        )
+        lost = [outcome for outcome in outcomes if isinstance(outcome, pb.ConnectionLost)]
+        assert len(lost) == 1
+        assert lost[0].code == ("internal" if dialect == "pb7" else "lost")
+        assert outcomes.count(3) == 1
+        assert broker.lifecycle.cause is not None
+        assert broker.lifecycle.cause.code == "internal"
+        await until(lambda: len(server.connections) == 1)
+    assert complaints == []
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "closing the connection because of an error in this library" in record.getMessage()

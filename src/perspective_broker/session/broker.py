@@ -1,8 +1,9 @@
 """The broker: the protocol machine of one connection. Sans-I/O: bytes and times come in as arguments.
 
 A driver feeds it (:meth:`Broker.receive_data`, :meth:`Broker.receive_eof`, :meth:`Broker.handle_deadline`) and
-carries away what it has to say (:meth:`Broker.data_to_send`). Dialects call its ``on_*`` methods with the
-peer's operations; applications call through references, which end in :meth:`Broker.call` and
+carries away what it has to say (:meth:`Broker.data_to_send`). None of these raises: an exception that nothing here
+expects is a defect, and ends this one connection with the code ``internal``. Dialects call its ``on_*`` methods with
+the peer's operations; applications call through references, which end in :meth:`Broker.call` and
 :meth:`Broker.tell`.
 
 The broker is put together from what it does: :mod:`.speaking` makes messages, :mod:`.holding` keeps what the sides hold
@@ -219,8 +220,11 @@ class Broker(Answerer):
         self._eof = True
         if self._unread and not self.lifecycle.ended:
             self._host.wake()
-        else:
+            return
+        try:
             self._act_on_eof()
+        except Exception as error:
+            self._fail_by_defect(error)
 
     def _act_on_eof(self) -> None:
         if self.lifecycle.ended:
@@ -253,6 +257,9 @@ class Broker(Answerer):
         except ProtocolError as error:
             self._fail(error)
             return
+        except Exception as error:
+            self._fail_by_defect(error)
+            return
         self._unread = True
         if self.deadlines.message_began is None:
             self.deadlines.message_began = now
@@ -263,6 +270,13 @@ class Broker(Answerer):
         Returns:
             Whether there may be more that can be acted on at once.
         """
+        try:
+            return self._process(messages, now)
+        except Exception as error:
+            self._fail_by_defect(error)
+            return False
+
+    def _process(self, messages: int, now: float) -> bool:
         lifecycle = self.lifecycle
         if self.serving.waits:
             self._start_waiting()
@@ -315,6 +329,13 @@ class Broker(Answerer):
             room: returns how many bytes the transport takes now; asked only when something is so large that it leaves
                 in pieces. Then more may be left for the next time. None takes everything.
         """
+        try:
+            return self._data_to_send(room)
+        except Exception as error:
+            self._fail_by_defect(error)
+            return []
+
+    def _data_to_send(self, room: Callable[[], int] | None) -> Sequence[bytes | memoryview]:
         if self.unsent_updates:
             self.send_updates()
         if self._releases:
@@ -429,6 +450,12 @@ class Broker(Answerer):
 
     def handle_deadline(self, now: float) -> None:
         """Act on the time being ``now``."""
+        try:
+            self._handle_deadline(now)
+        except Exception as error:
+            self._fail_by_defect(error)
+
+    def _handle_deadline(self, now: float) -> None:
         if self.lifecycle.ended:
             return
         try:

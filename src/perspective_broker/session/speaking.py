@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Final
 
 from ..errors import (
     ConnectionLost,
@@ -34,6 +34,8 @@ from .serving import Serving
 from .tables import Exports, Imports
 
 __all__ = ["Speaker"]
+
+_DEFECT: Final = "closing the connection because of an error in this library"
 
 log = logging.getLogger("perspective_broker")
 
@@ -99,6 +101,7 @@ class Speaker(Owner):
         self._strict: dict[int, None] = {}  # answers in _out that mention one, by identity
         self._said_that_calls_wait = False
         self._mute = False  # whether this side has said its last, or nobody can hear what it says
+        self._host_knows_end = False  # whether it was told of the end
         self._closing: CloseCause | None = None  # why this side closes the connection, while it does
         self._peer_said_last: CloseCause | None = None  # how the peer's last word, or its end, is reported
         self._undelivered = 0  # calls of ours without an answer that will never leave
@@ -111,6 +114,20 @@ class Speaker(Owner):
         """End the connection because the peer broke the protocol."""
         self.reports.say(self.deadlines.heard, logging.WARNING, "closing the connection: %s", error)
         self._end(CloseCause(error.code, error.reason, clean=False), tell=True)
+
+    def _fail_by_defect(self, error: Exception) -> None:
+        """End the connection because of an exception that nothing here expects, so that it harms no other."""
+        self.reports.say(self.deadlines.heard, logging.ERROR, _DEFECT, error=error)
+        cause = CloseCause("internal", "this side met an error of its own", clean=False)
+        try:
+            self._end(cause, tell=True)
+        except Exception:
+            if self._host_knows_end:
+                raise
+            self._end(cause)  # without the last words, which could not be made
+        if not self._host_knows_end:  # the end itself was interrupted
+            self._host_knows_end = True
+            self._host.on_closed(cause)
 
     def _end(self, cause: CloseCause, *, tell: bool = False, in_order: bool = False) -> None:
         """End the connection.
@@ -148,6 +165,7 @@ class Speaker(Owner):
         self.memory.clear()
         self._releases.clear()
         self.unsent_updates.clear()
+        self._host_knows_end = True
         self._host.on_closed(cause)  # which carries away the last words
         exported.clear()  # not before callbacks for the end have run: some belong to what only the peer held
         self.outgoing = NOTHING_LARGE

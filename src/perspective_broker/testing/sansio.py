@@ -8,6 +8,7 @@ test resolves their :class:`Later`. The same steps always give the same bytes.
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -227,6 +228,7 @@ class End:
         running: the :class:`Later` answers not given yet, oldest first.
         invoked: names of the methods that were started, in order.
         cause: why the connection ended; None while it lives.
+        defect: the exception in the broker that ended it; None when none did.
         woken: whether the broker asked to be looked at.
         opened: how often it said that calls may begin.
         deadline: when the calls that are made here are given up; None for never.
@@ -250,6 +252,7 @@ class End:
         self.running: list[Later] = []
         self.invoked: list[str] = []
         self.cause: CloseCause | None = None
+        self.defect: BaseException | None = None
         self.woken = False
         self.opened = 0
         self.deadline: Deadline | None = None
@@ -283,7 +286,11 @@ class End:
         return "" if self.cause is None else self.cause.code
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer and act on them."""
+        """Take bytes from the peer and act on them.
+
+        Raises:
+            AssertionError: the broker met an exception that it does not expect, here or before.
+        """
         self.broker.receive_data(data, self.clock.now)
         self.turn()
 
@@ -292,10 +299,18 @@ class End:
         self.woken = False
         while self.broker.process(64, self.clock.now):
             pass
+        self.check()
 
     def take(self) -> bytes:
         """Return what the broker has to say now, as a driver would write it."""
-        return b"" if self.blocked else b"".join(self.broker.data_to_send())
+        data = b"" if self.blocked else b"".join(self.broker.data_to_send())
+        self.check()
+        return data
+
+    def check(self) -> None:
+        """Assert that the broker has met no exception that it does not expect. (It ends its connection then.)"""
+        if self.defect is not None:
+            raise AssertionError("the core raised") from self.defect
 
     def set_blocked(self, blocked: bool) -> None:
         """Let the transport be full, or not any more."""
@@ -401,6 +416,8 @@ class End:
     def on_closed(self, cause: CloseCause) -> None:
         self._alive()
         self.cause = cause
+        if cause.code == "internal" and not cause.clean:  # by a farewell it is the peer's
+            self.defect = sys.exception() or RuntimeError(cause.reason)
 
     def _alive(self) -> None:
         assert self.cause is None, "a host is not called after on_closed"

@@ -1,0 +1,137 @@
+"""An exception that nothing expects ends its own connection, with one record in the log; the core raises nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+import perspective_broker as pb
+from perspective_broker.session import Phase
+from perspective_broker.testing import BrokerPair, End, broker_leaks
+
+from .objects import Desk, Thing, make_pair
+
+DEFECT = "somebody: closing the connection because of an error in this library"
+
+
+class Broken:
+    """A dialect with a defect: it raises where the attribute ``where`` is used."""
+
+    def __init__(self, dialect: Any, where: str) -> None:
+        self._dialect = dialect
+        self._where = where
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._where:
+            raise ZeroDivisionError("a defect")
+        return getattr(self._dialect, name)
+
+
+def broken(pair: BrokerPair, where: str) -> End:
+    """Return the server's end, whose dialect is broken from now on."""
+    broker: Any = pair.server.broker
+    broker._dialect = Broken(broker._dialect, where)
+    return pair.server
+
+
+def act(end: End, data: bytes) -> None:
+    """Do what a driver does, with every method that bytes or time of a peer reach."""
+    broker = end.broker
+    broker.receive_data(data, end.clock.now)
+    broker.process(64, end.clock.now)
+    broker.handle_deadline(end.clock.now + 1000)
+    broker.data_to_send()
+    broker.receive_eof()
+
+
+def seen(end: End) -> BaseException | None:
+    """Return the defect that an end has met, and let the rest of the test pass."""
+    defect, end.defect = end.defect, None
+    return defect
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["receive_data", "next_message", "mid_message", "last_size", "encode_releases", "features"],
+)
+def test_a_defect_ends_its_connection_and_is_logged_once(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "perspective_broker")
+    desk = Desk()
+    with make_pair(desk) as pair, make_pair() as other:
+        pair.call("keep", Thing())
+        running = pair.root.call("later")
+        pair.run()
+        desk.kept.clear()
+        pair.root.call("echo", 1)
+        data = pair.client.take()
+        end = broken(pair, where)
+        act(end, data)
+        assert (end.code, end.broker.lifecycle.phase) == ("internal", Phase.CLOSED)
+        with pytest.raises(AssertionError, match="the core raised"):
+            end.check()
+        assert isinstance(seen(end), ZeroDivisionError)
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+            DEFECT
+        ]
+        assert caplog.records[-1].exc_info
+        act(end, data)
+        assert len(caplog.records) == 1
+        assert not broker_leaks(end.broker)
+        assert other.call("echo", 2) == 2
+        pair.link.cut()
+        with pytest.raises(pb.ConnectionLost):
+            running.result()
+
+
+@pytest.mark.modern
+def test_the_peer_is_told_that_the_error_is_not_its_own() -> None:
+    with make_pair() as pair:
+        call = pair.root.call("echo", 1)
+        data = pair.client.take()
+        end = broken(pair, "next_message")
+        end.broker.receive_data(data, end.clock.now)
+        end.broker.process(64, end.clock.now)
+        pair.client.receive(b"".join(end.broker.data_to_send()))
+        assert pair.client.code == "internal"
+        pair.client.check()
+        assert isinstance(seen(end), ZeroDivisionError)
+        with pytest.raises(pb.ConnectionLost, match="an error of its own"):
+            call.result()
+
+
+@pytest.mark.modern
+def test_a_defect_in_the_farewell_does_not_keep_the_connection() -> None:
+    with make_pair() as pair:
+        end = broken(pair, "encode_farewell")
+        broker: Any = end.broker
+        broker._dialect = Broken(broker._dialect, "next_message")
+        act(end, pair.client.take() or b"x")
+        assert end.code == "internal"
+        assert isinstance(seen(end), ZeroDivisionError)
+        pair.link.cut()
+
+
+def test_a_defect_in_the_end_is_logged_and_the_driver_hears_of_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_pair() as pair:
+        end = pair.server
+        monkeypatch.setattr(end.broker, "kept", None)
+        end.broker.receive_data(b"\x88" * 200, end.clock.now)
+        end.broker.process(64, end.clock.now)
+        assert end.cause is not None
+        monkeypatch.undo()
+        assert isinstance(seen(end), AttributeError)
+        assert caplog.messages[-1] == DEFECT
+        pair.link.cut()
+
+
+def test_the_code_of_a_farewell_is_no_defect_of_this_side() -> None:
+    with make_pair() as pair:
+        pair.server.broker.close("internal", "what it says")
+        pair.run()
+        pair.client.check()
