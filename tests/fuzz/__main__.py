@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.corpus import CORPUS, inputs
+from tests.fuzz.corpus import CORPUS, inputs, write_large_seeds
 from tests.fuzz.targets import TARGETS
 
 RESULTS: Final = Path(__file__).with_name("results")
@@ -30,8 +30,8 @@ _ROOT: Final = Path(__file__).parents[2]
 #: The target that is no function of bytes, but a program of its own.
 LIVES: Final = "lives"
 
-#: Bytes of an input: every target has all its turns within so many.
-_MOST_BYTES: Final = 4096
+#: Bytes of an input: a length of any number of bytes, and more work than any turn may have, fits.
+_MOST_BYTES: Final = 1024 * 1024
 #: Seconds on the clock after which an input hangs. What it may compute is judged by the processor's time, in the child:
 #: a machine that stands still is no finding.
 _MOST_SECONDS: Final = 120
@@ -77,10 +77,12 @@ def fuzz(name: str, seconds: int) -> Outcome:
     learnt, found, log = RESULTS / "corpus" / name, RESULTS / "findings", RESULTS / f"{name}.log"
     learnt.mkdir(parents=True, exist_ok=True)
     found.mkdir(parents=True, exist_ok=True)
+    write_large_seeds(name, learnt)
     before = set(found.glob(f"{name}-*"))
     command = [
         sys.executable, "-m", "tests.fuzz.child", name,
         f"-max_total_time={seconds}", f"-max_len={_MOST_BYTES}", f"-timeout={_MOST_SECONDS}",
+        "-entropic_scale_per_exec_time=1",  # large inputs are slow, and would take nearly all of the time
         f"-rss_limit_mb={_MOST_MEMORY}", f"-artifact_prefix={found / name}-", "-print_final_stats=1",
         str(learnt), str(CORPUS / name),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Any bytes are values of banana or a ProtocolError, nothing else; and the same however they are cut.
+"""Any bytes are values of banana or a ProtocolError, nothing else; and the same however they are cut, in time.
 
 The first byte says whether words of the vocabulary are legal and how tight the limits are, the second how to cut.
 """
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
 from perspective_broker.dialects.classic.vocabulary import NONE, PB
+from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw, cuts
 
@@ -22,14 +23,22 @@ LIMITS = (
 )
 
 
-def read(chunks: Iterable[bytes], limits: Limits, words: bool) -> tuple[list[str], str]:
+def read(
+    chunks: Iterable[bytes], limits: Limits, words: bool, meter: Meter | None = None
+) -> tuple[list[str], str]:
     """Return what bytes hold, and how they end: the code of an error, or how much of a value they leave open."""
     decoder = Decoder(limits, words)
     found = []
+    meter = meter or Meter()
+
+    def following() -> object:
+        with meter:
+            return decoder.next()
+
     try:
         for chunk in chunks:
             decoder.receive_data(chunk)
-            while (value := decoder.next()) is not NEED_MORE:
+            while (value := following()) is not NEED_MORE:
                 text = describe(value)
                 found.append(f"{decoder.last_size} {text}")
                 written = encode(value, PB if words else NONE, limits)
@@ -47,6 +56,6 @@ def target(data: bytes) -> None:
     draw = Draw(data)
     options, seed, sent = draw.byte(), draw.byte(), draw.rest()
     limits, words = LIMITS[options & 1], options & 2 != 0
-    whole = read([sent], limits, words)
+    whole = judged(len(sent), lambda meter: read([sent], limits, words, meter))
     assert read(cuts(sent, 0), limits, words) == whole
     assert read(cuts(sent, seed), limits, words) == whole

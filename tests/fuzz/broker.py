@@ -1,8 +1,8 @@
 """The core never raises on a peer's input; when it is over every call ended exactly once and the tables are empty.
 
-And all of it is the same however the bytes are cut. The first byte says which side we are, the dialects, the limits and
-whether the rest is what a peer said, as it came, or what a whole session is made from: things that the peer says, and
-things that happen here meanwhile.
+All of it is the same however the bytes are cut, and costs no more than their size allows. The first byte says which
+side we are, the dialects, the limits and whether the rest is what a peer said, as it came, or what a whole session is
+made from: things that the peer says, and things that happen here meanwhile.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.dialects.classic.vocabulary import PB
 from perspective_broker.testing import Clock, End, Outcome, broker_leaks
 from tests.dialects.pb7.coding import framed
-from tests.fuzz import pb7
+from tests.fuzz import pb7, shapes
 from tests.fuzz.application import REGISTRY, Desk, Thing
+from tests.fuzz.budget import PER_MIB_OF_CALLS, Meter, judged
 from tests.fuzz.describing import describe
 from tests.fuzz.draw import Draw, cuts
 from tests.fuzz.making import jelly
 
-__all__ = ["DIALECTS", "target"]
+__all__ = ["DIALECTS", "MOST_SENT", "classic_message", "greeting", "target"]
 
 #: Whom we offer, and what a peer that is made picks, or offers.
 DIALECTS = ("pb7", "pb", "none")
@@ -46,6 +47,9 @@ _LIMITS = (
 
 #: More is not looked at: a life of so many steps has everything in it.
 _MOST_STEPS = 60
+
+#: Bytes of a peer's from which on it says nothing more.
+MOST_SENT = 1 << 20
 
 #: What a script is made of: bytes that come, or something that happens here, with a number that says which.
 Step = bytes | tuple[str, int]
@@ -75,7 +79,10 @@ _HAPPENINGS = [
 
 def classic_message(draw: Draw) -> bytes:
     """Return one message of the classic dialects, nearly always with the right fields."""
-    command, fields = draw.choice(_COMMANDS)
+    kind = draw.byte()
+    if kind > 252:
+        return shapes.large(draw, shapes.CLASSIC)
+    command, fields = _COMMANDS[kind % len(_COMMANDS)]
     message: list[Any] = [command]
     for field in fields:
         if field == "i":
@@ -108,6 +115,11 @@ def greeting(server: bool, dialect: str) -> bytes:
     return encode(name if server else [name]) + hello
 
 
+def size(steps: list[Step]) -> int:
+    """Return the bytes that come."""
+    return sum(len(step) for step in steps if isinstance(step, bytes))
+
+
 def script(draw: Draw, server: bool) -> list[Step]:
     """Return the life of a connection."""
     dialect = draw.choice(DIALECTS)
@@ -115,6 +127,8 @@ def script(draw: Draw, server: bool) -> list[Step]:
     while draw.left and len(steps) < _MOST_STEPS:
         if draw.byte() < 150:
             steps.append(pb7.frame(draw) if dialect == "pb7" else classic_message(draw))
+            if size(steps) > MOST_SENT:
+                break
         else:
             steps.append((draw.choice(_HAPPENINGS), draw.byte()))
     return steps
@@ -123,7 +137,8 @@ def script(draw: Draw, server: bool) -> list[Step]:
 class Life:
     """One connection from its beginning to its end, as a script has it."""
 
-    def __init__(self, server: bool, limits: pb.Limits) -> None:
+    def __init__(self, server: bool, limits: pb.Limits, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
         self.desk = Desk()
         self.clock = Clock()
         self.end = End(self.clock, server=server, root=self.desk, limits=limits, registry=REGISTRY)
@@ -133,20 +148,24 @@ class Life:
     def live(self, steps: list[Step], cut: Callable[[bytes], list[bytes]]) -> None:
         for step in steps:
             if isinstance(step, bytes):
-                for piece in cut(step):
-                    self.end.receive(piece)
+                with self.meter:
+                    for piece in cut(step):
+                        self.end.receive(piece)
             else:
                 name, number = step
                 try:
                     getattr(self, name)(number)
                 except pb.BrokerError:
                     pass  # what our own caller is told
-        self.take(0)
+                self.end.check()
+        with self.meter:
+            self.take(0)
         cause = self.end.cause
         self.end.broker.connection_lost("the end of the test")
         self.end.broker.data_to_send()
         for later in list(self.end.running):
             later.answer(self.desk)
+        self.end.check()  # the core ends what it cannot go on with, and must not have had to
         assert self.end.cause is not None
         assert all(outcome.done for outcome in self.desk.outcomes)
         outcomes = [outcome.error or outcome.value for outcome in self.desk.outcomes]
@@ -255,8 +274,13 @@ def target(data: bytes) -> None:
     logging.disable()
     gc.disable()  # so that what is dropped is dropped at the same moment in every life
     try:
-        first = Life(server, limits)
-        first.live(steps, lambda step: [step])
+
+        def whole(meter: Meter) -> Life:
+            life = Life(server, limits, meter)
+            life.live(steps, lambda step: [step])
+            return life
+
+        first = judged(size(steps), whole, PER_MIB_OF_CALLS)
         for seed_of_cuts in {0, seed}:
             other = Life(server, limits)
             other.live(steps, lambda step, by=seed_of_cuts: cuts(step, by))  # type: ignore[misc]

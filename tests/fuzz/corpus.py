@@ -4,17 +4,26 @@
   ``python -m tests.fuzz.corpus``;
 - ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
 - ``found-…``: inputs that once broke an invariant.
+
+Large inputs are no files, but made by :func:`large_seeds`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-__all__ = ["CORPUS", "inputs", "seeds", "write_seeds"]
+from perspective_broker.dialects.classic.banana import encode
+from perspective_broker.dialects.classic.vocabulary import PB
+from tests.fuzz.broker import greeting
+from tests.fuzz.shapes import CLASSIC, CLASSIC_VALUES, MODERN
+
+__all__ = ["CORPUS", "inputs", "large_seeds", "seeds", "write_large_seeds", "write_seeds"]
+
+_T = TypeVar("_T")
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 _TESTS: Final = Path(__file__).parents[1]
@@ -75,6 +84,51 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         ("short", b"\x21\x11", tcp4[:8]),
     ):
         yield "proxies", name, signature + kind + len(addresses).to_bytes(2, "big") + addresses
+
+
+#: Parts of a shape, where the number itself is what matters.
+_COUNTS_OF_ARRAYS: Final = (65_535, 65_536, 70_000)
+#: Parts of the others.
+_COUNT: Final = 2_000
+
+
+def _sizes(shapes: Mapping[str, Callable[[int], _T]]) -> Iterator[tuple[str, _T]]:
+    """Yield a name and what is made, for every shape."""
+    for name, make in shapes.items():
+        counts = _COUNTS_OF_ARRAYS if name.startswith(("array", "answer", "message")) else (_COUNT,)
+        for count in counts:
+            yield f"{_slug(name)}-{count}", make(count)
+
+
+def large_seeds(target: str) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of every large input of a target, one at a time."""
+    if target == "pb7":
+        for name, said in _sizes(MODERN):
+            yield name, b"\x00\x01" + said
+    elif target in ("broker", "connection"):
+        how = b"\x00\x01" if target == "broker" else b"\x00\x05"
+        for dialect, shapes in (("pb7", MODERN), ("pb", CLASSIC)):
+            said_first = how + greeting(True, dialect)
+            for name, said in _sizes(shapes):
+                yield f"{dialect}-{name}", said_first + said
+    elif target in ("banana", "twisted_banana"):
+        for name, said in _sizes(CLASSIC):
+            yield name, (b"\x02\x01" if target == "banana" else b"\x01") + said
+    elif target in ("jelly", "twisted_jelly"):
+        for name, jelly in _sizes(CLASSIC_VALUES):
+            if (
+                target == "twisted_jelly" and "share" in name
+            ):  # which takes Twisted, and a description, minutes
+                continue
+            yield name, b"\x00" + encode(jelly, PB)
+    else:
+        yield "long", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff" + bytes(70_000)
+
+
+def write_large_seeds(target: str, folder: Path) -> None:
+    """Write the large inputs of a target where a fuzzer finds them."""
+    for name, data in large_seeds(target):
+        (folder / f"large-{name}").write_bytes(data)
 
 
 def write_seeds() -> int:

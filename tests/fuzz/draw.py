@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 __all__ = ["Draw", "cuts"]
 
@@ -81,15 +81,26 @@ _EDGES = [
 ]
 
 
+#: Bytes that are worth single bytes; of more only the first and the last half of these are cut so.
+_FEW: Final = 4096
+
+
 def cuts(data: bytes, seed: int) -> list[bytes]:
-    """Return ``data`` in pieces; 0 asks for single bytes, any other seed for pieces of all sizes."""
+    """Return ``data`` in pieces; 0 asks for single bytes, any other seed for pieces of all sizes.
+
+    Large data has some hundreds of pieces more, not thousands: its pieces grow with it.
+    """
     if not seed:
-        return [data[at : at + 1] for at in range(len(data))]
+        middle = data[_FEW // 2 : -_FEW // 2] if len(data) > _FEW else b""
+        ends = (data[: _FEW // 2], data[-_FEW // 2 :]) if middle else (data, b"")
+        first, last = ([end[at : at + 1] for at in range(len(end))] for end in ends)
+        return [*first, *cuts(middle, 1), *last]
     random = Random(seed)
+    longest = max(1000, len(data) // 50)
     pieces = []
     at = 0
     while at < len(data):
-        size = random.choice((1, 1, 2, 3, 5, 8, 13, 40, 100, 1000))
+        size = random.choice((1, 1, 2, 3, 5, 8, 13, 40, 100, longest))
         pieces.append(data[at : at + size])
         at += size
     return pieces

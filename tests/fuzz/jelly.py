@@ -1,4 +1,4 @@
-"""Any jelly is a whole value or a CallError, nothing else; written and read again it is the same value.
+"""Any jelly is a whole value or a CallError, nothing else, in time; written and read again it is the same.
 
 The first byte says whether the rest is banana as it came from a wire, or what a jelly is made from.
 """
@@ -6,6 +6,7 @@ The first byte says whether the rest is banana as it came from a wire, or what a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from perspective_broker import CallError, Limits, Policy, ProtocolError, SerializationError
@@ -15,6 +16,7 @@ from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
 from tests.dialects.pb7.coding import Tables
 from tests.fuzz.application import REGISTRY
+from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw
 from tests.fuzz.making import jelly
@@ -41,11 +43,16 @@ def unjelly(expression: Any) -> Any:
     return Unjellier(Tables(), None, _READERS, REGISTRY, _POLICY).unjelly(expression)
 
 
+def _measured(expression: Any, meter: Meter) -> Any:
+    with meter:
+        return unjelly(expression)
+
+
 def target(data: bytes) -> None:
     draw = Draw(data)
     for expression in [jelly(draw)] if draw.flag() else expressions(draw.rest()):
         try:
-            value = unjelly(expression)
+            value = judged(len(data), partial(_measured, expression))
         except (CallError, ProtocolError):  # the latter is the session's: a replica that comes twice
             continue
         text = describe(value)

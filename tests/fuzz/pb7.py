@@ -1,4 +1,4 @@
-"""Any bytes are operations with values or CallErrors, or a ProtocolError, however they are cut; nothing else.
+"""Any bytes are operations with values or CallErrors, or a ProtocolError, however they are cut, in time; nothing else.
 
 The first byte says whether the rest is a stream of frames as it came, or what frames are made from; the second how to
 cut. Besides: there is one spelling, so what was read as a value is written as the same bytes again.
@@ -15,7 +15,9 @@ from perspective_broker import CallError, Limits, ProtocolError, SerializationEr
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
 from tests.dialects.pb7.coding import End, framed
+from tests.fuzz import shapes
 from tests.fuzz.application import REGISTRY
+from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw, cuts
 from tests.fuzz.making import payload
@@ -26,6 +28,9 @@ _LIMITS = (
     Limits(),
     Limits(depth=6, nodes=60, message_bytes=200, large_string_bytes=40, method_name_bytes=8),
 )
+
+#: Bytes that a stream is made of, from which on nothing is added.
+_MOST_SENT = 2000
 
 #: The plainer operations, and how many ids and values they have.
 _OPERATIONS: list[tuple[int, int, int]] = [
@@ -77,6 +82,8 @@ def frame(draw: Draw) -> bytes:
             *(payload(draw) for _ in range(values)),
         ]
     else:
+        if kind > 252:
+            return shapes.large(draw, shapes.MODERN)
         parts = [payload(draw) for _ in range(draw.below(9))]
     body = bytes([0x90 + len(parts)]) + b"".join(parts)
     if draw.byte() > 250:
@@ -85,14 +92,17 @@ def frame(draw: Draw) -> bytes:
     return frame_header(len(body)) + body
 
 
-def hear(chunks: Iterable[bytes], limits: Limits) -> tuple[str, list[tuple[Any, ...]], str]:
+def hear(
+    chunks: Iterable[bytes], limits: Limits, meter: Meter | None = None
+) -> tuple[str, list[tuple[Any, ...]], str]:
     """Return what was said: described, as it is, and how it ended."""
     end = End(limits=limits, registry=REGISTRY, greeted=False)
     end.feed(framed(packb([codes.HELLO, codes.VERSION, {}])))
     end.got.clear()
     code = ""
     try:
-        end.feed(*chunks)
+        with meter or Meter():
+            end.feed(*chunks)
     except ProtocolError as error:
         code = error.code
     return describe(end.got), end.got, code or f"{end.dialect.mid_message} left"
@@ -104,11 +114,11 @@ def target(data: bytes) -> None:
     limits = _LIMITS[options & 1]
     if options & 2:
         sent = b""
-        while draw.left and len(sent) < 2000:
+        while draw.left and len(sent) < _MOST_SENT:
             sent += frame(draw)
     else:
         sent = draw.rest()
-    whole, got, ending = hear([sent], limits)
+    whole, got, ending = judged(len(sent), lambda meter: hear([sent], limits, meter))
     assert "_Node" not in whole, "a mention that was never resolved"
     for seed_of_cuts in {0, seed}:
         text, _, code = hear(cuts(sent, seed_of_cuts), limits)

@@ -14,6 +14,7 @@ from twisted.spread import banana as twisted_banana
 from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
 from perspective_broker.dialects.classic.vocabulary import NONE, PB
+from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import describe
 from tests.fuzz.draw import Draw
 
@@ -70,7 +71,12 @@ class Theirs(twisted_banana.Banana):
         return data
 
 
-def ours(data: bytes, words: bool) -> tuple[list[Any], str]:
+def ours(data: bytes, words: bool, meter: Meter | None = None) -> tuple[list[Any], str]:
+    with meter or Meter():
+        return _ours(data, words)
+
+
+def _ours(data: bytes, words: bool) -> tuple[list[Any], str]:
     decoder, found = Decoder(_LIMITS, words), []
     decoder.receive_data(data)
     try:
@@ -106,7 +112,7 @@ def target(data: bytes) -> None:
         assert describe(ours(written, words)[0]) == describe([value])
         return
     sent = draw.rest()
-    found, why = ours(sent, words)
+    found, why = judged(len(sent), lambda meter: ours(sent, words, meter))
     try:
         theirs = Theirs(dialect).read(sent)
     except Refused:

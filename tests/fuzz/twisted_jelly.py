@@ -30,6 +30,7 @@ STRICTER: Final = {
     "an integer key": "keys of at most 64 bits, so that nobody can choose them to collide",
     "too many keys": "keys with the same hash are counted, for the same reason",
     "a key may have": "a key costs as much as it has parts",
+    "keys that share": "and parts that are shared cost as much each time",
     "not-a-number": "it cannot be found again",
     "a reference stands": "only lists are shared: an atom is itself wherever it stands",
     "a reference number": "small integers, each defined once, and before it is mentioned",
