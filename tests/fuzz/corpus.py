@@ -126,7 +126,9 @@ def large_seeds(target: str) -> Iterator[tuple[str, bytes]]:
 
 
 def write_large_seeds(target: str, folder: Path) -> None:
-    """Write the large inputs of a target where a fuzzer finds them."""
+    """Write the large inputs of a target where a fuzzer finds them, instead of those that were there."""
+    for old in folder.glob("large-*"):
+        old.unlink()
     for name, data in large_seeds(target):
         (folder / f"large-{name}").write_bytes(data)
 

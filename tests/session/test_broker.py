@@ -94,6 +94,18 @@ def test_many_waiting_plain_methods_do_not_nest() -> None:
         assert [outcome.result() for outcome in outcomes] == list(range(1000))
 
 
+def test_an_answer_to_a_call_that_has_not_left_ends_the_connection_and_the_call() -> None:
+    with make_pair(Desk(), limits=pb.Limits(calls_in_flight=1)) as pair:
+        outcomes = [pair.root.call("later"), pair.root.call("later")]
+        pair.client.take()
+        dialect: Any = pair.server.broker._dialect
+        pair.client.receive(dialect.encode_answer(2, "forged", None))
+        assert pair.client.code == "bad-id"
+        for outcome in outcomes:
+            with pytest.raises(pb.ConnectionLost):
+                outcome.result()
+
+
 def test_a_tell_gets_no_answer_even_when_it_fails(caplog: pytest.LogCaptureFixture) -> None:
     with make_pair() as pair:
         pair.root.tell("break")

@@ -126,6 +126,7 @@ def test_an_answer_to_a_call_that_is_still_in_the_queue_is_fatal() -> None:
     waiting = table.ask(b"two")
     with pytest.raises(ProtocolError, match="bad-id"):
         table.questions.settle(waiting.request)
+    assert waiting in table.questions.abandon()
 
 
 def test_the_end_names_every_call_whose_program_waits() -> None:

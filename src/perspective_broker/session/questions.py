@@ -301,15 +301,16 @@ class Questions:
             The call; None when it was settled before.
 
         Raises:
-            ProtocolError: no such call was ever made.
+            ProtocolError: no such call was ever made, or it has not been sent; that one stays on the table.
         """
-        call = self._asked.pop(request, None)
+        call = self._asked.get(request)
         if call is None:
             if 0 < request < self._next:
                 return None
             raise ProtocolError("bad-id", "an answer to a call that was never made")
         if call.stage == QUEUED:
             raise ProtocolError("bad-id", "an answer to a call that has not been sent yet")
+        del self._asked[request]
         self.moves += 1
         if call.is_update:
             self._updates -= 1
