@@ -82,6 +82,7 @@ def fuzz(name: str, seconds: int) -> Outcome:
     command = [
         sys.executable, "-m", "tests.fuzz.child", name,
         f"-max_total_time={seconds}", f"-max_len={_MOST_BYTES}", f"-timeout={_MOST_SECONDS}",
+        f"-report_slow_units={_MOST_SECONDS}",  # a slow machine is no finding
         "-entropic_scale_per_exec_time=1",  # large inputs are slow, and would take nearly all of the time
         f"-rss_limit_mb={_MOST_MEMORY}", f"-artifact_prefix={found / name}-", "-print_final_stats=1",
         str(learnt), str(CORPUS / name),

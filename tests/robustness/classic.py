@@ -248,6 +248,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     23: (
         Case("too few", lambda say: say.say(b"message", 9, "root"), Fatal("bad-message")),
         Case("too many", lambda say: say.say(b"decref", 1, 1), Fatal("bad-message")),
+        Case("70,000", lambda say: say.say(b"decref", *[1] * 70_000), Fatal("bad-message")),
     ),
     24: (
         Case("7", lambda say: say.say(b"version", 7), Fatal("bad-version"), Stand.CHOSEN),

@@ -237,6 +237,13 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     23: (
         Case("too few", lambda say: say.say(codes.CALL, 9, "root"), Fatal("bad-message")),
         Case("too many", lambda say: say.say(codes.RELEASE, 1, 1, 1), Fatal("bad-message")),
+        Case("70,000", lambda say: say.say(codes.ANSWER, *[1] * 69_999), Fatal("bad-message")),
+        Case(
+            "70,000 first",
+            lambda say: say.say(codes.HELLO, *[1] * 69_999),
+            Fatal("bad-message"),
+            Stand.CHOSEN,
+        ),
     ),
     24: (
         Case("8", lambda say: say.say(codes.HELLO, 8, {}), Fatal("bad-version"), Stand.CHOSEN),
