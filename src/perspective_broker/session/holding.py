@@ -18,8 +18,8 @@ from .weak import Received
 
 __all__ = ["Holder"]
 
-#: Objects that one message gives back: 18 KB at most, which no limit forbids and the peer reads within a millisecond.
-#: A program may drop any number of references in one turn.
+#: Objects that one message gives back, in 18 KB at most, which the peer reads within a millisecond. A program may drop
+#: any number of references in one turn.
 _RELEASED_AT_ONCE: Final = 1024
 
 

@@ -238,9 +238,8 @@ class Pb7Writer:
     def rank(self, message: Message) -> tuple[Rank, int]:
         """Return what a message of ours may pass on its way out, and the request that it is or is about."""
         head = _head(message)
-        pos, _ = token(
-            head, HEADER_BYTES, self._limits
-        )  # a release may have so many fields that this is not one byte
+        # A release may have so many fields that its array does not begin with one byte, as all others do.
+        pos, _ = token(head, HEADER_BYTES, self._limits)
         operation = head[pos]
         rank = _RANKS.get(operation, Rank.AT_ONCE)
         if rank is not Rank.CALL and operation != CANCEL:
