@@ -9,7 +9,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.session import Phase
-from perspective_broker.testing import BrokerPair, End, broker_leaks
+from perspective_broker.testing import BrokerPair, End, Outcome, broker_leaks
 
 from .objects import Desk, Thing, make_pair
 
@@ -116,16 +116,19 @@ def test_a_defect_in_the_farewell_does_not_keep_the_connection() -> None:
 
 
 def test_a_defect_in_the_end_is_logged_and_the_driver_hears_of_the_end(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with make_pair() as pair:
-        end = pair.server
-        monkeypatch.setattr(end.broker, "kept", None)
+    class Deaf(Outcome):
+        def fail(self, error: Exception) -> None:
+            raise ZeroDivisionError("a defect")
+
+    with make_pair(Desk()) as pair:
+        end = pair.client
+        end.broker.call(pair.root, "later", (), {}, Deaf())
         end.broker.receive_data(b"\x88" * 200, end.clock.now)
         end.broker.process(64, end.clock.now)
         assert end.cause is not None
-        monkeypatch.undo()
-        assert isinstance(seen(end), AttributeError)
+        assert isinstance(seen(end), ZeroDivisionError)
         assert caplog.messages[-1] == DEFECT
         pair.link.cut()
 
