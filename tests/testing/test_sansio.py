@@ -114,3 +114,12 @@ def test_a_blocked_end_says_nothing_until_it_can_again() -> None:
 def test_a_remote_error_arrives() -> None:
     with BrokerPair(Desk()) as pair, pytest.raises(pb.RemoteError, match="as expected"):
         pair.call("raise")
+
+
+def test_a_call_on_a_call_that_was_never_made_fails_like_it() -> None:
+    with BrokerPair() as pair:
+        first = pair.root.call("nothing")
+        pair.run()
+        second = first.call("more").call("still more")
+        with pytest.raises(pb.NoSuchMethod):
+            second.result()

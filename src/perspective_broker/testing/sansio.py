@@ -113,8 +113,8 @@ class Outcome:
         outcome = Outcome(self.deadline)
         outcome._broker = broker = self._broker
         assert broker is not None
-        assert self._call is not None
         if not self.done:
+            assert self._call is not None
             outcome._call = broker.call_answer(self._call, name, args, kwargs, outcome)
         elif self.error is not None:
             outcome.fail(not_run(self.error))
