@@ -447,7 +447,7 @@ def test_references_that_were_dropped_already_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("count", "at_once", "limits"),
-    [(40_000, 1000, {}), (60, 5, {"nodes": 30}), (60, 5, {"message_bytes": 120})],
+    [(40_000, 1000, {}), (60, 5, {"nodes": 60}), (60, 5, {"message_bytes": 120})],
     ids=["many", "few items in a message", "few bytes in a message"],
 )
 def test_references_that_are_dropped_in_one_turn_are_given_back_in_messages_of_bounded_size(

@@ -59,8 +59,8 @@ class Holder(Speaker):
                 elif receipts := self.replicas.dropped(luid):  # type: ignore[arg-type]
                     self.send(self._dialect.encode_decache(luid, receipts))
         pairs = iter(owed.items())
-        # A pair takes two items, and 18 bytes at most; the peer is taken to have the same limits.
-        most = max(1, min(_RELEASED_AT_ONCE, self.limits.nodes // 2 - 1, self.limits.message_bytes // 20))
+        # A pair takes four nodes, and 18 bytes at most; the peer is taken to have the same limits.
+        most = max(1, min(_RELEASED_AT_ONCE, self.limits.nodes // 4 - 2, self.limits.message_bytes // 20))
         while part := dict(islice(pairs, most)):
             self.send(self._dialect.encode_releases(part))
 
