@@ -123,3 +123,17 @@ def test_a_call_on_a_call_that_was_never_made_fails_like_it() -> None:
         second = first.call("more").call("still more")
         with pytest.raises(pb.NoSuchMethod):
             second.result()
+
+
+@pytest.mark.parametrize("dialect", ["pb7", "pb"])
+def test_carrying_ends_while_a_method_runs_behind_the_peers_end(dialect: str) -> None:
+    desk = Desk()
+    pair = BrokerPair(desk, dialects=[dialect], limits=pb.Limits(calls_in_flight=1))
+    pair.root.tell("later")
+    pair.root.tell("echo")
+    pair.client.broker.finish("closed", "the program closed it", 0.0)
+    pair.run()
+    assert pair.server.code == ""
+    desk.later[0].answer()
+    pair.run()
+    assert "echo" in pair.server.invoked

@@ -433,7 +433,8 @@ class Link:
     def __init__(self, one: End, two: End) -> None:
         self._ends = (one, two)
         self.transit: dict[End, bytearray] = {one: bytearray(), two: bytearray()}
-        self._eof: set[End] = set()  # ends to which nothing more will come
+        self._eof: set[End] = set()  # ends to which nothing more will come,
+        self._told: set[End] = set()  # and those that know it
         self._is_cut = False
 
     def other(self, end: End) -> End:
@@ -467,7 +468,9 @@ class Link:
         if piece:
             del transit[:size]
             to.receive(piece)
-        if to in self._eof and not transit and not self._is_cut and to.cause is None:
+        if to in self._eof - self._told and not transit and not self._is_cut and to.cause is None:
+            # Once, because the end of a connection whose methods still run asks to be looked at again each time.
+            self._told.add(to)
             to.broker.receive_eof()
         self.pull()
         return len(piece)
