@@ -74,7 +74,7 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 	@touch "$@"
 
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
-CORE_TESTS := $(addprefix tests/,aio compat dialects flavors robustness session testing transports)
+CORE_TESTS := $(addprefix tests/,aio compat dialects flavors robustness session testing transcripts transports)
 # Without those that need a database and the command line.
 FAULT_TESTS := $(filter-out %/test_full_disk.py,$(wildcard tests/faults/test_*.py))
 
