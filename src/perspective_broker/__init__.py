@@ -83,6 +83,9 @@ from .limits import Limits
 from .session import COMPILED, CloseCause, Statistics
 from .transports import ClientTLS, PeerCertificate, ServerTLS
 
+#: The version of the library; the build reads it here. docs/reference/versions.md says what its numbers promise.
+__version__ = "0.1.0"
+
 __all__ = [
     "ANONYMOUS",
     "COMPILED",

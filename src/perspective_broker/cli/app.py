@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from .. import __version__
 from ..session import COMPILED
 from . import call, identity, ping, serve, shell
 from .output import complain, one_line
@@ -18,10 +18,7 @@ __all__ = ["app", "run_command"]
 
 
 def _version() -> str:
-    try:
-        return f"{importlib.metadata.version('perspective-broker')} ({'compiled' if COMPILED else 'plain Python'})"
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown (not installed)"
+    return f"{__version__} ({'compiled' if COMPILED else 'plain Python'})"
 
 
 app = App(
