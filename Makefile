@@ -41,15 +41,20 @@ test-newest: ## Run these on the newest Python that is installed here, if it is 
 	    if [ -z "$$newest" ]; then echo "==> $$("$(PYTHON)" -V 2>&1) is the newest here: it runs all tests"; else \
 	    $(MAKE) --no-print-directory test-core PYTHON="$$newest" VENV=".venv-$$("$$newest" -c 'import platform; print(platform.python_version())')"; fi
 
-check: $(VENV)/.stamp-dev ## Lint, formatting, types and import contracts
+check: $(VENV)/.stamp-dev ## Lint, formatting, types, import contracts and spelling
 	@echo "==> ruff check"
 	@$(BIN)/ruff check .
 	@echo "==> ruff format --check"
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy"
 	@$(BIN)/mypy
+	@echo "==> pyright"
+	@$(BIN)/basedpyright
+	@$(BIN)/python -m tests.typing_score
 	@echo "==> lint-imports"
 	@$(BIN)/lint-imports
+	@echo "==> codespell"
+	@$(BIN)/codespell
 
 bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
 	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
