@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built test-core test-newest check bench fuzz soak clean
+.PHONY: help demo test test-built test-core test-newest check coverage bench fuzz soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types, import contracts and spell
 	@$(BIN)/lint-imports
 	@echo "==> codespell"
 	@$(BIN)/codespell
+
+coverage: $(VENV)/.stamp-coverage ## How much of each module its own tests cover (some: make coverage ARGS="cred/ limits.py")
+	@$(BIN)/python -m tests.own_coverage $(ARGS)
 
 bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
 	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
