@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built test-core test-newest check coverage bench fuzz soak clean
+.PHONY: help demo test test-built test-core test-newest check coverage bench fuzz soak news audit lock dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -71,14 +71,37 @@ soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of
 	@echo "==> Soaking for $(MINUTES) minutes"
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
+news: $(VENV)/.stamp-release ## What the next section of CHANGELOG.md will be, from the files in changes/
+	@$(BIN)/towncrier build --draft --version next
+
+audit: $(VENV)/.stamp-audit ## Look for known vulnerabilities in what .ci/locks names (asks pypi.org)
+	@for lock in $(LOCKS); do echo "==> pip-audit, of .ci/locks/$$lock.txt"; \
+	    $(BIN)/pip-audit --strict --disable-pip --requirement .ci/locks/$$lock.txt || exit 1; done
+
+lock: $(VENV)/.stamp-lock ## Write .ci/locks again, with the newest versions that pyproject.toml allows
+	@for lock in $(LOCKS); do echo "==> uv pip compile, of .ci/locks/$$lock.txt"; \
+	    $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	        --upgrade --extra $$lock --output-file .ci/locks/$$lock.txt pyproject.toml .ci/locks/build.in || exit 1; done
+
+dist: $(VENV)/.stamp-release ## Build the archive of the source, and the wheel (compiled, where there is a compiler)
+	@$(BIN)/python -m build
+
 clean: ## Remove the environment, caches and build products
 	rm -rf $(VENV) $(BUILT) .venv-[0-9]* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
+# With LOCKED=1 only what .ci/locks names is installed, and only if its hash is there; for these extras.
+LOCKS  := dev core-test
+LOCKED ?=
+lock_of = .ci/locks/$(if $(filter core-test,$(1)),core-test,dev).txt
+# The build then takes its own tools from there, too.
+FROM_LOCK := $(if $(LOCKED),--no-deps --no-build-isolation)
+
 # One stamp per set of extras, in one environment; a changed pyproject.toml installs again.
 $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 	@echo "==> Installing perspective-broker[$*] into $(VENV) (the first time takes a minute)"
-	@PERSPECTIVE_BROKER_COMPILE=0 $(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@$(if $(LOCKED),$(BIN)/python -m pip install --quiet --require-hashes --requirement $(call lock_of,$*))
+	@PERSPECTIVE_BROKER_COMPILE=0 $(BIN)/python -m pip install --quiet $(FROM_LOCK) --editable ".[$*]"
 	@touch "$@"
 
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
@@ -89,9 +112,10 @@ FAULT_TESTS := $(filter-out %/test_full_disk.py,$(wildcard tests/faults/test_*.p
 # The same, not editable; what changed in the source is compiled again.
 $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp
 	@echo "==> Building and installing perspective-broker[$*] into $(BUILT) (compiling takes a minute or two)"
-	@rm -rf $(BUILT)/wheel && $(if $(shell command -v cc),PERSPECTIVE_BROKER_COMPILE=1) $(BUILT)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(BUILT)/wheel .
+	@$(if $(LOCKED),$(BUILT)/bin/python -m pip install --quiet --require-hashes --requirement $(call lock_of,$*))
+	@rm -rf $(BUILT)/wheel && $(if $(shell command -v cc),PERSPECTIVE_BROKER_COMPILE=1) $(BUILT)/bin/python -m pip wheel --quiet --no-deps $(FROM_LOCK) --wheel-dir $(BUILT)/wheel .
 	@$(BUILT)/bin/python -m pip install --quiet --force-reinstall --no-deps $(BUILT)/wheel/*.whl
-	@$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]"
+	@$(if $(LOCKED),,$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]")
 	@touch "$@"
 
 # The stamp is written last, so that an environment half made is made anew.
