@@ -63,8 +63,8 @@ class Limits:
             one byte is one, on pb7 a longer one is two, a container four (:data:`CONTAINER_NODES`). A million keeps
             the worst message at some 32 MB, and at some 50 ms to read. What takes longer to read is counted as well: on
             pb7 at most a twentieth of them may be extensions, which is tuples, dates, copyables, references and
-            whatever else MessagePack does not have; on a classic dialect a tenth may be containers, of which a date or
-            a decimal counts three, and a copyable four.
+            whatever else MessagePack does not have; on a classic dialect a tenth may be containers, of which a date, a
+            decimal or a copyable counts four.
         list_items: items in one list; the number every classic peer uses for its own bound.
         string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
         large_string_bytes: one string on pb7, where nothing but the message bounds it.

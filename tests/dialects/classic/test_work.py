@@ -14,7 +14,7 @@ import perspective_broker as pb
 from perspective_broker import Policy, Registry
 from perspective_broker.dialects.classic import PB, ClassicDialect
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
-from perspective_broker.dialects.classic.work import COPY, LEAF, ONE, most_units, units_in
+from perspective_broker.dialects.classic.work import CHEAP, COSTLY, most_units, units_in
 from perspective_broker.errors import ProtocolError
 from perspective_broker.ports import NullPort
 from perspective_broker.testing.strategies import classic_values
@@ -25,15 +25,15 @@ DAY = datetime.date(2026, 11, 30)
 UNITS: dict[str, tuple[Any, int]] = {
     "none": (None, 0),
     "a text": ("text", 0),
-    "numbers": ([1, 2.0, 3], ONE),
-    "a tuple in a list": ([(1,)], 2 * ONE),
-    "a dictionary": ({"a": 1, "b": [2]}, 2 * ONE),
-    "a set": ({1, 2}, ONE),
-    "a decimal": (Decimal("1.5"), LEAF),
-    "dates": ([DAY, DAY], ONE + 2 * LEAF),
+    "numbers": ([1, 2.0, 3], CHEAP),
+    "a tuple in a list": ([(1,)], 2 * CHEAP),
+    "a dictionary": ({"a": 1, "b": [2]}, 2 * CHEAP),
+    "a set": ({1, 2}, CHEAP),
+    "a decimal": (Decimal("1.5"), COSTLY),
+    "dates": ([DAY, DAY], CHEAP + 2 * COSTLY),
     "times": (
         (datetime.time(1), datetime.datetime(2026, 11, 30), datetime.timedelta(1)),
-        ONE + 3 * LEAF,
+        CHEAP + 3 * COSTLY,
     ),
 }
 
@@ -66,18 +66,18 @@ def test_a_copyable_counts_four() -> None:
         pass
 
     jelly = [b"test.Point", [b"dictionary"]]
-    assert units_in(jelly) == COPY + ONE
+    assert units_in(jelly) == COSTLY + CHEAP
     policy = Policy()
-    for units in (COPY + ONE, COPY):
+    for units in (COSTLY + CHEAP, COSTLY):
         unjellier = Unjellier(NullPort(), None, readers_for(policy), registry, policy, units)
-        if units > COPY:
+        if units > COSTLY:
             assert isinstance(unjellier.unjelly(jelly), Point)
         else:
             with pytest.raises(ProtocolError, match="limit-nodes"):
                 unjellier.unjelly(jelly)
 
 
-@pytest.mark.parametrize("make", [lambda n: [[] for _ in range(n)], lambda n: [Decimal(1)] * (n // LEAF)])
+@pytest.mark.parametrize("make", [lambda n: [[] for _ in range(n)], lambda n: [Decimal(1)] * (n // COSTLY)])
 def test_what_is_too_much_work_is_not_sent(make: Any) -> None:
     limits = replace(LIMITS, nodes=10_000)
     port: Any = NullPort()

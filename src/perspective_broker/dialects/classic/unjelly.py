@@ -20,7 +20,7 @@ from ...ports import Importer
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
 from .jelly import MAX_EXPONENT
-from .work import COPY, LEAF, ONE, TOO_MUCH_WORK, UNLIMITED
+from .work import CHEAP, COSTLY, TOO_MUCH_WORK, UNLIMITED
 
 __all__ = ["Readers", "Unjellier", "readers_for"]
 
@@ -203,7 +203,7 @@ class Unjellier:
         return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
 
     def _decimal(self, jelly: list[Any]) -> Decimal:
-        self._spend(LEAF)
+        self._spend(COSTLY)
         _, number, exponent = jelly
         if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
             raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
@@ -228,7 +228,7 @@ class Unjellier:
 
     def _numbers(self, jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
         """Return the numbers that the one text in ``jelly`` spells."""
-        self._spend(LEAF)
+        self._spend(COSTLY)
         _, text = jelly
         match = form.fullmatch(text) if type(text) is bytes else None
         if match is None:
@@ -239,7 +239,7 @@ class Unjellier:
 
     def _parts(self, jelly: list[Any]) -> list[Any]:
         """Return the values behind the type's name; some may be pending."""
-        self._spend(ONE)
+        self._spend(CHEAP)
         self._keys.earn(len(jelly))
         get = self._readers.get
         parts: list[Any] = []
@@ -273,7 +273,7 @@ class Unjellier:
             into = {}
         check: KeyCheck | None = None
         value = self._value
-        self._spend(ONE)
+        self._spend(CHEAP)
         self._keys.earn(len(jelly))
         pairs = iter(jelly)
         next(pairs)
@@ -361,7 +361,7 @@ class Unjellier:
     # -- sharing
 
     def _reference(self, jelly: list[Any]) -> Any:
-        self._spend(ONE)
+        self._spend(CHEAP)
         _, number, inner = jelly
         known = self._known
         if type(number) is not int or number.bit_length() > MAX_KEY_BITS or number in known:
@@ -401,7 +401,7 @@ class Unjellier:
 
     def _remote(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        self._spend(ONE)
+        self._spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
@@ -416,7 +416,7 @@ class Unjellier:
 
     def _cached(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        self._spend(ONE)
+        self._spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_cache(luid)
@@ -426,7 +426,7 @@ class Unjellier:
         return self._importer.local_cache(_small_id(luid))
 
     def _failure(self, jelly: list[Any]) -> Exception:
-        self._spend(COPY)
+        self._spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
         return failure_from_state(state).as_exception(self._registry)
@@ -443,12 +443,12 @@ class Unjellier:
 
     def _blank(self, jelly: list[Any]) -> Any:
         """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
-        self._spend(COPY)
+        self._spend(COSTLY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
 
     def _copy(self, jelly: list[Any]) -> Any:
-        self._spend(COPY)
+        self._spend(COSTLY)
         cls = self._class(jelly)
         if len(jelly) == 3:
             return self._introduce(cls, jelly)

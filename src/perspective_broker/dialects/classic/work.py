@@ -12,33 +12,25 @@ from typing import Any, Final
 from ...limits import Limits
 from .failures import FAILURE_TAG
 
-__all__ = ["COPY", "LEAF", "ONE", "TOO_MUCH_WORK", "UNLIMITED", "most_units", "units_in"]
+__all__ = ["CHEAP", "COSTLY", "TOO_MUCH_WORK", "UNLIMITED", "most_units", "units_in"]
 
 #: Units where they are not limited.
 UNLIMITED: Final = 1 << 62
 
 # A unit is half a microsecond on a machine where a call takes 25 µs (``python -m bench.hostile``).
 #: Units of a container, or of what mentions an object,
-ONE: Final = 1
-#: of a decimal or a date,
-LEAF: Final = 3
-#: and of a copyable, whose state is set by a class of the application.
-COPY: Final = 4
+CHEAP: Final = 1
+#: and of a decimal, a date, or a copyable, whose state is set by a class of the application.
+COSTLY: Final = 4
 
 _UNITS: Final = {
     **dict.fromkeys((b"None", b"boolean", b"unicode"), 0),
-    **dict.fromkeys(
-        (b"list", b"tuple", b"set", b"frozenset", b"dictionary", b"reference", b"dereference"), ONE
-    ),
-    **dict.fromkeys((b"remote", b"local", b"cached", b"lcache"), ONE),
-    **dict.fromkeys((b"decimal", b"datetime", b"date", b"time", b"timedelta"), LEAF),
-    FAILURE_TAG: COPY,
+    **dict.fromkeys((b"list", b"tuple", b"set", b"frozenset", b"dictionary"), CHEAP),
+    **dict.fromkeys((b"reference", b"dereference", b"remote", b"local", b"cached", b"lcache"), CHEAP),
+    **dict.fromkeys((b"decimal", b"datetime", b"date", b"time", b"timedelta", FAILURE_TAG), COSTLY),
 }
 
-TOO_MUCH_WORK: Final = (
-    "a message may have a tenth of Limits.nodes containers; "
-    "a date or a decimal counts three of them, and a copyable four"
-)
+TOO_MUCH_WORK: Final = "a message may have a tenth of Limits.nodes containers; a date, a decimal or a copyable counts four of them"
 
 
 def most_units(limits: Limits) -> int:
@@ -55,7 +47,7 @@ def units_in(jelly: Any) -> int:
         if type(part) is not list or not part:
             continue
         word = part[0]
-        units += _UNITS.get(word, COPY) if type(word) is bytes else ONE
+        units += _UNITS.get(word, COSTLY) if type(word) is bytes else CHEAP
         if word == b"dictionary":  # a pair is no value
             left.extend(half for pair in part[1:] for half in pair)
         else:
