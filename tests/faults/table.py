@@ -70,8 +70,10 @@ ROWS = (
         "a peer that reads nothing",
         "300 answers, or 300 updates, of 600 KB each to a peer that reads none: the server's memory "
         "peaks less than 8 MiB higher and stays less than 5 MiB higher; closed with `slow-consumer` "
-        "after `slow_consumer_seconds`.",
+        "after `slow_consumer_seconds`. Answers of asynchronous methods that end all at once are charged to "
+        "the peer (`memory_bytes`), and the more of them wait the sooner it is closed.",
         (
+            "session/test_memory.py",
             "faults/test_too_much.py::test_a_peer_that_reads_nothing_costs_a_little_memory_and_is_closed",
             "aio/test_driver.py::test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory",
         ),
@@ -91,9 +93,13 @@ ROWS = (
     Row(
         6,
         "a flood of small calls, with or without answers",
-        "64 messages of one connection a turn of the loop: during a flood of 20 000 a bystander's calls "
-        "are answered one after the other, more than 50 of them. Milliseconds are not asserted.",
-        ("faults/test_too_much.py::test_a_flood_does_not_keep_a_bystander_from_its_answers",),
+        "64 messages or 2 ms of one connection a turn of the loop, 5 ms of all together, and light ones "
+        "first: during a flood of 20 000 a bystander's calls are answered one after the other, more than 50 "
+        "of them. Milliseconds of the clock are not asserted.",
+        (
+            "faults/test_too_much.py::test_a_flood_does_not_keep_a_bystander_from_its_answers",
+            "aio/test_turns.py",
+        ),
     ),
     Row(
         7,
@@ -232,8 +238,8 @@ ROWS = (
         "out of file descriptors; no room on the disk of the identities",
         "No descriptor: calls go on, new connections wait and are accepted a second after there is "
         "room, with one line in the log each second. No room: logins go on, a change fails whole, `pb "
-        "identity` says why in one line and exits with 3. There is no budget of memory over all "
-        "connections.",
+        "identity` says why in one line and exits with 3. All connections together hold "
+        "`server_memory_bytes` at most; then large calls are refused, and small ones go on.",
         (
             "faults/test_descriptors.py",
             "faults/test_full_disk.py",

@@ -30,7 +30,10 @@ _UNITS: Final = {
     **dict.fromkeys((b"decimal", b"datetime", b"date", b"time", b"timedelta", FAILURE_TAG), COSTLY),
 }
 
-TOO_MUCH_WORK: Final = "a message may have a tenth of Limits.nodes containers; a date, a decimal or a copyable counts four of them"
+TOO_MUCH_WORK: Final = (
+    "a message may have a tenth of Limits.nodes containers; "
+    "each date, decimal or copyable in it counts as four containers"
+)
 
 
 def most_units(limits: Limits) -> int:
