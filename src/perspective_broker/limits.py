@@ -64,7 +64,7 @@ class Limits:
             the worst message at some 32 MB, and at some 50 ms to read. What takes longer to read is counted as well: on
             pb7 at most a twentieth of them may be extensions, which is tuples, dates, copyables, references and
             whatever else MessagePack does not have; on a classic dialect a tenth may be containers, of which a date, a
-            decimal or a copyable counts four.
+            decimal or a copyable counts five.
         list_items: items in one list; the number every classic peer uses for its own bound.
         string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
         large_string_bytes: one string on pb7, where nothing but the message bounds it.

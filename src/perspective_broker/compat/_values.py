@@ -15,7 +15,6 @@ from ..dialects.classic.banana import encode, encode_integer, encode_list_head
 from ..dialects.classic.jelly import Jellier
 from ..dialects.classic.unjelly import Unjellier
 from ..dialects.classic.vocabulary import Spelling
-from ..dialects.classic.work import most_units
 from ..errors import CallError
 from ..ports import Dialect
 from .failures import Failed, as_failure, brief, copied_from, copyable
@@ -166,8 +165,10 @@ class FaceDialect(ClassicDialect):
         return FaceJellier(self._face, self._spelling, self._exporter, perspective, self._decoder.limits)
 
     def _unjellier(self, perspective: Any) -> Unjellier:
-        face, units = self._face, most_units(self._decoder.limits)
-        return FaceUnjellier(self._importer, perspective, self._face_readers, face.security, face, units)
+        face = self._face
+        return FaceUnjellier(
+            self._importer, perspective, self._face_readers, face.security, face, self._most_units
+        )
 
     def decode_error(self, payload: Any, perspective: Any) -> Exception:
         try:

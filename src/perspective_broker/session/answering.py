@@ -493,7 +493,7 @@ class Answerer(Asker):
         if self._is_encoding:
             self._deferred = put(self._deferred, partial(self._answer, call, value))
             return
-        if self._out_bytes > self.limits.write_buffer_high:
+        if self._out_bytes > self.memory.high:
             self._count_unread()
             if self.memory.is_full:
                 self._report(call, SerializationError(_UNREAD))

@@ -63,21 +63,23 @@ class Memory:
 
     Attributes:
         held: bytes that it holds.
+        high: bytes of answers from which on they count as unread.
         unread: the part of them that is answers which the peer does not read.
     """
 
-    __slots__ = ("_has_ended", "_most", "_shared", "held", "unread")
+    __slots__ = ("_has_ended", "_most", "_shared", "held", "high", "unread")
 
     def __init__(self, limits: Limits, shared: SharedMemory | None) -> None:
-        self._most = limits.memory_bytes
+        self.use_limits(limits)
         self._shared = shared
         self._has_ended = False
         self.held = 0
         self.unread = 0
 
     def use_limits(self, limits: Limits) -> None:
-        """Go by other limits from now on."""
+        """Go by other limits from now on. (They are looked up here once, not by every answer.)"""
         self._most = limits.memory_bytes
+        self.high = limits.write_buffer_high
 
     @property
     def is_full(self) -> bool:

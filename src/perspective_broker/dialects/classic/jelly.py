@@ -22,6 +22,7 @@ from ..paths import no_form
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
 from .vocabulary import NONE, OF_2002, PB, Spelling
+from .work import COSTLY
 
 __all__ = ["Jellier"]
 
@@ -86,7 +87,7 @@ class Jellier:
     @property
     def units_at_most(self) -> int:
         """No fewer than the units of work that the value takes to read, see :func:`.unjelly.most_units`."""
-        return 4 * len(self._out) + len(self._numbers)
+        return COSTLY * len(self._out) + len(self._numbers)
 
     @property
     def depth_at_most(self) -> int:

@@ -63,6 +63,7 @@ class ClassicDialect:
         self._policy = policy
         self._readers = readers_for(policy)
         self._decoder = Decoder(limits, spelling.has_words)
+        self._most_units = most_units(limits)
         self._ready = False
         self._complaints = 0
         self._message_head = spelling.list_of(7, b"message")
@@ -82,6 +83,7 @@ class ClassicDialect:
 
     def use_limits(self, limits: Limits) -> None:
         self._decoder.limits = limits
+        self._most_units = most_units(limits)
 
     def speak_as_in_2002(self) -> None:
         """Write from now on nothing that a program of 2002 cannot read; what is read does not change."""
@@ -196,8 +198,9 @@ class ClassicDialect:
         self._receiver.on_uncache(_cache_id(message[1]))
 
     def _unjellier(self, perspective: Any) -> Unjellier:
-        units = most_units(self._decoder.limits)
-        return Unjellier(self._importer, perspective, self._readers, self._registry, self._policy, units)
+        return Unjellier(
+            self._importer, perspective, self._readers, self._registry, self._policy, self._most_units
+        )
 
     def _unjelly(self, jelly: Any, perspective: Any) -> Any:
         """Return the value that ``jelly`` stands for; see :meth:`Unjellier.unjelly`."""
@@ -356,12 +359,14 @@ class ClassicDialect:
         limits = self._decoder.limits
         if len(message) > limits.message_bytes:
             raise too_large(len(message), limits)
-        nodes = depth = units = 0
+        nodes = depth = 0
         for jellier in values:
             nodes += jellier.nodes_at_most
             depth = max(depth, jellier.depth_at_most)
-            units += jellier.units_at_most
-        if nodes > limits.nodes or depth >= limits.depth or units > most_units(limits):
+        if nodes <= self._most_units and depth < limits.depth:  # no value takes more units than nodes
+            return message
+        units = sum([jellier.units_at_most for jellier in values])
+        if nodes > limits.nodes or depth >= limits.depth or units > self._most_units:
             # In doubt, ask the judge itself.
             judge = Decoder(limits, self._spelling.has_words)
             judge.receive_data(message)
@@ -369,7 +374,7 @@ class ClassicDialect:
                 values_in = judge.next()
             except ProtocolError as refusal:
                 raise SerializationError(refusal.reason) from None
-            if units_in(values_in) > most_units(limits):
+            if units_in(values_in) > self._most_units:
                 raise SerializationError(TOO_MUCH_WORK)
         return message
 

@@ -239,7 +239,9 @@ class Unjellier:
 
     def _parts(self, jelly: list[Any]) -> list[Any]:
         """Return the values behind the type's name; some may be pending."""
-        self._spend(CHEAP)
+        self._units -= CHEAP
+        if self._units < 0:
+            raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
         self._keys.earn(len(jelly))
         get = self._readers.get
         parts: list[Any] = []
@@ -273,7 +275,9 @@ class Unjellier:
             into = {}
         check: KeyCheck | None = None
         value = self._value
-        self._spend(CHEAP)
+        self._units -= CHEAP
+        if self._units < 0:
+            raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
         self._keys.earn(len(jelly))
         pairs = iter(jelly)
         next(pairs)

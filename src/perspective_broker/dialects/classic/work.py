@@ -21,7 +21,7 @@ UNLIMITED: Final = 1 << 62
 #: Units of a container, or of what mentions an object,
 CHEAP: Final = 1
 #: and of a decimal, a date, or a copyable, whose state is set by a class of the application.
-COSTLY: Final = 4
+COSTLY: Final = 5
 
 _UNITS: Final = {
     **dict.fromkeys((b"None", b"boolean", b"unicode"), 0),
@@ -32,7 +32,7 @@ _UNITS: Final = {
 
 TOO_MUCH_WORK: Final = (
     "a message may have a tenth of Limits.nodes containers; "
-    "each date, decimal or copyable in it counts as four containers"
+    "each date, decimal or copyable in it counts as five containers"
 )
 
 
