@@ -13,6 +13,7 @@ __all__ = ["ROWS", "every_case"]
 _LOGIN_TLS: Final = "tests/cred/test_login_tls.py::"
 _LOGIN: Final = "tests/cred/test_login.py::"
 _ADMISSION: Final = "tests/cred/test_admission.py::"
+_MEMORY: Final = "tests/session/test_memory.py::"
 _RECONNECT: Final = "tests/aio/test_reconnect.py::"
 
 #: What comes in, and what the design demands.
@@ -109,6 +110,18 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("More logins, or more attachments, begun at once than may fail or be held", "what is under way counts"),
     ("The salt, the rounds and the work of a login as a user who does not exist", "as of one who does"),
     ("A server that asks for few rounds of PBKDF2, or for MD5", "no answer below `min_iterations`"),
+    (
+        "Large calls that never end; calls that wait; answers that nobody reads",
+        "charged as objects; refused beyond `memory_bytes`, small calls go on",
+    ),
+    (
+        "A hundred peers that each send as much as they may at the same moment",
+        "a budget for each turn, light ones first",
+    ),
+    (
+        "Values that take long to read: dates, copyables, graphs, keys that share",
+        "counted; read in steps; F limit",
+    ),
 )
 
 #: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
@@ -228,6 +241,21 @@ _ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
     86: (
         "tests/aio/test_login.py::test_a_client_says_how_many_rounds_a_challenge_must_ask_for",
         "tests/aio/test_login.py::test_md5_has_no_rounds",
+    ),
+    87: (
+        _MEMORY + "test_a_call_is_charged_the_objects_that_it_becomes",
+        _MEMORY + "test_beyond_the_bound_large_calls_are_refused_and_small_ones_go_on",
+        _MEMORY + "test_answers_that_nobody_reads_are_kept_up_to_the_bound",
+        _MEMORY + "test_the_more_is_unread_the_sooner_a_peer_that_reads_nothing_is_given_up",
+    ),
+    88: (
+        "tests/aio/test_turns.py::test_many_busy_peers_hold_up_a_bystander_no_longer_than_one",
+        "tests/aio/test_turns.py::test_neither_kind_holds_up_the_other_for_ever",
+    ),
+    89: (
+        "tests/dialects/classic/test_work.py::test_units",
+        "tests/dialects/pb7/test_packing.py::test_a_message_may_have_a_twentieth_of_its_values_as_extensions",
+        "tests/dialects/pb7/test_messages.py::test_a_long_message_is_read_in_steps",
     ),
 }
 

@@ -16,7 +16,7 @@ from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
-from perspective_broker.ports import AnswerOf
+from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, AnswerOf
 
 from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read, whole
 from .test_packing import Card, cards, same
@@ -627,3 +627,19 @@ def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
     owed = {1000 + number: 1 + number % 3 for number in range(count)}
     [message] = {End().dialect.encode_releases(owed)}
     assert End().feed(message) == [("release", *pair) for pair in owed.items()]
+
+
+def test_a_long_message_is_read_in_steps() -> None:
+    """The receiver hears of it behind the last one, and what came behind it is read then."""
+    end = End()
+    value = [["text", number, 1.5] for number in range(10_000)]
+    message = end.dialect.encode_answer(1, [*value, ()], None)
+    end.dialect.receive_data(whole(message) + framed(packb([codes.FORGET, 1])))
+    steps = []
+    while (step := end.dialect.next_message()) == READING:
+        assert end.got == []
+        steps.append(step)
+    assert len(steps) >= 3
+    assert step == DELIVERED
+    assert end.got == [("answer", 1, [*value, ()])]
+    assert [end.dialect.next_message(), end.dialect.next_message()] == [DELIVERED, NEEDS_DATA]

@@ -7,7 +7,9 @@ import copy
 import dataclasses
 import datetime
 import enum
+import gc
 import struct
+import sys
 import zoneinfo
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -337,6 +339,19 @@ def test_a_cycle_names_its_place(make: Any) -> None:
     with pytest.raises(pb.SerializationError, match="contains itself") as caught:
         End().dialect.encode_call(1, "root", "x", True, (), {"graph": {"a": [make()]}}, None)
     assert caught.value.path.startswith('kwargs["graph"]["a"][0]')
+
+
+def test_what_cannot_cross_is_not_held_by_the_error() -> None:
+    """No garbage collection is needed to let go of it."""
+    held = frozenset({1})
+    before = sys.getrefcount(held)
+    gc.disable()
+    try:
+        with pytest.raises(pb.SerializationError):
+            End().dialect.encode_answer(1, [[held], object()], None)
+        assert sys.getrefcount(held) == before
+    finally:
+        gc.enable()
 
 
 def test_plain_containers_are_trees() -> None:

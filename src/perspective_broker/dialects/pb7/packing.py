@@ -269,8 +269,12 @@ class Packer:
 
     def _raise_error(self) -> None:
         """Raise what was wrong with a value that ormsgpack did not know, if that was it."""
-        if self._error is not None:
-            raise self._error from self._error.__cause__
+        error, self._error = self._error, None  # or it would hold this packer, which would hold it
+        if error is not None:
+            try:
+                raise error from error.__cause__
+            finally:
+                del error
 
     def failure(self, failure: Failure) -> Ext:
         """Return what an exception crosses as."""
