@@ -74,7 +74,7 @@ soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of
 news: $(VENV)/.stamp-release ## What the next section of CHANGELOG.md will be, from the files in changes/
 	@$(BIN)/towncrier build --draft --version next
 
-audit: $(VENV)/.stamp-audit ## Look for known vulnerabilities in what .ci/locks names (asks pypi.org)
+audit: $(VENV)/.stamp-audit ## Look for known vulnerabilities in what .ci/locks names (asks the package index)
 	@for lock in $(LOCKS); do echo "==> pip-audit, of .ci/locks/$$lock.txt"; \
 	    $(BIN)/pip-audit --strict --disable-pip --requirement .ci/locks/$$lock.txt || exit 1; done
 
