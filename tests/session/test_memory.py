@@ -52,6 +52,16 @@ def test_a_connection_has_a_bound_of_its_own() -> None:
     assert "Limits.memory_bytes" in str(refusal)
 
 
+def test_calls_leave_room_for_their_answers() -> None:
+    memory = Memory(pb.Limits(memory_bytes=100), None)
+    memory.charge(90)
+    memory.leaves_unread(40)
+    assert memory.is_full
+    assert not memory.is_full_of_answers
+    memory.leaves_unread(50)
+    assert memory.is_full_of_answers
+
+
 def test_what_is_unread_is_counted_once() -> None:
     memory = Memory(pb.Limits(), None)
     memory.charge(10)

@@ -495,7 +495,7 @@ class Answerer(Asker):
             return
         if self._out_bytes > self.memory.high:
             self._count_unread()
-            if self.memory.is_full:
+            if self.memory.is_full_of_answers:
                 self._report(call, SerializationError(_UNREAD))
                 return
         message: Message | None = None

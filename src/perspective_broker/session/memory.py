@@ -86,6 +86,11 @@ class Memory:
         """Whether this connection may hold nothing more."""
         return self.held >= self._most
 
+    @property
+    def is_full_of_answers(self) -> bool:
+        """Whether no further answer may be kept until some are read: not when calls take the most of it."""
+        return self.is_full and 2 * self.unread >= self._most
+
     def refusal(self) -> Unavailable | None:
         """Return why one more large call cannot be taken; None when there is room."""
         if self.is_full:
