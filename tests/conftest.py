@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import functools
-import gc
 import inspect
 import os
 from collections.abc import Callable, Coroutine
@@ -20,6 +19,7 @@ import hypothesis
 import pytest
 
 from perspective_broker.testing import assert_all_closed
+from tests.heap import freeze
 from tests.loops import LOOPS
 
 AsyncTest = Callable[..., Coroutine[Any, Any, None]]
@@ -40,8 +40,7 @@ hypothesis.settings.load_profile(os.environ.get("PB_TEST_HYPOTHESIS", "ci"))
 
 def pytest_collection_finish() -> None:
     """What is there before the first test is never a leak of one: leak checks pass over it (5.6 s become 1.7)."""
-    gc.collect()
-    gc.freeze()
+    freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,7 +5,6 @@ Whatever crosses whatever on the way: nothing that somebody holds is ever freed,
 
 from __future__ import annotations
 
-import gc
 import weakref
 from random import Random
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.testing import End, Outcome
+from tests.heap import frozen_before
 
 from .objects import make_pair
 
@@ -163,15 +163,11 @@ _WEIGHTS = [10, 1, 5, 4, 10, 1, 2, 20]
 
 @pytest.mark.parametrize("seed", [1])
 def test_nothing_held_is_freed_and_nothing_else_is_kept(dialect: str, seed: int) -> None:
-    gc.collect()
-    gc.freeze()  # what was there before need not be looked at every time
-    try:
+    with frozen_before():
         walk = Walk(seed)
         for number in range(1, STEPS + 1):
             walk.step()
             if number % BETWEEN_CHECKS == 0:
                 walk.check()
         walk.end()
-    finally:
-        gc.unfreeze()
     assert walk.calls > STEPS / 10

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 import perspective_broker as pb
 from perspective_broker.testing import BrokerPair, End, Later, Outcome
+from tests.heap import frozen_before
 
 from .objects import Counter, CounterReplica, registry
 
@@ -495,9 +496,5 @@ def test_the_laws_hold_where_calls_hang_on_each_other(machine: type[Life]) -> No
 
 
 def run(life: type[Life]) -> None:
-    gc.collect()
-    gc.freeze()  # what was there before need not be looked at every time
-    try:
+    with frozen_before():
         run_state_machine_as_test(life, settings=SETTINGS)
-    finally:
-        gc.unfreeze()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perspective_broker import COMPILED
+from tests.heap import frozen_before
 
 from . import golden
 from .lives import DIALECTS, LIVES, live
@@ -23,10 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def frozen() -> Iterator[None]:
     """What was there before need not be looked at by each collection of a life."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with frozen_before():
+        yield
 
 
 @pytest.fixture(autouse=True)
