@@ -5,7 +5,7 @@
 - ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
 - ``found-…``: inputs that once broke an invariant.
 
-Large inputs are no files, but made by :func:`large_seeds`.
+Large inputs are not files; :func:`large_seeds` makes them.
 """
 
 from __future__ import annotations

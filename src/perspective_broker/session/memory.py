@@ -1,8 +1,9 @@
 """Memory: what one peer makes this program hold, and what all peers of a server make it hold together.
 
-Bytes on the wire say little of that: a megabyte of empty lists is 64 megabytes of objects. Charged are, as objects, the
-arguments of the peer's calls from their arrival to their end, and as bytes the answers that are kept for it and those
-that it does not read. Short calls are not charged, because their number is bounded, and they are most of what comes.
+Bytes on the wire say little of that: a megabyte of empty lists is 64 megabytes of objects. A connection is charged for
+the arguments of the peer's calls, as objects, from their arrival to their end, and for the bytes of answers that are
+kept or that the peer does not read. Short calls are not charged, because their number is bounded, and because most
+calls are short.
 
 When a bound is reached the peer's next large call is refused, and what it does not read is not kept for it. Nothing
 that runs is ended, and small calls go on.

@@ -93,7 +93,7 @@ def test_what_no_peer_takes_is_refused_in_parts_too(limits: Limits, args: Any, t
 @pytest.mark.parametrize("size", [1 << 31, 1 << 32])
 def test_what_is_longer_than_a_length_can_say_is_refused(size: int) -> None:
     try:
-        value = bytes(size)  # which the system does not make before somebody looks at it
+        value = bytes(size)  # the system allocates it only when it is read
     except MemoryError:
         pytest.skip("there is no address space for it")
     end = End(limits=Limits(message_bytes=1 << 40, large_string_bytes=1 << 40))

@@ -25,6 +25,7 @@ __all__ = [
     "check_in_steps",
     "check_size",
     "extension",
+    "extensions_refused",
     "has_no_extension",
     "most_extensions",
     "only_mention",
@@ -257,7 +258,7 @@ def scan_in_steps(frame: Buffer, limits: Limits, at_most: int | None = None) -> 
             nodes += yield from _count_within(frame, start, pos, limits, most)
             extensions += 1
             if extensions > most_extensions(limits):
-                raise ProtocolError("limit-extensions", too_many_extensions(limits))
+                raise extensions_refused(limits)
         if nodes + missing > limits.nodes:
             raise _too_many_nodes(limits)
         if at_most is not None and nodes > at_most:
@@ -404,7 +405,7 @@ def _count_within(
         if code >= 0:
             extensions += 1
             if extensions > most_extensions(limits):
-                raise ProtocolError("limit-extensions", too_many_extensions(limits))
+                raise extensions_refused(limits)
             if not extensions % _EXTENSIONS_AT_ONCE:
                 yield
         pos = inside if code in NESTED and inside <= stop else end
@@ -426,6 +427,11 @@ def too_many_extensions(limits: Limits) -> str:
     """Return what to say of a message with more than :func:`most_extensions`."""
     most = most_extensions(limits)
     return f"a message may have {most} extensions (tuples, dates, copyables, references, ...); Limits.nodes decides"
+
+
+def extensions_refused(limits: Limits) -> ProtocolError:
+    """Return the error of a message with more than :func:`most_extensions`."""
+    return ProtocolError("limit-extensions", too_many_extensions(limits))
 
 
 def _nodes(first: int) -> int:

@@ -34,7 +34,7 @@ from .packing import (
     OPTIONS,
     nested_bytes,
 )
-from .scanning import PLAIN_VALUES, extension, most_extensions, too_many_extensions
+from .scanning import PLAIN_VALUES, extension, extensions_refused, most_extensions
 
 __all__ = [
     "Readers",
@@ -204,7 +204,7 @@ class Unpacker:
     def _count_extensions(self, number: int) -> None:
         self._extensions_left -= number
         if self._extensions_left < 0:
-            raise _too_many_extensions(self._limits)
+            raise extensions_refused(self._limits)
 
     def _open(self, payload: bytes) -> Any:
         """Return the one value that a payload holds."""
@@ -571,15 +571,11 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
     except (CallError, ProtocolError, ValueError, LookupError):
         return
     if left < 0:
-        raise _too_many_extensions(limits)
+        raise extensions_refused(limits)
 
 
 #: Extensions whose payload is an id of one of the tables.
 _MENTIONS: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
-
-
-def _too_many_extensions(limits: Limits) -> ProtocolError:
-    return ProtocolError("limit-extensions", too_many_extensions(limits))
 
 
 def refuse_plain(value: Any, refused: frozenset[type]) -> None:
