@@ -124,8 +124,9 @@ async def test_one_way_calls_before_an_end_have_run_when_it_is_over(
             )  # there an end is all that is said
             receiver.gate.set()
         await closing
-        if where.startswith("tls") and dialect == "pb":
+        if where.startswith("tls") and dialect == "pb":  # what crosses the wire then is read after the end
             await until(lambda: len(receiver.log) == NUMBER)
+            await until(lambda: root.connection.close_cause is not None)
         assert receiver.log == list(range(NUMBER))
         assert root.connection.close_cause is not None
         assert root.connection.close_cause.clean
