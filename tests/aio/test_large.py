@@ -123,8 +123,8 @@ async def test_a_connection_that_ends_in_the_middle_keeps_nothing() -> None:
         with pytest.raises(pb.ConnectionLost):
             await taken
         await pair.accepted.wait_closed()
-        assert not pair.client._driver.broker.outgoing
-        assert accepted._dialect.mid_message == 0
+        assert not pair.client._driver.broker.outbox.large
+        assert accepted.dialect.mid_message == 0
         assert depot.chats_when_it_came == 0
 
 

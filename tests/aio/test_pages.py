@@ -168,13 +168,13 @@ async def test_a_pager_that_asks_for_no_answers_is_not_read_further(dialect: str
     async with book(dialect, url="tcp://127.0.0.1:0") as (_, pair):
         pages = pb.get_pages(pair.root, "flood", number)
         assert await anext(pages) == PAGE
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         unread = pages._unread
         await turns(300)
         assert unread <= pages._unread < PAUSING + 2**20
         assert await pair.root.call("echo", "an answer is waited for") == "an answer is waited for"
         assert len(await read(pages)) == number - 1
-        assert not pair.client._driver.broker.paused
+        assert not pair.client._driver.broker.is_paused
 
 
 async def test_two_floods_are_read_by_turns(dialect: str) -> None:
@@ -183,7 +183,7 @@ async def test_two_floods_are_read_by_turns(dialect: str) -> None:
     async with book(dialect, url="tcp://127.0.0.1:0") as (_, pair):
         one, other = (pb.get_pages(pair.root, "flood", number) for _ in range(2))
         await anext(one)
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         assert len(await read(other)) == number
         assert len(await read(one)) == number - 1
 
@@ -207,9 +207,9 @@ async def test_a_dropped_reader_lets_the_connection_go_on(dialect: str) -> None:
     async with book(dialect, url="tcp://127.0.0.1:0") as (served, pair):
         pages = pb.get_pages(pair.root, "flood", 3 * PAUSING // len(PAGE))
         await anext(pages)
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         del pages
-        await until(lambda: not pair.client._driver.broker.paused)
+        await until(lambda: not pair.client._driver.broker.is_paused)
         await served.flooding
         assert await pair.root.call("echo", 1) == 1
 

@@ -119,6 +119,6 @@ def test_what_is_refused_after_it_was_read_leaves_every_reference_counted(kind: 
     end.feed(framed(answer_body(packb([reference[0], flawed, reference[2]]))))
     _, _, arrived = end.got.pop()
     assert isinstance(arrived, DecodeError)
-    counted = [*end.tables.imported, *end.tables.passed_over]
+    counted = [*end.imports.imported, *end.imports.passed_over]
     assert sorted(counted) == ([1, 2, 3, 4] if kind == "within" else [1, 2, 3])
-    assert bool(end.tables.passed_over) is (kind == "within")
+    assert bool(end.imports.passed_over) is (kind == "within")

@@ -14,7 +14,7 @@ from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
-from tests.dialects.pb7.coding import Tables
+from tests.dialects.pb7.coding import Exports, Imports
 from tests.fuzz.application import REGISTRY
 from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
@@ -40,7 +40,7 @@ def expressions(data: bytes, words: bool = True) -> Iterator[Any]:
 
 
 def unjelly(expression: Any) -> Any:
-    return Unjellier(Tables(), None, _READERS, REGISTRY, _POLICY).unjelly(expression)
+    return Unjellier(Imports(), None, _READERS, REGISTRY, _POLICY).unjelly(expression)
 
 
 def _measured(expression: Any, meter: Meter) -> Any:
@@ -58,7 +58,7 @@ def target(data: bytes) -> None:
         text = describe(value)
         assert "_Pending" not in text, "a value that was never finished"
         try:
-            written = Jellier(PB, Tables(), None, _LIMITS).jelly(value)
+            written = Jellier(PB, Exports(), None, _LIMITS).jelly(value)
         except SerializationError:
             continue  # replicas and copies of the peer's, and exceptions, do not all go back
         [again] = expressions(written)

@@ -14,7 +14,7 @@ from perspective_broker import CallError, Limits, Policy, Registry
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter, NullImporter
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw
 from tests.fuzz.jelly import expressions
@@ -75,7 +75,7 @@ def theirs(expression: Any) -> str:
 def ours(expression: Any) -> tuple[str, str]:
     """Return the value that we make of a jelly, described, and why we make none."""
     try:
-        made = Unjellier(NullPort(), None, _READERS, _REGISTRY, _POLICY).unjelly(expression)
+        made = Unjellier(NullImporter(), None, _READERS, _REGISTRY, _POLICY).unjelly(expression)
     except CallError as error:
         return "", str(error)
     return describe(made), ""
@@ -138,7 +138,7 @@ def _words(expression: Any) -> set[bytes]:
 def there_and_back(sent: Any) -> None:
     """Write a value on either side, and read it on both."""
     text = describe(sent)
-    [expression] = expressions(Jellier(PB, NullPort(), None, _LIMITS).jelly(sent))
+    [expression] = expressions(Jellier(PB, NullExporter(), None, _LIMITS).jelly(sent))
     assert ours(expression) == (text, "")
     assert theirs(expression) == text
     their_jelly = twisted_jelly.jelly(sent)

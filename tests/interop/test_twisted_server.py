@@ -429,7 +429,7 @@ async def test_a_twisted_pager_that_is_read_slowly_is_held_up(root: pb.RemoteRef
     pages = pb.get_pages(root, "pages", "file", size)
     first = await anext(pages)
     driver = root.connection._driver
-    while not driver.broker.paused:
+    while not driver.broker.is_paused:
         await asyncio.sleep(0)
     received = root.connection.statistics().bytes_received
     assert received < size // 2

@@ -71,8 +71,8 @@ def test_calls_on_promises_are_made_answered_and_cancelled_in_linear_time(
                     outcome.cancel()
 
             count += lines(cancel) + lines(pair.run)
-            pair.server.broker.exports.find("root").obj.held.clear()
-            pair.server.broker.exports.find("root").obj.log.clear()
+            pair.server.broker.tables.exports.find("root").obj.held.clear()
+            pair.server.broker.tables.exports.find("root").obj.log.clear()
             made.clear()
         return count
 

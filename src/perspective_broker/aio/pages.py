@@ -205,12 +205,12 @@ class PageReader(ItemReader):
 
     def _taken(self, said: int) -> None:
         if (self._unanswered and self._unread <= ANSWERING) or (
-            self._driver.broker.paused and self._unread <= PAUSING
+            self._driver.broker.is_paused and self._unread <= PAUSING
         ):
             _answer(self._driver, self._unanswered)
 
     def _waiting(self) -> None:
-        if self._driver.broker.paused:
+        if self._driver.broker.is_paused:
             self._driver.wake()
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter, NullImporter
 
 LIMITS = Limits()
 SPELLINGS = {"pb": PB, "none": NONE}
@@ -32,7 +32,7 @@ def to_bytes(
     value: Any, *, dialect: str = "pb", exporter: Any = None, perspective: Any = None, limits: Limits = LIMITS
 ) -> bytes:
     """Return a value's jelly in banana."""
-    return Jellier(SPELLINGS[dialect], exporter or NullPort(), perspective, limits).jelly(value)
+    return Jellier(SPELLINGS[dialect], exporter or NullExporter(), perspective, limits).jelly(value)
 
 
 def to_lists(value: Any, **options: Any) -> Any:
@@ -47,7 +47,7 @@ def from_lists(
     """Return the value that a jelly stands for."""
     policy = policy or Policy()
     return Unjellier(
-        importer or NullPort(), None, readers_for(policy), registry or Registry(), policy
+        importer or NullImporter(), None, readers_for(policy), registry or Registry(), policy
     ).unjelly(jelly)
 
 

@@ -17,7 +17,7 @@ from perspective_broker.dialects.classic import PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import MAX_KEPT_KEYS, Jellier
 from perspective_broker.flavors import Exportable
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, across, from_lists, read, to_bytes, to_lists
 
@@ -279,22 +279,22 @@ def test_nothing_stays_exported_when_encoding_fails(bad: object) -> None:
     with BrokerPair(dialects=["pb"]) as pair:
         broker = pair.client.broker
         kept = pb.Referenceable()
-        before = Jellier(PB, broker, None, LIMITS)
+        before = Jellier(PB, broker.exporter, None, LIMITS)
         before.jelly(kept)
-        assert len(broker.exports) == 1
-        jellier = Jellier(PB, broker, None, LIMITS)
+        assert len(broker.tables.exports) == 1
+        jellier = Jellier(PB, broker.exporter, None, LIMITS)
         with pytest.raises((SerializationError, RuntimeError)):
             jellier.jelly([kept, pb.Referenceable(), [pb.Referenceable()], bad])
         assert jellier.exported == []
-        assert len(broker.exports) == 1
+        assert len(broker.tables.exports) == 1
         before.rollback()
-        assert len(broker.exports) == 0
+        assert len(broker.tables.exports) == 0
 
 
 def test_what_a_value_exports_is_collected_one_entry_for_every_count() -> None:
     with BrokerPair(dialects=["pb"]) as pair:
         shared = pb.Referenceable()
-        jellier = Jellier(PB, pair.client.broker, None, LIMITS)
+        jellier = Jellier(PB, pair.client.broker.exporter, None, LIMITS)
         [jelly] = read(jellier.jelly([shared, pb.Referenceable(), shared]))
         assert jelly == [b"list", [b"remote", 1], [b"remote", 2], [b"remote", 1]]
         assert jellier.exported == [1, 2, 1]
@@ -308,12 +308,12 @@ def test_a_reference_goes_home_and_no_further() -> None:
 
     with BrokerPair(Desk(), dialects=["pb"]) as pair:
         thing = pair.call("thing")
-        assert to_lists(thing, exporter=pair.client.broker) == [b"local", 1]
-        assert to_lists(pair.root, exporter=pair.client.broker) == [b"local", b"root"]
+        assert to_lists(thing, exporter=pair.client.broker.exporter) == [b"local", 1]
+        assert to_lists(pair.root, exporter=pair.client.broker.exporter) == [b"local", b"root"]
         with pytest.raises(SerializationError, match="third program"):
-            to_bytes(thing, exporter=pair.server.broker)
+            to_bytes(thing, exporter=pair.server.broker.exporter)
         with pytest.raises(SerializationError, match="connection"):
-            to_bytes(thing, exporter=NullPort())
+            to_bytes(thing, exporter=NullExporter())
         del thing
         pair.call("thing")  # until a next message, the broker keeps what the last one mentions
 
@@ -398,7 +398,7 @@ def test_a_bound_on_items_is_never_too_low() -> None:
         [Tagged(held="x")] * 2,
         [RuntimeError("x")],
     ):
-        jellier = Jellier(PB, NullPort(), None, LIMITS)
+        jellier = Jellier(PB, NullExporter(), None, LIMITS)
         data = jellier.jelly(value)
         low, high = 1, jellier.nodes_at_most
         while low < high:  # the fewest nodes with which a decoder lets it in

@@ -384,12 +384,14 @@ def test_references_and_objects_come_from_the_session() -> None:
     root = pb.Root()
     pair = BrokerPair(root, dialects=["pb"])
     broker = pair.client.broker
-    one, two, three = from_lists([b"tuple", [b"remote", 5], [b"remote", 5], [b"remote", 6]], importer=broker)
+    one, two, three = from_lists(
+        [b"tuple", [b"remote", 5], [b"remote", 5], [b"remote", 6]], importer=broker.importer
+    )
     assert one is two is not three
     for jelly in ([b"local", 5], [b"local", b"5"], [b"local", b"root"], [b"lcache", 5], [b"cached", 5]):
         with pytest.raises(UnknownObject):
-            from_lists(jelly, importer=broker)
-    assert from_lists([b"local", b"root"], importer=pair.server.broker) is root
+            from_lists(jelly, importer=broker.importer)
+    assert from_lists([b"local", b"root"], importer=pair.server.broker.importer) is root
     pair.link.cut()
 
 
@@ -397,7 +399,7 @@ def test_more_references_than_allowed_end_the_connection() -> None:
     pair = BrokerPair(dialects=["pb"], limits=pb.Limits(references_received=3))
     jelly = [b"list", *([b"remote", n] for n in range(1, 5))]
     with pytest.raises(ProtocolError, match="limit-references"):
-        from_lists(jelly, importer=pair.client.broker)
+        from_lists(jelly, importer=pair.client.broker.importer)
     pair.link.cut()
 
 

@@ -16,7 +16,7 @@ from perspective_broker import Limits, Policy, ProtocolError, Registry
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
-from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, AnswerOf
+from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, Feature, PromisedAnswer
 
 from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read, whole
 from .test_packing import Card, cards, same
@@ -92,7 +92,7 @@ def test_golden_messages_are_written_and_read(golden: dict[str, Any]) -> None:
 @pytest.mark.parametrize("golden", GOLDEN["pipelined"], ids=lambda golden: golden["name"])
 def test_golden_calls_that_are_pipelined_are_written_and_read(golden: dict[str, Any]) -> None:
     frame = bytes.fromhex(golden["frame"])
-    target = AnswerOf(*golden["target"]) if isinstance(golden["target"], list) else golden["target"]
+    target = PromisedAnswer(*golden["target"]) if isinstance(golden["target"], list) else golden["target"]
     end = End()
     [got, *more] = end.feed(frame)
     _, request, read_target, name, wants_answer, (args, kwargs) = got
@@ -128,7 +128,7 @@ def test_what_a_peer_announces_is_what_it_is_told() -> None:
     for features, understood in (({}, False), ({"deadlines": True, "x": 1}, True), ({"deadlines": 1}, False)):
         end = End(greeted=False)
         end.message(0, 7, features)
-        assert ("deadlines" in end.dialect.features) == understood
+        assert end.dialect.has(Feature.DEADLINES) == understood
 
 
 @pytest.mark.parametrize("golden", GOLDEN["pieces"], ids=lambda golden: golden["name"])
@@ -312,7 +312,7 @@ def test_a_value_that_cannot_be_read_costs_what_it_belongs_to(flaw: str, operati
 def test_so_does_one_behind_a_head_that_holds_arrays(target: Any, flags: Any) -> None:
     body = b"\x96" + b"".join(map(packb, [1, 7, target, "x", flags])) + b"\x91\xa1\xff"
     call, *_ = End().feed(framed(body))
-    assert call[:5] == ("call", 7, AnswerOf(3) if target == [3] else target, "x", True)
+    assert call[:5] == ("call", 7, PromisedAnswer(3) if target == [3] else target, "x", True)
     assert type(call[-1]) is DecodeError
 
 
