@@ -4,6 +4,7 @@
 :func:`connect`, decide by flavors what crosses and how.
 """
 
+from . import annotations, build, registry, streams
 from .aio import (
     Backoff,
     Change,
@@ -148,12 +149,15 @@ __all__ = [
     "UsageError",
     "ViewPoint",
     "Viewable",
+    "annotations",
+    "build",
     "collect_stream",
     "connect",
     "copier_for",
     "deadline",
     "default_registry",
     "get_pages",
+    "registry",
     "remaining",
     "run",
     "save_stream",
@@ -161,4 +165,5 @@ __all__ = [
     "serve",
     "stream_bytes",
     "stream_file",
+    "streams",
 ]

@@ -21,6 +21,10 @@ UPDATE = "python -m tests.architecture.surface --write"
 #: The modules that programs import from; all others are internal, whatever their ``__all__`` says.
 MODULES = [
     "perspective_broker",
+    "perspective_broker.annotations",
+    "perspective_broker.build",
+    "perspective_broker.registry",
+    "perspective_broker.streams",
     "perspective_broker.testing",
     "perspective_broker.testing.plugin",
     "perspective_broker.testing.strategies",
