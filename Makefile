@@ -60,7 +60,7 @@ coverage: $(VENV)/.stamp-coverage ## How much of each module its own tests cover
 	@$(BIN)/python -m tests.own_coverage $(ARGS)
 
 bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
-	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
+	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.build.COMPILED else "plain Python: no compiler was found")')"
 	@$(BUILT)/bin/python -m bench $(ARGS)
 
 fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker, and live random lives (make fuzz SECONDS=60, for each)

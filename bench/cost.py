@@ -255,7 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uvloop.run(_serve())
         return
     wanted = options.parts.split(",")
-    compiled = getattr(pb, "COMPILED", False)  # an older source does not say
+    compiled = getattr(
+        getattr(pb, "build", pb), "COMPILED", False
+    )  # an older source says it elsewhere, or not
     print(f"perspective-broker, {'compiled' if compiled else 'plain Python'}")
     if "sockets" in wanted:
         ping_pong()

@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dialects = options.dialects.split(",")
     shapes = options.shapes.split(",") if options.shapes else list(SHAPES)
     parts = options.parts.split(",")
-    print(f"perspective-broker, {'compiled' if pb.COMPILED else 'plain Python'}\n")
+    print(f"perspective-broker, {'compiled' if pb.build.COMPILED else 'plain Python'}\n")
     beyond = 0
     if "messages" in parts:
         beyond += messages(dialects, shapes, options.rounds, options.times, options.collector)

@@ -127,7 +127,7 @@ async def serve(dialect: str, connections: int, ping_seconds: float) -> None:
         server = await pb.serve(pb.Root(), "tcp://127.0.0.1:0", limits=limits, dialects=[dialect])
         url = server.urls[0]
     before: tuple[Counter[str], Counter[str]] | None = None
-    print(json.dumps({"url": url, "compiled": pb.COMPILED}), flush=True)
+    print(json.dumps({"url": url, "compiled": pb.build.COMPILED}), flush=True)
     while command := (await lines.readline()).strip().decode():
         reply: dict[str, Any] = {}
         if command == "objects":

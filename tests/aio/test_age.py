@@ -21,7 +21,7 @@ async def test_an_idle_connection_ends_at_its_age() -> None:
         assert await pair.root.call("echo", "young") == "young"
         await skip(1)
         await pair.accepted.wait_closed()
-        assert pair.accepted.close_cause == pb.CloseCause(
+        assert pair.accepted.close_cause == pb.annotations.CloseCause(
             "aged", "the connection is as old as it may be", True
         )
         await pair.client.wait_closed()

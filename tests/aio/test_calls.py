@@ -104,7 +104,7 @@ async def test_a_registered_exception_arrives_as_itself(dialect: str) -> None:
         def remote_brew(self) -> None:
             raise OutOfCoffee("since noon")
 
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(OutOfCoffee)
     async with memory_pair(Machine(), registry=registry, dialects=[dialect]) as pair:
         with pytest.raises(OutOfCoffee, match="since noon") as raised:

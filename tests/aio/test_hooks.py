@@ -28,7 +28,7 @@ ERRORS = [*(kind("a flaw") for kind in KINDS), *OF_OTHER_CONNECTIONS]
 each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 each_dialect = pytest.mark.parametrize("dialect", ["pb7", "pb"])
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 class Flawed:

@@ -35,7 +35,7 @@ class Live(pb.Live):
     n: int
 
 
-REGISTRY = pb.Registry()
+REGISTRY = pb.registry.Registry()
 
 
 @pb.copier_for("places.Board", registry=REGISTRY)

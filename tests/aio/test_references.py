@@ -134,7 +134,7 @@ async def test_what_is_dropped_in_threads_while_it_is_sent_again_is_counted_righ
         while dropped.get() is not None:
             pass
 
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_unjellyable_for_class("references.Board", pb.RemoteCache)
     desk = Desk()
     async with memory_pair(desk, dialects=[dialect], registry=registry) as pair:

@@ -330,7 +330,7 @@ async def test_what_is_for_the_other_side_is_refused(authority: Authority) -> No
 # -- logins
 
 
-def mail_of(certificate: pb.PeerCertificate) -> str | None:
+def mail_of(certificate: pb.annotations.PeerCertificate) -> str | None:
     """Whom a certificate stands for: who has the mail address at our place."""
     names = [mail.removesuffix("@example.org") for mail in certificate.emails]
     return names[0] if names and names[0] + "@example.org" == certificate.emails[0] else None
@@ -420,7 +420,7 @@ async def test_a_login_cannot_be_relayed_by_who_has_another_certificate(authorit
 
 @pytest.mark.parametrize("service", ["chat", None])
 async def test_a_certificate_stands_for_a_password(authority: Authority, service: str | None) -> None:
-    async def mail_of_later(certificate: pb.PeerCertificate) -> str | None:
+    async def mail_of_later(certificate: pb.annotations.PeerCertificate) -> str | None:
         return mail_of(certificate)
 
     for certificate_user in (mail_of, mail_of_later):

@@ -89,7 +89,7 @@ def test_tokens_that_are_refused_leave_it_running() -> None:
     assert gc.isenabled()
 
 
-_REGISTRY = pb.Registry()
+_REGISTRY = pb.registry.Registry()
 
 
 @pb.copier_for("test.Watching", registry=_REGISTRY)

@@ -99,7 +99,7 @@ class Person(pb.Perspective):
         return things
 
 
-REGISTRY = pb.Registry()
+REGISTRY = pb.registry.Registry()
 for prefix in ("fuzz", "vectors"):
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Note", Note)
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Score", RemoteScore)

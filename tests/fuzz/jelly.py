@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from perspective_broker import CallError, Limits, Policy, ProtocolError, SerializationError
+from perspective_broker import CallError, Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
+from perspective_broker.registry import Policy
 from tests.dialects.pb7.coding import Exports, Imports
 from tests.fuzz.application import REGISTRY
 from tests.fuzz.budget import Meter, judged

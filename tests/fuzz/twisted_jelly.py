@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from twisted.spread import jelly as twisted_jelly
 
-from perspective_broker import CallError, Limits, Policy, Registry
+from perspective_broker import CallError, Limits
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
 from perspective_broker.ports import NullExporter, NullImporter
+from perspective_broker.registry import Policy, Registry
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw
 from tests.fuzz.jelly import expressions

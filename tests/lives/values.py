@@ -142,7 +142,7 @@ class Counter(pb.Cacheable):
         self.description = description
         self.value = 0
         self.begun = self.ended = 0
-        self._observers: list[pb.RemoteCacheObserver] = []
+        self._observers: list[pb.annotations.RemoteCacheObserver] = []
 
     def get_type_to_copy(self) -> str:
         return "counter"
@@ -174,9 +174,9 @@ class Replica(pb.RemoteCache):
         self.value = value
 
 
-def make_registry(end: str) -> pb.Registry:
+def make_registry(end: str) -> pb.registry.Registry:
     """Return what one end can decode."""
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_unjellyable_for_class("parcel", Parcel)
     registry.set_unjellyable_for_class("counter", Replica)
     registry.set_unjellyable_for_class(f"oddity.{end}", Oddity)

@@ -27,7 +27,7 @@ from tests.robustness.limits import LIMITS
 #: Seconds between two looks of the metronome.
 BEAT = 0.001
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 @pb.copier_for("robustness.Point", registry=registry)
@@ -69,7 +69,7 @@ class Board(pb.Cacheable):
         return {}
 
 
-POLICY = pb.Policy(classes={"robustness.Point", "robustness.Open", "robustness.Board"})
+POLICY = pb.registry.Policy(classes={"robustness.Point", "robustness.Open", "robustness.Board"})
 
 #: What cannot cross, by what is wrong with it.
 BAD_VALUES = {

@@ -223,7 +223,7 @@ def test_a_replica_that_could_not_be_read_hears_of_no_end(caplog: pytest.LogCapt
             kept.append(self)
             super().set_copyable_state(5)
 
-    own = pb.Registry(registry)
+    own = pb.registry.Registry(registry)
     own.set_unjellyable_for_class("test.Counter", Keeper)
     with BrokerPair(Desk(), registry=own, dialects=[objects.dialect]) as pair:
         with pytest.raises(pb.DecodeError):

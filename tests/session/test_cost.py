@@ -17,7 +17,7 @@ from perspective_broker.testing import Outcome
 
 from .objects import Node, Thing, make_pair
 
-pytestmark = pytest.mark.skipif(pb.COMPILED, reason="compiled code runs no lines that can be counted")
+pytestmark = pytest.mark.skipif(pb.build.COMPILED, reason="compiled code runs no lines that can be counted")
 
 FEW = 50
 

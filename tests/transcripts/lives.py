@@ -29,7 +29,7 @@ DIALECTS = ["pb7", "pb", "none"]
 LIVES = 200
 _STEPS = 60
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 # -- the objects

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from perspective_broker import Limits, Policy, Registry
+from perspective_broker import Limits
 from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.ports import NullExporter, NullImporter
+from perspective_broker.registry import Policy, Registry
 
 LIMITS = Limits()
 SPELLINGS = {"pb": PB, "none": NONE}

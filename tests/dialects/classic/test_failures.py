@@ -167,7 +167,7 @@ def test_forged_names_map_to_nothing_but_what_is_registered() -> None:
     arrived = from_lists(forged)
     assert type(arrived) is RemoteError
     assert arrived.type == "builtins.SystemExit"
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(Refused, "their.Refused")
     forged[1][1] = [b"type", b"their.Refused"]
     known = from_lists(forged, registry=registry)

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import Limits, ProtocolError, Registry, SerializationError
+from perspective_broker import Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.classic import PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import MAX_KEPT_KEYS, Jellier
 from perspective_broker.flavors import Exportable
 from perspective_broker.ports import NullExporter
+from perspective_broker.registry import Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, across, from_lists, read, to_bytes, to_lists
 

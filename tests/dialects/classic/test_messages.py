@@ -9,19 +9,12 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import (
-    BadArguments,
-    Limits,
-    Policy,
-    ProtocolError,
-    Registry,
-    RemoteError,
-    SerializationError,
-)
+from perspective_broker import BadArguments, Limits, ProtocolError, RemoteError, SerializationError
 from perspective_broker.dialects.classic import ClassicDialect
 from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.dialects.classic.messages import MAX_COMPLAINTS
 from perspective_broker.ports import Message, NullExporter, NullImporter, Receiver
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, SPELLINGS, read
 

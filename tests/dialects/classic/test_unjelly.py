@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import (
-    CallError,
-    DecodeError,
-    InsecureJelly,
-    Policy,
-    ProtocolError,
-    Registry,
-    UnknownObject,
-)
+from perspective_broker import CallError, DecodeError, InsecureJelly, ProtocolError, UnknownObject
 from perspective_broker.dialects.building import MAX_KEY_PARTS, MAX_SAME_HASH
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import from_lists
 

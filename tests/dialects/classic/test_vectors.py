@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import Registry
 from perspective_broker.dialects.classic import PB
 from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.flavors import Observer
+from perspective_broker.registry import Registry
 from perspective_broker.testing import Clock, End, Later, Outcome, SansIOReference, broker_leaks
 from tests.dialects.classic.coding import SPELLINGS, from_lists, read, to_bytes
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 
 import perspective_broker as pb
-from perspective_broker import Policy, Registry
 from perspective_broker.dialects.classic import PB, ClassicDialect
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.work import CHEAP, COSTLY, most_units, units_in
 from perspective_broker.errors import ProtocolError
 from perspective_broker.ports import NullExporter, NullImporter, Receiver
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing.strategies import classic_values
 from tests.dialects.classic.coding import LIMITS, to_lists
 

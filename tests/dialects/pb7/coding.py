@@ -9,7 +9,7 @@ from typing import Any
 from ormsgpack import packb
 
 import perspective_broker as pb
-from perspective_broker import Limits, Policy, Registry
+from perspective_broker import Limits
 from perspective_broker.dialects.building import instance
 from perspective_broker.dialects.pb7 import Pb7Dialect
 from perspective_broker.dialects.pb7.frames import frame_header
@@ -24,6 +24,7 @@ from perspective_broker.ports import (
     PromisedAnswer,
     Receiver,
 )
+from perspective_broker.registry import Policy, Registry
 
 LIMITS = Limits()
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from ormsgpack import Ext, packb
 
 import perspective_broker as pb
-from perspective_broker import Limits, Policy, ProtocolError, Registry
+from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
 from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, Feature, PromisedAnswer
+from perspective_broker.registry import Policy, Registry
 
 from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read, whole
 from .test_packing import Card, cards, same

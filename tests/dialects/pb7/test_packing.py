@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from ormsgpack import packb
 
 import perspective_broker as pb
-from perspective_broker import COMPILED, Limits, Registry
+from perspective_broker import Limits
+from perspective_broker.build import COMPILED
 from perspective_broker.dialects.building import KeyBudget, KeyCheck
 from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS, pieces
 from perspective_broker.dialects.pb7.unpacking import _Graph, _Node, _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
+from perspective_broker.registry import Registry
 
 from .coding import End, across, whole
 
