@@ -30,6 +30,7 @@ PAGES = [
     "docs/do/streams.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
+    "docs/do/progress-and-cancellation.md",
     "docs/do/watch-an-object.md",
     "docs/do/per-user-views.md",
     "docs/do/log-in.md",
