@@ -3,13 +3,13 @@
 Every case is staged in the same way (:func:`stage`), and ends with the five invariants of the table, checked by
 :meth:`Stage.check_invariants`:
 
-- **I1** each pending call of the connection has ended exactly once, with a typed error, and not before it had to;
-- **I2** tables, buffers and tasks of the subject are back where they were;
+- **I1** each pending call of the connection has ended exactly once, with a typed error, and not too early;
+- **I2** tables, buffers and tasks of the subject have the same sizes as before;
 - **I3** the bystander was served, and at no time did the loop work longer than :data:`LONGEST_TURN` at a stretch;
 - **I4** the log has at most a few records, none above 1 KB;
-- **I5** no reply was larger than 1 KB, nor held more than 64 bytes of what the peer had sent.
+- **I5** no reply was larger than 1 KB, nor contained more than 64 bytes of the peer's messages.
 
-What has to be waited for is asked for again and again, with a bound that only a broken subject meets.
+The rig polls for states that it waits for, with a time limit that only a broken subject reaches.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = ["Stage", "Subject", "stage", "subject_process"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Seconds. They only bound what a broken subject can cost.
+#: Seconds. They only limit the time that a broken subject can take.
 PATIENCE = 120.0
 
-#: Seconds of processor time that the subject's loop may work at a stretch. The law says 50 ms; a test allows for a
+#: Seconds of processor time that the subject's loop may work at a stretch. The goal is 50 ms; the test allows for a
 #: processor four times as slow as the one on which that was measured.
 LONGEST_TURN = 0.2
 
 #: Bytes of one reply, and of one record in the log.
 LARGEST_REPLY = LARGEST_RECORD = 1024
 
-#: Bytes that a connection may cost at its peak whose peer has announced much (640 KiB, or 16 MiB) and sent nothing: the
-#: 64 KiB of the design, its own set-up included, and what asyncio allocates for every read.
+#: Bytes that a connection may cost at its peak if its peer has announced much (640 KiB, or 16 MiB) and sent nothing:
+#: the 64 KiB of the design, including its own set-up, and the buffer that asyncio allocates for every read.
 MOST_MEMORY = (64 + 256) * 1024
 
-#: Records in the log that one connection may cause in an instant: its beginning, its end, and what is not yet too much.
+#: Records in the log that one connection may cause in an instant: start, end, and the lines below the allowance.
 MOST_RECORDS = 24
 
 
@@ -151,9 +151,9 @@ class Stage:
         self.pending = 0
         self.began = time.monotonic()
         self.before: dict[str, Any] = {}
-        self.tables: dict[str, Any] = {}  # what the connection held when the case's own words began
+        self.tables: dict[str, Any] = {}  # the sizes before the input of the case
 
-    # -- hearing
+    # -- receiving
 
     async def hear(self) -> Heard | None:
         """Return the next message of the subject; None at the end of the connection."""
@@ -209,7 +209,7 @@ class Stage:
         state = await self.until("the end", lambda state: not state["causes"])
         assert state["causes"] == [code]
 
-    # -- saying
+    # -- sending
 
     async def say(self) -> None:
         """Say the case's own words."""
@@ -267,7 +267,7 @@ class Stage:
         if self.case.memory:
             assert 0 < state["peak"] < MOST_MEMORY, f"{state['peak']} bytes were allocated"
         log = state["log"]
-        # One line more may come with each second, and one that says how many were left out before it.
+        # One more line may come each second, and one with the number of lines that were left out before it.
         most = MOST_RECORDS + 2 * RATE * (time.monotonic() - self.began)
         assert len(log) <= most, f"I4: {len(log)} records: {log[:MOST_RECORDS]}"
         assert all(len(line) <= LARGEST_RECORD for line in log), f"I4: {max(log, key=len):.2000}"
@@ -344,6 +344,6 @@ async def _set_up(playing: Stage) -> None:
         playing.pending = call.number
         words.target = playing.probe_target
         words.pending = call.number
-    await playing.probe()  # which is answered when all that was said before has been acted on
+    await playing.probe()  # which is answered when all earlier messages have been handled
     playing.tables = _tables(playing.state())
     playing.heard.clear()

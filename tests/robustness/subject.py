@@ -1,8 +1,8 @@
-"""The process under attack: this library, serving and connecting as it is told. Run by :mod:`.rig`.
+"""The process under attack: this library, serving and connecting on command. Run by :mod:`.rig`.
 
 It serves the same desk under four names: ``desk`` with the default limits, ``small`` with limits and times scaled
-down, ``hasty`` with the time for the handshake scaled down as well, ``login`` behind an application's login. What goes
-on in it is said over a control socket, JSON line by line: nothing that the attacker has a part in.
+down, ``hasty`` with the time for the handshake scaled down as well, ``login`` behind an application's login. It
+reports its state over a control socket, in lines of JSON, which the attacker cannot influence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from perspective_broker.aio.driver import Driver
 from tests.loops import LOOPS
 from tests.robustness.limits import LIMITS
 
-#: Seconds between two looks of the metronome.
+#: Seconds between two ticks of the metronome.
 BEAT = 0.001
 
 registry = pb.registry.Registry()
@@ -71,7 +71,7 @@ class Board(pb.Cacheable):
 
 POLICY = pb.registry.Policy(classes={"robustness.Point", "robustness.Open", "robustness.Board"})
 
-#: What cannot cross, by what is wrong with it.
+#: Values that cannot be sent, by their flaw.
 BAD_VALUES = {
     "unserialisable": object,
     "surrogate": lambda: "\ud800",
@@ -235,7 +235,7 @@ class Subject:
         self._longest = 0.0
         self._last = time.thread_time()
 
-    # -- what happens
+    # -- events
 
     def desk_for(self, connection: pb.Connection) -> Desk:
         """Return the desk of a new connection."""
@@ -265,7 +265,7 @@ class Subject:
         self._last = now
         asyncio.get_running_loop().call_later(BEAT, self._beat)
 
-    # -- what is asked
+    # -- requests
 
     def do_begin(self, memory: bool = False) -> dict[str, Any]:
         """Forget what was; with ``memory`` note how much is allocated from now on."""
@@ -288,7 +288,7 @@ class Subject:
         if tracemalloc.is_tracing():
             peak = tracemalloc.get_traced_memory()[1]
         gc.collect()
-        self._last = time.thread_time()  # the collection is nobody's fault
+        self._last = time.thread_time()  # the time of the collection is not counted
         drivers = [thing for thing in gc.get_objects() if type(thing) is Driver]
         others = [driver.connection for driver in drivers if driver not in self.bystanders]
         alive = [connection for connection in others if connection.close_cause is None]
