@@ -1,4 +1,4 @@
-"""The columns: what is measured, in which unit, and how it is checked before the clock runs."""
+"""The columns: the measurement, its unit, and the check before the clock runs."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What connections cost on which nothing happens: the time to open them, memory, keepalive, the time to close them.
+"""The cost of idle connections: the time to open them, memory, keepalive, the time to close them.
 
     python -m bench.idle --connections 10000
 
-Two processes over loopback. The clients are bare sockets that say the greeting and answer pings, so that nearly all
-that is measured is the server's. The goals: 10,000 are open within 5 s, with at most 10 KB each, and their keepalive
-takes less than 5 % of a core. The kernel's memory (sockets and their buffers) is not counted.
+Two processes over loopback. The clients are bare sockets that send the greeting and answer pings, so that the
+server has nearly all of the measured cost. The goals: 10,000 are open within 5 s, with at most 10 KB each, and their
+keepalive takes less than 5 % of a core. The kernel's memory (sockets and their buffers) is not counted.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from perspective_broker.dialects.pb7.frames import frame_header
 #: Bytes, seconds, and a share of a core.
 GOAL_BYTES, GOAL_SECONDS, GOAL_SHARE = 10_000, 5.0, 0.05
 
-#: Connections that are being made at once: the backlog of the system's listener would take no more.
+#: Connections that are being made at once: the backlog of the system's listener takes no more.
 _AT_ONCE = 256
 
-#: The last is no dialect: the event loop alone.
+#: The last is not a dialect but the event loop alone.
 _DIALECTS = ("pb7", "pb", "none", "floor")
 
 
@@ -48,7 +48,7 @@ def _frame(message: list[Any]) -> bytes:
 
 _PING, _PONG = _frame([PING, b""]), _frame([PONG, b""])
 
-#: What a client says, right behind each other: the dialect that it picks, and the dialect's hello.
+#: The first bytes of a client: the dialect that it picks, and the dialect's hello.
 _HELLO = {
     "pb7": encode(b"pb7", NONE) + _frame([HELLO, VERSION, {}]),
     "pb": encode(b"pb", NONE) + encode([b"version", 6], PB),
@@ -57,7 +57,7 @@ _HELLO = {
 
 
 def raise_file_limit(wanted: int) -> None:
-    """Let this process have so many files open, as far as the system allows it."""
+    """Allow this process so many open files, as far as the system does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

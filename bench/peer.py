@@ -20,7 +20,7 @@ clock = time.perf_counter
 
 
 class NotOffered(Exception):
-    """The peer has nothing like this column. The text says why; it is printed below the table."""
+    """The peer has nothing like this column. The text is the reason; it is printed below the table."""
 
 
 class Signal(Protocol):
@@ -173,7 +173,7 @@ def run_on_best_loop(main: Coroutine[Any, Any, None]) -> None:
 
 
 def run_on_plain_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run on asyncio's own loop, for peers that do not get along with another."""
+    """Run on asyncio's own loop: some peers do not work on another."""
     asyncio.run(main)
 
 

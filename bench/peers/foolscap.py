@@ -24,7 +24,7 @@ class Point(fs.Copyable, fs.RemoteCopy):  # type: ignore[misc, unused-ignore]
 
 
 class Token(fs.Referenceable):  # type: ignore[misc, unused-ignore]
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Observer(fs.Referenceable):  # type: ignore[misc, unused-ignore]
@@ -78,7 +78,7 @@ def serve(announce: peer.Announce) -> None:
 
 
 class Caller(peer.Caller):
-    """Foolscap's client. What concerns the reactor is Twisted's."""
+    """Foolscap's client. The code for the reactor is that of the Twisted rows."""
 
     notes: ClassVar[dict[str, str]] = {
         "one": "all of it through TLS, the only transport there is",

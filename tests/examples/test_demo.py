@@ -49,7 +49,7 @@ def test_the_demo_ends_well_shows_the_same_every_time_and_leaves_nothing() -> No
 
     alice, bob = (told(first.stdout)[name] for name in ("alice", "bob"))
     assert (
-        "logged in over TLSv1.3, at a server that proved to be localhost, and nobody in between; we speak pb7"
+        "logged in over TLSv1.3, at a server that proved to be localhost, bound to the channel; we speak pb7"
         in alice
     )
     assert bob[0].startswith(
