@@ -1,6 +1,6 @@
-"""The same faults in larger numbers, for people: ``python -m tests.faults.more``. Takes a few minutes.
+"""The same faults in larger numbers, to be run by hand: ``python -m tests.faults.more``. Takes a few minutes.
 
-Each line says what was done and how long it took; what goes wrong is an AssertionError.
+Each line has a step and its duration; a fault is an AssertionError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.loops import LOOPS
 
 
 async def cancel(number: int) -> None:
-    """Row 15: calls made and given up. A turn of the loop that is late by 100 ms is said."""
+    """Row 15: calls that are made and cancelled. A turn of the loop that is late by 100 ms is printed."""
     limits, desk = pb.Limits(calls_in_flight=16), Desk()
     async with (
         pb.serve(desk, "tcp://127.0.0.1:0", limits=limits) as server,

@@ -15,7 +15,7 @@ CLIENTS, KILLS = 20, 4
 
 
 class Books:
-    """What became of every call, as its caller sees it."""
+    """The outcome of every call, as its caller sees it."""
 
     def __init__(self) -> None:
         self.answered: set[str] = set()

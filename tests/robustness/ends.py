@@ -20,7 +20,8 @@ class End(NamedTuple):
 
     Attributes:
         name: the flaw.
-        say: given the words of the dialect and the call's id, its bytes; None breaks the connection behind them.
+        say: a function from the words of the dialect and the call's id to its bytes; None breaks the connection after
+            them.
         errors: names of the classes, one of which the call fails with.
         kept: whether the connection lives on.
     """

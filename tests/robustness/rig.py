@@ -67,7 +67,7 @@ class Subject:
         self.urls: dict[str, str] = self._hear()
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        """Ask the subject something, and return what it says."""
+        """Send the subject a request, and return its answer."""
         self._lines.write(json.dumps({"do": do, **what}) + "\n")
         self._lines.flush()
         return self._hear()
@@ -130,13 +130,13 @@ class Stage:
     """One case under way.
 
     Attributes:
-        subject: who is attacked.
+        subject: the process under attack.
         peer: the hostile side's connection; bytes.
-        words: its language.
-        case: what is played.
-        direction: who of the two connected.
-        heard: what the subject has said since the case's own words, oldest first.
-        pending: the id of the subject's call that waits for an answer of the hostile side; 0 when there is none.
+        words: its dialect.
+        case: the case.
+        direction: the side that is attacked.
+        heard: the subject's messages since the input of the case, oldest first.
+        pending: the id of the subject's call that waits for an answer of the hostile side, or 0.
     """
 
     def __init__(
@@ -205,14 +205,14 @@ class Stage:
         raise AssertionError(what)
 
     async def until_ended(self, code: str) -> None:
-        """Wait until the connection has ended, for that cause."""
+        """Wait until the connection has ended with that cause."""
         state = await self.until("the end", lambda state: not state["causes"])
         assert state["causes"] == [code]
 
     # -- sending
 
     async def say(self) -> None:
-        """Say the case's own words."""
+        """Send the input of the case."""
         for piece in self.case.pieces(self.words):
             if self.peer.ended:
                 return
@@ -236,7 +236,7 @@ class Stage:
 
     @property
     def probe_target(self) -> Any:
-        """What honest calls go to."""
+        """The target of honest calls."""
         return "root" if self.direction == "server" else 1
 
     # -- judging

@@ -40,7 +40,7 @@ class Point(pb.RemoteCopy):
 
 @pb.copier_for("robustness.Open", registry=registry)
 class Open(pb.RemoteCopy):
-    """A copyable that takes whatever is no code of its class."""
+    """A copyable that accepts every field except the names of its own methods and properties."""
 
     def move(self) -> None:
         raise AssertionError("nothing calls it")
@@ -53,7 +53,7 @@ class Forbidden(pb.RemoteCopy):
 
 @pb.copier_for("robustness.Board", registry=registry)
 class BoardReplica(pb.RemoteCache):
-    """What a cacheable of the peer's arrives as."""
+    """The replica of a cacheable of the peer."""
 
     def observe_mark(self, *marks: Any) -> int:
         return len(marks)
@@ -81,7 +81,7 @@ BAD_VALUES = {
 
 
 class Desk(pb.Root):
-    """What peers reach, in either direction."""
+    """The object that peers reach, in either direction."""
 
     def __init__(self, subject: Subject, connection: pb.Connection) -> None:
         self._subject = subject
@@ -170,7 +170,7 @@ def _text(value: Any) -> str:
 
 
 class Serving:
-    """What ``serve`` is given: a desk for every connection, which is watched."""
+    """The argument of ``serve``: it makes a desk for every connection, and records the connection."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -180,14 +180,14 @@ class Serving:
 
 
 class PatientAuthorizer(pb.MemoryAuthorizer):
-    """One whose growing delays are a hundredth of what they are, for time is a parameter."""
+    """A throttle with a hundredth of the usual delays, because time is a parameter."""
 
     async def delay_for(self, name: str, now: float) -> float:
         return await super().delay_for(name, now) / 100
 
 
 class Clerk(pb.Perspective):
-    """Who has logged in."""
+    """A user that has logged in."""
 
     def perspective_probe(self) -> int:
         return 7
@@ -215,12 +215,12 @@ class Log(logging.Handler):
 
 
 class Subject:
-    """What is asked over the control socket.
+    """The requests over the control socket.
 
     Attributes:
         ticks: calls of the bystander so far.
-        gap: the longest that it waited for one, in seconds.
-        bystanders: their connections, which are no business of anybody's.
+        gap: the longest time of one of them, in seconds.
+        bystanders: their connections, which the checks ignore.
     """
 
     def __init__(self) -> None:
@@ -282,7 +282,7 @@ class Subject:
         return state
 
     def do_state(self) -> dict[str, Any]:
-        """Say how everything is."""
+        """Report the state of the process."""
         longest, gap = self._longest, self.gap
         peak = 0
         if tracemalloc.is_tracing():

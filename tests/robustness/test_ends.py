@@ -21,10 +21,10 @@ from .words import Modern, Words, words_of
 
 
 class Hostile:
-    """A server that answers when the test says so.
+    """A server that answers on the test's command.
 
     Attributes:
-        calls: ids of the calls that came and were not answered, by the method's name.
+        calls: ids of the calls without an answer, by the method's name.
     """
 
     def __init__(self, peer: ScriptedPeer, words: Words) -> None:
@@ -171,7 +171,7 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
             await hostile.peer.aclose()
         else:
             hostile.peer.send_bytes(said)
-        if end.kept and kind in DEPENDENTS:  # which are the peer's to decide
+        if end.kept and kind in DEPENDENTS:  # the peer decides about these
             hostile.peer.send_bytes(hostile.not_run(request, *DEPENDENTS[kind]))
         for promise in promises:
             with pytest.raises(Exception) as caught:  # noqa: PT011 (the class is looked at below)
@@ -183,7 +183,7 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
             again = root.call("again")
             hostile.answer(await hostile.called("again"), 5)
             assert await again == 5
-        await asyncio.sleep(0)  # futures tell in the next turn of the loop
+        await asyncio.sleep(0)  # callbacks of futures run in the next turn of the loop
         assert [one.ends for one in watched] == [1] * len(watched)
         assert root.connection.statistics().calls_out == 0
         assert (root.connection.close_cause is None) is end.kept
