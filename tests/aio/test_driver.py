@@ -149,7 +149,7 @@ async def test_two_sides_that_flood_each_other_with_large_calls_do_not_block_eac
 
 
 def tell_until_refused(reference: pb.RemoteReference) -> int:
-    """Tell 4 KiB again and again; return how often that went well before it was refused."""
+    """Send one-way calls of 4 KiB; return the number of calls before one was refused."""
     for told in range(1000):
         try:
             reference.tell("plain", bytes(4 * KIB))
@@ -213,7 +213,7 @@ async def test_tells_behind_calls_that_are_held_back_count_as_buffered(dialect: 
     desk = Desk()
     limits = pb.Limits(calls_in_flight=1, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
     async with memory_pair(desk, limits=limits, dialects=[dialect]) as pair:
-        waits = [pair.root.call("wait") for _ in range(2)]  # the second is held back
+        waits = [pair.root.call("wait") for _ in range(2)]  # the second is deferred
         tell_until_refused(pair.root)
         waiting = asyncio.ensure_future(_room(pair.root))
         await turns()
@@ -365,7 +365,7 @@ async def test_a_failed_handshake_has_no_dialect() -> None:
 
 @pytest.mark.parametrize("method", ["large", "large_async"])
 async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(method: str) -> None:
-    """ROBUSTNESS, fault 4: what nobody reads is not even made."""
+    """ROBUSTNESS, fault 4: answers that are not read are not even made."""
 
     class Source(pb.Root):
         made = 0

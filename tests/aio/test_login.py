@@ -17,7 +17,7 @@ CHALLENGE = b"0123456789abcdef"
 
 
 class Given(pb.Referenceable):
-    """What the servers below give to who has logged in."""
+    """The perspective of users that have logged in to the servers below."""
 
     def __init__(self, *log: Any) -> None:
         self.log = log

@@ -27,7 +27,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 class Sink(Desk):
-    """Notes what it is given; slowly, when it is told to be busy."""
+    """Records its arguments; slowly, if it is set to be busy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ async def test_one_way_calls_before_an_end_have_run_when_it_is_over(
             assert receiver.log == []
             assert closing.done() is (
                 where.startswith("tls") and dialect == "pb"
-            )  # there an end is all that is said
+            )  # there the end is the only message
             receiver.gate.set()
         await closing
         if where.startswith("tls") and dialect == "pb":  # what crosses the wire then is read after the end

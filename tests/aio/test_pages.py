@@ -180,7 +180,7 @@ async def test_a_pager_that_asks_for_no_answers_is_not_read_further(dialect: str
 
 
 async def test_two_floods_are_read_by_turns(dialect: str) -> None:
-    """The one that is full does not keep the other's pages away from who waits for them."""
+    """The full one does not keep the other's pages from their reader."""
     number = 3 * PAUSING // len(PAGE)
     async with book(dialect, url="tcp://127.0.0.1:0") as (_, pair):
         one, other = (pb.streams.get_pages(pair.root, "flood", number) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What belongs to one event loop says so at once when it is used elsewhere: in another thread, another loop, a fork."""
+"""Objects of one event loop raise UsageError at once when they are used in another thread, another loop, or a fork."""
 
 from __future__ import annotations
 

@@ -551,7 +551,7 @@ async def test_close_ends_it(moment: str) -> None:
             await close()
         else:
             async with ScriptedPeer.listen(URL) as listener:
-                await listener.accept()  # and says nothing
+                await listener.accept()  # and sends nothing
                 await close()
         with pytest.raises(pb.ConnectionLost):
             await waiting

@@ -305,7 +305,7 @@ async def test_a_disconnect_callback_sees_a_connection_that_has_ended(dialect: s
         await pair.server.close()
         await pair.client.wait_closed()
         (cause,) = seen
-        assert cause.code in ("lost", "closed")  # by whether the dialect says farewell
+        assert cause.code in ("lost", "closed")  # by whether the dialect has a farewell
 
 
 async def test_after_the_end_every_use_raises_at_once_and_says_why(dialect: str) -> None:

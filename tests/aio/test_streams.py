@@ -26,7 +26,7 @@ from tests.loops import both_loops
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 CHUNK = bytes(16 * 1024)
-#: Chunks that a source may have sent and made when nobody reads.
+#: Chunks that a source may have sent and made without a reader.
 IN_WINDOW = WINDOW // item_cost(CHUNK) + 1
 
 
@@ -120,7 +120,7 @@ async def spring(dialect: str, **options: Any) -> AsyncIterator[tuple[Spring, Pa
 
 
 async def read(stream: Any, into: list[Any] | None = None) -> list[Any]:
-    """What is in a stream; ``into`` has it also when the stream ends with an error."""
+    """Return the items of a stream; ``into`` has them also when the stream ends with an error."""
     into = [] if into is None else into
     async for item in stream:
         into.append(item)
@@ -195,7 +195,7 @@ async def test_references_cross_in_items(dialect: str) -> None:
 
 
 class Room(pb.Viewable):
-    """Tells who looks at it, in streams and in what comes out of them."""
+    """A viewable that returns the name of its caller, in streams and in their items."""
 
     def __init__(self) -> None:
         self.inner: Room | None = None
@@ -208,7 +208,7 @@ class Room(pb.Viewable):
             yield Room()
 
     async def view_lookers(self, perspective: Any, rooms: Any) -> list[str]:
-        """What comes in through a stream remembers the perspective: what is sent there crosses under it."""
+        """References from a stream remember the perspective: values that are sent there cross under it."""
         return [await visitor.call("meet", Room()) async for visitor in rooms]
 
 
@@ -468,7 +468,7 @@ async def test_an_error_does_not_overtake_items_that_wait_for_room(dialect: str)
 
 
 class Hasty(pb.Referenceable):
-    """A stream that says how many items there are before it sends them."""
+    """A stream that announces the number of its items before it sends them."""
 
     sink: Any = None
 
@@ -785,7 +785,7 @@ async def test_nonsense_is_refused(method: str, args: tuple[Any, ...], dialect: 
 
 
 class Liar(Desk):
-    """A stream that says what it is told to say."""
+    """A stream that sends the given messages."""
 
     def __init__(self, total: Any, *items: Any) -> None:
         super().__init__()
@@ -865,7 +865,7 @@ async def test_credit_has_a_bound_whatever_a_reader_says(dialect: str) -> None:
 async def test_an_end_that_does_not_matter_any_more_is_looked_at_all_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Or the event loop would complain of an exception that nobody has retrieved."""
+    """Otherwise the event loop would log an exception that was never retrieved."""
 
     class Sore(pb.Root):
         async def remote_items(self) -> AsyncIterator[Any]:
