@@ -50,7 +50,7 @@ def pb(
         env=environment(**(env or {})),
         timeout=PATIENCE,
         check=False,
-        start_new_session=True,  # away from the terminal of who runs the tests: a prompt must not find it
+        start_new_session=True,  # away from the terminal of the person who runs the tests: a prompt must not find it
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.cli.processes import PATIENCE, PB, SERVED, environment
 
-#: What makes text bold and coloured, and nothing else.
+#: Sequences that make text bold and coloured, and no others.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -39,7 +39,7 @@ class Terminal:
         self.type(text)
 
     def interrupt(self) -> None:
-        """What the terminal does at Ctrl-C."""
+        """The effect of Ctrl-C at a terminal."""
         self.process.send_signal(signal.SIGINT)
 
     def read_until(self, text: str) -> str:
@@ -68,7 +68,7 @@ class Terminal:
             assert selector.select(PATIENCE), f"nothing more was shown after {self._seen!r}"
         try:
             return os.read(self._descriptor, 4096).decode()
-        except OSError:  # Linux's way to say that nobody has the other end any more
+        except OSError:  # Linux's error when the other end is closed
             return ""
 
 

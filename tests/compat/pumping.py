@@ -1,4 +1,4 @@
-"""Two brokers of the face without a reactor: what each writes is carried to the other when a test says so."""
+"""Two brokers of the face without a reactor: a test carries the bytes of each to the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""2002: a program in the style of its examples, an echo service with perspectives, and what its own tests said."""
+"""2002: a program in the style of its examples, an echo service with perspectives, and its own assertions."""
 
 from __future__ import annotations
 

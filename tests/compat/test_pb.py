@@ -100,7 +100,7 @@ pb.setUnjellyableForClass(Badge, BadgeReference)
 
 
 class ForgedBadge(pb.Jellyable):
-    """Says that it is a badge with that id."""
+    """Encodes itself as a badge with that id."""
 
     def __init__(self, luid: Any) -> None:
         self.luid = luid
@@ -391,7 +391,7 @@ def test_pages_of_a_method_that_fails(pump: Pump) -> None:
 
 
 def test_what_a_slow_reader_leaves_is_kept_back() -> None:
-    """At a write buffer's size the transport is asked to say when it is empty; until then no more is given to it."""
+    """At a write buffer's size the transport is asked to report when it is empty; until then it gets no more bytes."""
     pump = Pump(pb.PBServerFactory(Desk()))
     transport: Any = pump._ends[pump.client]
     root = pump.client.remoteForName("root")
@@ -441,7 +441,7 @@ def test_a_class_that_security_allows_crosses_by_its_state(pump: Pump) -> None:
 
 
 def test_names_are_shown_and_cross_as_twisted_has_them(pump: Pump) -> None:
-    """What is made of a flavor itself crosses under its name, and logs show classes by theirs."""
+    """An instance of a flavor itself crosses under the flavor's name, and logs show classes by their names."""
     import twisted.spread.banana
     import twisted.spread.flavors
     import twisted.spread.jelly

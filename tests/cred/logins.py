@@ -1,4 +1,4 @@
-"""What the tests of logins share: an application that tells what happened, and a clock that can be put forward."""
+"""Shared by the tests of logins: an application that records events, and a clock that tests can advance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS = {"alice": "secret", "bob": "sesame"}
 
 
 class Chatter(pb.Perspective):
-    """Tells its service's diary who comes and goes."""
+    """Records attached and detached users in its service's diary."""
 
     def tell(self, what: str, identity: pb.Identity) -> None:
         service = self.service
@@ -51,7 +51,7 @@ class Chat(pb.Service):
 
 
 class Mind(pb.Referenceable):
-    """What a client hands over."""
+    """An object that a client passes."""
 
     def __init__(self, name: str = "mind") -> None:
         self._name = name

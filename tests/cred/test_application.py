@@ -1,4 +1,4 @@
-"""Applications: their services, and that these are told when they are served."""
+"""Applications: their services, and the hooks of these when they are served."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ async def test_every_refusal_is_the_same(wrong: str, caplog: pytest.LogCaptureFi
             await connect(**WRONG[wrong])
     assert str(caught.value) == "the login was refused"
     assert service.diary == []
-    # Strangers fail all day: that is no news.
+    # Unauthenticated peers fail all day: that is not logged.
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -167,7 +167,7 @@ async def test_md5_needs_a_digest() -> None:
 
 
 async def said(peer: ScriptedPeer, method: str, name: str, respond: Any) -> list[Any]:
-    """Return the shape of what a server says to a login that fails."""
+    """Return the shape of a server's answer to a failed login."""
     request = peer.call("root", method, name)
     answer = await peer.read()
     assert answer[:2] == [b"answer", request]
@@ -354,7 +354,7 @@ async def test_the_fourth_failure_of_a_name_makes_the_next_wait() -> None:
             answer = asyncio.ensure_future(legacy(root, "username", "alice", "secret"))
             await turns()
             assert not answer.done()
-            # Nobody else waits for that, also not on the same connection.
+            # No other login waits for that, also not on the same connection.
             assert await legacy(root, "username", "bob", "sesame") is not None
             assert await legacy(other, "username", "bob", "sesame") is not None
             await skip(1.9)

@@ -52,7 +52,7 @@ async def test_one_that_the_program_keeps_is_found() -> None:
 
 
 class Loading(Chat):
-    """Loads perspectives from elsewhere, when the test says so."""
+    """Loads perspectives from elsewhere, on the test's command."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ async def test_loading_that_fails_is_tried_again() -> None:
 
 
 class Members(Chat):
-    """Has perspectives for some, and says so in either way."""
+    """Has perspectives for some users, and refuses in either way."""
 
     def get_perspective(self, name: str) -> Any:
         if name == "alice":

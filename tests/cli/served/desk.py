@@ -1,4 +1,4 @@
-"""What the tests of the command line serve; started by ``pb serve desk:...`` in this directory."""
+"""The objects that the tests of the command line serve; started by ``pb serve desk:...`` in this directory."""
 
 from __future__ import annotations
 
