@@ -1,4 +1,4 @@
-"""Errors: what is copied, pickled, raised anew or relayed says what it said before."""
+"""Errors: copies, pickles, re-raised and relayed errors have the same text."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 FILE = Path(__file__).with_name("public-names.txt")
 UPDATE = "python -m tests.architecture.surface --write"
 
-#: The modules that programs import from; all others are internal, whatever their ``__all__`` says.
+#: The modules that programs import from; all others are internal, even with an ``__all__``.
 MODULES = [
     "perspective_broker",
     "perspective_broker.annotations",
@@ -91,7 +91,8 @@ def describe_members(cls: type) -> Iterator[str]:
                 seen.add(name)
                 yield describe_member(name, value)
     for owner in owners:
-        # What only an annotation declares: the fields of a dataclass without a default, and attributes of instances.
+        # Attributes that only an annotation declares: the fields of a dataclass without a default, and attributes of
+        # instances.
         for name, annotation in inspect.get_annotations(owner).items():
             if name not in seen and is_public(name):
                 seen.add(name)

@@ -1,4 +1,4 @@
-"""What keys cost: counted in parts that are hashed, as the same tuple in many keys is hashed for each of them."""
+"""The cost of keys: counted in hashed parts, because a tuple that many keys share is hashed for each of them."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ _REGISTRY = pb.registry.Registry()
 
 @pb.copier_for("test.Watching", registry=_REGISTRY)
 class _Watching(pb.Copyable, pb.RemoteCopy):
-    """Says whether the collector was running when its state was set."""
+    """Records whether the collector was running when its state was set."""
 
     def get_type_to_copy(self) -> str:
         return "test.Watching"

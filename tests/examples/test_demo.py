@@ -27,7 +27,7 @@ def play(directory: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def told(output: str) -> dict[str, list[str]]:
-    """Return what each process told."""
+    """Return the lines of each process."""
     lines: dict[str, list[str]] = {}
     for who, text in re.findall(r"^ +(\w+) \| (.*)$", output, re.MULTILINE):
         lines.setdefault(who, []).append(text)
@@ -35,7 +35,7 @@ def told(output: str) -> dict[str, list[str]]:
 
 
 def without_numbers(output: str) -> str:
-    """Replace what no two runs have in common: ports, directories and sizes."""
+    """Replace the parts that differ from run to run: ports, directories and sizes."""
     return re.sub(r"pb-demo-\w+|\d+(?= bytes| received| messages)|(?<=localhost:)\d+", "*", output)
 
 

@@ -31,7 +31,7 @@ class Missing(pb.Error):
 
 
 class Special(Point):
-    """An ordinary subclass takes nobody's place."""
+    """An ordinary subclass replaces no other class."""
 
 
 @pb.copier_for("tests.rebuilt.Box", registry=registry)

@@ -1,6 +1,6 @@
-"""Any bytes are values of banana or a ProtocolError, nothing else; and the same however they are cut, in time.
+"""Any bytes are values of banana or a ProtocolError, nothing else; and the same for any cuts, in time.
 
-The first byte says whether words of the vocabulary are legal and how tight the limits are, the second how to cut.
+The first byte selects the vocabulary and the limits, the second the cuts.
 """
 
 from __future__ import annotations

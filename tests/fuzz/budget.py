@@ -1,7 +1,7 @@
-"""What an input may cost: processor time that grows with its size, and is measured again before it is called a finding.
+"""The budget of an input: processor time that grows with its size. It is measured again before it counts as a finding.
 
-The bound finds what is quadratic, not what is slow: a MiB may cost twenty times what bench.hostile asks for. Processor
-time of one thread hardly depends on what else a machine does, and the least of three runs is judged.
+The bound finds quadratic code, not slow code: a MiB may cost twenty times the goal of bench.hostile. Processor time of
+one thread hardly depends on other work of the machine, and the least of three runs is judged.
 """
 
 from __future__ import annotations

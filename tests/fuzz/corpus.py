@@ -1,7 +1,7 @@
 """The corpus: small inputs for every target, as files, each named by where it comes from.
 
-- ``seed-…``: facts of the wire, made from tests/vectors (what real Twisted peers said) and docs/wire/pb7-frames.json by
-  ``python -m tests.fuzz.corpus``;
+- ``seed-…``: facts of the wire, made from tests/vectors (messages of real Twisted peers) and docs/wire/pb7-frames.json
+  by ``python -m tests.fuzz.corpus``;
 - ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
 - ``found-…``: inputs that once broke an invariant.
 

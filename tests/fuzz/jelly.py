@@ -1,6 +1,6 @@
 """Any jelly is a whole value or a CallError, nothing else, in time; written and read again it is the same.
 
-The first byte says whether the rest is banana as it came from a wire, or what a jelly is made from.
+The first byte selects whether the rest is raw banana or a script for a jelly.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.fuzz.draw import Draw
 
 __all__ = ["COPIES", "jelly", "payload", "value"]
 
-#: Type tags that a peer may use: those of :mod:`tests.fuzz.application`, and one that nobody knows.
+#: Type tags that a peer may use: those of :mod:`tests.fuzz.application`, and an unknown one.
 COPIES = [
     "fuzz.Note",
     "fuzz.Made",

@@ -1,7 +1,7 @@
 """The same jelly is the same value to Twisted and to us, or both refuse; either reads what the other writes.
 
-Where the two differ on purpose stands in :data:`STRICTER` and :data:`WIDER`. The first byte says whether the
-rest is banana as it came, what a jelly is made from, or what a value is made from.
+Where the two differ on purpose stands in :data:`STRICTER` and :data:`WIDER`. The first byte selects whether the rest is
+raw banana, a script for a jelly, or a script for a value.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STRICTER: Final = {
     "nested too deep": "the stack of whoever reads",
 }
 
-#: What we take and Twisted does not, by what is in the jelly -> why.
+#: Jellies that we accept and Twisted does not, by their content -> the reason.
 WIDER: Final = {
     b"twisted.spread.pb.CopyableFailure": "we always know it; there the class is registered by another module",
     b"reference": "we also build tuples and sets, and keys, that are mentioned while they are made",
@@ -60,7 +60,7 @@ _LIMITS = Limits()
 _TASTER = twisted_jelly.SecurityOptions()
 _TASTER.allowBasicTypes()
 
-#: What is left in one of Twisted's values when something in it was never defined.
+#: The remains in one of Twisted's values when a part of it was never defined.
 _UNFINISHED: Final = ("_Dereference:", "_Tuple:", "_Container:", "_DictKeyAndValue:", "Unpersistable:")
 
 

@@ -1,4 +1,4 @@
-"""A protocol that notes what its transport tells it."""
+"""A protocol that records its transport's calls."""
 
 from __future__ import annotations
 

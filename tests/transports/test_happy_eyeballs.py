@@ -1,4 +1,4 @@
-"""A host with several addresses: which one is connected to, and what is said when none answers."""
+"""A host with several addresses: the one that is used, and the error when no address answers."""
 
 from __future__ import annotations
 

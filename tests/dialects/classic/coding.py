@@ -1,4 +1,4 @@
-"""What the tests of the classic dialect share: values and bytes in one step, with no connection around."""
+"""Shared by the tests of the classic dialect: values and bytes in one step, without a connection."""
 
 from __future__ import annotations
 

@@ -385,7 +385,7 @@ def test_nesting_beyond_the_stack_is_refused_not_crashed() -> None:
 
 
 def test_a_bound_on_items_is_never_too_low() -> None:
-    """What the jellier says at most is at least what the decoder charges, whatever the value is made of."""
+    """The jellier's upper bound is at least the decoder's charge, for any value."""
     shared: list[list[Any]] = [[] for _ in range(20)]
     for value in (
         [shared, shared],

@@ -1,4 +1,4 @@
-"""What is written for a peer that has shown to be a program of 2002: nothing that such a one cannot read."""
+"""The messages for a peer that is a program of 2002 contain only what such a program can read."""
 
 from __future__ import annotations
 

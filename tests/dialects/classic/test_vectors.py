@@ -1,4 +1,4 @@
-"""What real Twisted peers sent each other (tests/vectors), coded by us both ways and replayed at our broker."""
+"""The messages of real Twisted peers (tests/vectors), encoded and decoded by us and replayed at our broker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSIONS = json.loads((VECTORS / "sessions.json").read_text())["sessions"]
 
 
 def python(row: dict[str, Any]) -> Any:
-    """Return the row's value. What it shares cannot be seen in a literal."""
+    """Return the row's value. A literal does not show shared parts."""
     if row["name"] == "shared list":
         return [inner := [1, 2], inner]
     return eval(row["python"], {"Decimal": Decimal, "datetime": datetime})
@@ -195,7 +195,7 @@ def call_it(visit: Visit) -> Outcome:
 
 
 def keep_points(visit: Visit) -> None:
-    """What the session says is its result; the replicas are dropped."""
+    """The messages of the session are its result; the replicas are dropped."""
     visit.value = visit.kept.pop().points
     visit.kept.clear()
 
@@ -205,7 +205,7 @@ def keep(visit: Visit) -> None:
     visit.value = None
 
 
-#: What the client does in each session, and what it then has.
+#: The client's actions in each session, and its results.
 REPLAYED: dict[str, tuple[list[Callable[[Visit], Outcome | None]], Callable[[Visit], Any]]] = {
     "echo of a dict": (
         [call("echo", {"user": "alice", "n": 42, "tags": ["a", "b"], "ratio": 0.5})],

@@ -271,7 +271,7 @@ def test_keywords_that_are_none(kwargs: Any) -> None:
 
 
 def head(payload: bytes) -> bytes:
-    """Return a call whose one argument is spelled so, behind an array that says so."""
+    """Return a call whose one argument has this spelling, with the matching array head."""
     return b"\x96\x01\x07\xa4root\xa1x\x01\x91" + payload
 
 

@@ -1,4 +1,4 @@
-"""Values keep their type and their value across pb7; what cannot cross says where it sits."""
+"""Values keep their type and their value across pb7; the error of a value that cannot cross has its path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .coding import End, across, whole
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality that tells types apart, at any depth, and floats by their bits."""
+    """Equality that distinguishes types, at any depth, and floats by their bits."""
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
@@ -436,7 +436,7 @@ class Greedy(pb.Copyable):
 
 
 def test_no_hook_is_asked_twice_and_no_object_counted_twice_because_of_a_dictionary() -> None:
-    # ormsgpack stops at a key that is no text, after it has asked for what stands before it.
+    # ormsgpack stops at a key that is not text, after it has requested the values before it.
     copyable, token = Greedy(), pb.Referenceable()
     sender = End()
     value = [copyable, token, (token,), {"before": [token, {1: copyable, "t": token}]}]
