@@ -22,7 +22,7 @@ from bench.peer import Caller, NotOffered
 
 
 def _open_channel() -> Any:
-    """The original standard output, for our lines only; what a library prints goes to the log instead."""
+    """The original standard output, for our lines only; output of libraries goes to the log instead."""
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     return channel

@@ -21,7 +21,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A goal and what was measured."""
+    """A goal and the measured ratio."""
 
     goal: Goal
     median: float

@@ -68,7 +68,7 @@ def raise_file_limit(wanted: int) -> None:
 
 
 class Bare(asyncio.Protocol):
-    """The least that can hold a connection: what is left is the event loop's."""
+    """The least that can hold a connection: the rest is the cost of the event loop."""
 
     __slots__ = ("transport",)
 
@@ -197,7 +197,7 @@ class Clients:
         self.pings += 1
 
     def answer_pings(self, seconds: float) -> None:
-        """Answer what comes for so long, and count it."""
+        """Answer pings for so long, and count them."""
         self.pings = 0
         until = time.perf_counter() + seconds
         while (left := until - time.perf_counter()) > 0:
@@ -253,7 +253,7 @@ def _line(what: str, figure: str, met: bool | None = None) -> None:
 
 
 def measure(dialect: str, connections: int, ping_seconds: float, window: float, by_type: bool) -> None:
-    """Open, keep, and close; print what each took."""
+    """Open, keep, and close; print the time of each."""
     server = Serving(
         "--dialect", dialect, "--connections", str(connections), "--ping-seconds", str(ping_seconds)
     )
@@ -261,7 +261,7 @@ def measure(dialect: str, connections: int, ping_seconds: float, window: float, 
         build = "compiled" if server.greeting["compiled"] else "plain Python"
         print(f"{connections:,} idle connections, {dialect}, {build}")
         clients = Clients(server.greeting["url"], dialect)
-        # The first ones make what is made once: tables, caches, the memory that the allocator begins with.
+        # The first ones make everything that is made once: tables, caches, the first memory of the allocator.
         clients.open(100)
         server.wait_until("open", 100)
         if by_type:

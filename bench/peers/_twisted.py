@@ -14,7 +14,7 @@ from twisted.spread import pb, util
 from bench import peer
 from bench.values import BOARD_TAG, CHUNK, CHUNK_SIZE, POINT_TAG
 
-# Typed as a module by Twisted; what it can do is found out when it is installed.
+# Typed as a module by Twisted; its methods exist when it is installed.
 loop: Any = reactor
 
 

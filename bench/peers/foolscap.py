@@ -10,7 +10,7 @@ from bench import peer
 from bench.peers._twisted import TwistedCaller, loop
 from bench.values import MEBIBYTE, POINT_TAG
 
-# Neither typed nor explicit about what it exports.
+# Foolscap is not typed, and has no explicit exports.
 fs: Any = import_module("foolscap.api")
 
 

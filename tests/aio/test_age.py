@@ -1,4 +1,4 @@
-"""A connection that is as old as it may be takes no new calls, lets what runs end, and is closed."""
+"""A connection of the maximum age takes no new calls, lets running calls end, and is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines as a program sees them: blocks, what is left, methods that inherit it. Times are short, or never come."""
+"""Deadlines as a program sees them: blocks, remaining time, methods that inherit it. Times are short, or never come."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Hall(Desk):
             self.log.append("clean")
 
     def remote_linger(self) -> None:
-        """Start what outlives the call."""
+        """Start a task that outlives the call."""
         self.task = asyncio.ensure_future(self._linger())
 
     async def _linger(self) -> None:

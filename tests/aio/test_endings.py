@@ -1,4 +1,4 @@
-"""Callbacks for the end of a connection: what keeps them, and in which order they run."""
+"""Callbacks for the end of a connection: the objects that keep them, and their order."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Opener(pb.Root):
 
 
 class Collecting(logging.Handler):
-    """Has the collector run at whatever moment something is logged."""
+    """Runs the collector whenever a line is logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
         gc.collect()

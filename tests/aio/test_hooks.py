@@ -311,7 +311,7 @@ class Leaking(pb.Root):
         return self.variable.get()
 
     def remote_decorated(self, value: str) -> Any:
-        """As a decorator may: what is set before the coroutine is made is seen by it."""
+        """As a decorator may: a value that is set before the coroutine is made is visible in it."""
         self.variable.set(value)
         return self._later()
 
@@ -334,7 +334,7 @@ async def test_what_a_method_sets_in_its_context_stays_in_its_call() -> None:
         assert await pair.root.call("get_later") == "unset"
 
 
-# -- the guard of what is asynchronous
+# -- the guard of asynchronous code
 
 
 async def _raise(error: BaseException) -> None:

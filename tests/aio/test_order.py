@@ -1,4 +1,4 @@
-"""The law of order as programs see it: what is made before the program learns an answer, and how calls here end."""
+"""The law of order as programs see it: calls made before the program learns an answer, and the ends of local calls."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ async def test_a_flood_beside_an_endless_call_ends_the_patience(dialect: str) ->
             await read(pages)
         served.gate.set()
         await waiting
-        await served.flooding  # what comes behind is dropped
+        await served.flooding  # later pages are dropped
         del waiting
 
 

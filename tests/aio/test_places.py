@@ -107,7 +107,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def outcome(use: Callable[[], Any]) -> str:
-    """Return what a use raises, by name."""
+    """Return the errors of each use, by name."""
     try:
         use()
     except BaseException as error:

@@ -181,7 +181,7 @@ async def test_a_connection_lost_while_callbacks_run_is_made_again(caplog: pytes
 async def test_a_connection_whose_callback_raised_is_made_again(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without what the callback fetches anew the client would be connected, silent and idle."""
+    """Without the objects that the callback fetches the client would be connected, silent and idle."""
     desk = Desk()
     came: list[Any] = []
     others: list[Any] = []

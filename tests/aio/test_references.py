@@ -127,7 +127,7 @@ async def test_references_collected_in_another_thread_while_calls_run(dialect: s
 
 @both_loops
 async def test_what_is_dropped_in_threads_while_it_is_sent_again_is_counted_right(dialect: str) -> None:
-    """References and replicas lose their last holder in two threads, in the middle of whatever the loop does."""
+    """References and replicas lose their last holder in two threads, at any moment of the loop."""
     dropped: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def drop() -> None:

@@ -82,7 +82,7 @@ def describe_name(name: str, value: Any) -> Iterator[str]:
 
 
 def describe_members(cls: type) -> Iterator[str]:
-    """Yield what users of ``cls`` can reach, inherited or not, as far as this package defines it."""
+    """Yield the attributes of ``cls`` that users can reach, inherited or not, if this package defines them."""
     seen: set[str] = set()
     owners = [owner for owner in cls.__mro__ if owner.__module__.partition(".")[0] == "perspective_broker"]
     for owner in owners:

@@ -1,4 +1,4 @@
-"""A ``pb`` process at a terminal: what a person at one would type and see."""
+"""A ``pb`` process at a terminal: a user's input and the screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Terminal:
         self.process.send_signal(signal.SIGINT)
 
     def read_until(self, text: str) -> str:
-        """Return what is shown, up to and with ``text``."""
+        """Return the output, up to and with ``text``."""
         while text not in self._seen:
             data = self._read()
             assert data, f"the process ended before it showed {text!r}; it showed {self._seen!r}"
@@ -53,7 +53,7 @@ class Terminal:
         return shown + text
 
     def read_to_end(self) -> str:
-        """Return what is shown until the process ends."""
+        """Return the output until the process ends."""
         while data := self._read():
             self._see(data)
         shown, self._seen = self._seen, ""

@@ -50,7 +50,7 @@ class Pump:
                 broker.connectionLost(Failure(ConnectionDone()))
 
     def result(self, deferred: Any) -> Any:
-        """Carry everything, and return what ``deferred`` has fired with, or raise its failure's exception."""
+        """Carry all bytes, and return the result of ``deferred``, or raise its failure's exception."""
         outcome: list[Any] = []
         deferred.addBoth(outcome.append)
         self.run()

@@ -130,7 +130,7 @@ def server(kind: str) -> Timed:
 
 
 def log_in(pump: Pump, kind: str, password: bytes, user: bytes = b"user") -> Any:
-    """Return the Deferred of a login; what it comes to when the password is wrong depends on the kind."""
+    """Return the Deferred of a login; its result for a wrong password depends on the kind."""
     if kind == "2002":
         root = pump.client.remoteForName("root")
         return pb.authIdentity(root, user.decode(), password.decode())

@@ -86,7 +86,7 @@ RELAYED = ["pass_on", "await", "trap", "return_what_came"]
 
 
 def failure_from(how: str, error: Exception, *, unsafe: bool = False, far_unsafe: bool | None = None) -> Any:
-    """Return what a client gets of a shop that fails with ``error``, through a program in the middle if need be."""
+    """Return the failure at a client of a shop that fails with ``error``, perhaps through a program in the middle."""
     far_unsafe = unsafe if far_unsafe is None else far_unsafe
     far = Pump(pb.PBServerFactory(Shop(error), unsafeTracebacks=far_unsafe))
     middle = Shop(error, far.client.remoteForName("root"))

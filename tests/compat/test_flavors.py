@@ -85,7 +85,7 @@ class Reader(twisted.spread.pb.Root):
 
 
 def lists_of(client: Any, thing: Any) -> Any:
-    """Return what a client sends for an object in a list; "error" when it cannot."""
+    """Return a client's bytes for an object in a list; "error" if it cannot be sent."""
     reader = Reader()
     pump = Pump(twisted.spread.pb.PBServerFactory(reader), client)
     try:

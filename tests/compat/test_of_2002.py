@@ -87,7 +87,7 @@ def log_in(pump: Pump, name: str = "guest", client: Any = None) -> Any:
     return pump.result(pb.logIn(root(pump), client, "pbecho", name, name))
 
 
-# -- what it does
+# -- its behaviour
 
 
 def test_a_user_logs_in_and_calls(pump: Pump) -> None:

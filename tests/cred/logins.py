@@ -80,7 +80,7 @@ async def application(service: pb.Service | None = None, **options: Any) -> pb.A
 async def serving(
     root: Any, url: str = "memory:logins", **options: Any
 ) -> AsyncIterator[tuple[pb.Server, Callable[..., Any]]]:
-    """Serve; hand out the server, and what connects and logs in there. In the end nothing may be left."""
+    """Serve; yield the server, and a function that logs in there. Nothing may be left at the end."""
     async with pb.serve(root, url, **options) as server:
 
         def connect(username: Any = None, password: str | None = None, **more: Any) -> Any:
@@ -117,7 +117,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 async def skip(seconds: float) -> None:
-    """Let time pass, on a :class:`SkippingLoop`, and what is due happen."""
+    """Let time pass, on a :class:`SkippingLoop`, and due timers run."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SkippingLoop)
     loop.skipped += seconds

@@ -303,7 +303,7 @@ async def test_the_log_says_why_and_calls_no_name_that_may_be_a_password(
     assert said[3].endswith("made without legacy=True" if login is guess else "a wrong password")
 
 
-# -- what one connection holds
+# -- the logins of one connection
 
 
 async def test_attachments_under_way_count() -> None:

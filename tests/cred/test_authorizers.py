@@ -490,7 +490,7 @@ def test_memory_authorizer_never_suspends() -> None:
     assert caught.value.value == Identity("alice")
 
 
-# Quotes, wildcards, cases, accents, other planes: what a database might take amiss; all of it possible.
+# Quotes, wildcards, cases, accents, other planes: names that a database might mistreat; all are legal.
 possible = st.text("abAB '\"%_\\;-:$0\u00e9\u00df\u0436\u4e2d\U00010400", min_size=1, max_size=12)
 
 

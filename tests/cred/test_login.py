@@ -1,4 +1,4 @@
-"""Logins of all three kinds at an application: who gets in, and that who does not learns nothing."""
+"""Logins of all three kinds at an application: successes, and that failures reveal nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def legacy(root: pb.RemoteReference, method: str, name: Any, password: str, *mind: Any) -> Any:
-    """Log in by MD5, step by step: what ``respond`` answers."""
+    """Log in by MD5, step by step: return the answer of ``respond``."""
     challenge, challenger = await root.call(method, name)
     return await challenger.call("respond", legacy_response(password, challenge), *mind)
 
@@ -387,7 +387,7 @@ async def test_unknown_names_wait_as_long() -> None:
 
 @skipping
 async def test_few_attempts_wait_for_one_name_where_sources_cannot_be_told_apart() -> None:
-    # As many connections as one likes: what is too much is not looked at, and not called wrong either.
+    # Any number of connections: excess attempts are not checked, and not called wrong either.
     known = await authorizer(attempts=AttemptTable())
     app = pb.Application("test", known)
     app.add_service(Chat())
@@ -442,7 +442,7 @@ async def test_who_waits_for_an_answer_is_not_hung_up() -> None:
         assert not answer.done()
         await skip(31)
         assert await answer is not None
-        await skip(100)  # who has logged in, stays
+        await skip(100)  # users that have logged in, stay
         assert root.connection.close_cause is None
 
 

@@ -173,7 +173,7 @@ async def test_two_classes_of_users() -> None:
             assert await one.call("service") == "chat"
             assert await one.call("clients") == ["True", "False"]
             assert await two.call("clients") == ["True", "False"]  # one object for both
-            for me in (bob, other):  # who is not given a moderator's by the name of the perspective
+            for me in (bob, other):  # a user that does not get a moderator's by the name of the perspective
                 with pytest.raises(pb.NoSuchMethod):
                     await me.call("service")
             assert len(Member.seen) == 4
@@ -356,7 +356,7 @@ async def test_a_connection_lost_while_logging_out() -> None:
         with pytest.raises(pb.ConnectionLost):
             await leaving
         going.set_result(None)
-        await accepted.wait_closed()  # which waits for what the logout has begun
+        await accepted.wait_closed()  # which waits for the work that the logout has started
         assert service.diary == ["attached alice as alice", "detached alice as alice"]
 
 

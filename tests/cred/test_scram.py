@@ -1,4 +1,4 @@
-"""SCRAM: the exchange itself, bound to a channel and not, and what comes of tampering with it."""
+"""SCRAM: the exchange itself, with and without a bound channel, and the effects of tampering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services: where perspectives come from, how long they are kept, and what a second login means."""
+"""Services: the sources and the lifetimes of perspectives, and second logins."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_loading_is_done_once_for_all_who_wait() -> None:
     requests = [asyncio.ensure_future(service.request_perspective("alice")) for _ in range(3)]
     await turns()
     assert service.asked == ["alice"]
-    requests[0].cancel()  # who asked first gives up, the others do not
+    requests[0].cancel()  # the first caller gives up, the others do not
     await turns()
     service.loads["alice"].set_result(loaded := Chatter("alice"))
     assert [await request for request in requests[1:]] == [loaded, loaded]

@@ -521,7 +521,7 @@ def test_urls() -> None:
 
 
 def child(code: str) -> str:
-    """Run code in a fresh interpreter; returns what it printed."""
+    """Run code in a fresh interpreter; return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, "PYTHONPATH": source_path()},

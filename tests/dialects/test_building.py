@@ -50,7 +50,7 @@ def test_a_budget_is_for_all_dictionaries_of_a_message() -> None:
 
 
 def test_keys_of_one_hash_are_counted_for_their_comparisons_too() -> None:
-    """-1 and -2 have one hash: what is compared with 63 others costs more than its own parts."""
+    """-1 and -2 have one hash: a key that is compared with 63 others costs more than its own parts."""
     check = KeyCheck(KeyBudget(0))
     keys = [(*range(200), *ends) for ends in itertools.product((-1, -2), repeat=6)]
     with pytest.raises(DecodeError, match="share"):

@@ -1,4 +1,4 @@
-"""The collector rests while a large message becomes values, and goes on whatever becomes of it."""
+"""The collector is paused while a large message is decoded, and always resumed."""
 
 from __future__ import annotations
 

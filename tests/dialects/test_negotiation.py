@@ -1,4 +1,4 @@
-"""The greeting, both roles: what is agreed on, and what ends it."""
+"""The greeting, both roles: agreements, and errors that end it."""
 
 from __future__ import annotations
 

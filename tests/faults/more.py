@@ -36,7 +36,7 @@ async def cancel(number: int) -> None:
 
 
 async def connect(number: int, loop: str) -> None:
-    """Row 13: idle connections, what they take of the server's memory, and how long it takes to have and close them."""
+    """Row 13: idle connections, their memory in the server, and the time to open and close them."""
     limits = {"strangers_per_address": number, "ping_seconds": 3600.0}
     async with running("serve", "tcp://127.0.0.1:0", "--loop", loop, limits=limits) as server:
         (url,) = (await server.hear())["urls"]

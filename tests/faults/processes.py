@@ -18,7 +18,7 @@ from tests.library import PYTHONPATH
 
 __all__ = ["Process", "eventually", "running"]
 
-#: Seconds that only bound what a process that hangs can cost.
+#: Seconds that only limit the time of a hanging process.
 PATIENCE = 120
 
 

@@ -24,7 +24,7 @@ USERS, ITERATIONS = {"alice": "secret", "bob": "sesame"}, 4096
 
 
 class Desk(pb.Root):
-    """Does what a test wants to see interrupted.
+    """Has methods that a test interrupts.
 
     Args:
         ledger: a file in which every call of :meth:`remote_enter` is written down before it is answered.

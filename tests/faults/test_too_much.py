@@ -74,7 +74,7 @@ async def test_a_peer_that_reads_nothing_costs_a_little_memory_and_is_closed(wha
             pb.connect(url, dialects=[dialect]) as bystander,
             pb.connect(url, dialects=[dialect]) as slow,
         ):
-            for _ in range(5):  # so that what the allocator keeps is kept before
+            for _ in range(5):  # so that the allocator has its memory before
                 await bystander.call("big", 600_000)
             before = await bystander.call("rss")
             if what == "answers":

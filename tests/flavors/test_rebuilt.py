@@ -1,4 +1,4 @@
-"""Classes that a decorator makes anew, and generic ones: what is registered is the class that the program has."""
+"""Classes that a decorator rebuilds, and generic ones: the program's class is the registered one."""
 
 from __future__ import annotations
 

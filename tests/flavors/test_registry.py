@@ -1,4 +1,4 @@
-"""Registry: what a type tag means, who answers for it, and what registering refuses."""
+"""Registry: the meaning of type tags, their classes, and refusals."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _read(name: str, log: Path) -> Outcome:
 
 
 def report(outcomes: list[Outcome]) -> int:
-    """Print the table, and how to see each finding again; return what the program ends with."""
+    """Print the table, and how to see each finding again; return the exit code of the program."""
     print(f"\n{'target':<16} {'executions':>12} {'per second':>11} {'corpus':>7}  findings")
     for outcome in outcomes:
         verdict = str(len(outcome.findings)) if not outcome.failed else "the fuzzer failed"
@@ -160,7 +160,7 @@ def report(outcomes: list[Outcome]) -> int:
 
 
 def grow(name: str) -> int:
-    """Take the smallest of what was found into the corpus of the repository; return how many there are of them."""
+    """Take the smallest new inputs into the corpus of the repository; return their number."""
     learnt = RESULTS / "corpus" / name
     known = {path.read_bytes() for path in inputs(name) if not path.name.startswith("grown-")}
     fresh = sorted(

@@ -197,7 +197,7 @@ class Desk(pb.Root):
                 later.answer(outcome.value)
 
     def remote_chain(self, theirs: SansIOReference) -> None:
-        """Call what an answer will be, and mention it, before it is there."""
+        """Call an answer, and pass it as an argument, before it is there."""
         first = self.called(theirs.call("self"))
         second = self.called(first.call("name"))
         self.called(theirs.call("keep", first, [second]))

@@ -26,7 +26,7 @@ LIMITS = (
 def read(
     chunks: Iterable[bytes], limits: Limits, words: bool, meter: Meter | None = None
 ) -> tuple[list[str], str]:
-    """Return what bytes hold, and how they end: the code of an error, or how much of a value they leave open."""
+    """Return the values of bytes, and their end: the code of an error, or the open rest of a value."""
     decoder = Decoder(limits, words)
     found = []
     meter = meter or Meter()

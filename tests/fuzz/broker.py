@@ -165,7 +165,7 @@ class Life:
         self.end.broker.data_to_send()
         for later in list(self.end.running):
             later.answer(self.desk)
-        self.end.check()  # the core ends what it cannot go on with, and must not have had to
+        self.end.check()  # the core ends the connection after an error of its own, which must not happen
         assert self.end.cause is not None
         assert all(outcome.done for outcome in self.desk.outcomes)
         outcomes = [outcome.error or outcome.value for outcome in self.desk.outcomes]
@@ -177,7 +177,7 @@ class Life:
         assert not self.desk.score.observers
         assert self.desk.score.asked == self.desk.score.stopped
 
-    # -- what happens on our side
+    # -- events on our side
 
     def call(self, number: int) -> None:
         name = pb7.NAMES[number % len(pb7.NAMES)]
@@ -272,7 +272,7 @@ def target(data: bytes) -> None:
     server, limits = options & 1 == 0, _LIMITS[options >> 1 & 1]
     steps: list[Step] = [draw.rest()] if options & 4 == 0 else script(draw, server)
     logging.disable()
-    gc.disable()  # so that what is dropped is dropped at the same moment in every life
+    gc.disable()  # so that dropped objects are freed at the same moment in every life
     try:
 
         def whole(meter: Meter) -> Life:
@@ -284,7 +284,7 @@ def target(data: bytes) -> None:
         for seed_of_cuts in {0, seed}:
             other = Life(server, limits)
             other.live(steps, lambda step, by=seed_of_cuts: cuts(step, by))  # type: ignore[misc]
-            if "too-many-pings" not in first.seen:  # which are judged by what comes at once
+            if "too-many-pings" not in first.seen:  # which are judged by the bytes that come at once
                 assert other.seen == first.seen
                 # (Not the very bytes: a set of objects has no order of its own.)
                 assert list(map(len, other.said)) == list(map(len, first.said))

@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 #: Seconds for any input, and for each MiB of it that is only decoded.
 BASE: Final = 0.05
 PER_MIB: Final = 1.0
-#: The same where a broker acts on it: twice what the costliest shape takes, calls on the answers of calls.
+#: The same if a broker handles it: twice the cost of the costliest shape, calls on the answers of calls.
 PER_MIB_OF_CALLS: Final = 2.0
 
 #: Runs of an input that seems to cost too much.
@@ -47,7 +47,7 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self._collects = gc.isenabled()
-        gc.disable()  # it looks at whatever else is in memory
+        gc.disable()  # it examines everything else in memory
         self._began = time.thread_time()
         return self
 
@@ -68,7 +68,7 @@ def allowed(size: int, per_mib: float = PER_MIB) -> float:
 
 
 def judged(size: int, run: Callable[[Meter], _T], per_mib: float = PER_MIB) -> _T:
-    """Run, measured by what ``run`` puts under the meter, and return what it returns.
+    """Run, measured by the parts that ``run`` puts under the meter, and return its result.
 
     Args:
         size: bytes of the input.

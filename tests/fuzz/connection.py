@@ -28,7 +28,7 @@ _LIMITS = pb.Limits(close_seconds=0.05, calls_in_flight=8)
 #: More is not looked at: a life of so many steps has everything in it.
 _MOST_STEPS = 40
 
-#: Turns of the loop after every step, and before the end: what a method here needs to come to something.
+#: Turns of the loop after every step, and before the end, so that methods can finish.
 _TURNS = 6
 
 

@@ -68,5 +68,5 @@ def target(data: bytes) -> None:
 
 
 def _comes_back(text: str) -> bool:
-    """Whether a value holds nothing that goes back as something else: a reference as what it refers to, and so on."""
+    """Whether a value contains nothing that returns as another value: a reference as its object, and so on."""
     return not any(word in text for word in ("Reference(", "local", "Error", "Note(", "Score(", "cache"))

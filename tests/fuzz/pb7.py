@@ -122,7 +122,7 @@ def target(data: bytes) -> None:
     assert "_Node" not in whole, "a mention that was never resolved"
     for seed_of_cuts in {0, seed}:
         text, _, code = hear(cuts(sent, seed_of_cuts), limits)
-        if ending != "too-many-pings":  # which are judged by what comes at once
+        if ending != "too-many-pings":  # which are judged by the bytes that come at once
             assert (text, code) == (whole, ending)
     for operation in got:
         if operation[0] == "answer":
@@ -138,7 +138,7 @@ def check_answer(value: Any, limits: Limits) -> None:
     try:
         written = end.dialect.encode_answer(1, value, None)
     except SerializationError as refusal:
-        if "nested too deep" in str(refusal):  # what a graph holds may be nested deeper than arrays may
+        if "nested too deep" in str(refusal):  # values in a graph may be nested deeper than arrays may
             return
         raise
     end.feed(written)

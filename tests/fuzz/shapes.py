@@ -23,7 +23,7 @@ __all__ = ["CLASSIC", "CLASSIC_VALUES", "COUNTS", "MODERN", "VALUES", "array", "
 #: A function from a number of parts to a peer's bytes after its greeting.
 Shape = Callable[[int], bytes]
 
-#: Where the length of an array takes more bits, and sizes around what one message gives back.
+#: Sizes where the length of an array takes more bits, and around the number of releases in one message.
 COUNTS: Final = (1, 15, 16, 255, 256, 1024, 4096, 20_000, 32_767, 32_768, 65_535, 65_536, 70_000)
 
 #: Bytes of a shape that :mod:`bench.hostile` makes, for a part.

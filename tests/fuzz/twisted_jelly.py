@@ -96,7 +96,7 @@ def compare(expression: Any) -> None:
 
 
 def _has_late_or_double_key(expression: Any) -> bool:
-    """Whether what a dictionary becomes is anybody's choice.
+    """Whether the reading of a dictionary is arbitrary.
 
     Some key is known only when others are in it: then its place there is. Or a key comes twice: here the last one wins,
     there the one whose value is known last.
@@ -116,7 +116,7 @@ def _has_late_or_double_key(expression: Any) -> bool:
 
 
 def _known_as(key: Any) -> Any:
-    """Return what is equal for keys that are, such as no and zero."""
+    """Return a value that is equal for equal keys, such as no and zero."""
     while type(key) is list and key[:1] == [b"reference"] and len(key) == 3:
         key = key[2]
     if type(key) is list and key[:1] == [b"boolean"]:

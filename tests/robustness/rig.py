@@ -223,7 +223,7 @@ class Stage:
                 await asyncio.sleep(self.case.pause)
 
     async def hang_up(self) -> None:
-        """End the connection; what the subject does not read is lost."""
+        """End the connection; bytes that the subject does not read are lost."""
         if not self.peer.ended and self.case.is_large:
             self.peer.abort()
         await self.peer.aclose()
@@ -242,7 +242,7 @@ class Stage:
     # -- judging
 
     async def check_invariants(self) -> None:
-        """Judge what every case requires, when its own verdict is there. The hostile side hangs up."""
+        """Judge the invariants, after the case's own verdict. The hostile side hangs up."""
         before, ended = self.before, self.peer.ended
         if self.pending and not self.case.ends_pending:
             pending = "meet" if self.direction == "client" else "later"
@@ -279,7 +279,7 @@ class Stage:
         self.figures = {"longest": state["longest"], "gap": state["gap"], "peak": state["peak"]}
 
     def check_tables(self) -> None:
-        """A kept connection holds what it held, nothing more (I2)."""
+        """A kept connection holds the same as before, nothing more (I2)."""
         assert _tables(self.state()) == self.tables, "I2"
 
 

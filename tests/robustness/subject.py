@@ -107,7 +107,7 @@ class Desk(pb.Root):
         return 2
 
     def remote_defect(self) -> None:
-        """Raise, deep inside, what a call with wrong arguments raises."""
+        """Raise, deep inside, the error of a call with wrong arguments."""
         int("1", bad=True)  # type: ignore[call-overload]
 
     def remote_keep(self, *things: Any) -> int:
@@ -132,7 +132,7 @@ class Desk(pb.Root):
         await asyncio.get_running_loop().create_future()
 
     async def remote_turn(self) -> None:
-        """End when what was called before has begun."""
+        """End when earlier calls have started."""
         await asyncio.sleep(0)
 
     async def remote_stubborn(self) -> None:
@@ -147,7 +147,7 @@ class Desk(pb.Root):
         return BAD_VALUES[_text(kind)]()
 
     async def remote_say_badly(self, kind: Any) -> str:
-        """Call the peer with what cannot cross; return how that ended."""
+        """Call the peer with a value that cannot be sent; return the outcome."""
         reference = self._held[0]
         held = reference.connection.statistics()
         try:
@@ -204,7 +204,7 @@ class WatchedApplication(pb.Application):
 
 
 class Log(logging.Handler):
-    """Keeps what an operator would read."""
+    """Keeps the lines that an operator would read."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -268,7 +268,7 @@ class Subject:
     # -- requests
 
     def do_begin(self, memory: bool = False) -> dict[str, Any]:
-        """Forget what was; with ``memory`` note how much is allocated from now on."""
+        """Reset the records; with ``memory`` record the allocations from now on."""
         gc.collect()
         self._causes.clear()
         self._outcomes.clear()

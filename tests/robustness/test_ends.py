@@ -1,4 +1,4 @@
-"""Every call ends exactly once, whatever comes in the place of its answer, and whatever kind of call it is."""
+"""Every call ends exactly once, for any message instead of its answer, and for any kind of call."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Board(pb.Cacheable):
 
 @asynccontextmanager
 async def hostile_server(dialect: str, limits: pb.Limits) -> AsyncIterator[tuple[Any, Hostile]]:
-    """Connect to a hostile server; what is left of the connection at the end is closed."""
+    """Connect to a hostile server; close the connection at the end."""
     async with ScriptedPeer.listen("memory:ends") as listener:
         connecting = asyncio.ensure_future(
             pb.connect(listener.url, limits=limits, dialects=[dialect]).__aenter__()
@@ -203,7 +203,7 @@ async def test_a_call_that_was_not_run_because_of_an_answer_it_does_not_mention_
 
 
 async def test_a_stream_whose_items_are_malformed_ends_once() -> None:
-    """The stream itself came well; what is read of it does not."""
+    """The stream itself came well; its items do not."""
     for dialect, source, bad in (
         ("pb", [b"remote", 5], [b"unheard", 1]),
         ("pb7", Ext(codes.REMOTE, b"\x05"), Ext(codes.COPY, packb("unheard") + packb({}))),

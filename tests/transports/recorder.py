@@ -9,7 +9,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what came in ``data``, and everything else in ``events``."""
+    """Keeps received bytes in ``data``, and everything else in ``events``."""
 
     def __init__(self) -> None:
         self.data = bytearray()

@@ -1,4 +1,4 @@
-"""TLS below the broker: files and what is wrong with them, renewal, handshakes and their ends, channel binding."""
+"""TLS below the broker: files and their flaws, renewal, handshakes and their ends, channel binding."""
 
 from __future__ import annotations
 

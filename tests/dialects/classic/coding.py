@@ -53,5 +53,5 @@ def from_lists(
 
 
 def across(value: Any, *, dialect: str = "pb", **options: Any) -> Any:
-    """Return what a value arrives as."""
+    """Return the value that arrives."""
     return from_lists(to_lists(value, dialect=dialect), **options)

@@ -245,7 +245,7 @@ def test_what_is_received_is_kept_by_value() -> None:
 
 
 class CountedBytes(bytes):
-    """Bytes that count what is read of them: every byte looked at, sliced off or joined."""
+    """Bytes that count reads: every byte that is inspected, sliced off or joined."""
 
     work = 0
 

@@ -1,4 +1,4 @@
-"""Jelly: what values are written as, what cannot be written, and that nothing stays exported then."""
+"""Jelly: the form of values, values that cannot be written, and that nothing stays exported then."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_cycles_through_copyables() -> None:
 
 
 def test_cycles_through_sets_and_keys() -> None:
-    """An object that can be hashed and holds what holds it."""
+    """A hashable object that refers to its own container."""
     one = Tagged()
     key = (one, 7)
     one.held = {key: "value", "plain": {key}, "frozen": frozenset({key})}  # type: ignore[attr-defined]
@@ -218,7 +218,7 @@ def test_states_made_in_passing_are_not_mixed_up() -> None:
     assert [thing.held for thing in arrived] == [[id(thing)] for thing in things]
 
 
-# -- what cannot cross
+# -- values that cannot be sent
 
 
 class Colour(enum.IntEnum):
@@ -316,7 +316,7 @@ def test_a_reference_goes_home_and_no_further() -> None:
         with pytest.raises(SerializationError, match="connection"):
             to_bytes(thing, exporter=NullExporter())
         del thing
-        pair.call("thing")  # until a next message, the broker keeps what the last one mentions
+        pair.call("thing")  # until the next message the broker keeps the objects of the last one
 
 
 # -- depth and size: judged here exactly as the peer will

@@ -14,7 +14,7 @@ from tests.dialects.classic.coding import SPELLINGS, read
 
 
 class Old(pb.Root):
-    """Answers whatever was put in; the peer is taken for one of 2002."""
+    """Returns its argument; the peer counts as one of 2002."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value

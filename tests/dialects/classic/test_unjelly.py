@@ -1,4 +1,4 @@
-"""Unjelly: what a hostile peer can put into a value, and that it costs the one call, and little time."""
+"""Unjelly: hostile values cost only their call, and little time."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_deep_values_are_refused_by_the_stack_at_the_latest() -> None:
         from_lists(jelly)
 
 
-# -- nothing costs more than its size: counted by what is done, not by a clock
+# -- nothing costs more than its size: counted by work, not by a clock
 
 
 class CountedKey:

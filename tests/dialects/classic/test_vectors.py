@@ -131,7 +131,7 @@ class Desk(pb.Root):
         return self.relayed[1]
 
     def relay(self) -> None:
-        """Answer with what the call of our own has brought, once it has."""
+        """Answer with the result of our own call, when it has one."""
         if self.relayed is not None and self.relayed[0].done:
             outcome, later = self.relayed
             self.relayed = None
@@ -236,7 +236,7 @@ def test_every_session_is_replayed_or_waits_for_something() -> None:
 
 
 def canonical(expression: Any) -> Any:
-    """Return an expression without what is its sender's choice: the order in dictionaries, details of failures."""
+    """Return an expression without the sender's choices: the order in dictionaries, details of failures."""
     if not isinstance(expression, list):
         return expression
     if expression[:1] == [b"twisted.spread.pb.CopyableFailure"]:

@@ -1,4 +1,4 @@
-"""The operations of pb7: golden frames, what is fatal, what costs one call, and any bytes at all."""
+"""The operations of pb7: golden frames, fatal errors, call-level errors, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_a_frame_beyond_the_limit_is_refused_by_its_header() -> None:
     assert End().feed(b"\x01\x00\x00\x00") == []
 
 
-# -- what costs one call
+# -- call-level errors
 
 
 @pytest.mark.parametrize(
@@ -631,7 +631,7 @@ def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
 
 
 def test_a_long_message_is_read_in_steps() -> None:
-    """The receiver hears of it behind the last one, and what came behind it is read then."""
+    """The receiver gets it after the last one, and later bytes are read then."""
     end = End()
     value = [["text", number, 1.5] for number in range(10_000)]
     message = end.dialect.encode_answer(1, [*value, ()], None)
