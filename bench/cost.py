@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uvloop.run(_serve())
         return
     wanted = options.parts.split(",")
-    compiled = getattr(pb, "COMPILED", False)  # an older source does not have it
+    compiled = getattr(getattr(pb, "build", pb), "COMPILED", False)  # older sources have it elsewhere, or not
     print(f"perspective-broker, {'compiled' if compiled else 'plain Python'}")
     if "sockets" in wanted:
         ping_pong()
