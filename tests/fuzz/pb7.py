@@ -136,7 +136,7 @@ def check_answer(value: Any, limits: Limits) -> None:
         return
     end = End(limits=limits, registry=REGISTRY)
     try:
-        written = end.dialect.encode_answer(1, value, None)
+        written = end.dialect.writer.encode_answer(1, value, None)
     except SerializationError as refusal:
         if "nested too deep" in str(refusal):  # values in a graph may be nested deeper than arrays may
             return

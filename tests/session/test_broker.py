@@ -99,7 +99,7 @@ def test_an_answer_to_a_call_that_has_not_left_ends_the_connection_and_the_call(
         outcomes = [pair.root.call("later"), pair.root.call("later")]
         pair.client.take()
         dialect: Any = pair.server.broker.dialect
-        pair.client.receive(dialect.encode_answer(2, "forged", None))
+        pair.client.receive(dialect.writer.encode_answer(2, "forged", None))
         assert pair.client.code == "bad-id"
         for outcome in outcomes:
             with pytest.raises(pb.ConnectionLost):
@@ -155,7 +155,7 @@ def test_a_late_answer_is_ignored_and_counted_and_what_it_gives_is_given_back(
 ) -> None:
     with make_pair() as pair:
         pair.call("echo", 1)
-        late = pair.server.broker.dialect.encode_answer(1, [Thing()], None)
+        late = pair.server.broker.dialect.writer.encode_answer(1, [Thing()], None)
         pair.server.broker.outbox.send(late)
         pair.run()
         assert pair.client.broker.statistics().ignored == 1
@@ -163,7 +163,7 @@ def test_a_late_answer_is_ignored_and_counted_and_what_it_gives_is_given_back(
 
 def test_an_answer_to_a_call_that_was_never_made_is_fatal() -> None:
     with make_pair() as pair:
-        pair.server.broker.outbox.send(pair.server.broker.dialect.encode_answer(99, None, None))
+        pair.server.broker.outbox.send(pair.server.broker.dialect.writer.encode_answer(99, None, None))
         pair.run()
         assert pair.client.code == "bad-id"
 
@@ -171,7 +171,7 @@ def test_an_answer_to_a_call_that_was_never_made_is_fatal() -> None:
 def test_a_request_id_used_again_before_its_answer_is_fatal() -> None:
     desk = Desk()
     with make_pair(desk) as pair:
-        encode = pair.client.broker.dialect.encode_call
+        encode = pair.client.broker.dialect.writer.encode_call
         for _ in range(2):
             pair.client.broker.outbox.send(encode(7, "root", "later", True, (), {}, None))
         pair.run()
@@ -330,11 +330,11 @@ def test_the_root_comes_home_as_itself_and_cannot_be_freed() -> None:
 @pytest.mark.parametrize("luid", ["root", 0, 7])
 def test_releasing_what_was_never_given_is_fatal(luid: Any) -> None:
     with make_pair() as pair:
-        dialect: Any = pair.client.broker.dialect
+        writer: Any = pair.client.broker.dialect.writer
         pair.client.broker.outbox.send(
-            dialect.encode_releases({luid: 1})
+            writer.encode_releases({luid: 1})
             if isinstance(luid, int)
-            else dialect._decref_head + dialect._spelling.string(b"root")
+            else writer._decref_head + writer.spelling.string(b"root")
         )
         pair.run()
         assert pair.server.code == "refcount"
@@ -346,7 +346,7 @@ def test_a_late_release_is_ignored_and_counted() -> None:
         gc.collect()
         pair.run()
         assert pair.client.broker.statistics().exported == 0
-        pair.server.broker.outbox.send(pair.server.broker.dialect.encode_releases({1: 1}))
+        pair.server.broker.outbox.send(pair.server.broker.dialect.writer.encode_releases({1: 1}))
         pair.run()
         assert pair.client.broker.statistics().ignored == 1
         assert pair.client.code == ""

@@ -54,7 +54,7 @@ class Sender:
         self.kept: list[bytes] = []  # so that an identity stays a message's own
 
     def make(self, kind: str, number: int, data: Any = b"", strict: bool = False) -> bytes:
-        message: bytes = KINDS[kind][1](self.end.dialect, number, data)
+        message: bytes = KINDS[kind][1](self.end.dialect.writer, number, data)
         self.kept.append(message)
         if strict:
             self.strict.add(id(message))
@@ -63,7 +63,7 @@ class Sender:
     def take(self, *messages: bytes, room: int | None = None) -> bytes:
         taken = self.outgoing.take(
             list(messages),
-            self.end.dialect,
+            self.end.dialect.writer,
             lambda message, rank: id(message) in self.strict,
             None if room is None else lambda: room,
         )
@@ -160,7 +160,7 @@ def test_what_passes_a_large_call_and_what_waits() -> None:
 @pytest.mark.parametrize("count", [8, 128, 256, 40_000])
 def test_what_gives_back_many_objects_passes_nothing_either(count: int) -> None:
     sender, far = Sender(), End()
-    releases = sender.end.dialect.encode_releases(dict.fromkeys(range(1, count + 1), 1))
+    releases = sender.end.dialect.writer.encode_releases(dict.fromkeys(range(1, count + 1), 1))
     data = sender.take(sender.make("call", 1, BLOB), sender.make("call", 2), releases, room=1)
     assert far.feed(data) == []
     got = [message[0] for message in far.feed(sender.take())]
@@ -223,7 +223,7 @@ def test_no_more_leaves_than_there_is_room_for_and_one_piece() -> None:
 def test_a_message_that_is_in_one_leaves_without_being_copied() -> None:
     sender = Sender()
     message = sender.make("call", 1, "x" * LARGE_MESSAGE)
-    parts = sender.outgoing.take([message], sender.end.dialect, lambda *_: False, None)
+    parts = sender.outgoing.take([message], sender.end.dialect.writer, lambda *_: False, None)
     assert all(part.obj is message for part in parts if isinstance(part, memoryview))
     assert sum(len(part) for part in parts if isinstance(part, memoryview)) == len(message) - 4
 
@@ -409,7 +409,7 @@ def test_a_message_whose_pieces_stop_coming_ends_the_connection_whatever_else_co
     trickle(pair, pair.client)
     for _ in range(20):
         pair.advance(5)
-        pair.server.receive(pair.client.broker.dialect.encode_ping(b""))
+        pair.server.receive(pair.client.broker.dialect.writer.encode_ping(b""))
         pair.server.take()
     assert pair.server.code == "message-timeout"
 
@@ -418,7 +418,7 @@ def test_a_message_whose_pieces_stop_coming_ends_the_connection_whatever_else_co
 def test_a_peer_that_knows_of_no_pieces_gets_whole_messages() -> None:
     with make_pair(limits=WIDE) as pair:
         dialect = pair.client.broker.dialect
-        dialect.features = dialect.features - {Feature.PIECES}
+        dialect.writer.features = dialect.writer.features - {Feature.PIECES}
         outcome = pair.root.call("echo", bytes(MIB))
         assert trickle(pair, pair.client) > MIB
         pair.run()

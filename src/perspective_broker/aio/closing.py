@@ -49,7 +49,7 @@ class Closing:
                 transport.write_eof()
             except OSError:  # the peer has just reset the connection
                 transport.abort()
-        elif not self._driver.broker.dialect.has(Feature.FAREWELL):  # closing is the only way to tell
+        elif not self._driver.broker.dialect.writer.has(Feature.FAREWELL):  # closing is the only way to tell
             self._driver.broker.give_up()
 
     def _look(self) -> None:

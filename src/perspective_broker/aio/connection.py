@@ -134,9 +134,9 @@ class Connection(Handle):
 
     def speak_as_in_2002(self) -> None:
         """Send nothing from now on that a program of 2002 cannot read: plain strings for text, no booleans."""
-        dialect = self._driver.broker.dialect
-        if dialect.has(Feature.OF_2002):
-            dialect.speak_as_in_2002()
+        writer = self._driver.broker.dialect.writer
+        if writer.has(Feature.OF_2002):
+            writer.speak_as_in_2002()
 
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""

@@ -15,6 +15,7 @@ from ..dialects.classic.banana import encode, encode_integer, encode_list_head
 from ..dialects.classic.jelly import Jellier
 from ..dialects.classic.unjelly import Unjellier
 from ..dialects.classic.vocabulary import Spelling
+from ..dialects.classic.writing import ClassicWriter
 from ..errors import CallError
 from ..limits import Limits
 from ..ports import Dialect, Exporter, Perspective
@@ -143,43 +144,15 @@ _WITH_A_FLAVOR: Final = (
 _NAMED: Final = (type, FunctionType, MethodType, ModuleType)
 
 
-class FaceDialect(ClassicDialect):
-    """One connection's dialect.
+class FaceWriter(ClassicWriter):
+    """The writing half of one connection's dialect."""
 
-    Args:
-        face: the broker of this face.
-        spelling: which of the two dialects.
-        session: the core's broker.
-    """
-
-    def __init__(self, face: Any, spelling: Spelling, session: Broker) -> None:
-        super().__init__(
-            spelling,
-            receiver=session.receiver,
-            exporter=session.exporter,
-            importer=session.importer,
-            limits=session.limits,
-            registry=flavors.default_registry,
-            policy=TasterPolicy(face.security),
-        )
+    def __init__(self, face: Any, spelling: Spelling, exporter: Exporter, limits: Limits) -> None:
+        super().__init__(spelling, exporter, limits)
         self._face = face
-        self._face_readers = readers(face.security)
 
     def _jellier(self, perspective: Perspective) -> Jellier:
-        return FaceJellier(self._face, self._spelling, self._exporter, perspective, self._decoder.limits)
-
-    def _unjellier(self, perspective: Perspective) -> Unjellier:
-        face = self._face
-        return FaceUnjellier(
-            self._importer, perspective, self._face_readers, face.security, face, self._most_units
-        )
-
-    def decode_error(self, payload: Any, perspective: Perspective) -> Exception:
-        try:
-            value = self._unjellier(perspective).unjelly(payload)
-        except CallError as error:
-            return Failed(as_failure(error))
-        return Failed(copied_from(value))
+        return FaceJellier(self._face, self.spelling, self._exporter, perspective, self._limits)
 
     def encode_error(
         self, request: int, error: BaseException, traceback: bool, perspective: Perspective
@@ -198,6 +171,43 @@ class FaceDialect(ClassicDialect):
         except errors.SerializationError:
             jellier.rollback()
             raise
+
+
+class FaceDialect(ClassicDialect):
+    """One connection's dialect.
+
+    Args:
+        face: the broker of this face.
+        spelling: which of the two dialects.
+        session: the core's broker.
+    """
+
+    def __init__(self, face: Any, spelling: Spelling, session: Broker) -> None:
+        super().__init__(
+            spelling,
+            receiver=session.receiver,
+            exporter=session.exporter,
+            importer=session.importer,
+            limits=session.limits,
+            registry=flavors.default_registry,
+            policy=TasterPolicy(face.security),
+            writer=FaceWriter(face, spelling, session.exporter, session.limits),
+        )
+        self._face = face
+        self._face_readers = readers(face.security)
+
+    def _unjellier(self, perspective: Perspective) -> Unjellier:
+        face = self._face
+        return FaceUnjellier(
+            self._importer, perspective, self._face_readers, face.security, face, self._most_units
+        )
+
+    def decode_error(self, payload: Any, perspective: Perspective) -> Exception:
+        try:
+            value = self._unjellier(perspective).unjelly(payload)
+        except CallError as error:
+            return Failed(as_failure(error))
+        return Failed(copied_from(value))
 
 
 def makers(face: Any, session: Broker, names: Any) -> dict[str, Callable[[], Dialect]]:

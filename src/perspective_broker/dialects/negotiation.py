@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from ..errors import ProtocolError
 from ..limits import CONTAINER_NODES, Limits
-from ..ports import DELIVERED, NEEDS_DATA, Data, Dialect, Receiver
+from ..ports import DELIVERED, NEEDS_DATA, Data, Dialect, Receiver, Writer
 from .classic.banana import NEED_MORE, Decoder, encode
 from .classic.vocabulary import NONE
 
@@ -57,7 +57,7 @@ class Negotiation(Dialect):
     ) -> None:
         if not dialects:
             raise ValueError("at least one dialect is needed")
-        super().__init__("", frozenset())  # the name of the dialect that was agreed on: none yet
+        super().__init__(Writer("", frozenset()))  # the name of the dialect that was agreed on: none yet
         self._server = server
         self._dialects = dict(dialects)
         self._receiver = receiver

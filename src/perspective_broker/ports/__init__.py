@@ -5,7 +5,7 @@ whose methods all have types, and states once who owns what.
 """
 
 from .codec import Exporter, Importer, NullExporter, NullImporter
-from .dialect import DELIVERED, NEEDS_DATA, READING, Dialect, Feature, Receiver, Unsupported
+from .dialect import DELIVERED, NEEDS_DATA, READING, Dialect, Receiver
 from .values import (
     LARGE_MESSAGE,
     SENT_BEFORE,
@@ -23,6 +23,7 @@ from .values import (
     Undecoded,
     Value,
 )
+from .writer import Feature, Unsupported, Writer
 
 __all__ = [
     "DELIVERED",
@@ -51,4 +52,5 @@ __all__ = [
     "Undecoded",
     "Unsupported",
     "Value",
+    "Writer",
 ]

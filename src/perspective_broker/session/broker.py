@@ -398,7 +398,7 @@ class Broker:
 
     def _ping_if_due(self, now: float) -> None:
         if self.deadlines.wants_ping(now):
-            self.outbox.send(self._context.dialect.encode_ping(b""))
+            self.outbox.send(self._context.writer.encode_ping(b""))
 
     # -- looking
 

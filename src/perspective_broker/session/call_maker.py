@@ -181,9 +181,9 @@ class CallMaker:
         call.answerable = None
         call.stage = ENDED
         if stage == SENT:
-            dialect = self._context.dialect
-            if dialect.has(Feature.CANCEL) and self._questions.find(call.request) is call:
-                self._outbox.send(dialect.encode_cancel(call.request))
+            writer = self._context.writer
+            if writer.has(Feature.CANCEL) and self._questions.find(call.request) is call:
+                self._outbox.send(writer.encode_cancel(call.request))
             self._sender.wait_no_more(call)  # when only the outcome of another call was missing
             if not call.wants_answer:
                 self._questions.is_ready(call)

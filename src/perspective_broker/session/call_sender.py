@@ -77,27 +77,27 @@ class CallSender(WayOut):
         request = call.request = questions.next_request()
         if not call.serial:
             call.serial = request
-        dialect = self._context.dialect
+        writer = self._context.writer
         if call.is_update:
             assert isinstance(target, Observer)
             if self._observers.find(target._luid) is None:  # the message with its state was never sent
                 raise DeadReferenceError("the peer has no replica")
-            message = dialect.encode_update(
+            message = writer.encode_update(
                 request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
             )
         elif isinstance(target, OutgoingCall):
-            message = dialect.encode_call(
+            message = writer.encode_call(
                 request, self.mention(target), name, call.wants_answer, args, kwargs, call.perspective
             )
         else:
-            message = dialect.encode_call(
+            message = writer.encode_call(
                 request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
             )
         self._context.lifecycle.check_open()
         if call.answerable is not None:
             deadline = call.answerable.deadline
-            if deadline is not None and dialect.has(Feature.DEADLINES):
-                message = dialect.encode_due(message, deadline.left())
+            if deadline is not None and writer.has(Feature.DEADLINES):
+                message = writer.encode_due(message, deadline.left())
         return message
 
     def mention(self, on: OutgoingCall) -> PromisedAnswer:
@@ -114,7 +114,7 @@ class CallSender(WayOut):
 
     def _can_build_on(self, on: OutgoingCall) -> bool:
         """Whether the peer keeps the answer of ``on`` for another call of ours, or can still be asked to."""
-        if not self._context.dialect.has(Feature.PIPELINING) or not on.wants_answer or on.is_update:
+        if not self._context.writer.has(Feature.PIPELINING) or not on.wants_answer or on.is_update:
             return False
         if self.questions.find(on.request) is not on:  # of another connection, or not on its way to the peer
             return False
@@ -180,7 +180,7 @@ class CallSender(WayOut):
         links.kept = True
         if on.stage == QUEUED:
             assert on.message is not None
-            on.message = self._context.dialect.encode_kept(on.message)
+            on.message = self._context.writer.encode_kept(on.message)
         else:
             self._outbox.ask_to_keep(on)
 
@@ -235,7 +235,7 @@ class CallSender(WayOut):
         links = call.links
         if links is not None and links.kept and links.answered and not links.uses:
             links.kept = False
-            self._outbox.send(self._context.dialect.encode_forget(call.request))
+            self._outbox.send(self._context.writer.encode_forget(call.request))
 
     def withdraw(self, call: OutgoingCall) -> None:
         """Take a call out of the queue: it is not sent."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import Dialect
+from ..ports import Dialect, Writer
 from .deadlines import Deadlines
 from .host import Host
 from .lifecycle import Lifecycle
@@ -33,7 +33,7 @@ class Closer:
 
 
 #: In the place of a dialect before the greeting. Nothing is asked of it but its name and features.
-NOT_NEGOTIATED: Final = Dialect("", frozenset())
+NOT_NEGOTIATED: Final = Dialect(Writer("", frozenset()))
 
 
 class Context:
@@ -48,6 +48,7 @@ class Context:
 
     Attributes:
         dialect: the negotiation first, which has no name, the dialect that was agreed on then.
+        writer: its writing half.
         closer: ends the connection.
     """
 
@@ -60,6 +61,7 @@ class Context:
         self.host = host
         self.limits = limits
         self.dialect = NOT_NEGOTIATED
+        self.writer = NOT_NEGOTIATED.writer
         self.lifecycle = Lifecycle()
         self.deadlines = Deadlines(limits, now)
         self.reports = Reports(now, allowance)
@@ -74,6 +76,7 @@ class Context:
     def use_dialect(self, dialect: Dialect) -> None:
         """Speak ``dialect`` from now on."""
         self.dialect = dialect
+        self.writer = dialect.writer
 
     def log(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
         """Log a line about this peer, as far as its allowance goes; see :meth:`.Reports.say`."""

@@ -87,9 +87,9 @@ class Ending(Closer):
         self._drains_when_open = True
         if self._lifecycle.phase is Phase.OPEN:
             self._lifecycle.enter(Phase.DRAINING)
-            dialect = self._context.dialect
-            if dialect.has(Feature.FAREWELL):
-                self._outbox.send(dialect.encode_draining())
+            writer = self._context.writer
+            if writer.has(Feature.FAREWELL):
+                self._outbox.send(writer.encode_draining())
 
     def drain_if_asked(self) -> None:
         """The greeting is over: drain, if that was asked for before."""
@@ -137,9 +137,9 @@ class Ending(Closer):
         assert cause is not None
         self._context.deadlines.closing = None
         self._send_queue()
-        dialect = self._context.dialect
-        if dialect.has(Feature.FAREWELL):
-            self._outbox.send(dialect.encode_farewell(cause.code, cause.reason))
+        writer = self._context.writer
+        if writer.has(Feature.FAREWELL):
+            self._outbox.send(writer.encode_farewell(cause.code, cause.reason))
         self._outgoing.lose(cause)
         self._lifecycle.mute()
         self._incoming.stop_unheard()
@@ -205,7 +205,7 @@ class Ending(Closer):
         elif lifecycle.phase is Phase.GREETING and dialect.mid_message:
             reason = "the peer hung up in the middle of its greeting"
             self.end(CloseCause("bad-handshake", reason, clean=False))
-        elif dialect.has(Feature.FAREWELL):
+        elif self._context.writer.has(Feature.FAREWELL):
             self.hear_last(CloseCause("lost", "the peer is gone without a farewell", clean=False))
         else:  # the end of its bytes is the only farewell that it has
             self.hear_last(CloseCause("lost", "the peer closed the connection", clean=True))
@@ -221,15 +221,15 @@ class Ending(Closer):
             in_order: the messages before the end are acted on: the peer's one-way calls run, and the calls on which
                 these depend.
         """
-        lifecycle, dialect = self._lifecycle, self._context.dialect
+        lifecycle, dialect, writer = self._lifecycle, self._context.dialect, self._context.writer
         if tell and self._encoding.has_updates and lifecycle.phase in (Phase.OPEN, Phase.DRAINING):
             self._encoding.send_updates()
         if (
             lifecycle.phase in (Phase.OPEN, Phase.DRAINING, Phase.CLOSING)
             and tell
-            and dialect.has(Feature.FAREWELL)
+            and writer.has(Feature.FAREWELL)
         ):
-            self._outbox.send(dialect.encode_farewell(cause.code, cause.reason))
+            self._outbox.send(writer.encode_farewell(cause.code, cause.reason))
         if lifecycle.ended:
             return
         undelivered = self._outgoing.undelivered

@@ -84,7 +84,7 @@ class Exporter(ports.Exporter):
 
     def retract_cache(self, luid: int) -> None:
         if not self._lifecycle.ended and self._observers.retract(luid):
-            self._outbox.send(self._context.dialect.encode_uncache(luid))
+            self._outbox.send(self._context.writer.encode_uncache(luid))
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
         session = getattr(replica, "_pb_session", None)
@@ -118,7 +118,7 @@ class Exporter(ports.Exporter):
         """The same for replicas of our object."""
         gone = self._observers.release(luid, count)
         if gone:
-            self._outbox.send(self._context.dialect.encode_uncache(luid))
+            self._outbox.send(self._context.writer.encode_uncache(luid))
         self._note_freed(may_come_home)
         return gone is not None
 

@@ -100,7 +100,7 @@ class Importer(ports.Importer):
         if self._context.lifecycle.ended:
             self._releases.clear()
             return
-        dialect, limits = self._context.dialect, self._context.limits
+        writer, limits = self._context.writer, self._context.limits
         owed: dict[int, int] = {}
         while releases := self._releases.take():
             for luid, key, receipts in releases:
@@ -109,12 +109,12 @@ class Importer(ports.Importer):
                     self._imports.forget(key)
                     owed[luid] = owed.get(luid, 0) + receipts
                 elif receipts := self._replicas.dropped(luid):
-                    self._outbox.send(dialect.encode_decache(luid, receipts))
+                    self._outbox.send(writer.encode_decache(luid, receipts))
         pairs = iter(owed.items())
         # A pair takes four nodes, and 18 bytes at most; the peer is taken to have the same limits.
         most = max(1, min(_RELEASED_AT_ONCE, limits.nodes // 4 - 2, limits.message_bytes // 20))
         while part := dict(islice(pairs, most)):
-            self._outbox.send(dialect.encode_releases(part))
+            self._outbox.send(writer.encode_releases(part))
 
     def release(self, reference: Reference) -> None:
         """Give a reference back to its owner; it is dead from here on.

@@ -92,8 +92,8 @@ class Outbox:
 
     def ask_to_keep(self, call: OutgoingCall) -> None:
         """Change the message of a call that has not left: the peer keeps the answer."""
-        dialect = self._context.dialect
-        self._messages[call.position] = dialect.encode_kept(self._messages[call.position])
+        writer = self._context.writer
+        self._messages[call.position] = writer.encode_kept(self._messages[call.position])
 
     # -- out
 
@@ -104,7 +104,7 @@ class Outbox:
             room: see :meth:`.Broker.data_to_send`.
         """
         out: Sequence[bytes | memoryview]
-        if self.size < LARGE_MESSAGE or not self._context.dialect.has(Feature.PIECES):
+        if self.size < LARGE_MESSAGE or not self._context.writer.has(Feature.PIECES):
             out = cast("list[bytes | memoryview]", self._messages)  # none is so large that it is in parts
             self._messages = []
             self.batch += 1
@@ -130,7 +130,7 @@ class Outbox:
             return cast("list[bytes | memoryview]", messages)
         if self.large is NOTHING_LARGE:
             self.large = PieceQueue()
-        out = self.large.take(messages, self._context.dialect, self._passes_nothing, room)
+        out = self.large.take(messages, self._context.writer, self._passes_nothing, room)
         self.bytes_sent += sum(map(len, out))
         self.size = self.large.weight
         if self.large:

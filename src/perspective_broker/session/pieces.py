@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
-from ..ports import LARGE_MESSAGE, Dialect, Message, Rank
+from ..ports import LARGE_MESSAGE, Message, Rank, Writer
 
 __all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "PieceQueue", "weight"]
 
@@ -91,7 +91,7 @@ class PieceQueue:
     def take(
         self,
         messages: list[Message],
-        dialect: Dialect,
+        writer: Writer,
         strict: Callable[[Message, Rank], bool],
         room: Callable[[], int] | None,
     ) -> list[bytes | memoryview]:
@@ -99,19 +99,19 @@ class PieceQueue:
 
         Args:
             messages: made since the last time, in order.
-            dialect: tells the rank of a message, and cuts pieces.
+            writer: tells the rank of a message, and cuts pieces.
             strict: whether a message that ranks so mentions a replica, or may.
             room: returns how many bytes the transport takes; None takes everything.
         """
         out: list[bytes | memoryview] = []
         for message in messages:
-            rank, request = dialect.rank(message)
+            rank, request = writer.rank(message)
             self._serial += 1
             self._add(_Waiting(message, self._serial, rank, request, strict(message, rank)), out)
         self._small_ones(out)
         left = None if room is None else room() - sum(map(len, out))
         # At least one piece leaves each time: a peer judges how long a message takes.
-        while (piece := self._piece(dialect, out, left or 0)) and (left is None or left > piece):
+        while (piece := self._piece(writer, out, left or 0)) and (left is None or left > piece):
             if left is not None:
                 left -= piece
         return out
@@ -190,7 +190,7 @@ class PieceQueue:
         self._numbers.discard(waiting.number)
         self._turns.append(waiting)
 
-    def _piece(self, dialect: Dialect, out: list[bytes | memoryview], room: int) -> int:
+    def _piece(self, writer: Writer, out: list[bytes | memoryview], room: int) -> int:
         """Add one piece to ``out``, and what may follow it; return how many bytes that is, 0 when nothing is left."""
         self._begin()
         if not self._turns:
@@ -199,7 +199,7 @@ class PieceQueue:
         before = len(out)
         assert waiting.number is not None
         # Where nothing takes turns, what the transport has room for is one piece.
-        piece, sent = dialect.piece(waiting.message, waiting.sent, waiting.number, 0 if self._turns else room)
+        piece, sent = writer.piece(waiting.message, waiting.sent, waiting.number, 0 if self._turns else room)
         out += piece
         self.bytes -= sent - waiting.sent
         waiting.sent = sent

@@ -143,7 +143,7 @@ class Pipelining:
             return
         pins = Pins()
         target: Target | None = None
-        called = None if content is None else self._context.dialect.object_answered(message)
+        called = None if content is None else self._context.writer.object_answered(message)
         for entry in content or ():
             if isinstance(entry, int):
                 export = self._exports.find(entry)

@@ -66,7 +66,7 @@ class Receiver(ports.Receiver):
     def on_ready(self) -> None:
         context = self._context
         context.lifecycle.enter(Phase.OPEN)
-        context.deadlines.established(keepalive=context.dialect.has(Feature.PING))
+        context.deadlines.established(keepalive=context.writer.has(Feature.PING))
         context.host.on_open()
         self._ending.drain_if_asked()
 
@@ -125,7 +125,7 @@ class Receiver(ports.Receiver):
             self.ignored += 1
 
     def on_ping(self, payload: bytes) -> None:
-        self._outbox.send(self._context.dialect.encode_pong(payload))
+        self._outbox.send(self._context.writer.encode_pong(payload))
 
     def on_pong(self, payload: bytes) -> None:
         """The bytes that came were the answer."""

@@ -61,7 +61,7 @@ class Replies:
         encoding = self._encoding
         try:
             encoding.begin()
-            message = self._context.dialect.encode_answer(call.request, value, call.perspective)
+            message = self._context.writer.encode_answer(call.request, value, call.perspective)
             self._lifecycle.check_open()
         except Unready:
             self._cannot_cross(
@@ -100,7 +100,7 @@ class Replies:
             error = from_within(error, with_traceback=self._unsafe_tracebacks)
         try:
             self._encoding.begin()
-            message = self._context.dialect.encode_error(
+            message = self._context.writer.encode_error(
                 call.request, error, self._unsafe_tracebacks, call.perspective
             )
             self._lifecycle.check_open()
@@ -116,7 +116,7 @@ class Replies:
         self._context.log(logging.INFO, "refused a call: %s", error)
         if call.wants_answer:
             try:
-                message = self._context.dialect.encode_error(call.request, error, False, None)
+                message = self._context.writer.encode_error(call.request, error, False, None)
             except SerializationError:  # its text is too long for the limits
                 message = self._unsent(call, error)
             self._outbox.send_refusal(message)
@@ -124,9 +124,9 @@ class Replies:
     def drop(self, call: IncomingCall, because: int) -> None:
         """A call was not run because of the answer to the call ``because``."""
         if call.wants_answer:
-            self._outbox.send_refusal(self._context.dialect.encode_dropped(call.request, because))
+            self._outbox.send_refusal(self._context.writer.encode_dropped(call.request, because))
 
     def _unsent(self, call: IncomingCall, error: BaseException) -> Message:
         """Return what is sent instead of an exception that cannot be sent: short enough to cross in any case."""
         plain = RemoteError(type(error).__name__[:64], "an exception that could not be sent")
-        return self._context.dialect.encode_error(call.request, plain, False, None)
+        return self._context.writer.encode_error(call.request, plain, False, None)

@@ -94,7 +94,8 @@ class Line:
             pass
         return self.operations.got
 
-    def expressions(self, data: bytes) -> list[Any]:
+    def expressions(self, data: Message) -> list[Any]:
+        assert isinstance(data, bytes)
         return read(data, words=self.spelling.has_words)
 
 
@@ -301,26 +302,26 @@ def test_an_error_that_is_a_string() -> None:
 @pytest.mark.parametrize("dialect", SPELLINGS)
 def test_calls_are_written_as_they_are_read(dialect: str) -> None:
     line = Line(dialect)
-    message = line.dialect.encode_call(3, "root", "add", True, (1, "a"), {"b": [2]}, None)
+    message = line.dialect.writer.encode_call(3, "root", "add", True, (1, "a"), {"b": [2]}, None)
     assert line.expressions(message) == [
         [b"message", 3, b"root", b"add", 1, [b"tuple", 1, [b"unicode", b"a"]],
          [b"dictionary", [[b"unicode", b"b"], [b"list", 2]]]]
     ]  # fmt: skip
-    message = line.dialect.encode_call(4, 9, "ping", False, (), {}, None)
+    message = line.dialect.writer.encode_call(4, 9, "ping", False, (), {}, None)
     assert line.expressions(message) == [[b"message", 4, 9, b"ping", 0, [b"tuple"], [b"dictionary"]]]
-    message = line.dialect.encode_update(4, 9, "moved", False, (), {}, None)
+    message = line.dialect.writer.encode_update(4, 9, "moved", False, (), {}, None)
     assert line.expressions(message) == [[b"cachemessage", 4, 9, b"moved", 0, [b"tuple"], [b"dictionary"]]]
     for data, expressions in (
-        (line.dialect.encode_answer(3, None, None), [[b"answer", 3, [b"None"]]]),
-        (line.dialect.encode_releases({5: 3, 6: 1}), [*[[b"decref", 5]] * 3, [b"decref", 6]]),
-        (line.dialect.encode_decache(5, 2), [[b"decache", 5]] * 2),
-        (line.dialect.encode_uncache(5), [[b"uncache", 5]]),
+        (line.dialect.writer.encode_answer(3, None, None), [[b"answer", 3, [b"None"]]]),
+        (line.dialect.writer.encode_releases({5: 3, 6: 1}), [*[[b"decref", 5]] * 3, [b"decref", 6]]),
+        (line.dialect.writer.encode_decache(5, 2), [[b"decache", 5]] * 2),
+        (line.dialect.writer.encode_uncache(5), [[b"uncache", 5]]),
     ):
         assert line.expressions(data) == expressions
 
 
 def encode_call(dialect: ClassicDialect, *args: Any, **kwargs: Any) -> Any:
-    return dialect.encode_call(1, "root", "x", True, args, kwargs, None)
+    return dialect.writer.encode_call(1, "root", "x", True, args, kwargs, None)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def encode_call(dialect: ClassicDialect, *args: Any, **kwargs: Any) -> Any:
     [
         (lambda dialect, bad: encode_call(dialect, {"jobs": [0, 1, bad]}), 'args[0]["jobs"][2]'),
         (lambda dialect, bad: encode_call(dialect, options={"é": (bad,)}), 'kwargs["options"]["\\xe9"][0]'),
-        (lambda dialect, bad: dialect.encode_answer(1, [[bad]], None), "answer[0][0]"),
+        (lambda dialect, bad: dialect.writer.encode_answer(1, [[bad]], None), "answer[0][0]"),
     ],
     ids=["arguments", "keywords", "answer"],
 )
@@ -356,11 +357,11 @@ SENDERS: dict[str, Callable[[ClassicDialect, Any], Any]] = {
     "keywords": lambda dialect, value: encode_call(
         dialect, pb.Referenceable(), key=[pb.Referenceable(), value]
     ),
-    "an update": lambda dialect, value: dialect.encode_update(
+    "an update": lambda dialect, value: dialect.writer.encode_update(
         1, 1, "x", True, (pb.Referenceable(), value), {}, None
     ),
-    "an answer": lambda dialect, value: dialect.encode_answer(1, [pb.Referenceable(), value], None),
-    "an error": lambda dialect, value: dialect.encode_error(
+    "an answer": lambda dialect, value: dialect.writer.encode_answer(1, [pb.Referenceable(), value], None),
+    "an error": lambda dialect, value: dialect.writer.encode_error(
         1, Report(thing=pb.Referenceable(), value=value), False, None
     ),
 }
@@ -442,8 +443,8 @@ def test_names_that_a_peer_would_refuse_are_refused_here() -> None:
     dialect = Line().dialect
     for name in ("x" * 257, "\ud800"):
         with pytest.raises(SerializationError):
-            dialect.encode_call(1, "root", name, True, (), {}, None)
-    assert dialect.encode_call(1, "root", "x" * 256, True, (), {}, None)
+            dialect.writer.encode_call(1, "root", name, True, (), {}, None)
+    assert dialect.writer.encode_call(1, "root", "x" * 256, True, (), {}, None)
 
 
 def test_what_is_sent_is_counted_once_for_each_mention() -> None:

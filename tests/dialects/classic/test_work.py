@@ -82,6 +82,6 @@ def test_what_is_too_much_work_is_not_sent(make: Any) -> None:
     limits = replace(LIMITS, nodes=10_000)
     dialect = ClassicDialect(PB, Receiver(), NullExporter(), NullImporter(), limits, Registry(), Policy())
     fits = make(most_units(limits) - 20)
-    dialect.encode_answer(1, fits, None)
+    dialect.writer.encode_answer(1, fits, None)
     with pytest.raises(pb.SerializationError, match=r"a tenth of Limits\.nodes"):
-        dialect.encode_answer(1, make(most_units(limits) + 20), None)
+        dialect.writer.encode_answer(1, make(most_units(limits) + 20), None)

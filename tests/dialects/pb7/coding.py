@@ -230,7 +230,7 @@ def answer_body(payload: bytes) -> bytes:
 
 def across(value: Any, *, sender: End | None = None, receiver: End | None = None) -> Any:
     """Return what a value arrives as; an error that is the answer is raised."""
-    frame = (sender or End()).dialect.encode_answer(1, value, "who")
+    frame = (sender or End()).dialect.writer.encode_answer(1, value, "who")
     receiver = receiver or End()
     receiver.feed(frame)
     _, _, arrived = receiver.got.pop()

@@ -48,7 +48,7 @@ def from_text(source: str) -> Any:
 def test_golden_values_are_written_and_read(golden: dict[str, str]) -> None:
     value = from_text(golden["value"])
     body = answer_body(bytes.fromhex(golden["bytes"]))
-    assert End().dialect.encode_answer(1, value, None) == framed(body)
+    assert End().dialect.writer.encode_answer(1, value, None) == framed(body)
     [(_, _, arrived)] = End().feed(framed(body))
     assert same(arrived, value)
 
@@ -62,22 +62,22 @@ def test_golden_messages_are_written_and_read(golden: dict[str, Any]) -> None:
         assert end.sent == [frame]
     elif operation in ("call", "update"):
         request, target, name, wants_answer, args, kwargs = fields
-        encode = getattr(end.dialect, f"encode_{operation}")
+        encode = getattr(end.dialect.writer, f"encode_{operation}")
         assert encode(request, target, name, wants_answer, tuple(args), kwargs, None) == frame
     elif operation == "error":
-        assert end.dialect.encode_error(fields[0], ValueError("bad"), False, None) == frame
+        assert end.dialect.writer.encode_error(fields[0], ValueError("bad"), False, None) == frame
     elif operation in ("ping", "pong"):
         fields = [bytes.fromhex(fields[0])]
-        assert getattr(end.dialect, f"encode_{operation}")(*fields) == frame
+        assert getattr(end.dialect.writer, f"encode_{operation}")(*fields) == frame
     elif operation == "answer":
-        assert end.dialect.encode_answer(fields[0], fields[1], None) == frame
+        assert end.dialect.writer.encode_answer(fields[0], fields[1], None) == frame
     elif operation == "release":
         owed = dict(zip(fields[::2], fields[1::2], strict=True))
-        assert end.dialect.encode_releases(owed) == frame
+        assert end.dialect.writer.encode_releases(owed) == frame
         assert end.feed(frame) == [("release", luid, count) for luid, count in owed.items()]
         return
     else:
-        assert getattr(end.dialect, f"encode_{operation}")(*fields) == frame
+        assert getattr(end.dialect.writer, f"encode_{operation}")(*fields) == frame
     [got] = end.feed(frame)
     if operation == "hello":
         assert got == ("ready",)
@@ -105,20 +105,22 @@ def test_golden_calls_that_are_pipelined_are_written_and_read(golden: dict[str, 
     if golden["hangs_on"]:
         assert args == [["answer 7"]]
         args = [[Promised(7)]]
-    encoded = end.dialect.encode_call(request, target, name, True, tuple(args), kwargs, None)
-    assert (end.dialect.encode_kept(encoded) if golden["keep"] else encoded) == frame
+    encoded = end.dialect.writer.encode_call(request, target, name, True, tuple(args), kwargs, None)
+    assert (end.dialect.writer.encode_kept(encoded) if golden["keep"] else encoded) == frame
 
 
 @pytest.mark.parametrize("golden", GOLDEN["limited"], ids=lambda golden: golden["name"])
 def test_golden_calls_with_a_deadline_are_written_and_read(golden: dict[str, Any]) -> None:
     frame = bytes.fromhex(golden["frame"])
     end = End()
-    encoded = end.dialect.encode_call(7, "root", "room", True, ("lobby",), {}, None)
-    limited = end.dialect.encode_due(encoded, golden["seconds"])
+    encoded = end.dialect.writer.encode_call(7, "root", "room", True, ("lobby",), {}, None)
+    limited = end.dialect.writer.encode_due(encoded, golden["seconds"])
     if golden["keep"]:
         # The wish to be kept may come before or after the time.
-        assert end.dialect.encode_due(end.dialect.encode_kept(encoded), golden["seconds"]) == frame
-        limited = end.dialect.encode_kept(limited)
+        assert (
+            end.dialect.writer.encode_due(end.dialect.writer.encode_kept(encoded), golden["seconds"]) == frame
+        )
+        limited = end.dialect.writer.encode_kept(limited)
     assert limited == frame
     call, *more = end.feed(frame)
     assert call == ("call", 7, "root", "room", True, (["lobby"], {}))
@@ -129,7 +131,7 @@ def test_what_a_peer_announces_is_what_it_is_told() -> None:
     for features, understood in (({}, False), ({"deadlines": True, "x": 1}, True), ({"deadlines": 1}, False)):
         end = End(greeted=False)
         end.message(0, 7, features)
-        assert end.dialect.has(Feature.DEADLINES) == understood
+        assert end.dialect.writer.has(Feature.DEADLINES) == understood
 
 
 @pytest.mark.parametrize("golden", GOLDEN["pieces"], ids=lambda golden: golden["name"])
@@ -521,9 +523,9 @@ def test_a_smaller_depth_is_kept_at_both_ends() -> None:
     assert read(packb(value), limits=limits) == value
     with pytest.raises(DecodeError):
         read(packb([value]), limits=limits)
-    End(limits=limits).dialect.encode_answer(1, value, None)
+    End(limits=limits).dialect.writer.encode_answer(1, value, None)
     with pytest.raises(pb.SerializationError, match="10 levels"):
-        End(limits=limits).dialect.encode_answer(1, [value], None)
+        End(limits=limits).dialect.writer.encode_answer(1, [value], None)
 
 
 # -- any bytes
@@ -576,7 +578,7 @@ def test_frames_arrive_the_same_however_they_are_cut(cuts: list[int]) -> None:
     sender = End()
     values = [1, "two", (3,), b"4" * 300, [5.0], {"six": {6}}]
     stream = b"".join(
-        whole(sender.dialect.encode_answer(n, value, None)) for n, value in enumerate(values, 1)
+        whole(sender.dialect.writer.encode_answer(n, value, None)) for n, value in enumerate(values, 1)
     )
     chunks, at = [], 0
     for cut in cuts:
@@ -588,7 +590,7 @@ def test_frames_arrive_the_same_however_they_are_cut(cuts: list[int]) -> None:
 
 def test_sizes_are_told() -> None:
     end = End()
-    frame = whole(end.dialect.encode_answer(1, "x" * 100, None))
+    frame = whole(end.dialect.writer.encode_answer(1, "x" * 100, None))
     assert end.dialect.mid_message == 0
     for size in (1, 3, 4, 50):
         end = End()
@@ -626,7 +628,7 @@ def test_an_array_of_any_length_is_judged_by_its_operation(items: int, greeted: 
 @pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 32_767, 32_768, 40_000])
 def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
     owed = {1000 + number: 1 + number % 3 for number in range(count)}
-    [message] = {End().dialect.encode_releases(owed)}
+    [message] = {End().dialect.writer.encode_releases(owed)}
     assert End().feed(message) == [("release", *pair) for pair in owed.items()]
 
 
@@ -634,7 +636,7 @@ def test_a_long_message_is_read_in_steps() -> None:
     """The receiver gets it after the last one, and later bytes are read then."""
     end = End()
     value = [["text", number, 1.5] for number in range(10_000)]
-    message = end.dialect.encode_answer(1, [*value, ()], None)
+    message = end.dialect.writer.encode_answer(1, [*value, ()], None)
     end.dialect.receive_data(whole(message) + framed(packb([codes.FORGET, 1])))
     steps = []
     while (step := end.dialect.next_message()) == READING:

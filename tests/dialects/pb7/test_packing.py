@@ -143,7 +143,7 @@ def test_any_value_keeps_its_type_and_value(value: Any) -> None:
 )
 def test_any_arguments_keep_their_types_and_values(args: list[Any], kwargs: dict[str, Any]) -> None:
     [(_, _, _, _, _, decoded)] = End().feed(
-        End().dialect.encode_call(1, "root", "x", True, tuple(args), kwargs, None)
+        End().dialect.writer.encode_call(1, "root", "x", True, tuple(args), kwargs, None)
     )
     assert same(list(decoded[0]), args)
     assert same(dict(decoded[1]), kwargs)
@@ -168,7 +168,7 @@ def test_floats_keep_their_bits(bits: int) -> None:
     ids=lambda value: f"{type(value).__name__} of {len(value)}",
 )
 def test_large_bytes_are_spelled_as_the_codec_spells_them(value: Any) -> None:
-    frame = whole(End().dialect.encode_answer(1, value, None))
+    frame = whole(End().dialect.writer.encode_answer(1, value, None))
     assert frame[4:] == packb([2, 1, value])
     assert same(across(value), value)
 
@@ -176,9 +176,9 @@ def test_large_bytes_are_spelled_as_the_codec_spells_them(value: Any) -> None:
 def test_a_large_message_has_limits_that_do_not_cost_the_connection() -> None:
     sender = End(limits=Limits(message_bytes=1000))
     with pytest.raises(pb.SerializationError, match="peers read 1000"):
-        sender.dialect.encode_answer(1, "x" * 1000, None)
+        sender.dialect.writer.encode_answer(1, "x" * 1000, None)
     with pytest.raises(pb.SerializationError, match="100 items"):
-        End(limits=Limits(nodes=100)).dialect.encode_answer(1, [[] for _ in range(100)], None)
+        End(limits=Limits(nodes=100)).dialect.writer.encode_answer(1, [[] for _ in range(100)], None)
 
 
 def test_whatever_holds_bytes_arrives_as_bytes() -> None:
@@ -240,14 +240,14 @@ class Data:
 )
 def test_other_types_are_refused_and_the_place_is_named(value: Any) -> None:
     with pytest.raises(pb.SerializationError) as caught:
-        End().dialect.encode_call(1, "root", "x", True, (1, {"jobs": [(), value]}), {}, None)
+        End().dialect.writer.encode_call(1, "root", "x", True, (1, {"jobs": [(), value]}), {}, None)
     assert caught.value.path == 'args[1]["jobs"][1]'
 
 
 @pytest.mark.parametrize("key", [Colour.RED, Name.BOB, Pair(1, 2), Text("x"), range(3), (1, Text("x"))])
 def test_other_types_are_refused_as_keys_too(key: Any) -> None:
     with pytest.raises(pb.SerializationError) as caught:
-        End().dialect.encode_call(1, "root", "x", True, ([{key: 1}],), {}, None)
+        End().dialect.writer.encode_call(1, "root", "x", True, ([{key: 1}],), {}, None)
     assert caught.value.path.startswith("args[0][0] key")
 
 
@@ -267,7 +267,7 @@ def test_other_types_are_refused_as_keys_too(key: Any) -> None:
 )
 def test_what_the_peer_would_refuse_is_refused_here(value: Any, path: str) -> None:
     with pytest.raises(pb.SerializationError) as caught:
-        End().dialect.encode_answer(1, value, None)
+        End().dialect.writer.encode_answer(1, value, None)
     assert caught.value.path == path
 
 
@@ -297,7 +297,7 @@ def test_nesting_ends_at_the_limit_and_what_is_sent_is_read(make: Any, most: int
     value = nested(make, most)
     assert same(across(value), value)
     with pytest.raises(pb.SerializationError, match="nested too deep"):
-        End().dialect.encode_answer(1, nested(make, most + 1), None)
+        End().dialect.writer.encode_answer(1, nested(make, most + 1), None)
 
 
 def test_what_is_copied_for_every_level_is_bounded() -> None:
@@ -305,7 +305,7 @@ def test_what_is_copied_for_every_level_is_bounded() -> None:
     for _ in range(100):
         value = (value,)
     with pytest.raises(pb.SerializationError, match="nested too deep"):
-        End().dialect.encode_answer(1, value, None)
+        End().dialect.writer.encode_answer(1, value, None)
 
 
 def test_a_message_may_have_a_twentieth_of_its_values_as_extensions() -> None:
@@ -313,7 +313,7 @@ def test_a_message_may_have_a_twentieth_of_its_values_as_extensions() -> None:
     most = [(n,) for n in range(100)]
     assert across(most, sender=End(limits=tight), receiver=End(limits=tight)) == most
     with pytest.raises(pb.SerializationError, match="100 extensions"):
-        End(limits=tight).dialect.encode_answer(1, [*most, ()], None)
+        End(limits=tight).dialect.writer.encode_answer(1, [*most, ()], None)
     with pytest.raises(ProtocolError, match="limit-extensions: a message may have 100"):
         across([*most, ()], receiver=End(limits=tight))
 
@@ -339,7 +339,7 @@ def cycle_through_pairs() -> Any:
 @pytest.mark.parametrize("make", [cycle_of_lists, cycle_through_tuple, cycle_through_pairs])
 def test_a_cycle_names_its_place(make: Any) -> None:
     with pytest.raises(pb.SerializationError, match="contains itself") as caught:
-        End().dialect.encode_call(1, "root", "x", True, (), {"graph": {"a": [make()]}}, None)
+        End().dialect.writer.encode_call(1, "root", "x", True, (), {"graph": {"a": [make()]}}, None)
     assert caught.value.path.startswith('kwargs["graph"]["a"][0]')
 
 
@@ -350,7 +350,7 @@ def test_what_cannot_cross_is_not_held_by_the_error() -> None:
     gc.disable()
     try:
         with pytest.raises(pb.SerializationError):
-            End().dialect.encode_answer(1, [[held], object()], None)
+            End().dialect.writer.encode_answer(1, [[held], object()], None)
         assert sys.getrefcount(held) == before
     finally:
         gc.enable()
@@ -415,7 +415,7 @@ def test_copyables_keep_identity_within_a_message() -> None:
     card.friend = other = Card(friend=card)  # type: ignore[attr-defined]
     receiver = End(registry=cards())
     [(*_, (args, kwargs))] = receiver.feed(
-        End().dialect.encode_call(1, "root", "x", True, ((card,), card), {"other": [other]}, None)
+        End().dialect.writer.encode_call(1, "root", "x", True, ((card,), card), {"other": [other]}, None)
     )
     arrived = args[0][0]
     assert type(arrived) is Card
@@ -475,7 +475,7 @@ def test_a_failed_message_leaves_no_counts() -> None:
     sender = End()
     board = Board()
     with pytest.raises(pb.SerializationError):
-        sender.dialect.encode_call(
+        sender.dialect.writer.encode_call(
             1, "root", "x", True, (pb.Referenceable(), board, (pb.Referenceable(), {1: object()})), {}, None
         )
     assert set(sender.exports.counts.values()) == {0}
@@ -490,7 +490,7 @@ class Broken(pb.Copyable):
 def test_a_hook_that_raises_fails_the_message_and_leaves_nothing() -> None:
     sender = End()
     with pytest.raises(LookupError, match="not today"):
-        sender.dialect.encode_answer(1, [pb.Referenceable(), (Broken(),)], None)
+        sender.dialect.writer.encode_answer(1, [pb.Referenceable(), (Broken(),)], None)
     assert sender.exports.counts == {1: 0}
 
 

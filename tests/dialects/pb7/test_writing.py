@@ -19,20 +19,20 @@ from .coding import End, whole
 
 def test_a_deadline_that_is_far_away_or_does_not_fit_is_not_sent() -> None:
     end = End()
-    call = end.dialect.encode_call(1, "root", "x", True, (), {}, None)
+    call = end.dialect.writer.encode_call(1, "root", "x", True, (), {}, None)
     for seconds in (2**32 / 1000, 1e300, float("inf"), float("nan")):
-        assert end.dialect.encode_due(call, seconds) == call
+        assert end.dialect.writer.encode_due(call, seconds) == call
     exact = End()
     exact.dialect.use_limits(Limits(message_bytes=len(call) - 4))
-    assert exact.dialect.encode_due(call, 1.0) == call
-    assert end.dialect.encode_due(call, 1e-9) == end.dialect.encode_due(call, 0.001)
+    assert exact.dialect.writer.encode_due(call, 1.0) == call
+    assert end.dialect.writer.encode_due(call, 1e-9) == end.dialect.writer.encode_due(call, 0.001)
 
 
 # -- large messages in parts
 
 
 def large_call(end: End, *args: Any, **kwargs: Any) -> Message:
-    return end.dialect.encode_call(7, "root", "room", True, args, kwargs, None)
+    return end.dialect.writer.encode_call(7, "root", "room", True, args, kwargs, None)
 
 
 BLOB = b"b" * LARGE_MESSAGE
@@ -53,7 +53,7 @@ def test_large_bytes_leave_in_parts_that_are_the_same_message(args: Any, kwargs:
     assert isinstance(message, InParts)
     assert any(part is BLOB for part in message.parts)
     to_peer_without_pieces = End()
-    to_peer_without_pieces.dialect.features = frozenset()
+    to_peer_without_pieces.dialect.writer.features = frozenset()
     assert whole(message) == large_call(to_peer_without_pieces, *args, **kwargs)
     receiver = End()
     [(*_, (got, named))] = receiver.feed(message)
@@ -65,15 +65,15 @@ def test_what_is_said_of_a_call_later_is_said_in_its_first_part() -> None:
     message = large_call(end, BLOB)
     plain = whole(message)
     for change in (
-        end.dialect.encode_kept,
-        lambda call: end.dialect.encode_due(call, 1.5),
-        lambda call: end.dialect.encode_kept(end.dialect.encode_due(call, 1.5)),
+        end.dialect.writer.encode_kept,
+        lambda call: end.dialect.writer.encode_due(call, 1.5),
+        lambda call: end.dialect.writer.encode_kept(end.dialect.writer.encode_due(call, 1.5)),
     ):
         changed = change(message)
         assert isinstance(changed, InParts)
         assert changed.parts[1] is BLOB
         assert whole(changed) == change(plain)
-    assert end.dialect.rank(message) == end.dialect.rank(plain) == (Rank.CALL, 7)
+    assert end.dialect.writer.rank(message) == end.dialect.writer.rank(plain) == (Rank.CALL, 7)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_what_is_longer_than_a_length_can_say_is_refused(size: int) -> None:
 @pytest.mark.parametrize("count", [1, 7, 8, 127, 128, 255, 256, 32_767, 32_768, 40_000])
 def test_a_release_passes_nothing_however_much_it_gives_back(count: int) -> None:
     end = End()
-    message = end.dialect.encode_releases(dict.fromkeys(range(1, count + 1), 1))
-    assert end.dialect.rank(message) == (Rank.GIVES_BACK, 0)
+    message = end.dialect.writer.encode_releases(dict.fromkeys(range(1, count + 1), 1))
+    assert end.dialect.writer.rank(message) == (Rank.GIVES_BACK, 0)

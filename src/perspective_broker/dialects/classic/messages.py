@@ -5,40 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ...errors import BadArguments, CallError, ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Failure, Policy, Registry, is_copied
+from ...errors import BadArguments, CallError, ProtocolError
+from ...flavors import Policy, Registry
 from ...limits import NODE_BYTES, Limits
 from ...ports import (
     DELIVERED,
     NEEDS_DATA,
-    CallTarget,
     Data,
     Dialect,
     Exporter,
-    Feature,
     Importer,
     ObjectId,
     Perspective,
-    PromisedAnswer,
     Receiver,
     Undecoded,
     Value,
 )
 from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, CollectorRests
-from ..paths import too_large, with_path
-from .banana import NEED_MORE, Decoder, encode, encode_integer, encode_list_head
+from .banana import NEED_MORE, Decoder, encode
 from .failures import failure_from_payload
-from .jelly import Jellier
 from .unjelly import Unjellier, readers_for
-from .vocabulary import OF_2002, Spelling
-from .work import TOO_MUCH_WORK, most_units, units_in
+from .vocabulary import Spelling
+from .work import most_units
+from .writing import ClassicWriter
 
 __all__ = ["ClassicDialect"]
 
 VERSION: Final = 6
 
-_FEATURES: Final = frozenset({Feature.OF_2002})
 
 #: Unknown commands that are answered, in a connection's life: an honest peer has a few, and each reply is memory.
 MAX_COMPLAINTS: Final = 256
@@ -55,6 +50,7 @@ class ClassicDialect(Dialect):
         limits: what the peer may send.
         registry: what type tags mean.
         policy: what may be received.
+        writer: the writing half; None for the usual one.
     """
 
     def __init__(
@@ -66,11 +62,13 @@ class ClassicDialect(Dialect):
         limits: Limits,
         registry: Registry,
         policy: Policy,
+        writer: ClassicWriter | None = None,
     ) -> None:
-        super().__init__(spelling.name, _FEATURES)
-        self._spelling = spelling
+        if writer is None:
+            writer = ClassicWriter(spelling, exporter, limits)
+        super().__init__(writer)
+        self._writer = writer
         self._receiver = receiver
-        self._exporter = exporter
         self._importer = importer
         self._registry = registry
         self._policy = policy
@@ -79,28 +77,14 @@ class ClassicDialect(Dialect):
         self._most_units = most_units(limits)
         self._ready = False
         self._complaints = 0
-        self._message_head = spelling.list_of(7, b"message")
-        self._cachemessage_head = spelling.list_of(7, b"cachemessage")
-        self._answer_head = spelling.list_of(3, b"answer")
-        self._error_head = spelling.list_of(3, b"error")
-        self._no_arguments = encode_list_head(1) + spelling.string(b"tuple")
-        self._no_keywords = encode_list_head(1) + spelling.string(b"dictionary")
-        self._decref_head = spelling.list_of(2, b"decref")
-        self._decache_head = spelling.list_of(2, b"decache")
-        self._uncache_head = spelling.list_of(2, b"uncache")
-
-    # -- receiving
 
     def open(self) -> None:
-        self._receiver.send(encode([b"version", VERSION], self._spelling))
+        self._receiver.send(encode([b"version", VERSION], self._writer.spelling))
 
     def use_limits(self, limits: Limits) -> None:
+        self._writer.use_limits(limits)
         self._decoder.limits = limits
         self._most_units = most_units(limits)
-
-    def speak_as_in_2002(self) -> None:
-        """Write from now on nothing that a program of 2002 cannot read; what is read does not change."""
-        self._spelling = OF_2002[self.name]
 
     def receive_data(self, data: Data) -> None:
         self._decoder.receive_data(data)
@@ -144,7 +128,7 @@ class ClassicDialect(Dialect):
         if self._complaints > MAX_COMPLAINTS:
             raise ProtocolError("bad-message", "too many commands that are not known")
         shown = name[:32].encode("ascii", "replace")
-        self._receiver.send(encode([b"didNotUnderstand", shown], self._spelling))
+        self._receiver.send(encode([b"didNotUnderstand", shown], self._writer.spelling))
 
     def _version(self, message: list[Any]) -> None:
         if self._ready:
@@ -187,13 +171,6 @@ class ClassicDialect(Dialect):
             return name.decode()
         except UnicodeDecodeError:
             raise ProtocolError("bad-message", "a method's name is text") from None
-
-    def _method_bytes(self, name: str) -> bytes:
-        data = _text(name, "method name")
-        limit = self._decoder.limits.method_name_bytes
-        if len(data) > limit:
-            raise SerializationError(f"a method's name may have {limit} bytes, not {len(data)}")
-        return data
 
     def _answer(self, message: list[Any]) -> None:
         self._receiver.on_answer(_request_id(message[1]), message[2])
@@ -255,146 +232,6 @@ class ClassicDialect(Dialect):
             return error
         return failure_from_payload(error).as_exception(self._registry)
 
-    # -- sending
-
-    def _jellier(self, perspective: Perspective) -> Jellier:
-        return Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
-
-    def encode_call(
-        self,
-        request: int,
-        target: CallTarget,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Value, ...],
-        kwargs: dict[str, Value],
-        perspective: Perspective,
-    ) -> bytes:
-        assert not isinstance(target, PromisedAnswer), "the classic dialects do not pipeline"
-        return self._encode_message(
-            self._message_head, request, target, name, wants_answer, args, kwargs, perspective
-        )
-
-    def encode_update(
-        self,
-        request: int,
-        luid: int,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Value, ...],
-        kwargs: dict[str, Value],
-        perspective: Perspective,
-    ) -> bytes:
-        return self._encode_message(
-            self._cachemessage_head, request, luid, name, wants_answer, args, kwargs, perspective
-        )
-
-    def _encode_message(
-        self,
-        head: bytes,
-        request: int,
-        target: ObjectId,
-        name: str,
-        wants_answer: bool,
-        args: tuple[Value, ...],
-        kwargs: dict[str, Value],
-        perspective: Perspective,
-    ) -> bytes:
-        spelling = self._spelling
-        coded = [
-            head,
-            encode_integer(request),
-            encode_integer(target)
-            if isinstance(target, int)
-            else spelling.string(_text(target, "object name")),
-            spelling.string(self._method_bytes(name)),
-            b"\x01\x81" if wants_answer else b"\x00\x81",
-        ]
-        values: list[Jellier] = []
-        try:
-            for value, empty in ((args, self._no_arguments), (kwargs, self._no_keywords)):
-                if value:
-                    jellier = self._jellier(perspective)
-                    coded.append(jellier.jelly(value))
-                    values.append(jellier)
-                else:
-                    coded.append(empty)
-            return self._checked(b"".join(coded), values)
-        except BaseException as error:
-            for jellier in reversed(values):
-                jellier.rollback()
-            if isinstance(error, SerializationError):
-                raise with_path(error, args=args, kwargs=kwargs) from None
-            raise
-
-    def encode_answer(self, request: int, value: Value, perspective: Perspective) -> bytes:
-        jellier = self._jellier(perspective)
-        try:
-            return self._checked(
-                self._answer_head + encode_integer(request) + jellier.jelly(value), [jellier]
-            )
-        except SerializationError as error:
-            jellier.rollback()
-            raise with_path(error, answer=value) from None
-
-    def encode_error(
-        self, request: int, error: BaseException, traceback: bool, perspective: Perspective
-    ) -> bytes:
-        head = self._error_head + encode_integer(request)
-        jellier = self._jellier(perspective)
-        if is_copied(error):
-            try:
-                return self._checked(head + jellier.jelly(error), [jellier])
-            except SerializationError:
-                jellier.rollback()
-                raise
-        failure = Failure.of(error, with_traceback=traceback)
-        try:
-            return self._checked(head + jellier.jelly_failure(failure), [jellier])
-        except SerializationError:
-            jellier = Jellier(self._spelling, self._exporter, perspective, Limits())
-            message = head + jellier.jelly_failure(failure)
-            if len(message) > ALWAYS_SENT:
-                raise
-            return message
-
-    def encode_releases(self, owed: Mapping[int, int]) -> bytes:
-        return b"".join((self._decref_head + encode_integer(luid)) * count for luid, count in owed.items())
-
-    def encode_decache(self, luid: int, count: int) -> bytes:
-        return (self._decache_head + encode_integer(luid)) * count
-
-    def encode_uncache(self, luid: int) -> bytes:
-        return self._uncache_head + encode_integer(luid)
-
-    def _checked(self, message: bytes, values: list[Jellier]) -> bytes:
-        """Return ``message`` when a peer with our limits will take it: an honest value must not cost the connection.
-
-        Raises:
-            SerializationError: it will not.
-        """
-        limits = self._decoder.limits
-        if len(message) > limits.message_bytes:
-            raise too_large(len(message), limits)
-        nodes = depth = 0
-        for jellier in values:
-            nodes += jellier.nodes_at_most
-            depth = max(depth, jellier.depth_at_most)
-        if nodes <= self._most_units and depth < limits.depth:  # no value takes more units than nodes
-            return message
-        units = sum([jellier.units_at_most for jellier in values])
-        if nodes > limits.nodes or depth >= limits.depth or units > self._most_units:
-            # In doubt, ask the judge itself.
-            judge = Decoder(limits, self._spelling.has_words)
-            judge.receive_data(message)
-            try:
-                values_in = judge.next()
-            except ProtocolError as refusal:
-                raise SerializationError(refusal.reason) from None
-            if units_in(values_in) > self._most_units:
-                raise SerializationError(TOO_MUCH_WORK)
-        return message
-
 
 _COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Any]], None]]]] = {
     b"version": (2, ClassicDialect._version),
@@ -447,10 +284,3 @@ def _keyword(key: Any) -> str:
     if key == "self":  # a method has it already
         raise BadArguments("no keyword is called self")
     return key
-
-
-def _text(name: str, what: str) -> bytes:
-    try:
-        return name.encode()
-    except UnicodeEncodeError:
-        raise SerializationError(f"a {what} with a lone surrogate cannot cross") from None

@@ -26,6 +26,7 @@ from ...ports import (
     NEEDS_DATA,
     READING,
     Data,
+    Dialect,
     Exporter,
     Feature,
     Importer,
@@ -90,7 +91,7 @@ from .unpacking import (
     refuse_plain,
     refused_plain_types,
 )
-from .writing import FEATURES, MAX_DEPENDS_ON, Pb7Writer, framed, is_deeper, pack_plain
+from .writing import FEATURES, MAX_DEPENDS_ON, Pb7Writer, framed, harmless, is_deeper, is_long, pack_plain
 
 __all__ = ["Pb7Dialect"]
 
@@ -137,7 +138,7 @@ class _Flawed:
         self.frame = frame
 
 
-class Pb7Dialect(Pb7Writer):
+class Pb7Dialect(Dialect):
     """One connection's pb7; see :class:`perspective_broker.ports.Dialect` for the contract.
 
     Args:
@@ -158,7 +159,9 @@ class Pb7Dialect(Pb7Writer):
         registry: Registry,
         policy: Policy,
     ) -> None:
-        super().__init__(exporter, limits)
+        super().__init__(Pb7Writer(exporter, limits))
+        self._limits = limits
+        self._harmless = harmless(limits)
         self._receiver = receiver
         self._importer = importer
         self._registry = registry
@@ -176,7 +179,9 @@ class Pb7Dialect(Pb7Writer):
         self._receiver.send(framed(packb([HELLO, VERSION, {feature.value: True for feature in _OPTIONAL}])))
 
     def use_limits(self, limits: Limits) -> None:
-        super().use_limits(limits)
+        self.writer.use_limits(limits)
+        self._limits = limits
+        self._harmless = harmless(limits)
         self._frames.limits = limits
 
     def receive_data(self, data: Data) -> None:
@@ -362,7 +367,9 @@ class Pb7Dialect(Pb7Writer):
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
-        self.features = _WITH_OPTIONAL[tuple(features.get(feature.value) is True for feature in _OPTIONAL)]
+        self.writer.use_features(
+            _WITH_OPTIONAL[tuple(features.get(feature.value) is True for feature in _OPTIONAL)]
+        )
         self._receiver.on_ready()
 
     def _call(self, message: list[Any], payload: Undecoded) -> None:
@@ -406,7 +413,7 @@ class Pb7Dialect(Pb7Writer):
             raise ProtocolError("bad-id", "an id is a positive integer")
         if type(name) is not str:
             raise ProtocolError("bad-message", "a method's name is text")
-        if self._is_long(name):
+        if is_long(name, self._limits):
             raise ProtocolError(
                 "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
             )

@@ -19,7 +19,6 @@ from ...limits import CONTAINER_NODES, Limits
 from ...ports import (
     LARGE_MESSAGE,
     CallTarget,
-    Dialect,
     Exporter,
     Feature,
     InParts,
@@ -28,6 +27,7 @@ from ...ports import (
     PromisedAnswer,
     Rank,
     Value,
+    Writer,
 )
 from ..paths import too_large, with_path
 from .codes import (
@@ -65,7 +65,16 @@ from .packing import (
 )
 from .scanning import check_size, only_mention, skip, token
 
-__all__ = ["FEATURES", "MAX_DEPENDS_ON", "Pb7Writer", "framed", "is_deeper", "pack_plain"]
+__all__ = [
+    "FEATURES",
+    "MAX_DEPENDS_ON",
+    "Pb7Writer",
+    "framed",
+    "harmless",
+    "is_deeper",
+    "is_long",
+    "pack_plain",
+]
 
 #: Answers that one call may mention.
 MAX_DEPENDS_ON: Final = 1024
@@ -80,8 +89,8 @@ _PAIR: Final = 0x92
 FEATURES: Final = frozenset({Feature.CANCEL, Feature.FAREWELL, Feature.PING, Feature.PIPELINING})
 
 
-class Pb7Writer(Dialect):
-    """What one connection says in pb7. The base of :class:`.messages.Pb7Dialect`, which reads.
+class Pb7Writer(Writer):
+    """The writing half of one connection's pb7.
 
     Args:
         exporter: turns our objects into ids.
@@ -92,16 +101,12 @@ class Pb7Writer(Dialect):
         super().__init__("pb7", FEATURES)
         self._exporter = exporter
         self._limits = limits
-        #: Frames of this size cannot break a limit on what is in them; nor do they hold what is large.
-        self._harmless = _harmless(limits)
+        #: Frames of this size are not looked at any further.
+        self._harmless = harmless(limits)
 
     def use_limits(self, limits: Limits) -> None:
         self._limits = limits
-        self._harmless = _harmless(limits)
-
-    def _is_long(self, name: str) -> bool:
-        limit = self._limits.method_name_bytes
-        return len(name) * 4 > limit and len(name.encode("utf-8", "replace")) > limit
+        self._harmless = harmless(limits)
 
     def encode_call(
         self,
@@ -150,7 +155,7 @@ class Pb7Writer(Dialect):
         if kwargs:
             message.append(kwargs)
         try:
-            if self._is_long(name):
+            if is_long(name, self._limits):
                 raise SerializationError(f"a method's name may have {self._limits.method_name_bytes} bytes")
             return self._encode(message, args, perspective)
         except SerializationError as error:
@@ -358,7 +363,8 @@ class Pb7Writer(Dialect):
             raise SerializationError(f"nested too deep; a message may have {limits.depth} levels")
 
 
-def _harmless(limits: Limits) -> int:
+def harmless(limits: Limits) -> int:
+    """Return the bytes of a frame that cannot break a limit on its content, and holds no large value."""
     most = min(LARGE, limits.nodes // CONTAINER_NODES, limits.large_string_bytes, limits.message_bytes)
     return min(most, limits.depth) if limits.depth < MAX_PLAIN_DEPTH else most
 
@@ -381,6 +387,12 @@ def _head(message: Message) -> bytes:
 def _headed(message: Message, head: bytes) -> Message:
     """Return a message of ours with another :func:`_head`."""
     return message.headed(head) if isinstance(message, InParts) else head
+
+
+def is_long(name: str, limits: Limits) -> bool:
+    """Return whether a method's name is longer than it may be."""
+    limit = limits.method_name_bytes
+    return len(name) * 4 > limit and len(name.encode("utf-8", "replace")) > limit
 
 
 def framed(body: bytes) -> bytes:
