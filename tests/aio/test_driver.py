@@ -182,8 +182,7 @@ async def test_a_producer_that_awaits_tell_is_held_to_the_pace_of_a_slow_reader(
         peer = await listener.accept()
         await peer.greet_as_server()
         root = await connecting
-        driver = root._driver
-        assert driver is not None
+        buffer = root.connection._driver.buffer
         peer.transport.pause_reading()
         most = done = 0
 
@@ -191,7 +190,7 @@ async def test_a_producer_that_awaits_tell_is_held_to_the_pace_of_a_slow_reader(
             nonlocal most, done
             for _ in range(2000):
                 await root.tell("take", bytes(8 * KIB))
-                most = max(most, driver.buffered)
+                most = max(most, buffer.size)
                 done += 1
 
         producer = asyncio.ensure_future(produce())
@@ -225,9 +224,7 @@ async def test_tells_behind_calls_that_are_held_back_count_as_buffered(dialect: 
 
 
 async def _room(reference: pb.RemoteReference) -> None:
-    driver = reference._driver
-    assert driver is not None
-    await driver.room
+    await reference.connection.room
 
 
 async def test_waiting_for_room_ends_with_the_connection() -> None:
@@ -264,7 +261,7 @@ async def test_refusals_that_a_peer_does_not_read_wait_for_it_and_are_all_sent(u
         sent = [peer.call("root", "nothing") for _ in range(40_000)]
         await until(lambda: not driver._reading)
         await turns(200)
-        assert driver.buffered < 300 * KIB
+        assert driver.buffer.size < 300 * KIB
         assert driver.broker.messages_received < len(sent)
         peer.transport.resume_reading()
         for request in sent:
@@ -388,9 +385,9 @@ async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(metho
             peer.call("root", method)
         await turns(200)
         assert 1 <= source.made <= 6
-        assert driver.buffered <= 6 * 601 * KIB
+        assert driver.buffer.size <= 6 * 601 * KIB
         peer.transport.resume_reading()
-        while source.made < 300 or driver.buffered:
+        while source.made < 300 or driver.buffer.size:
             peer.received.clear()
             await asyncio.sleep(0)
 

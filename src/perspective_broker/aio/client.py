@@ -17,11 +17,13 @@ from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..session import CloseCause
 from .busypoll import BusyPoll
-from .driver import Driver, as_protocol
+from .driver import as_protocol
+from .host import Host
 from .login import Login
-from .reconnect import Backoff, ReconnectingReference
+from .reconnect import Backoff, ReconnectingReference, keep_connected
 from .references import RemoteReference
 from .settings import Settings
+from .values import Value
 
 __all__ = ["Connecting", "connect"]
 
@@ -36,7 +38,7 @@ def connect(
     password: str | None = ...,
     service: str | None = ...,
     perspective: str | None = ...,
-    client: Any = ...,
+    client: Value = ...,
     legacy_login: bool = ...,
     min_iterations: int = ...,
     timeout: float | None = ...,
@@ -58,7 +60,7 @@ def connect(
     password: str | None = ...,
     service: str | None = ...,
     perspective: str | None = ...,
-    client: Any = ...,
+    client: Value = ...,
     legacy_login: bool = ...,
     min_iterations: int = ...,
     timeout: float | None = ...,
@@ -79,7 +81,7 @@ def connect(
     password: str | None = None,
     service: str | None = None,
     perspective: str | None = None,
-    client: Any = None,
+    client: Value = None,
     legacy_login: bool = False,
     min_iterations: int = MIN_ITERATIONS,
     timeout: float | None = 30,
@@ -212,7 +214,7 @@ async def _keep(
     backoff: Backoff,
     timeout: float | None,
 ) -> ReconnectingReference:
-    return await ReconnectingReference(establish, url, backoff, timeout).start()
+    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout))
 
 
 async def _connect(
@@ -221,15 +223,15 @@ async def _connect(
     timeout: float | None,
     tls: ssl.SSLContext | transports.ClientTLS | None,
 ) -> RemoteReference:
-    driver: Driver | None = None
+    host: Host | None = None
 
     def factory() -> asyncio.Protocol:
-        nonlocal driver
+        nonlocal host
         poll = (
             None if settings.busy_poll is None else BusyPoll(asyncio.get_running_loop(), settings.busy_poll)
         )
-        driver = Driver(settings, str(address), poll=poll)
-        return as_protocol(driver)
+        host = Host(settings, str(address), poll=poll)
+        return as_protocol(host.driver)
 
     deadline = asyncio.timeout(timeout)
     try:
@@ -237,37 +239,38 @@ async def _connect(
             try:
                 await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
             except BaseException:
-                if driver is not None:
-                    driver.give_up()
+                if host is not None:
+                    host.driver.give_up()
                 raise
-            assert driver is not None
-            await driver.wait_open()
+            assert host is not None
+            await host.wait_open()
     except TimeoutError:
         if not deadline.expired():
             raise  # the system's own
-        if driver is not None:
-            driver.broker.close("timeout", "the connection was not established in time")
-            await driver.connection.wait_closed()
+        if host is not None:
+            host.broker.close("timeout", "the connection was not established in time")
+            await host.connection.wait_closed()
         raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
     except BaseException:
-        if driver is not None:
-            driver.broker.close("cancelled", "the connection was given up")
+        if host is not None:
+            host.broker.close("cancelled", "the connection was given up")
         raise
-    cause = driver.broker.lifecycle.cause
+    cause = host.connection.close_cause
     if cause is not None:
-        await driver.connection.wait_closed()
-        raise _why(driver, cause) from driver.error
-    root = driver.broker.root()
+        await host.connection.wait_closed()
+        raise _why(host, cause) from host.driver.error
+    root = host.broker.root()
     assert isinstance(root, RemoteReference)
     return root
 
 
-def _why(driver: Driver, cause: CloseCause) -> BrokerError:
+def _why(host: Host, cause: CloseCause) -> BrokerError:
     """Return what to raise for a connection that ended before it was established."""
+    driver = host.driver
     # In TLS 1.3 the client is done first, and hears later that it is not welcome: by an alert if it is lucky.
     if isinstance(driver.error, ssl.SSLError):
         return transports.tls_error(driver.error)
-    silent = driver.statistics().bytes_received == 0
+    silent = driver.broker.statistics().bytes_received == 0
     if silent and driver.channel is not None and cause.code == "bad-handshake":
         return TLSError(
             "certificate-refused",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
 from ..cred.scram import ClientExchange
 from ..cred.verifiers import MIN_ITERATIONS, checked_iterations, legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
+from .accepted import speak_as_in_2002
 from .references import RemoteReference
+from .values import Value
 
 __all__ = ["Login"]
 
@@ -38,7 +40,7 @@ class Login:
     password: str = field(repr=False)
     service: str | None
     perspective: str | None
-    client: Any
+    client: Value
     legacy: bool
     min_iterations: int
 
@@ -49,7 +51,7 @@ class Login:
         password: str | None,
         service: str | None,
         perspective: str | None,
-        client: Any,
+        client: Value,
         legacy: bool,
         tls: bool = False,
         min_iterations: int = MIN_ITERATIONS,
@@ -98,7 +100,7 @@ class Login:
             raise LoginFailed("the peer gave no reference")
         return given
 
-    async def _log_in(self, root: RemoteReference) -> Any:
+    async def _log_in(self, root: RemoteReference) -> Value:
         if isinstance(self.username, Anonymous):
             return await root.call("loginAnonymous", self.client)
         old = False
@@ -145,7 +147,7 @@ class Login:
             raise LoginFailed("the peer gave no identity")
         return user, False
 
-    async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Any:
+    async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Value:
         connection = root.connection
         if not (self.legacy or connection.is_local or connection.is_verified):
             raise LoginFailed(
@@ -161,7 +163,7 @@ class Login:
             challenge, challenger = _pair(await root.call("login", name))
             return await self._respond(challenger, challenge, self.client)
         if old:
-            connection.speak_as_in_2002()
+            speak_as_in_2002(connection)
         # Who is given text takes it for a sign that we are of today, too, see AuthServ.remote_username.
         challenge, challenger = _pair(await root.call("username", name if old else username))
         user = await self._respond(challenger, challenge)
@@ -169,24 +171,24 @@ class Login:
             raise LoginFailed("the login was refused")
         return await user.call("attach", self.service, self.perspective or username, self.client)
 
-    async def _respond(self, challenger: Any, challenge: Any, *more: Any) -> Any:
+    async def _respond(self, challenger: Value, challenge: Value, *more: Value) -> Value:
         if not _is_reference(challenger) or type(challenge) is not bytes or len(challenge) > 64:
             raise LoginFailed("the peer's challenge cannot be answered")
         return await challenger.call("respond", legacy_response(self.password, challenge), *more)
 
 
-async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Any, Any]:
+async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Value, Value]:
     # In bytes: what every peer reads, whatever it calls text.
     return _pair(await root.call("authenticate", exchange.mechanism.encode(), exchange.first))
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Value) -> tuple[Value, Value]:
     if type(value) is not tuple or len(value) != 2:
         raise LoginFailed("the peer's answer makes no sense")
     return value
 
 
-def _is_reference(value: Any) -> TypeGuard[RemoteReference]:
+def _is_reference(value: Value) -> TypeGuard[RemoteReference]:
     return isinstance(value, RemoteReference)
 
 

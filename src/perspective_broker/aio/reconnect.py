@@ -15,16 +15,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError, with_ran
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
 from ..flavors.guard import ordinary
 from ..flavors.handle import Name
 from ..hooks import is_ours, run
 from ..session import CloseCause
-from .calls import Promise, unmade
-from .connection import Connection
+from .calls import Promise
+from .connection import Connection, dont_notify_at_end, notify_at_end
+from .held import usable
+from .pending import begin_waiting, fail_waiting, wait_for_connection
 from .references import RemoteMethod, RemoteReference
+from .values import Value
 
-__all__ = ["Backoff", "ReconnectingReference"]
+__all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -78,8 +81,8 @@ class _Call:
     """A call that waits for a connection."""
 
     name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Value, ...]
+    kwargs: dict[str, Value]
     wants_answer: bool
     timer: asyncio.TimerHandle | None
 
@@ -125,15 +128,9 @@ class ReconnectingReference(Name):
         self._end: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> ReconnectingReference:
-        """Make the first connection, and keep one from then on (called by ``connect``). Raises what that raises."""
-        self._adopt(await self._establish())
-        self._task = self._loop.create_task(self._keep_connected())
-        return self
+    # -- what a reference has
 
-    # -- the face of a reference
-
-    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
         """Call the object's method ``name``, now or as soon as there is a connection.
 
         The arguments of a call that waits are read when it is sent. The promise fails with ``ConnectionLost``, of the
@@ -146,7 +143,7 @@ class ReconnectingReference(Name):
         ready = self._ready()
         return ready.call(name, *args, **kwargs) if ready else self._wait(name, args, kwargs, True)
 
-    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Awaitable[None]:
+    def tell(self, name: str, /, *args: Value, **kwargs: Value) -> Awaitable[None]:
         """Call the object's method ``name`` and ask for no answer, now or as soon as there is a connection.
 
         Returns:
@@ -175,7 +172,7 @@ class ReconnectingReference(Name):
         self._check_usable()
         self._on_disconnect.append(callback)
         for connection in self._connections:
-            connection._driver.notify_on_disconnect(self, callback)
+            notify_at_end(connection, self, callback)
 
     def dont_notify_on_disconnect(self, callback: Callable[[ReconnectingReference], object]) -> None:
         """Undo one :meth:`on_disconnect`.
@@ -185,7 +182,7 @@ class ReconnectingReference(Name):
         """
         _remove(self._on_disconnect, callback)
         for connection in self._connections:
-            connection._driver.dont_notify_on_disconnect(self, callback)
+            dont_notify_at_end(connection, self, callback)
 
     def on_reconnect(self, callback: Callable[[RemoteReference], object]) -> None:
         """Call ``callback(current)`` each time that there is a new connection, from the second one on.
@@ -276,17 +273,21 @@ class ReconnectingReference(Name):
             return None  # callbacks come first, and what waited
         return current
 
-    def _wait(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_answer: bool) -> Promise:
-        promise = unmade(self._loop)
+    def _wait(
+        self, name: str, args: tuple[Value, ...], kwargs: dict[str, Value], wants_answer: bool
+    ) -> Promise:
+        promise = wait_for_connection(Promise(loop=self._loop))
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(self._forget)
         return promise
 
     def _expire(self, promise: Promise) -> None:
-        _fail(promise, ConnectionLost("not-sent", f"no connection to {self._url} within {self._timeout:g} s"))
+        fail_waiting(
+            promise, ConnectionLost("not-sent", f"no connection to {self._url} within {self._timeout:g} s")
+        )
 
-    def _forget(self, promise: Any) -> None:
+    def _forget(self, promise: Value) -> None:
         """A call that waited was sent, or is over."""
         call = self._waiting.pop(promise, None)
         if call is not None and call.timer is not None:
@@ -294,8 +295,7 @@ class ReconnectingReference(Name):
 
     async def _send_waiting(self, reference: RemoteReference) -> None:
         """Send the calls that waited, in order, at the pace of the connection."""
-        connection = reference.connection
-        driver = connection._driver
+        caller = usable(reference)
         while self._waiting and self._is_at(reference):
             promise = next(iter(self._waiting))
             call = self._waiting[promise]
@@ -304,25 +304,23 @@ class ReconnectingReference(Name):
                 continue
             try:
                 if call.wants_answer:
-                    promise._driver = driver
-                    driver.broker.call(
-                        reference, call.name, call.args, call.kwargs, promise, call=promise._call
-                    )
+                    begin_waiting(promise, caller, reference, call.name, call.args, call.kwargs)
                     continue
                 reference.tell(call.name, *call.args, **call.kwargs)
             except Exception as error:
                 log.debug("what was told could not be sent: %s", type(error).__name__)
-                _fail(promise, error)
+                fail_waiting(promise, error)
             else:
-                promise.succeed(None)
-                await connection.room
+                if not promise.done():
+                    promise.set_result(None)
+                await caller.buffer.drain
 
     # -- connections
 
     def _adopt(self, reference: RemoteReference) -> None:
         """Use a new connection from now on."""
-        connection = reference.connection
-        driver = connection._driver
+        caller = usable(reference)
+        connection = caller.connection
         self._current = reference
         self._connections[connection] = None
         for old in list(self._connections)[: -1 - _MOST_DRAINING]:
@@ -335,9 +333,9 @@ class ReconnectingReference(Name):
         except DeadReferenceError:  # it has ended already
             self._lost(connection)
             return
-        driver.when_draining = partial(self._drains, connection)
+        caller.when_draining = partial(self._drains, connection)
         for callback in self._on_disconnect:
-            driver.notify_on_disconnect(self, callback)
+            notify_at_end(connection, self, callback)
         if connection.draining:
             self._drains(connection)
 
@@ -456,11 +454,18 @@ class ReconnectingReference(Name):
         if self._end is None:
             self._end = error
             for promise in list(self._waiting):
-                _fail(promise, error)
+                fail_waiting(promise, error)
 
     def __repr__(self) -> str:
         state = "ended" if self._end is not None else "connected" if self.connected else "not connected"
         return f"<ReconnectingReference to {self._url}, {state}>"
+
+
+async def keep_connected(reference: ReconnectingReference) -> ReconnectingReference:
+    """Make the first connection of a new reference, and keep one from then on. Raises what making it raises."""
+    reference._adopt(await reference._establish())
+    reference._task = reference._loop.create_task(reference._keep_connected())
+    return reference
 
 
 def _remove(callbacks: list[Any], callback: object) -> None:
@@ -468,10 +473,3 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
-
-
-def _fail(promise: Promise, error: Exception) -> None:
-    promise.fail(with_ran(error, False))
-    promise._call.end_unmade(error)
-    if not promise.cancelled():
-        promise.exception()  # whoever does not look at it need not be told that it was not sent

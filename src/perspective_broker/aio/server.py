@@ -19,14 +19,13 @@ from ..flavors import Exportable, Policy, Registry
 from ..flavors.handle import Handle
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
-from ..session import SharedAllowance, SharedMemory
-from .busypoll import BusyPoll
+from .accepting import Accepting
+from .affinity import check_loop
 from .connection import Connection
-from .driver import Driver, as_protocol
 from .lag import LoopWatch
-from .places import check_place
 from .settings import Settings
 from .signals import on_signals
+from .values import Value
 
 __all__ = ["Server", "ServerStatistics", "serve"]
 
@@ -34,7 +33,7 @@ log = logging.getLogger("perspective_broker")
 
 
 def serve(
-    root: Any,
+    root: Value,
     *urls: str,
     limits: Limits | None = None,
     policy: Policy | None = None,
@@ -139,7 +138,7 @@ class Server(Handle):
 
     def __init__(
         self,
-        root: Any,
+        root: Value,
         make_root: Callable[[Connection], Exportable],
         addresses: Sequence[transports.Address],
         settings: Settings,
@@ -154,19 +153,10 @@ class Server(Handle):
         self._tls = tls
         self._proxies = proxies
         self._listeners: list[transports.Listener] = []
-        self._drivers: dict[Driver, None] = {}  # in the order in which they came
-        self._closing = False
-        self._ending: set[Driver] = set()  # closed, and methods or callbacks of theirs still run
+        self._accepting: Accepting | None = None  # made with the event loop
         self._closed: asyncio.Event | None = None
-        most = settings.limits.strangers_per_address
-        self._strangers, self._handshakes = transports.Strangers(most), transports.Strangers(most)
-        self._accepted = 0
-        self._retirements: dict[Driver, asyncio.TimerHandle] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._handshakes = transports.Strangers(settings.limits.strangers_per_address)
         self._watch: LoopWatch | None = None
-        self._poll: BusyPoll | None = None  # shared by all connections,
-        self._allowance: SharedAllowance | None = None  # as is what is logged of them
-        self._memory = SharedMemory(settings.limits.server_memory_bytes)
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
     @property
@@ -177,16 +167,16 @@ class Server(Handle):
     @property
     def connections(self) -> list[Connection]:
         """The connections that live now, oldest first."""
-        return [driver.connection for driver in self._drivers]
+        return [] if self._accepting is None else self._accepting.connections
 
     def statistics(self) -> ServerStatistics:
         """Return the server's state now."""
-        watch, counters = self._watch, (self._strangers, self._handshakes)
+        watch, accepting, handshakes = self._watch, self._accepting, self._handshakes
         return ServerStatistics(
-            connections=len(self._drivers),
-            strangers=sum(map(len, counters)),
-            accepted=self._accepted,
-            refused=sum(counter.refused for counter in counters),
+            connections=len(self.connections),
+            strangers=len(handshakes) + (0 if accepting is None else len(accepting.unauthenticated)),
+            accepted=0 if accepting is None else accepting.accepted,
+            refused=handshakes.refused + (0 if accepting is None else accepting.unauthenticated.refused),
             lag=0.0 if watch is None else watch.latest,
             worst_lag=0.0 if watch is None else watch.worst,
         )
@@ -216,9 +206,7 @@ class Server(Handle):
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
-        self._allowance = SharedAllowance(self._loop.time())
-        if self._settings.busy_poll is not None:
-            self._poll = BusyPoll(self._loop, self._settings.busy_poll)
+        accepting = self._accepting = Accepting(self._loop, self._settings, self._make_root)
         try:
             await _hook(self._root, "begin_serving")
             self._root_begun = True
@@ -226,7 +214,7 @@ class Server(Handle):
                 self._listeners.append(
                     await transports.listen(
                         address,
-                        self._accept,
+                        accepting.accept,
                         self._tls,
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
@@ -244,77 +232,11 @@ class Server(Handle):
                 )
         return self
 
-    def _accept(self, proxied: tuple[str, int] | None = None) -> asyncio.Protocol:
-        """Return the protocol of a new connection, which comes from where a trusted proxy says."""
-        driver = Driver(
-            self._settings,
-            "a peer",
-            server=self,
-            root=self._make_root,
-            poll=self._poll,
-            allowance=self._allowance,
-            shared_memory=self._memory,
-        )
-        driver.connection.proxied = proxied
-        return as_protocol(driver)
-
-    def attach(self, driver: Driver, peer: object) -> None:
-        """A connection was made (called by its driver, which has asked the transport who is at its other end)."""
-        if self._closing:  # it was on its way when the listeners were closed
-            driver.broker.close("closed", "the server was closed")
-            return
-        address = driver.connection.source
-        if address is not None:
-            if not self._strangers.arrive(address):
-                driver.broker.close("refused", "too many strangers come from there")
-                return
-            driver.stranger = address
-        log.info("connection from %s", driver.connection.peer)
-        self._accepted += 1
-        self._drivers[driver] = None
-        age = self._settings.limits.connection_seconds
-        if age is not None:
-            self._retirements[driver] = driver.loop.call_later(age, self._retire, driver, age / 10)
-
-    def welcome(self, driver: Driver) -> None:
-        """Who is at the other end is known (called by the driver)."""
-        address, driver.stranger = driver.stranger, None
-        if address is not None:
-            self._strangers.leave(address)
-
-    def detach(self, driver: Driver) -> None:
-        """A connection has ended (called by its driver)."""
-        self.welcome(driver)
-        retirement = self._retirements.pop(driver, None)
-        if retirement is not None:
-            retirement.cancel()
-        if driver in self._drivers:
-            cause = driver.broker.lifecycle.cause
-            code, reason = ("", "") if cause is None else (cause.code, cause.reason)
-            log.info("connection from %s ended: %s: %s", driver.connection.peer, code, reason)
-            del self._drivers[driver]
-        self._ending.add(driver)
-
-    def forget(self, driver: Driver) -> None:
-        """Nothing of a connection runs any more (called by its driver)."""
-        self._ending.discard(driver)
-
-    def _retire(self, driver: Driver, seconds: float) -> None:
-        """End a connection that is as old as it may be, with time for what runs."""
-        del self._retirements[driver]
-        task = driver.loop.create_task(self._see_off(driver, seconds))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
-    async def _see_off(self, driver: Driver, seconds: float) -> None:
-        await self._drain([driver], seconds)
-        driver.finish("aged", "the connection is as old as it may be")
-
     async def serve_forever(self) -> None:
         """Wait until the server is closed."""
         if self._closed is None:
             raise RuntimeError("start the server first: async with, or await")
-        self._check_place()
+        self._check_loop()
         await self._closed.wait()
 
     async def serve_until_stopped(self, drain: float = 5) -> None:
@@ -334,8 +256,10 @@ class Server(Handle):
         """
         if self._closed is None:
             raise RuntimeError("start the server first: async with, or await")
-        self._check_place()
-        waiting: asyncio.Task[Any] | None = None  # for the end of the server, and then of its closing
+        self._check_loop()
+        waiting: asyncio.Task[bool] | asyncio.Task[None] | None = (
+            None  # for the end of the server, and then of its closing
+        )
 
         def stop() -> None:
             if waiting is not None:
@@ -366,24 +290,13 @@ class Server(Handle):
         Raises:
             UsageError: from another thread or event loop than the one it was started in.
         """
-        self._check_place()
-        self._closing = True
+        self._check_loop()
         for listener in self._listeners:
             listener.close()
-        drivers = list(self._drivers)
-        if drain > 0 and drivers:
-            await self._drain(drivers, drain)
-        for driver in drivers:
-            code = "drained" if drain > 0 and driver.broker.idle else "closed"
-            driver.finish(code, "the server was closed")
-        for driver in [*drivers, *self._ending]:
-            await driver.connection.wait_closed()
-        for task in list(self._retiring):
-            await task
+        if self._accepting is not None:
+            await self._accepting.close(drain)
         if self._watch is not None:
             self._watch.stop()
-        if self._allowance is not None:
-            self._allowance.sum_up()
         for listener in self._listeners:
             await listener.wait_closed()
         if self._root_begun:
@@ -398,27 +311,9 @@ class Server(Handle):
         if self._closed is not None:
             self._closed.set()
 
-    def _check_place(self) -> None:
+    def _check_loop(self) -> None:
         if self._loop is not None:
-            check_place(self._loop)
-
-    async def _drain(self, drivers: Sequence[Driver], seconds: float) -> None:
-        """Wait until nothing runs, or the time is over."""
-        for driver in drivers:
-            driver.broker.drain()
-        try:
-            async with asyncio.timeout(seconds):
-                for driver in drivers:
-                    await driver.wait_idle()
-        except TimeoutError:
-            busy = sum(driver.statistics().calls_in for driver in drivers)
-            names = sorted({call.name for driver in drivers for call in driver.broker.serving.running})
-            log.warning(
-                "closing after %g s of draining with %d calls still running: %s",
-                seconds,
-                busy,
-                ", ".join(ascii(name[:64]) for name in names[:5]),
-            )
+            check_loop(self._loop)
 
 
 def _reload(tls: transports.ServerTLS) -> None:
@@ -430,7 +325,7 @@ def _reload(tls: transports.ServerTLS) -> None:
         log.info("the certificates were read again")
 
 
-async def _hook(root: Any, name: str) -> None:
+async def _hook(root: Value, name: str) -> None:
     """Call a method that the root may have, and wait for it where it asks for that."""
     method = getattr(root, name, None)
     if method is not None:
