@@ -5,6 +5,8 @@ A program sees a :class:`Connection`; a root that has logins is given the same o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..limits import Limits
 from .connection import Connection, driver_of
 from .driver import Driver
@@ -41,6 +43,10 @@ class AcceptedConnection(Connection):
         super().__init__(driver, peer)
         self._keeper = keeper
         self.awaits_login = False
+
+    def __dir__(self) -> Iterable[str]:
+        """Show what users call; the rest is for logins."""
+        return dir(Connection)
 
     def expect_login(self) -> None:
         """Treat the peer as unauthenticated until :meth:`welcome`, under :meth:`Limits.before_login`."""

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from ..errors import LimitExceeded
+from .values import Value
 
 __all__ = ["Progress", "collect_stream", "save_stream", "stream_bytes", "stream_file"]
 
@@ -157,7 +158,7 @@ def _check_chunk(chunk_bytes: int) -> None:
         raise ValueError(f"chunk_bytes must be positive, not {chunk_bytes}")
 
 
-def _checked(chunk: Any, received: int, limit: int | None) -> int:
+def _checked(chunk: Value, received: int, limit: int | None) -> int:
     """Return how many bytes there are with ``chunk``, or raise because it may not be one."""
     if not isinstance(chunk, bytes):
         raise TypeError(f"a stream of bytes, with a {type(chunk).__name__} in it")
