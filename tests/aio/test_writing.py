@@ -103,9 +103,9 @@ async def test_large_pieces_written_together_fill_the_buffer() -> None:
         notes.on_resumed = writer.resumed
         writer.write([bytes(20 * KIB)] * 4)
         await until(lambda: notes.paused)
-        assert writer.room() < 0
+        assert writer.capacity() < 0
         await read_until(theirs, lambda: not notes.paused)
-        assert writer.room() >= 48 * KIB
+        assert writer.capacity() >= 48 * KIB
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])

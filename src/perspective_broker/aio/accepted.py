@@ -1,6 +1,6 @@
 """Accepted connections: what a server keeps of each, and what logins may do with it.
 
-A program sees a :class:`Connection`; a root that has logins is given the same object, which can more.
+A program sees a :class:`Connection`; a root that has logins gets the same object, whose other methods are for logins.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class AcceptedConnection(Connection):
         speak_as_in_2002(self)
 
     def end_at_once(self, code: str, reason: str) -> None:
-        """End the connection now, with a farewell, where another takes its place.
+        """End the connection now, with a farewell, because another replaces it.
 
         What the peer has sent and was not acted on is dropped, and so are our own calls that wait to be sent.
         """

@@ -26,7 +26,7 @@ class Accepting:
 
     Args:
         loop: where they live.
-        settings: what ``serve`` was told.
+        settings: of ``serve``.
         make_root: makes what a peer reaches first, given its connection.
 
     Attributes:

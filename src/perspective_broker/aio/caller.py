@@ -57,7 +57,7 @@ class Answer:
             error = RuntimeError("the remote method raised StopIteration")
         future.set_exception(error)
         if isinstance(error, ConnectionLost):
-            future.exception()  # a program that does not look at an answer need not be told that it will not come
+            future.exception()  # a program that does not look at an answer gets no warning that it will not come
 
     def abandon(self) -> None:
         """Cancel the future together with a call that this one depends on; called by the broker."""

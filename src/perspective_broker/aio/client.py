@@ -101,25 +101,25 @@ def connect(
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
         username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
-        password: the user's; None over ``tls://`` where a certificate shows who it is (see :class:`ClientTLS`).
-        service: to which service of the peer's application; None for what it gives to who names none: the avatar,
-            as at a portal of today's Twisted.
+        password: the user's; None over ``tls://`` where a certificate shows which user it is (see :class:`ClientTLS`).
+        service: to which service of the peer's application; None for the avatar, as at a portal of today's
+            Twisted.
         perspective: of that service; the one called like the user when None.
         client: a Referenceable that the peer may call (2002's client, today's mind).
         legacy_login: answer an MD5 challenge from a peer that knows nothing better also where that is not safe: over
-            plain TCP from elsewhere, or TLS without verification. Whoever reads the answer can log in as well.
+            plain TCP from elsewhere, or TLS without verification. A program that reads the answer can log in as well.
         min_iterations: rounds of PBKDF2 that the peer's challenge must ask for to be answered. A program that poses as
             the peer, over plain TCP, can try passwords on the answer, and asks for as few as it may. A peer made of
-            this library asks for 600,000 unless it was told otherwise. Where it is more than the default, 4096, an
+            this library asks for 600,000 unless it is configured otherwise. Where it is more than the default, 4096, an
             MD5 challenge, which has no rounds, is answered with ``legacy_login`` alone.
         timeout: seconds until the connection must be established and logged in; None waits for ever.
         limits: what the peer may ask of us.
         policy: what may be received.
         registry: what type tags mean.
         dialects: names of dialects to allow, best first.
-        tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None believes the authorities of
+        tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None trusts the authorities of
             the system.
-        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said: one call after
+        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was sent: one call after
             the other to a peer on the same machine takes about half the time, and a core. None lets it sleep.
         reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
             a :class:`Backoff` says how soon. What follows is raised when the first connection cannot be made;
@@ -129,14 +129,14 @@ def connect(
         What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
 
     Raises:
-        TypeError: the url, the username or the password is no text.
-        ValueError: the url or a dialect's name is none, ``busy_poll`` no such time, or ``tls`` is given for a url that
-            would not be encrypted. (At once; what follows when it is awaited.)
-        OSError: nobody answers there; TimeoutError when nobody did in time.
-        TLSError: the peer's certificate is not believed, or TLS was refused.
-        ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
+        TypeError: the url, the username or the password is not text.
+        ValueError: the url or the name of a dialect is invalid, ``busy_poll`` is not such a time, or ``tls`` is given
+            for a url that would not be encrypted. (At once; what follows when it is awaited.)
+        OSError: no program answers there; TimeoutError when none did in time.
+        TLSError: the peer's certificate is not trusted, or TLS was refused.
+        ProtocolError: the program that answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
-        LoginFailed: the login was refused. It never says which part was wrong.
+        LoginFailed: the login was refused. The error never tells which part was wrong.
         Unavailable: the login was not judged, because too many have failed from this address or the peer is busy. A
             later attempt may succeed; with ``reconnect`` it is made.
         RemoteError: the peer's own code raised when it let us in.
@@ -200,7 +200,7 @@ class Connecting(Generic[_R]):
         assert self._close is not None
         await self._close()
 
-    if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
+    if not TYPE_CHECKING:  # which would conclude that there is every attribute
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(
@@ -267,7 +267,7 @@ async def _connect(
 def _why(host: Host, cause: CloseCause) -> BrokerError:
     """Return what to raise for a connection that ended before it was established."""
     driver = host.driver
-    # In TLS 1.3 the client is done first, and hears later that it is not welcome: by an alert if it is lucky.
+    # In TLS 1.3 the client finishes first, and learns later that it was refused: by an alert at best.
     if isinstance(driver.error, ssl.SSLError):
         return transports.tls_error(driver.error)
     silent = driver.broker.statistics().bytes_received == 0

@@ -1,4 +1,4 @@
-"""Connection: what a program may know of, and do to, the connection itself."""
+"""Connection: what a program may ask of the connection itself."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Connection(Handle):
         peer: where the peer is, as text.
         source: what counts its failed logins: its IP address, of IPv6 the /64; None where there is none.
         is_local: whether its bytes cannot leave the machine: a loopback address, a Unix socket, or memory. (A proxy
-            on this machine is what it looks like: local.)
-        is_secure: whether they are encrypted. Who the peer is, is another question:
+            on this machine counts as local.)
+        is_secure: whether they are encrypted. That does not tell which peer it is:
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
@@ -92,12 +92,12 @@ class Connection(Handle):
 
     @property
     def draining(self) -> bool:
-        """Whether the peer has said that it takes no new calls and will end the connection soon."""
+        """Whether the peer takes no new calls and will end the connection soon."""
         return self._driver.broker.peer_draining
 
     @property
     def limits(self) -> Limits:
-        """What ``serve`` or ``connect`` were told; a peer that has yet to log in lives under less."""
+        """The limits of ``serve`` or ``connect``; until a peer has logged in, lower ones apply."""
         return self._driver.settings.limits
 
     def statistics(self) -> Statistics:
@@ -121,7 +121,7 @@ class Connection(Handle):
         try:
             await nobody.call("ping")
         except (CallError, LimitExceeded, RemoteError):
-            pass  # as it should be; a peer that shuts down says that there is no room
+            pass  # as expected; a peer that shuts down refuses all calls
         return time.perf_counter() - began
 
     def on_disconnect(self, callback: Callable[[Connection], object]) -> None:
@@ -152,7 +152,7 @@ class Connection(Handle):
         its own end still run; calls that have no answer yet fail with :class:`~perspective_broker.ConnectionLost`.
 
         Args:
-            code: why, as a short word; a peer whose dialect has a farewell is told it.
+            code: why, as a short word; it is sent to a peer whose dialect has a farewell.
             reason: one line for a human.
 
         Raises:
@@ -178,7 +178,7 @@ class Connection(Handle):
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone, whoever ends it, and the methods it ran have ended.
+        """Wait until the connection is gone, whichever side ends it, and the methods it ran have ended.
 
         They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
         """

@@ -7,7 +7,7 @@ one busy peer does not starve another), writes once per turn, and keeps one time
                                         │                               ▲
                                         └──▶ turn: broker.process ──────┘
 
-What the bytes mean for the application is the business of :mod:`.host`.
+What the bytes mean for the application is in :mod:`.host`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Driver:
 
     Args:
         loop: the event loop of the connection.
-        settings: what ``serve`` or ``connect`` were told.
+        settings: of ``serve`` or ``connect``.
         broker: the protocol machine.
         buffer: what it sends.
-        leftovers: told when the transport is gone.
+        leftovers: looks when the transport is gone.
         turns: the budget that the connections of the loop share.
         begin: called when there is a transport; starts the broker, or closes it.
 

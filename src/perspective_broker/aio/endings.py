@@ -65,7 +65,7 @@ class Endings:
             ending = Ending(weakref.ref(subject), callback)
             own.append(ending)
         in_order = self._in_order
-        # Where the collector runs: in any thread.
+        # Called where the garbage collector runs, in any thread.
         in_order[weakref.ref(ending, lambda gone: in_order.pop(gone, None))] = None
 
     def remove(self, subject: object, callback: object, own: list[Ending] | None = None) -> None:
@@ -75,9 +75,9 @@ class Endings:
             ValueError: there was none.
         """
         kept = self._kept if own is None else own
-        for place, ending in enumerate(kept):
+        for index, ending in enumerate(kept):
             if ending.callback == callback and ending.subject() is subject:
-                del kept[place]
+                del kept[index]
                 return
         raise ValueError("that callback was not registered here")
 

@@ -182,9 +182,9 @@ async def _left(stream: AsyncIterable[_T]) -> AsyncIterator[AsyncIterator[_T]]:
 
 @asynccontextmanager
 async def _replacing(path: str | os.PathLike[str]) -> AsyncIterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` when the block has ended well."""
+    """Open a file that replaces ``path`` when the block has ended without an error."""
     directory, name = os.path.split(os.fspath(path))
-    # Beside it, for a replacement cannot cross file systems.
+    # Beside it, because a replacement cannot cross file systems.
     part = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.part")
     try:
         async with _open(part, "xb") as file:
@@ -242,5 +242,5 @@ async def _finished(working: asyncio.Future[Any]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([working])
         if not working.cancelled():
-            working.exception()  # nobody else will look at it
+            working.exception()  # nothing else looks at it
         raise

@@ -67,7 +67,7 @@ class HeldReference(Reference):
     def release(self) -> None:
         """Tell the peer that it may forget the object; the reference is dead from here on.
 
-        The peer is told with what is sent next, and calls that are made right after this one may overtake it.
+        The release leaves with what is sent next, and calls that are made right after this one may overtake it.
         """
         if self._caller is not None:
             caller = usable(self)

@@ -1,4 +1,4 @@
-"""The host: what the broker of one connection asks of this room (:class:`perspective_broker.ports.Host`).
+"""The host: what the broker of one connection asks of asyncio (:class:`perspective_broker.ports.Host`).
 
 It runs the methods that the peer calls, turns what only asyncio has (promises, generators) into what can cross, and
 makes references. It is the only module that knows all kinds of these, and puts a connection together::
@@ -63,7 +63,7 @@ class Host:
     """One connection, put together.
 
     Args:
-        settings: what ``serve`` or ``connect`` were told.
+        settings: of ``serve`` or ``connect``.
         peer: what to call the other side until the transport knows better.
         keeper: the server's side of a connection that it has accepted; None on the side that connected.
         root: makes what the peer reaches as ``root``, given the connection.

@@ -54,7 +54,7 @@ class Leftovers:
         self._has_ended = False  # whether the connection has,
         self._left_behind = False  # whether nothing more is waited for,
         self._is_gone = False  # whether nothing is left of the connection,
-        self._gone: asyncio.Future[None] | None = None  # and what tells so, made by the first task that waits
+        self._gone: asyncio.Future[None] | None = None  # done then; made by the first wait
         self._timer: asyncio.TimerHandle | None = None
 
     def call_back(self) -> None:

@@ -54,14 +54,14 @@ class Live(Cacheable, RemoteCache):
             print(change.fields)
 
     A change *inside* a field's value is not seen; assign the field anew. Names with a leading underscore are
-    no fields and stay at home; no other name that is not a field can be assigned. What is assigned in a row, without
+    not fields and do not cross; no other name that is not a field can be assigned. What is assigned in a row, without
     anything else being sent or awaited in between, arrives at once.
 
     Args:
         fields: values by name; the others have their class's default.
 
     Raises:
-        TypeError: a field without a default is missing, or there is no field of a name.
+        TypeError: a field without a default is missing, or a name is not that of a field.
     """
 
     _tag: ClassVar[str | None] = None
@@ -140,7 +140,7 @@ class Live(Cacheable, RemoteCache):
         object.__delattr__(self, name)
 
     def __getstate__(self) -> dict[str, Value]:
-        """Return what a copy or a pickle of an original keeps: not who follows this one."""
+        """Return what a copy or a pickle of an original keeps: without the observers of this one."""
         return {name: value for name, value in vars(self).items() if name != "_feeds"}
 
     def get_type_to_copy(self) -> str:
@@ -187,7 +187,7 @@ class Live(Cacheable, RemoteCache):
         """Return what changes from now on: ``async for change in replica.changes()``.
 
         It ends when no change can come any more, because the connection has ended, or the original was given what
-        cannot cross. Whoever reads slowly gets several changes as one.
+        cannot cross. A slow reader gets several changes as one.
         """
         if not self.is_replica:
             raise TypeError("only a replica has changes to wait for; the original is changed by you")
@@ -249,7 +249,7 @@ class _Feed:
 
     __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
 
-    deadline = None  # a replica is told, however long it takes
+    deadline = None  # an update is sent, however long it takes
 
     def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str]) -> None:
         self._observer = observer

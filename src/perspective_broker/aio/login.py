@@ -1,8 +1,8 @@
 """Logging in, as the client: the peer's login objects, from the best kind of login to the oldest that is allowed.
 
 SCRAM-SHA-256 is tried first, bound to the channel over TLS. Only when the peer does not know it is the MD5 login of
-its time used, and only where nobody can have made it look old: on this machine, or over TLS whose certificate was
-verified; elsewhere the caller has to ask for it.
+its time used, and only where no third party can have made it look old: on this machine, or over TLS whose
+certificate was verified; elsewhere the caller has to ask for it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Login"]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What ``connect`` was told of who logs in, and to what.
+    """Which user logs in, and to what, as ``connect`` was told.
 
     Attributes:
         username: the user's name, or :data:`ANONYMOUS`.
-        password: his password; ``""`` for who has none: ANONYMOUS, or who has shown a certificate instead.
+        password: the user's; ``""`` without one: for ANONYMOUS, or with a certificate instead.
         service: the name of a service; None for the avatar.
         perspective: of the service; the username when None.
         client: what the peer may call.
@@ -59,7 +59,7 @@ class Login:
         """Return the login that ``connect`` was asked for; None when it was asked for none.
 
         Args:
-            tls: whether there may be a certificate in the place of a password.
+            tls: whether a certificate may stand in for a password.
 
         Raises:
             ValueError: the arguments do not belong together.
@@ -128,7 +128,8 @@ class Login:
         try:
             server_first, challenger = await _begin(root, exchange)
             if server_first is None and binding is not None:
-                # Not over the TLS that the peer sees, or with a certificate unknown to itself: it says so under seal.
+                # The peer does not see our TLS, or has a certificate that it does not know. The exchange proves that
+                # the peer itself has stated this.
                 exchange = ClientExchange(username, self.password, binding, server_binds=False)
                 server_first, challenger = await _begin(root, exchange)
         except RemoteError as error:
@@ -164,7 +165,7 @@ class Login:
             return await self._respond(challenger, challenge, self.client)
         if old:
             speak_as_in_2002(connection)
-        # Who is given text takes it for a sign that we are of today, too, see AuthServ.remote_username.
+        # A peer that gets text concludes that this side is of today, too, see AuthServ.remote_username.
         challenge, challenger = _pair(await root.call("username", name if old else username))
         user = await self._respond(challenger, challenge)
         if not _is_reference(user):

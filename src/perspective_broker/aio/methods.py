@@ -31,9 +31,9 @@ class Methods:
 
     Args:
         loop: which runs them.
-        turns: is told what encoding the answers of asynchronous methods takes.
-        incoming: is told what they return or raise: the broker.
-        on_end: called whenever one has ended that did not end at once.
+        turns: counts what encoding the answers of asynchronous methods takes.
+        incoming: gets what they return or raise: the broker.
+        on_end: called whenever a method has ended that did not end at once.
     """
 
     __slots__ = ("_incoming", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
@@ -163,7 +163,7 @@ class Methods:
             running.coroutine.close()
             self._incoming.fail_call(running.call, asyncio.CancelledError())
         elif not task.cancelled() and (error := task.exception()) is not None:
-            self._incoming.fail_call(running.call, error)  # an exception that is no Exception
+            self._incoming.fail_call(running.call, error)  # a BaseException
         self._on_end()
 
 

@@ -1,11 +1,11 @@
-"""Pages: how streams cross between programs that know no better, as in ``twisted.spread.util``.
+"""Pages: how streams cross between programs that know no streams, as in ``twisted.spread.util``.
 
 A method is called with a collector; it calls the collector's ``gotPage`` for every page and ``endedPaging`` behind
 the last. :func:`get_pages` is the collector's side, and reads like any stream. :func:`send_pages` is the pager's.
 
 Pagers of ours wait for the answers of their pages, and a collector of ours answers when its reader keeps up: so much
-flow control the old protocol has room for. A Twisted pager asks for no answers. It is slowed by not being read: the
-connection pauses, unless somebody waits for anything else that may come through it.
+flow control the old protocol allows. A Twisted pager asks for no answers. It is slowed by not being read: the
+connection pauses, unless a task waits for anything else that may come through it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ PATIENCE: Final = 64 * WINDOW
 def get_pages(reference: RemoteReference, method: str, /, *args: Value, **kwargs: Value) -> PageReader:
     """Call a method that sends pages to a collector, and read them: ``async for page in pb.get_pages(...)``.
 
-    Nothing is called before the first page is asked for. Leaving early ends a pager of ours; Twisted's cannot be told,
-    and what it goes on sending is dropped.
+    Nothing is called before the first page is asked for. Leaving early ends a pager of ours; a pager of Twisted
+    goes on, and what it sends is dropped.
 
     Args:
         reference: the object whose method is called,
@@ -58,7 +58,7 @@ def get_pages(reference: RemoteReference, method: str, /, *args: Value, **kwargs
         RemoteError: the method raised.
         CallError: the call was refused.
         ConnectionLost: the connection ended before the pages did, or the pager was given up by its owner.
-        LimitExceeded: 64 MiB are unread, and reading on could not be put off.
+        LimitExceeded: 64 MiB are unread, and reading could not pause.
     """
     return PageReader(reference, method, args, kwargs)
 
@@ -125,14 +125,13 @@ class PageReader(ItemReader):
         self._loop = self._caller.loop
         self._call: Promise | None = None
         self._asked: tuple[Value, ...] = (reference, method, args, kwargs)
-        self._unanswered: list[
-            asyncio.Future[None]
-        ] = []  # the page, if any, that is answered when there is room
+        #: The page, if any, that is answered when the reader keeps up.
+        self._unanswered: list[asyncio.Future[None]] = []
         self._gone = False  # whether the peer has let the collector go
 
     async def _begin(self) -> None:
         reference, method, args, kwargs = self._asked
-        self._asked = ()  # they are the peer's now
+        self._asked = ()  # the call has them now
         me, loop = weakref.ref(self), self._caller.loop
         _readers_of(self._caller).add(self)
         collector = _Collector(me)
@@ -187,7 +186,7 @@ class PageReader(ItemReader):
     def _lost_collector(self) -> None:
         """The peer has let the collector go, or the connection has ended."""
         self._gone = True
-        # A Twisted peer lets go before it answers, and the answer may say why.
+        # A Twisted peer lets go before it answers, and the answer may tell why.
         if self._call is not None and self._call.done():
             self._on_answer(self._call)
 
@@ -204,7 +203,7 @@ class PageReader(ItemReader):
             readers.discard(self)
         _answer(self._caller, self._unanswered)
 
-    def _taken(self, said: int) -> None:
+    def _taken(self, credit: int) -> None:
         if (self._unanswered and self._unread <= ANSWERING) or (
             self._caller.is_paused and self._unread <= PAUSING
         ):

@@ -123,7 +123,7 @@ def begin_update(
     args: tuple[Value, ...],
     kwargs: dict[str, Value],
 ) -> _P:
-    """Call a method of the peer's replica. It has no deadline: a replica is told, however long it takes.
+    """Call a method of the peer's replica. It has no deadline: an update is sent, however long it takes.
 
     Raises:
         DeadReferenceError: the replica is gone.
@@ -212,4 +212,4 @@ def fail_waiting(pending: Pending, error: Exception) -> None:
     Answer(pending, None).fail(with_ran(error, False))
     pending._call.end_unmade(error)
     if not pending.cancelled():
-        pending.exception()  # a program that does not look at it need not be told that it was not sent
+        pending.exception()  # a program that does not look at it gets no warning that it was not sent

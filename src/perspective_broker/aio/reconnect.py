@@ -1,8 +1,8 @@
 """A reference that outlives its connection: it connects again, logs in again, and lets new calls wait meanwhile.
 
-Calls are never repeated. One that was sent and not answered when the connection was lost fails as ``ConnectionLost``,
-for nobody can know whether its method ran; one that was not sent waits for the next connection, and fails with the code
-``not-sent`` when none comes in time. How connections are made is the business of :mod:`.client`.
+Calls are never repeated. A call that was sent and not answered when the connection was lost fails as
+``ConnectionLost``, because it is unknown whether its method ran; one that was not sent waits for the next connection,
+and fails with the code ``not-sent`` when none comes in time. How connections are made is in :mod:`.client`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Codes after which a connection is not made again: whoever took this one's place would lose his in turn, for ever.
+#: Codes after which a connection is not made again: the one that replaced it would be replaced in turn, for ever.
 _FINAL: Final = frozenset({"replaced"})
 
-#: Codes after which it is made again at once: the server is there, and its connections are not all of one age. That is
-#: believed of a connection that has lived for a while; one that ends right after it was made is like any other.
+#: Codes after which it is made again at once: the server is there, and its connections are not all of one age. This
+#: holds for a connection that has lived for a while; one that ends right after it was made is like any other.
 _AT_ONCE: Final = frozenset({"aged"})
 
-#: Connections that drain and are kept until the peer ends them. A peer may say so of each, and end none.
+#: Connections that drain and are kept until the peer ends them. A peer may drain each of them, and end none.
 _MOST_DRAINING: Final = 2
 
 #: Seconds for which each of them is kept. A server whose connections live for a day gives what runs a tenth of that.
@@ -94,8 +94,8 @@ class ReconnectingReference(Name):
     call it crosses as the reference that it is at that moment. References that were got through it belong to the
     connection they came by, and end with it.
 
-    It ends by :meth:`close`, when a login is refused, and when the same user has logged in elsewhere and taken its
-    place (a service with ``second_login="replace"``, told by pb7 only). Every later use raises ``DeadReferenceError``.
+    It ends by :meth:`close`, when a login is refused, and when the same user has logged in elsewhere and replaced
+    it (a service with ``second_login="replace"``; pb7 only). Every later use raises ``DeadReferenceError``.
 
     Args:
         establish: connects and logs in; called once for each connection.
@@ -153,7 +153,7 @@ class ReconnectingReference(Name):
         Raises:
             DeadReferenceError: the reference has ended.
             SerializationError: the arguments cannot cross; nothing was sent.
-            LimitExceeded: the write buffer is full and nobody waits for room.
+            LimitExceeded: the write buffer is full and no task waits for it to drain.
             UsageError: from another thread or event loop than its own.
         """
         ready = self._ready()
@@ -189,8 +189,8 @@ class ReconnectingReference(Name):
 
         Here a program subscribes again, and fetches again what it had got by the old connection. ``current`` is the
         new connection's own reference. Callbacks run in the order in which they were asked for, ``async`` ones one
-        after the other, and calls that waited are sent when all have ended: they find everything in place. When one
-        raises it is logged, the others run, and then the connection is ended and made again after a while.
+        after the other, and calls that waited are sent when all have ended: they find everything as the callbacks left
+        it. When one raises it is logged, the others run, and then the connection is ended and made again after a while.
 
         Raises:
             DeadReferenceError: the reference has ended.
@@ -308,7 +308,7 @@ class ReconnectingReference(Name):
                     continue
                 reference.tell(call.name, *call.args, **call.kwargs)
             except Exception as error:
-                log.debug("what was told could not be sent: %s", type(error).__name__)
+                log.debug("a one-way call could not be sent: %s", type(error).__name__)
                 fail_waiting(promise, error)
             else:
                 if not promise.done():
@@ -371,7 +371,7 @@ class ReconnectingReference(Name):
                 if await self._call_back(reference) or not self._is_at(reference):
                     await self._send_waiting(reference)
                     self._settled = self._is_at(reference)
-                else:  # it may lack what they fetch anew, and would stay silent for ever
+                else:  # what they fetch anew may be missing, without a sign of it
                     reference.connection.end("closed", "a callback of on_reconnect raised")
         except LoginFailed as error:
             log.error("the connection to %s is not made again: %s", self._url, error)

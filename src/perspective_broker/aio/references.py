@@ -1,4 +1,4 @@
-"""References and promises of calls on them: what a program holds of an object that lives at the peer."""
+"""RemoteReference: what a program holds of an object that lives at the peer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RemoteReference(HeldReference):
     """A reference to an object of the peer. Sent back to it, it arrives as the object itself.
 
     Made by the library when a peer sends an object; the same object is always the same reference. When the
-    last use of it is gone, the peer is told that it may forget the object.
+    last use of it is gone, the peer learns that it may forget the object.
     """
 
     __slots__ = ()
@@ -67,7 +67,7 @@ class RemoteReference(HeldReference):
 
 
 class _Callable(Protocol):
-    """What has methods: a reference, of whatever kind."""
+    """A reference of any kind."""
 
     def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise: ...
 
@@ -100,7 +100,7 @@ class RemoteMethod:
 
 
 class RemoteCacheObserver(Observer):
-    """The far end of one replica: what a cacheable object tells of its changes.
+    """The far end of one replica, to which a cacheable object sends its changes.
 
     Handed to ``get_state_to_cache_and_observe_for``. The same one is handed to ``stopped_observing``.
     """

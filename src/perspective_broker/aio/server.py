@@ -44,7 +44,7 @@ def serve(
     busy_poll: float | None = None,
     trusted_proxies: Sequence[str] = (),
 ) -> Server:
-    """Offer an object to whoever connects.
+    """Offer an object to every peer that connects.
 
     ``async with serve(root, "tcp://127.0.0.1:8787") as server:`` listens within the block;
     ``server = await serve(...)`` listens until ``await server.close()``.
@@ -61,16 +61,16 @@ def serve(
         dialects: names of dialects to offer, best first.
         tls: for ``tls://``: a :class:`ServerTLS` with the certificate to show, or a server-side context.
         unsafe_tracebacks: send peers the tracebacks of our exceptions; they show source and paths.
-        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said, see
+        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was sent, see
             :func:`connect`.
         trusted_proxies: addresses or networks, such as ``10.0.0.7`` and ``10.1.0.0/16``, of proxies that put version 2
-            of the PROXY protocol in front of each connection on ``tcp://`` or ``tls://``: it comes from where they say.
-            One of theirs without it is closed.
+            of the PROXY protocol in front of each connection on ``tcp://`` or ``tls://``: it comes from the address in
+            it. One of theirs without it is closed.
 
     Raises:
-        ValueError: a url, a dialect's name or a proxy's address is none; ``busy_poll`` is no such time; ``tls://``
-            without ``tls``, or the other way round.
-        TypeError: ``root`` is nothing that can be served.
+        ValueError: a url, the name of a dialect or the address of a proxy is invalid; ``busy_poll`` is not such a
+            time; ``tls://`` without ``tls``, or the other way round.
+        TypeError: ``root`` cannot be served.
         OSError: an address cannot be bound (when entered or awaited).
     """
     if not urls:
@@ -90,7 +90,7 @@ def serve(
             raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
         try:
             holder = root.export_target(None).holder
-        except SerializationError as error:  # a view without anybody who sees it
+        except SerializationError as error:  # a view without a perspective
             raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
         if isinstance(holder, MessageReceiver):
             raise TypeError(foreign(root))
@@ -117,8 +117,8 @@ class ServerStatistics:
 
     Attributes:
         connections: connections that live.
-        strangers: those of them, and handshakes of TLS, whose peers come from an IP address and have not said who they
-            are.
+        strangers: those of them, and handshakes of TLS, whose peers come from an IP address and are not
+            authenticated.
         accepted: connections that came so far and were let in.
         refused: connections that came so far and were closed at once (``Limits.strangers_per_address``).
         lag: seconds by which the event loop was late when it was last looked at.
@@ -240,7 +240,7 @@ class Server(Handle):
         await self._closed.wait()
 
     async def serve_until_stopped(self, drain: float = 5) -> None:
-        """Serve until the program is told to stop, by SIGINT or SIGTERM, or the server is closed; then close it.
+        """Serve until SIGINT or SIGTERM comes, or the server is closed; then close it.
 
         For the main coroutine of a program that is there to serve, and for one server of it at a time. Signals belong
         to the main thread. SIGHUP has the certificates of a :class:`ServerTLS` read again. Where the platform has no

@@ -1,7 +1,7 @@
 """Streams: an asynchronous generator here is an ``async for`` at the peer.
 
-A stream is nothing but an object that is called: the reader calls ``open`` with a sink of its own, the source
-tells the sink its items, and the answer of ``open`` is the end of the stream, or the exception that ended it. So a
+A stream is an object that is called: the reader calls ``open`` with a sink of its own, the source
+sends the sink its items, and the answer of ``open`` is the end of the stream, or the exception that ended it. So a
 stream crosses on every dialect, under the perspective of the answer that carried it.
 
 Flow control is by credit, in bytes: the source sends while it has some, the reader gives it back as items are
@@ -33,10 +33,10 @@ __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
 
-#: What a source sends unread whatever its reader says. (One reader may read many streams: a few MiB each.)
+#: The most that a source sends unread, whatever credit it gets. (One reader may read many streams: a few MiB each.)
 MOST_CREDIT: Final = 4 * WINDOW
 
-#: What a reader keeps of a source that does not mind its window, before it leaves.
+#: What a reader keeps of a source that ignores its window, before it leaves.
 PATIENCE: Final = 4 * WINDOW
 
 #: What an item costs besides the bytes in it: a node's memory, see Limits.nodes.
@@ -103,7 +103,7 @@ class StreamSource(Exportable):
         self._batch: list[Value] = []
         self._batch_cost = 0
         self._sent = 0
-        self._flushed = False  # since it was last asked whether there is room
+        self._flushed = False  # since the write buffer was last looked at
 
     def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
@@ -129,7 +129,7 @@ class StreamSource(Exportable):
                 await self._send_all()
         except Exception:
             if not self._left:
-                # An answer overtakes what waits for room, and this one would end the stream before its last items.
+                # An answer overtakes calls that wait, and this one would end the stream before its last items.
                 with contextlib.suppress(Exception):
                     await begin_at_once(caller, sink, "items", 0)
             raise
@@ -187,10 +187,10 @@ class StreamSource(Exportable):
             self._send_up_to_the_flaw(cost, batch, error)
 
     def _send_up_to_the_flaw(self, cost: int, batch: list[Value], error: Exception) -> None:
-        """Of items that cannot cross together, send those before the one that cannot; it ends the stream."""
+        """Send those of the items that stand before the first that cannot cross, which ends the stream."""
         try:
             for number, item in enumerate(batch):
-                # Items that are only too many for one message are no flaw.
+                # Items that are only too many for one message can cross one by one.
                 self._tell(cost if number == 0 else 0, [item])
         except Exception as flaw:
             error = flaw
@@ -242,9 +242,7 @@ class ItemReader(Handle, ABC):
         self._beginning = False  # whether a task waits for the first items to be asked for
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is read
         self._items: deque[Value] = deque()
-        self._batches: deque[list[int]] = (
-            deque()
-        )  # of these: items left, their cost, and what the source said
+        self._batches: deque[list[int]] = deque()  # of these: items left, cost, and credit to give back
         self._unread = 0  # cost of the items that wait
         self._received = 0
         self._ended = False  # whether no more will come
@@ -302,14 +300,14 @@ class ItemReader(Handle, ABC):
         else:
             check_loop(self._loop)
 
-    def _put(self, items: Sequence[Value], said: int = 0) -> None:
-        """Take items that have come; ``said`` is handed to :meth:`_taken` when the last of them is read."""
+    def _put(self, items: Sequence[Value], credit: int = 0) -> None:
+        """Take items that have come; ``credit`` is handed to :meth:`_taken` when the last of them is read."""
         if self._ended:
             return
         if items:
             cost = sum(map(item_cost, items))
             self._items.extend(items)
-            self._batches.append([len(items), cost, said])
+            self._batches.append([len(items), cost, credit])
             self._unread += cost
             self._received += len(items)
         self._wake()
@@ -341,7 +339,7 @@ class ItemReader(Handle, ABC):
         """A task has begun to wait for an item."""
 
     @abstractmethod
-    def _taken(self, said: int) -> None:
+    def _taken(self, credit: int) -> None:
         """Items were read to the end of what came together."""
 
     @abstractmethod
@@ -400,7 +398,7 @@ class StreamReader(ItemReader):
         return source
 
     def _on_end(self, opened: asyncio.Future[Value]) -> None:
-        """The source has sent everything, or tells why not."""
+        """The source has sent everything, or why it cannot."""
         if self._ended:
             if not opened.cancelled():
                 opened.exception()  # it does not matter any more
@@ -419,7 +417,7 @@ class StreamReader(ItemReader):
             self._end_with_the_connection()
 
     def _end_with_the_connection(self) -> None:
-        """End the stream when the connection does: nothing else tells that the last items do not come."""
+        """End the stream when the connection does: nothing else shows that the last items do not come."""
         reference, me = self._reference, weakref.ref(self)
         assert reference is not None
 
@@ -455,8 +453,8 @@ class StreamReader(ItemReader):
     def _waiting(self) -> None:
         """The source knows: it has its credit back."""
 
-    def _taken(self, said: int) -> None:
-        self._owed += said
+    def _taken(self, credit: int) -> None:
+        self._owed += credit
         if self._owed >= WINDOW // 2 and not self._ended:
             owed, self._owed = self._owed, 0
             _tell(self._caller, self._reference, "credit", owed)
@@ -510,7 +508,7 @@ def _tell(caller: Caller | None, stream: HeldReference | None, name: str, *args:
 
 
 class _Sink(Exportable):
-    """What the source tells its items. Holds the reader weakly: dropping the reader drops the stream."""
+    """What the source sends its items to. Holds the reader weakly: dropping the reader drops the stream."""
 
     carries_on = hears_of_errors = True
 

@@ -61,7 +61,7 @@ class Turns:
         """Call ``turn`` when there is time again; only while the budget is used up.
 
         Args:
-            turn: acts on a slice of what a connection has received, and tells :meth:`spend` what that took.
+            turn: acts on a slice of what a connection has received, and reports to :meth:`spend` what that took.
             is_busy: whether the connection costs much; then others come before it.
         """
         (self._busy if is_busy else self._light).append(turn)

@@ -1,7 +1,7 @@
 """The write buffer: what one connection has to send, until its transport has taken it.
 
 The broker makes messages, and :meth:`WriteBuffer.flush` hands them to the transport once per turn of the driver. Here
-stands how much may wait, and who waits until it is less.
+is how much may wait, and which tasks wait until it is less.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class WriteBuffer:
         self._low = limits.write_buffer_low
         self._poll = poll
         self._writer: Writer | None = None
-        self._capacity: Callable[[], int] | None = (
-            None  # the writer's room(), bound once: every turn needs it
-        )
+        self._capacity: Callable[[], int] | None = None  # of the writer, bound once: every turn needs it
         self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
 
     # -- the transport
@@ -62,7 +60,7 @@ class WriteBuffer:
         """Write to ``transport`` from now on."""
         self.transport = transport
         writer = self._writer = Writer(transport, self._high, self._low)
-        self._capacity = writer.room
+        self._capacity = writer.capacity
 
     def disconnect(self) -> None:
         """Forget the transport, which is gone."""
