@@ -17,6 +17,8 @@ __all__ = ["AcceptedConnection", "Keeper", "speak_as_in_2002", "use_limits"]
 class Keeper:
     """What the life of an accepted connection is reported to. This one keeps nothing."""
 
+    __slots__ = ()
+
     def connected(self, connection: Connection) -> None:
         """There is a transport, and the peer has an address. The connection may be closed at once."""
 

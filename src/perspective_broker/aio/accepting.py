@@ -161,6 +161,8 @@ class Accepting:
 class _Accepted(Keeper):
     """One connection of a server."""
 
+    __slots__ = ("_accepting", "_address", "_retirement", "host")
+
     host: Host
 
     def __init__(self, accepting: Accepting) -> None:

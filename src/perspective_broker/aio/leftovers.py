@@ -41,6 +41,21 @@ class Leftovers:
         when_gone: called once when nothing is left of the connection.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_callbacks",
+        "_gone",
+        "_has_ended",
+        "_is_gone",
+        "_left_behind",
+        "_limits",
+        "_loop",
+        "_methods",
+        "_timer",
+        "endings",
+        "when_gone",
+    )
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, methods: Methods, buffer: WriteBuffer, limits: Limits
     ) -> None:
