@@ -148,8 +148,8 @@ class Accepting:
                 for host in hosts:
                     await host.wait_idle()
         except TimeoutError:
-            busy = sum(host.broker.statistics().calls_in for host in hosts)
-            names = sorted({call.name for host in hosts for call in host.broker.serving.running})
+            busy = sum(host.connection.statistics().calls_in for host in hosts)
+            names = sorted({name for host in hosts for name in host.names_of_running()})
             log.warning(
                 "closing after %g s of draining with %d calls still running: %s",
                 seconds,

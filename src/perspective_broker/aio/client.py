@@ -259,9 +259,7 @@ async def _connect(
     if cause is not None:
         await host.connection.wait_closed()
         raise _why(host, cause) from host.driver.error
-    root = host.broker.root()
-    assert isinstance(root, RemoteReference)
-    return root
+    return host.root()
 
 
 def _why(host: Host, cause: CloseCause) -> BrokerError:
@@ -270,7 +268,7 @@ def _why(host: Host, cause: CloseCause) -> BrokerError:
     # In TLS 1.3 the client finishes first, and learns later that it was refused: by an alert at best.
     if isinstance(driver.error, ssl.SSLError):
         return transports.tls_error(driver.error)
-    silent = driver.broker.statistics().bytes_received == 0
+    silent = host.connection.statistics().bytes_received == 0
     if silent and driver.channel is not None and cause.code == "bad-handshake":
         return TLSError(
             "certificate-refused",

@@ -149,6 +149,12 @@ class Host:
             )
         )
 
+    def root(self) -> RemoteReference:
+        """Return a reference to what the peer serves."""
+        root = self.broker.root()
+        assert isinstance(root, RemoteReference)
+        return root
+
     async def wait_open(self) -> None:
         """Wait until the greeting is over, or the connection has ended."""
         await self._buffer.wait_while(lambda: self.broker.lifecycle.phase in _NOT_OPEN)
@@ -171,6 +177,10 @@ class Host:
         if self._buffer.has_waiters:
             self.driver.wake()  # they may wait for the end of a call that has no answer
         self._leftovers.look()
+
+    def names_of_running(self) -> list[str]:
+        """Return the names of the methods that run for the peer."""
+        return [call.name for call in self.broker.serving.running]
 
     # -- values and references
 
