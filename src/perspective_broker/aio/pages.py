@@ -132,13 +132,14 @@ class PageReader(ItemReader):
     async def _begin(self) -> None:
         reference, method, args, kwargs = self._asked
         self._asked = ()  # the call has them now
-        me, loop = weakref.ref(self), self._caller.loop
+        me: weakref.ref[PageReader] = weakref.ref(self)
+        loop = self._caller.loop
         _readers_of(self._caller).add(self)
         collector = _Collector(me)
         # A peer that lets go of the collector may be ahead of pages that wait for their turn here. These hold it: when
         # it is gone, no page can come any more.
         self._collector = weakref.ref(collector, lambda _: _tell_gone(loop, me))
-        self._call = reference.call(method, collector, *args, **kwargs)
+        calling = self._call = reference.call(method, collector, *args, **kwargs)
 
         def on_answer(call: asyncio.Future[Value]) -> None:
             reader = me()
@@ -147,7 +148,7 @@ class PageReader(ItemReader):
             elif not call.cancelled():
                 call.exception()  # no program is left to see it
 
-        self._call.add_done_callback(on_answer)
+        calling.add_done_callback(on_answer)
 
     def _on_answer(self, call: asyncio.Future[Value]) -> None:
         if call.cancelled():

@@ -80,26 +80,33 @@ def serve(
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
+    make_root = _root_maker(root)
+    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
+    return Server(root, make_root, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
+
+
+def _root_maker(root: Value) -> Callable[[Connection], Exportable]:
+    """Return what makes the root of each connection.
+
+    Raises:
+        TypeError: ``root`` cannot be served.
+    """
     if isinstance(root, type):
         if issubclass(root, (Perspective, Service)):
             raise TypeError(f"the class {root.__name__} cannot be served; {advice(root)}")
         raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
-    make_root = getattr(root, "root_object", None)
-    if make_root is None:
-        if not isinstance(root, Exportable):
-            raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
-        try:
-            holder = root.export_target(None).holder
-        except SerializationError as error:  # a view without a perspective
-            raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
-        if isinstance(holder, MessageReceiver):
-            raise TypeError(foreign(root))
-
-        def make_root(connection: Connection) -> Exportable:
-            return root
-
-    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
-    return Server(root, make_root, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
+    make_root: Callable[[Connection], Exportable] | None = getattr(root, "root_object", None)
+    if make_root is not None:
+        return make_root
+    if not isinstance(root, Exportable):
+        raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
+    try:
+        holder = root.export_target(None).holder
+    except SerializationError as error:  # a view without a perspective
+        raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
+    if isinstance(holder, MessageReceiver):
+        raise TypeError(foreign(root))
+    return lambda connection: root
 
 
 def advice(kind: type) -> str:

@@ -372,7 +372,7 @@ class StreamReader(ItemReader):
 
     async def _begin(self) -> None:
         reference = await self._resolve()
-        me = weakref.ref(self)
+        me: weakref.ref[StreamReader] = weakref.ref(self)
         self._opened = begin_at_once(usable(reference), reference, "open", _Sink(me), WINDOW)
 
         def on_end(opened: asyncio.Future[Value]) -> None:
