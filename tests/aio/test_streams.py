@@ -614,7 +614,7 @@ async def test_what_is_no_stream_is_not_read(dialect: str) -> None:
     async with spring(dialect) as (_, pair):
         number = pair.root.call("echo", 3)
         for _ in range(2):
-            with pytest.raises(TypeError, match="int is no stream"):
+            with pytest.raises(TypeError, match="int is not a stream"):
                 await read(number)
         with pytest.raises(pb.NoSuchMethod):
             await read(pair.root)

@@ -392,7 +392,7 @@ class StreamReader(ItemReader):
             source = await asyncio.shield(source)
         if not isinstance(source, HeldReference):
             raise TypeError(
-                f"a {type(source).__name__} is no stream; an asynchronous generator arrives as one"
+                f"a {type(source).__name__} is not a stream; an asynchronous generator arrives as one"
             )
         self._reference, self._caller = source, caller_of(source)
         return source
