@@ -483,7 +483,7 @@ async def test_an_answer_that_overtakes_its_items_leaves_no_callback_with_the_co
     async with spring(dialect) as (served, pair):
         hasty = Hasty()
         served.remote_hasty = lambda: hasty  # type: ignore[attr-defined]
-        endings = pair.client._driver.leftovers.endings
+        endings = pair.client._endings
         before = len(endings)
         got: list[Any] = []
         reading = asyncio.ensure_future(read(pair.root.call("hasty"), got))

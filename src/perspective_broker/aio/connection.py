@@ -20,10 +20,10 @@ from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate, address_of
 from .affinity import check_loop
 from .driver import Driver
-from .endings import Ending
+from .endings import Ending, Endings
 from .write_buffer import Drain
 
-__all__ = ["Connection", "describe_peer", "dont_notify_at_end", "driver_of", "notify_at_end"]
+__all__ = ["Connection", "describe_peer", "dont_notify_at_end", "driver_of", "endings_of", "notify_at_end"]
 
 _Subject = TypeVar("_Subject")
 
@@ -46,10 +46,11 @@ class Connection(Handle):
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
-    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer", "source")
+    __slots__ = ("_driver", "_endings", "is_local", "is_secure", "is_verified", "peer", "source")
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
+        self._endings = Endings()
         self.peer = peer
         self.source: str | None = None
         self.is_local = self.is_secure = self.is_verified = False
@@ -183,7 +184,7 @@ class Connection(Handle):
         They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
         """
         check_loop(self._driver.loop)
-        await self._driver.leftovers.wait_gone()
+        await self._endings.wait_gone()
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"
@@ -198,6 +199,11 @@ class _Callable(Protocol):
 def driver_of(connection: Connection) -> Driver:
     """Return what carries the bytes of a connection."""
     return connection._driver
+
+
+def endings_of(connection: Connection) -> Endings:
+    """Return the callbacks for the end of a connection."""
+    return connection._endings
 
 
 def notify_at_end(
@@ -219,7 +225,7 @@ def notify_at_end(
     """
     if connection.close_cause is not None:
         raise DeadReferenceError("the connection has ended")
-    connection._driver.leftovers.endings.add(subject, callback, own)
+    connection._endings.add(subject, callback, own)
 
 
 def dont_notify_at_end(
@@ -233,7 +239,7 @@ def dont_notify_at_end(
     Raises:
         ValueError: there was none.
     """
-    connection._driver.leftovers.endings.remove(subject, callback, own)
+    connection._endings.remove(subject, callback, own)
 
 
 def describe_peer(

@@ -52,13 +52,13 @@ class Driver:
         settings: of ``serve`` or ``connect``.
         broker: the protocol machine.
         buffer: what it sends.
-        leftovers: looks when the transport is gone.
         turns: the budget that the connections of the loop share.
         begin: called when there is a transport; starts the broker, or closes it.
 
     Attributes:
         channel: what is known of the TLS of the transport; None without TLS.
         error: what broke the transport.
+        leftovers: what still runs; from the end of the connection on.
         unauthenticated: whether the peer has yet to log in or, without logins, to greet. It then has its turn after
             others, and gets nothing but a farewell at the end.
         pauses: asked in each turn whether reading pauses for the sake of the application; None never pauses.
@@ -70,7 +70,6 @@ class Driver:
         settings: Settings,
         broker: Broker,
         buffer: WriteBuffer,
-        leftovers: Leftovers,
         turns: Turns,
         begin: Callable[[asyncio.Transport], None],
     ) -> None:
@@ -78,13 +77,13 @@ class Driver:
         self.settings = settings
         self.broker = broker
         self.buffer = buffer
-        self.leftovers = leftovers
+        self.leftovers: Leftovers | None = None
         self.channel: TLSChannel | None = None
         self.error: Exception | None = None
         self.unauthenticated = False
         self.pauses: Callable[[], bool] | None = None
         self._turns = turns
-        self._begin = begin
+        self._begin: Callable[[asyncio.Transport], None] | None = begin
         self._transport: asyncio.Transport | None = None
         self._home_thread = threading.get_ident()
         self._turn_scheduled = False
@@ -112,7 +111,9 @@ class Driver:
             max(limits.ping_seconds + limits.pong_seconds, limits.slow_consumer_seconds)
             + limits.close_seconds,
         )
-        self._begin(transport)
+        begin, self._begin = self._begin, None
+        assert begin is not None
+        begin(transport)
         if not self.broker.lifecycle.ended:
             self.set_timer()
             self._turn()
@@ -142,7 +143,8 @@ class Driver:
         else:
             self.broker.connection_lost(str(exc) or type(exc).__name__)
         self.buffer.wake_waiters()
-        self.leftovers.look()
+        if self.leftovers is not None:
+            self.leftovers.look()
 
     def pause_writing(self) -> None:
         self.buffer.pause()

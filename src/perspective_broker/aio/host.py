@@ -39,7 +39,7 @@ from .caller import Caller
 from .calls import Promise
 from .calls_here import call_here
 from .closing import Closing
-from .connection import Connection, describe_peer
+from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
 from .leftovers import Leftovers
 from .methods import Methods
@@ -104,13 +104,11 @@ class Host:
         )
         buffer = self._buffer = WriteBuffer(loop, broker, limits, poll)
         self._methods = Methods(loop, turns, broker, self._on_method_end)
-        self._leftovers = Leftovers(loop, self._methods, buffer, limits)
-        self.driver = Driver(loop, settings, broker, buffer, self._leftovers, turns, self._begin)
+        self.driver = Driver(loop, settings, broker, buffer, turns, self._begin)
         if keeper is None:
             self.connection = Connection(self.driver, peer)
         else:
             self.connection = AcceptedConnection(self.driver, peer, keeper)
-            self._leftovers.when_gone = keeper.gone
         self._caller = Caller(self.driver, self.connection)
         self._keeper = keeper
         self._settings = settings
@@ -176,7 +174,8 @@ class Host:
     def _on_method_end(self) -> None:
         if self._buffer.has_waiters:
             self.driver.wake()  # they may wait for the end of a call that has no answer
-        self._leftovers.look()
+        if self.driver.leftovers is not None:
+            self.driver.leftovers.look()
 
     def names_of_running(self) -> list[str]:
         """Return the names of the methods that run for the peer."""
@@ -265,10 +264,18 @@ class Host:
     def on_closed(self, cause: CloseCause) -> None:
         peer = self.connection.peer
         log.debug("connection to %s ended: %s: %s", peer, cause.code, cause.reason)
-        self._leftovers.call_back()
+        leftovers = self.driver.leftovers = Leftovers(
+            self.driver.loop,
+            self._methods,
+            self._buffer,
+            self._settings.limits,
+            endings_of(self.connection),
+            None if self._keeper is None else self._keeper.gone,
+        )
+        leftovers.call_back()
         if self._keeper is not None:
             self._keeper.ended()
         if self._closing is not None:
             self._closing.stop()
         self.driver.end(cause)
-        self._leftovers.give_time(peer)
+        leftovers.give_time(peer)

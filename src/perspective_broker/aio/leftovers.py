@@ -28,54 +28,40 @@ _AT_THE_END: Final = "a callback for the end of a connection raised"
 
 
 class Leftovers:
-    """What one connection leaves behind.
+    """What one connection leaves behind. Made when it has ended.
 
     Args:
         loop: the event loop of the connection.
         methods: those that run for the peer.
         buffer: has the transport.
         limits: how long to wait.
-
-    Attributes:
-        endings: the callbacks for the end of the connection.
+        endings: the callbacks for the end.
         when_gone: called once when nothing is left of the connection.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_callbacks",
-        "_gone",
-        "_has_ended",
-        "_is_gone",
-        "_left_behind",
-        "_limits",
-        "_loop",
-        "_methods",
-        "_timer",
-        "endings",
-        "when_gone",
-    )
-
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, methods: Methods, buffer: WriteBuffer, limits: Limits
+        self,
+        loop: asyncio.AbstractEventLoop,
+        methods: Methods,
+        buffer: WriteBuffer,
+        limits: Limits,
+        endings: Endings,
+        when_gone: Callable[[], None] | None,
     ) -> None:
-        self.endings = Endings()
-        self.when_gone: Callable[[], None] | None = None
         self._loop = loop
         self._methods = methods
         self._buffer = buffer
         self._limits = limits
+        self._endings = endings
+        self._when_gone = when_gone
         self._callbacks: dict[asyncio.Task[bool], None] = {}  # asynchronous ones that run
-        self._has_ended = False  # whether the connection has,
         self._left_behind = False  # whether nothing more is waited for,
-        self._is_gone = False  # whether nothing is left of the connection,
-        self._gone: asyncio.Future[None] | None = None  # done then; made by the first wait
+        self._is_gone = False  # and whether nothing is left of the connection
         self._timer: asyncio.TimerHandle | None = None
 
     def call_back(self) -> None:
         """Run the callbacks for the end of the connection, in order."""
-        self._has_ended = True
-        for subject, callback in self.endings.take():
+        for subject, callback in self._endings.take():
             result: Value = call_back(partial(callback, subject), _AT_THE_END)
             if hasattr(type(result), "__await__"):
                 task = self._loop.create_task(finish(result, _AT_THE_END))
@@ -92,25 +78,16 @@ class Leftovers:
 
     def look(self) -> None:
         """Look whether nothing is left: a method has ended, or the transport is gone."""
-        if self._is_gone or self._buffer.transport is not None or not self._has_ended:
+        if self._is_gone or self._buffer.transport is not None:
             return
         if self._left_behind or not (self._methods or self._callbacks):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             self._is_gone = True
-            if self._gone is not None:
-                self._gone.set_result(None)
-            if self.when_gone is not None:
-                self.when_gone()
-
-    async def wait_gone(self) -> None:
-        """Wait until the connection has ended and nothing of it runs any more."""
-        if self._is_gone:
-            return
-        if self._gone is None:
-            self._gone = self._loop.create_future()
-        await asyncio.shield(self._gone)
+            self._endings.set_gone()
+            if self._when_gone is not None:
+                self._when_gone()
 
     def _on_callback_done(self, task: asyncio.Task[bool]) -> None:
         self._callbacks.pop(task, None)

@@ -52,7 +52,7 @@ class WriteBuffer:
         self._poll = poll
         self._writer: Writer | None = None
         self._capacity: Callable[[], int] | None = None  # of the writer, bound once: every turn needs it
-        self._waiters: list[asyncio.Future[None]] = []  # woken whenever something was written
+        self._waiters: list[asyncio.Future[None]] | None = None  # woken whenever something was written
 
     # -- the transport
 
@@ -146,13 +146,11 @@ class WriteBuffer:
     async def wait_while(self, condition: Callable[[], bool]) -> None:
         """Wait until ``condition()`` is false, or the connection has ended. It is asked when something was written."""
         while condition() and not self._broker.lifecycle.ended:
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiters.append(waiter)
+            waiter = self._add_waiter()
             try:
                 await waiter
             finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._forget_waiter(waiter)
 
     @property
     def has_waiters(self) -> bool:
@@ -161,10 +159,21 @@ class WriteBuffer:
 
     def wake_waiters(self) -> None:
         """Have the tasks that wait look at their conditions."""
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _add_waiter(self) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        return waiter
+
+    def _forget_waiter(self, waiter: asyncio.Future[None]) -> None:
+        if self._waiters is not None and waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     def _in_transport(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
