@@ -94,7 +94,7 @@ class Driver:
         self._reading = True
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._hang_up_watch: HangUpWatch | None = None  # made when reading first stops
+        self._hang_up_watch: HangUpWatch | None = None  # made when reading first pauses
 
     # -- asyncio.Protocol
 
@@ -275,14 +275,15 @@ class Driver:
     def _set_reading(self, reading: bool, transport: asyncio.Transport) -> None:
         self._reading = reading
         watch = self._hang_up_watch
+        if reading:
+            if watch is not None:
+                watch.stop()
+            transport.resume_reading()
+            return
+        transport.pause_reading()
         if watch is None:
             watch = self._hang_up_watch = HangUpWatch(self.loop, transport, self._hung_up)
-        if reading:
-            watch.stop()
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
-            watch.start()
+        watch.start()
 
     def _give_way(self) -> None:
         """Let other connections have their turn before more is read of this one.

@@ -47,11 +47,11 @@ class Methods:
         self._on_end = on_end
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
-        self._tasks: dict[asyncio.Task[None], _Running] = {}
+        self._tasks: dict[asyncio.Task[None], _Running] | None = None  # made with the first
 
     def __len__(self) -> int:
         """Return how many run as tasks."""
-        return len(self._tasks)
+        return 0 if self._tasks is None else len(self._tasks)
 
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
@@ -72,7 +72,7 @@ class Methods:
 
     def stop(self) -> bool:
         """Cancel the tasks that were not cancelled before; return whether there were any."""
-        running = [task for task in self._tasks if not task.cancelling()]
+        running = [task for task in self._tasks or () if not task.cancelling()]
         for task in running:
             task.cancel()
         return bool(running)
@@ -130,6 +130,8 @@ class Methods:
         running = _Running(call, coroutine)
         task = running.task = self._loop.create_task(self._finish(running), context=context)
         call.handle = running
+        if self._tasks is None:
+            self._tasks = {}
         self._tasks[task] = running
         task.add_done_callback(self._on_task_done)
         self._unbegun += 1
@@ -157,7 +159,9 @@ class Methods:
             turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        running = self._tasks.pop(task)
+        tasks = self._tasks
+        assert tasks is not None
+        running = tasks.pop(task)
         if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
             self._begin(running)
             running.coroutine.close()
