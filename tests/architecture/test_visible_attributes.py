@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import perspective_broker as pb
+from perspective_broker import annotations
 from perspective_broker.testing import memory_pair
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "handles.md"
@@ -29,11 +30,12 @@ def visible(value: object) -> set[str]:
 
 @pytest.mark.parametrize(("name", "names"), documented().items())
 def test_a_class_shows_what_is_documented(name: str, names: set[str]) -> None:
-    assert visible(getattr(pb, name)) == names
+    (cls,) = {vars(module)[name] for module in (pb, pb.streams, annotations) if name in module.__all__}
+    assert visible(cls) == names
 
 
 def test_a_reader_of_pages_shows_what_a_reader_of_a_stream_does() -> None:
-    assert visible(pb.PageReader) == visible(pb.StreamReader)
+    assert visible(pb.streams.PageReader) == visible(pb.streams.StreamReader)
 
 
 async def test_an_object_shows_what_its_class_does() -> None:

@@ -59,7 +59,7 @@ def test_each_mention_is_a_value_of_its_own() -> None:
         assert first == second == [1, [2]]
         assert first is not node.value
         assert first[1] is not node.value[1]
-        if pair.client.broker.dialect_name == "pb7":  # the classic dialect sends one list twice as one list
+        if pair.client.broker.dialect.name == "pb7":  # the classic dialect sends one list twice as one list
             assert first is not second
             assert first[1] is not second[1]
         settle(pair, node.log, node.held)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..limits import Limits
+from ..ports import Feature
 from .connection import Connection, driver_of
 from .driver import Driver
 
@@ -90,4 +91,6 @@ def use_limits(connection: Connection, limits: Limits) -> None:
 
 def speak_as_in_2002(connection: Connection) -> None:
     """Send nothing from now on that a program of 2002 cannot read, see :class:`AcceptedConnection`."""
-    driver_of(connection).broker.speak_as_in_2002()
+    dialect = driver_of(connection).broker.dialect
+    if dialect.has(Feature.OF_2002):
+        dialect.speak_as_in_2002()

@@ -131,7 +131,7 @@ class Accepting:
         if drain > 0 and hosts:
             await self._drain(hosts, drain)
         for host in hosts:
-            code = "drained" if drain > 0 and host.broker.idle else "closed"
+            code = "drained" if drain > 0 and host.broker.is_idle else "closed"
             host.connection.end(code, "the server was closed")
         for host in [*hosts, *self._ending]:
             await host.connection.wait_closed()

@@ -16,11 +16,11 @@ from typing import Final
 
 from ..errors import ConnectionLost
 from ..flavors import Observer, Reference
-from ..session import Broker, CloseCause
+from ..ports import Value
+from ..session import Broker, CloseCause, OutgoingCalls
 from .connection import Connection
 from .deadlines import Limit
 from .driver import Driver
-from .values import Value
 from .write_buffer import Drain, WriteBuffer
 
 __all__ = ["Answer", "Caller"]
@@ -74,8 +74,7 @@ class Caller:
     Attributes:
         loop: the event loop of the connection.
         connection: what users see of it.
-        outgoing: makes calls. Broker itself, with as little of it used as its users need: ``call``, ``tell``,
-            ``call_answer``, ``call_here``, ``update``, ``cancel_call`` and ``ended_here``.
+        outgoing: makes calls.
         buffer: what is to be sent, and whether it is idle.
         when_draining: called when the peer takes no new calls any more.
     """
@@ -83,7 +82,7 @@ class Caller:
     def __init__(self, driver: Driver, connection: Connection) -> None:
         self.loop = driver.loop
         self.connection = connection
-        self.outgoing: Broker = driver.broker
+        self.outgoing: OutgoingCalls = driver.broker.outgoing
         self.buffer: WriteBuffer = driver.buffer
         self.when_draining: Callable[[], object] | None = None
         self._driver = driver
@@ -109,15 +108,15 @@ class Caller:
 
     def release(self, reference: Reference) -> None:
         """Tell the peer, with what is sent next, that it may forget the object of a reference."""
-        self._broker.release(reference)
+        self._broker.importer.release(reference)
 
     def update_soon(self, send: Callable[[], None]) -> None:
         """Call ``send`` when anything is sent, or this turn of the loop ends."""
-        self._broker.update_soon(send)
+        self._broker.encoding.update_soon(send)
 
     def give_up_replica(self, observer: Observer) -> None:
         """Tell the peer that a replica gets no more updates."""
-        self._broker.give_up_replica(observer)
+        self._broker.exporter.give_up_replica(observer)
 
     # -- the connection
 
@@ -134,7 +133,7 @@ class Caller:
     @property
     def is_paused(self) -> bool:
         """Whether reading pauses for the sake of the application."""
-        return self._broker.paused
+        return self._broker.is_paused
 
     @property
     def pauses(self) -> Callable[[], bool] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from ..ports import Value
 from .affinity import check_loop
 from .held import HeldReference, usable
 from .pending import Pending, begin_on
 from .streams import StreamReader
-from .values import Value
 
 __all__ = ["Promise"]
 

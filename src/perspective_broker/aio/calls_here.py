@@ -12,14 +12,13 @@ from typing import Final
 from ..flavors import Exportable
 from ..flavors.dispatch import find_method
 from ..flavors.guard import ordinary
-from ..ports import Method
+from ..ports import Method, Value
 from ..session import OutgoingCall, Unready, not_callable, not_run, of_this_call
 from .caller import Answer, Caller
 from .calls import Promise
 from .deadlines import Limit, under
 from .held import HeldReference, usable
 from .pending import begin, call_of
-from .values import Value
 
 __all__ = ["call_here"]
 
@@ -43,7 +42,7 @@ def call_here(
     """
     answer = call.answerable
     if any(isinstance(value, Promise) and value.cancelled() for value in (*args, *kwargs.values())):
-        caller.outgoing.cancel_call(call)
+        caller.outgoing.cancel(call)
         if answer is not None:
             answer.abandon()
         return
@@ -108,7 +107,7 @@ def _run_here(
         _running_here.discard(running)
         if running.cancelled():
             answer = call.answerable
-            caller.outgoing.cancel_call(call)
+            caller.outgoing.cancel(call)
             if answer is not None:
                 answer.abandon()
             return

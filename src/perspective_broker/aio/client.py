@@ -15,6 +15,7 @@ from ..cred.verifiers import MIN_ITERATIONS
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..limits import Limits
+from ..ports import Value
 from ..session import CloseCause
 from .busypoll import BusyPoll
 from .driver import as_protocol
@@ -23,7 +24,6 @@ from .login import Login
 from .reconnect import Backoff, ReconnectingReference, keep_connected
 from .references import RemoteReference
 from .settings import Settings
-from .values import Value
 
 __all__ = ["Connecting", "connect"]
 

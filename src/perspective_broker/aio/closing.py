@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from ..limits import Limits
+from ..ports import Feature
 from ..session import Broker
 from .write_buffer import WriteBuffer
 
@@ -67,13 +68,13 @@ class Closing:
                 transport.write_eof()
             except OSError:  # the peer has just reset the connection
                 transport.abort()
-        elif not self._broker.has_farewell:  # closing is the only way to tell
+        elif not self._broker.dialect.has(Feature.FAREWELL):  # closing is the only way to tell
             self._broker.give_up()
 
     def _look(self) -> None:
         broker, transport, now = self._broker, self._buffer.transport, self._loop.time()
-        unsent = 0 if transport is None else transport.get_write_buffer_size() + broker.bytes_buffered
-        if unsent or not (self._sent_last or broker.has_heard_last):
+        unsent = 0 if transport is None else transport.get_write_buffer_size() + broker.outbox.size
+        if unsent or not (self._sent_last or broker.lifecycle.heard_last is not None):
             self._last_written = now
         progress: tuple[int, ...] = (unsent,)
         if self._last_written is None or now < self._last_written + self._limits.slow_consumer_seconds:

@@ -63,7 +63,7 @@ class Connection(Handle):
     @property
     def dialect(self) -> str:
         """The agreed dialect's name, ``""`` before there is one."""
-        return self._driver.broker.dialect_name
+        return self._driver.broker.dialect.name
 
     @property
     def tls_version(self) -> str:
@@ -94,7 +94,7 @@ class Connection(Handle):
     @property
     def draining(self) -> bool:
         """Whether the peer takes no new calls and will end the connection soon."""
-        return self._driver.broker.peer_draining
+        return self._driver.broker.receiver.peer_drains
 
     @property
     def limits(self) -> Limits:
@@ -117,7 +117,7 @@ class Connection(Handle):
             DeadReferenceError: it had ended before.
             LimitExceeded: too many calls wait here already.
         """
-        nobody = cast(_Callable, self._driver.broker.imports.named(_NOBODY))
+        nobody = cast(_Callable, self._driver.broker.tables.imports.named(_NOBODY))
         began = time.perf_counter()
         try:
             await nobody.call("ping")

@@ -243,7 +243,7 @@ class Driver:
         broker = self.broker
         self._turn_scheduled = False
         if self.pauses is not None:
-            broker.paused = self.pauses()
+            broker.is_paused = self.pauses()
         received = broker.messages_received
         self._in_turn = True
         try:

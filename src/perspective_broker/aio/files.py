@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from ..errors import LimitExceeded
-from .values import Value
+from ..ports import Value
 
 __all__ = ["Progress", "collect_stream", "save_stream", "stream_bytes", "stream_file"]
 

@@ -8,13 +8,12 @@ from typing import Self
 
 from ..errors import DeadReferenceError
 from ..flavors import Reference
-from ..ports import ObjectId
+from ..ports import ObjectId, Perspective
 from ..session import Broker
 from .affinity import wrong_loop
 from .caller import Caller
 from .connection import Connection, dont_notify_at_end, notify_at_end
 from .endings import Ending
-from .values import Perspective
 
 __all__ = ["HeldReference", "caller_of", "usable"]
 

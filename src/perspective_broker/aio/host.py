@@ -1,4 +1,4 @@
-"""The host: what the broker of one connection asks of asyncio (:class:`perspective_broker.ports.Host`).
+"""The host: what the broker of one connection asks of asyncio (:class:`perspective_broker.session.Host`).
 
 It runs the methods that the peer calls, turns what only asyncio has (promises, generators) into what can cross, and
 makes references. It is the only module that knows all kinds of these, and puts a connection together::
@@ -22,7 +22,7 @@ from ..dialects.offer import negotiate
 from ..errors import SerializationError
 from ..flavors import Exportable
 from ..flavors.guard import report
-from ..ports import AnswerOf, Method, ObjectId
+from ..ports import Method, ObjectId, Perspective, PromisedAnswer, Value
 from ..session import (
     Broker,
     CloseCause,
@@ -33,6 +33,7 @@ from ..session import (
     SharedMemory,
     not_run,
 )
+from ..session import Host as BrokerHost
 from .accepted import AcceptedConnection, Keeper
 from .busypoll import BusyPoll
 from .caller import Caller
@@ -49,7 +50,6 @@ from .references import RemoteCacheObserver, RemoteReference
 from .settings import Settings
 from .streams import ItemReader, StreamSource
 from .turns import turns_of
-from .values import Perspective, Value
 from .write_buffer import WriteBuffer
 
 __all__ = ["Host"]
@@ -59,7 +59,7 @@ log = logging.getLogger("perspective_broker")
 _NOT_OPEN: Final = (Phase.NEGOTIATING, Phase.GREETING)
 
 
-class Host:
+class Host(BrokerHost):
     """One connection, put together.
 
     Args:
@@ -103,7 +103,7 @@ class Host:
             takes_receivers=False,
         )
         buffer = self._buffer = WriteBuffer(loop, broker, limits, poll)
-        self._methods = Methods(loop, turns, broker, self._on_method_end)
+        self._methods = Methods(loop, turns, broker.incoming, self._on_method_end)
         self.driver = Driver(loop, settings, broker, buffer, turns, self._begin)
         if keeper is None:
             self.connection = Connection(self.driver, peer)
@@ -131,14 +131,16 @@ class Host:
                 return
         if self._root is not None:
             try:
-                broker.exports.name("root", self._root(self.connection))
+                broker.tables.exports.name("root", self._root(self.connection))
             except BaseException as error:
                 report(error, "no root object could be made for %s", self.connection.peer)
                 broker.close("no-root", "this side could not make its root object")
                 return
         broker.start(
             negotiate(
-                broker,
+                broker.receiver,
+                broker.exporter,
+                broker.importer,
                 server=self._keeper is not None,
                 limits=broker.limits,
                 registry=self._settings.registry,
@@ -159,7 +161,7 @@ class Host:
 
     async def wait_idle(self) -> None:
         """Wait until no call is under way and everything was handed to the transport, or the end."""
-        await self._buffer.wait_while(lambda: not self.broker.idle)
+        await self._buffer.wait_while(lambda: not self.broker.is_idle)
 
     # -- methods that the peer calls
 
@@ -179,7 +181,7 @@ class Host:
 
     def names_of_running(self) -> list[str]:
         """Return the names of the methods that run for the peer."""
-        return [call.name for call in self.broker.serving.running]
+        return [call.name for call in self.broker.answers.running]
 
     # -- values and references
 
@@ -197,12 +199,12 @@ class Host:
             source = self._sources[id(value)] = StreamSource(value)
         return source
 
-    def _adapt_promise(self, promise: Promise) -> Value | AnswerOf:
+    def _adapt_promise(self, promise: Promise) -> Value | PromisedAnswer:
         """Return what a promise among the arguments crosses as: its answer, or a reference to that answer."""
         if promise.cancelled():
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)
         if not promise.done():
-            return self.broker.mention(call_of(promise))
+            return self.broker.outgoing.mention(call_of(promise))
         error = promise.exception()
         if error is not None:
             raise not_run(error) if isinstance(error, Exception) else error
@@ -257,7 +259,7 @@ class Host:
         if self._closing is None:
             self._closing = Closing(self.driver.loop, self.broker, self._buffer, self._settings.limits)
 
-    def on_last_word(self) -> None:
+    def on_last_message(self) -> None:
         assert self._closing is not None
         self._closing.end_bytes()
 

@@ -15,9 +15,9 @@ from typing import Final
 from ..flavors.guard import call_back
 from ..hooks import finish
 from ..limits import Limits
+from ..ports import Value
 from .endings import Endings
 from .methods import Methods
-from .values import Value
 from .write_buffer import WriteBuffer
 
 __all__ = ["Leftovers"]

@@ -20,9 +20,9 @@ from ..errors import CallError, DeadReferenceError, DecodeError, SerializationEr
 from ..flavors import Cacheable, RemoteCache
 from ..flavors.annotations import annotations_of, is_class_variable
 from ..flavors.fields import field_name
+from ..ports import Perspective, Value
 from .affinity import check_loop
 from .references import RemoteCacheObserver, caller_of_observer
-from .values import Perspective, Value
 
 __all__ = ["Change", "Changes", "Live"]
 

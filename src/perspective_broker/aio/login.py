@@ -15,9 +15,9 @@ from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
 from ..cred.scram import ClientExchange
 from ..cred.verifiers import MIN_ITERATIONS, checked_iterations, legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
+from ..ports import Value
 from .accepted import speak_as_in_2002
 from .references import RemoteReference
-from .values import Value
 
 __all__ = ["Login"]
 

@@ -13,12 +13,11 @@ from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Final
 
-from ..ports import Method
+from ..ports import Method, Value
 from ..queues import Queue, put
-from ..session import Broker, IncomingCall
+from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
 from .turns import Turns
-from .values import Value
 
 __all__ = ["Methods"]
 
@@ -32,14 +31,18 @@ class Methods:
     Args:
         loop: which runs them.
         turns: counts what encoding the answers of asynchronous methods takes.
-        incoming: gets what they return or raise: the broker.
+        incoming: gets what they return or raise.
         on_end: called whenever a method has ended that did not end at once.
     """
 
     __slots__ = ("_incoming", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, turns: Turns, incoming: Broker, on_end: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
+        incoming: IncomingCalls,
+        on_end: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._turns = turns
@@ -81,7 +84,7 @@ class Methods:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
             call, method, args, kwargs = queue.popleft()
-            if call.cancelled or call.expired:
+            if call.was_stopped:
                 self._incoming.fail_call(call, asyncio.CancelledError())
             else:
                 self._run_limited(call, method, args, kwargs)
@@ -104,7 +107,7 @@ class Methods:
     def _run(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
     ) -> None:
-        if call.done:
+        if call.has_ended:
             return
         try:
             context = copy_context()  # what the method sets in it stays in this call

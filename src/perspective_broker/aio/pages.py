@@ -18,13 +18,13 @@ from typing import Final
 
 from ..errors import CallError, ConnectionLost, Error, LimitExceeded, RemoteError
 from ..flavors import Exportable, Target
+from ..ports import Perspective, Value
 from .caller import Caller
 from .calls import Promise
 from .files import Progress, stream_bytes
 from .held import usable
 from .references import RemoteReference
 from .streams import WINDOW, ItemReader, item_cost
-from .values import Perspective, Value
 
 __all__ = ["PageReader", "get_pages", "send_pages"]
 
@@ -43,7 +43,7 @@ PATIENCE: Final = 64 * WINDOW
 
 
 def get_pages(reference: RemoteReference, method: str, /, *args: Value, **kwargs: Value) -> PageReader:
-    """Call a method that sends pages to a collector, and read them: ``async for page in pb.get_pages(...)``.
+    """Call a method that sends pages to a collector, and read them: ``async for page in pb.streams.get_pages(...)``.
 
     Nothing is called before the first page is asked for. Leaving early ends a pager of ours; a pager of Twisted
     goes on, and what it sends is dropped.
@@ -74,8 +74,8 @@ async def send_pages(
 
     Args:
         collector: whose ``gotPage`` and ``endedPaging`` are called.
-        pages: an asynchronous generator (such as :func:`~perspective_broker.stream_file`), left whatever happens; or
-            bytes, which are cut into pages.
+        pages: an asynchronous generator (such as :func:`~perspective_broker.streams.stream_file`), left whatever
+            happens; or bytes, which are cut into pages.
         page_bytes: size of these, in bytes.
         progress: called for bytes, with how many were sent and how many there are.
 

@@ -8,12 +8,12 @@ from typing import Final, NoReturn, TypeVar
 
 from ..errors import DeadReferenceError, with_ran
 from ..flavors import Observer, Reference
+from ..ports import Value
 from ..session import OutgoingCall, call_when_connected, not_run
 from .affinity import check_loop
 from .caller import Answer, Caller
 from .deadlines import current, under
 from .held import HeldReference, usable
-from .values import Value
 
 __all__ = [
     "Pending",
@@ -67,7 +67,7 @@ class Pending(asyncio.Future[Value]):
         if not super().cancel(msg):
             return False
         if self._caller is not None:
-            self._caller.outgoing.cancel_call(self._call)
+            self._caller.outgoing.cancel(self._call)
         else:
             self._call.end_unmade(None)
         return True

@@ -19,13 +19,13 @@ from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFaile
 from ..flavors.guard import ordinary
 from ..flavors.handle import Name
 from ..hooks import is_ours, run
+from ..ports import Value
 from ..session import CloseCause
 from .calls import Promise
 from .connection import Connection, dont_notify_at_end, notify_at_end
 from .held import usable
 from .pending import begin_waiting, fail_waiting, wait_for_connection
 from .references import RemoteMethod, RemoteReference
-from .values import Value
 
 __all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 

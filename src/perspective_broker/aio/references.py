@@ -6,6 +6,7 @@ from asyncio import _get_running_loop
 from typing import Protocol
 
 from ..flavors import Observer
+from ..ports import Perspective, Value
 from ..session import Broker
 from .affinity import check_loop
 from .caller import Caller
@@ -13,7 +14,6 @@ from .calls import Promise
 from .held import HeldReference, usable
 from .pending import begin, begin_update
 from .streams import StreamReader
-from .values import Perspective, Value
 from .write_buffer import Drain
 
 __all__ = ["RemoteCacheObserver", "RemoteMethod", "RemoteReference", "caller_of_observer"]

@@ -19,13 +19,13 @@ from ..flavors import Exportable, Policy, Registry
 from ..flavors.handle import Handle
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
+from ..ports import Value
 from .accepting import Accepting
 from .affinity import check_loop
 from .connection import Connection
 from .lag import LoopWatch
 from .settings import Settings
 from .signals import on_signals
-from .values import Value
 
 __all__ = ["Server", "ServerStatistics", "serve"]
 

@@ -22,11 +22,11 @@ from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError
 from ..flavors import Copyable, Exportable, RemoteCopy, Target
 from ..flavors.fields import attributes
 from ..flavors.handle import Handle
+from ..ports import Perspective, Value
 from .affinity import check_loop
 from .caller import Caller
 from .held import HeldReference, caller_of, usable
 from .pending import Pending, begin_at_once
-from .values import Perspective, Value
 
 __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
 

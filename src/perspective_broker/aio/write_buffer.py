@@ -92,7 +92,7 @@ class WriteBuffer:
             writer.write(out)
         if self._waiters:
             self.wake_waiters()
-        if self.when_empty is not None and self.transport is not None and not self._broker.bytes_buffered:
+        if self.when_empty is not None and self.transport is not None and not self._broker.outbox.size:
             self.when_empty(self.transport)
 
     def flush_early(self) -> None:
@@ -106,9 +106,9 @@ class WriteBuffer:
     def size(self) -> int:
         """Bytes that were sent by the application and not yet taken by the system, without calls held back."""
         broker = self._broker
-        unsent = broker.bytes_buffered
+        unsent = broker.outbox.size
         if unsent > self._high:
-            unsent = broker.weigh_buffered()
+            unsent = broker.outbox.weight
         return unsent + broker.questions.told_bytes + self._in_transport()
 
     @property
@@ -126,11 +126,11 @@ class WriteBuffer:
         """
         high = self._high
         broker = self._broker
-        if broker.outgoing:
+        if broker.outbox.large:
             high *= 2  # the transport's buffer is full of pieces, which the application did not cause
         if broker.lifecycle.ended:
             return  # which is what the message itself will meet
-        if not self.blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:
+        if not self.blocked and broker.outbox.size + broker.questions.told_bytes <= high:
             return
         size = self.size
         if size > high and (not self._waiters or size > 4 * high):

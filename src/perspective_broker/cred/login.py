@@ -91,8 +91,8 @@ class LoginRoot(ABC):
         authorizer: knows the users. Whoever made it closes it.
         legacy_login: take the MD5 logins of 2002 and of today's Twisted from everywhere, not from this machine and
             over TLS alone. They bind nothing: whoever reads or relays one can log in as well.
-        certificate_user: given the :class:`~perspective_broker.PeerCertificate` of a connection, returns the name of
-            the user whom it stands for, or None; may be ``async``. Its owner then needs no password.
+        certificate_user: given the :class:`~perspective_broker.annotations.PeerCertificate` of a connection, returns
+            the name of the user whom it stands for, or None; may be ``async``. Its owner then needs no password.
 
     Raises:
         TypeError: ``authorizer`` is none.

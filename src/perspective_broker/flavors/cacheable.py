@@ -23,7 +23,7 @@ class Cacheable(Copyable):
 
         Args:
             perspective: who will see it (None outside of any).
-            observer: a :class:`perspective_broker.RemoteCacheObserver`; ``observer.tell("moved", 3)`` calls
+            observer: a :class:`perspective_broker.annotations.RemoteCacheObserver`; ``observer.tell("moved", 3)`` calls
                 ``observe_moved(3)`` of the replica. Told before this method returns, it still comes after the state.
         """
         return self.get_state_to_copy_for(perspective)
