@@ -18,14 +18,11 @@ recursion (:attr:`OutgoingCalls._settled`):
   same answer and does not run the call; its notice of that closes only the record of the message. What depends on such
   a call waits alone from then on;
 - any other call that was sent is the peer's to decide: it runs, or is answered "because of request n".
-
-:mod:`.encoding` says which calls are deferred, and :mod:`.call_sender` how a call leaves.
 """
 
 from __future__ import annotations
 
 import logging
-from functools import partial
 
 from ..errors import (
     BadAnswer,
@@ -38,9 +35,10 @@ from ..errors import (
     with_ran,
 )
 from ..flavors import Observer, Reference
-from ..ports import Answerable, Feature, PromisedAnswer, Undecoded, Value
+from ..ports import Answerable, PromisedAnswer, Undecoded, Value
 from ..queues import Queue, put
 from .caches import Observers
+from .call_maker import CallMaker
 from .call_sender import CallSender
 from .cause import CloseCause
 from .context import Context
@@ -49,7 +47,6 @@ from .encoding import Encoding
 from .exporter import Exporter
 from .outbox import Outbox
 from .outgoing_call import (
-    ALONE,
     ENDED,
     HERE,
     MADE,
@@ -58,10 +55,8 @@ from .outgoing_call import (
     OutgoingCall,
     Owner,
     Parts,
-    Unready,
     not_callable,
     not_run,
-    of_this_call,
 )
 
 __all__ = ["OutgoingCalls"]
@@ -90,6 +85,7 @@ class OutgoingCalls(Owner):
         self._observers = observers
         self._sender = sender
         self._questions = sender.questions
+        self._maker = CallMaker(context, outbox, encoding, sender, self)
         #: Calls whose dependency has an outcome, with that dependency: looked at first in, first out.
         self._settled: Queue[tuple[OutgoingCall, OutgoingCall]] = ()
         #: One-way calls that will never leave.
@@ -129,7 +125,7 @@ class OutgoingCalls(Owner):
         else:
             call.perspective = target._perspective
             call.linked().owner = self
-        self._make(call, target, name, args, kwargs)
+        self._maker.make(call, target, name, args, kwargs)
         return call
 
     def tell(
@@ -150,7 +146,7 @@ class OutgoingCalls(Owner):
         self._lifecycle.check_usable()
         call = OutgoingCall(None, target._perspective)
         call.at_once = at_once
-        self._make(call, target, name, args, kwargs)
+        self._maker.make(call, target, name, args, kwargs)
 
     def call_answer(
         self,
@@ -176,7 +172,7 @@ class OutgoingCalls(Owner):
         _check_name(name)
         self._lifecycle.check_usable()
         call = OutgoingCall(answerable, on.perspective)
-        self._make(call, on, name, args, kwargs)
+        self._maker.make(call, on, name, args, kwargs)
         return call
 
     def call_here(
@@ -191,7 +187,7 @@ class OutgoingCalls(Owner):
         call = OutgoingCall(answerable, None)
         call.serial = self._questions.next_request()
         call.linked().parts = Parts(target, name, args, kwargs)
-        self._make_here(call, target, name, args, kwargs)
+        self._maker.make_here(call, target, name, args, kwargs)
         return call
 
     def update(
@@ -217,7 +213,7 @@ class OutgoingCalls(Owner):
             raise DeadReferenceError("the peer has dropped its replica")
         call = OutgoingCall(answerable, observer._perspective)
         call.is_update = call.at_once = True
-        self._make(call, observer, name, args, kwargs)
+        self._maker.make(call, observer, name, args, kwargs)
         most = self._context.limits.observer_backlog_bytes
         if self._outbox.size > most and self._outbox.small_bytes > most:
             self._context.closer.fail(
@@ -228,66 +224,6 @@ class OutgoingCalls(Owner):
     def mention(self, on: OutgoingCall) -> PromisedAnswer:
         """See :meth:`.CallSender.mention`."""
         return self._sender.mention(on)
-
-    def _make(
-        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> None:
-        """Make a call: encode it and send or queue it, or let it wait alone.
-
-        Raises:
-            Exception: a one-way call cannot be encoded; any other call fails.
-        """
-        if self._encoding.defers_calls:
-            if isinstance(target, OutgoingCall):
-                target.linked()  # which keep its outcome, if it ends before
-            self._encoding.defer(partial(self._make_deferred, call, Parts(target, name, args, kwargs)))
-        else:
-            self._make_now(call, target, name, args, kwargs)
-
-    def _make_now(
-        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> None:
-        answerable = call.answerable
-        if answerable is not None:
-            deadline = answerable.deadline
-            if deadline is not None and deadline.left() <= 0:
-                late = DeadlineExceeded("the time for the call passed before it was made")
-                self._end_call(call, None, with_ran(late, False))
-                return
-        sender = self._sender
-        self._encoding.enter()
-        try:
-            message = sender.encode(call, target, name, args, kwargs)
-        except Unready as unready:
-            self._wait_alone(call, unready.call, Parts(target, name, args, kwargs))
-        except Exception as error:
-            if not call.wants_answer:
-                call.stage = ENDED
-                raise
-            self._end_call(call, None, of_this_call(error, False))
-        else:
-            if self._encoding.dependencies is not None:
-                call.linked().owner = self
-            sender.send(call, message, target, name, args, kwargs)
-        finally:
-            self._encoding.end()
-
-    def _make_deferred(self, call: OutgoingCall, parts: Parts) -> None:
-        """Make a call that was deferred, unless it was given up."""
-        if call.stage == ENDED:
-            return
-        target = parts.target
-        if isinstance(target, OutgoingCall) and target.stage == ENDED:
-            if target.linked().cancelled:
-                self._give_up(call)
-            else:
-                self._make_of(call, parts)
-        else:
-            self._make(call, target, parts.name, parts.args, parts.kwargs)
-
-    def _wait_alone(self, call: OutgoingCall, on: OutgoingCall, parts: Parts) -> None:
-        call.linked().owner = self
-        self._sender.wait_alone(call, on, parts)
 
     # -- outcomes
 
@@ -309,7 +245,7 @@ class OutgoingCalls(Owner):
             )
         except ProtocolError as error:
             if call is not None:
-                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), True))
+                self._maker.end(call, None, with_ran(ConnectionLost(error.code, error.reason), True))
             raise
         except CallError as error:
             value = BadAnswer(f"the method has run, but its answer cannot be read here: {error}")
@@ -322,13 +258,13 @@ class OutgoingCalls(Owner):
             if call.answerable is None:
                 pass
             elif isinstance(value, Exception):
-                self._end_call(call, None, value if isinstance(value, BadAnswer) else _of_the_peer(value))
+                self._maker.end(call, None, value if isinstance(value, BadAnswer) else _of_the_peer(value))
             elif call.links is None:
                 answerable, call.answerable = call.answerable, None
                 call.stage = ENDED
                 answerable.succeed(value)
             else:
-                self._end_call(call, value, None)
+                self._maker.end(call, value, None)
             if call.links is not None:
                 call.links.answered = True
                 self._sender.forget_if_unused(call)
@@ -353,7 +289,7 @@ class OutgoingCalls(Owner):
                 error = ProtocolError(
                     "bad-id", "a call was not run because of an answer that it does not mention"
                 )
-                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), None))
+                self._maker.end(call, None, with_ran(ConnectionLost(error.code, error.reason), None))
                 raise error
             if found[0].stage == ENDED:
                 self._end_because(call, found[0])
@@ -369,7 +305,7 @@ class OutgoingCalls(Owner):
     def ended_here(self, call: OutgoingCall, value: Value, error: Exception | None) -> None:
         """The method that :meth:`.Host.call_here` called returned ``value``, or raised ``error``."""
         if call.stage == HERE:
-            self._end_call(call, value, error)
+            self._maker.end(call, value, error)
 
     def _end_because(self, call: OutgoingCall, on: OutgoingCall) -> None:
         """End a call that was not run because of the outcome of ``on``."""
@@ -377,7 +313,7 @@ class OutgoingCalls(Owner):
         links = on.linked()
         error: Exception
         if links.cancelled:
-            self._give_up(call)
+            self._maker.give_up(call)
             return
         if links.error is not None:
             error = not_run(links.error)
@@ -385,19 +321,7 @@ class OutgoingCalls(Owner):
             error = with_ran(not_callable(links.value), False)
         else:
             error = CallError("the peer could not use the answer of another call, which this one mentions")
-        self._end_call(call, None, error)
-
-    def _end_call(self, call: OutgoingCall, value: Value, error: Exception | None) -> None:
-        """Pass on the outcome of a call; then look at the calls that depend on it."""
-        self._sender.wait_no_more(call)
-        call.stage = ENDED
-        answerable, call.answerable = call.answerable, None
-        if answerable is not None:
-            if error is not None:
-                answerable.fail(error)
-            else:
-                answerable.succeed(value)
-        call.pass_on(value, error)
+        self._maker.end(call, None, error)
 
     # -- calls that depend on an outcome
 
@@ -423,7 +347,7 @@ class OutgoingCalls(Owner):
         on_links = on.linked()
         is_target_at_home = on_links.came_home and links.parts is not None and links.parts.target is on
         if on_links.cancelled:
-            self._give_up(call)
+            self._maker.give_up(call)
         elif links.waits_for is on:
             links.waits_for = None
             self._make_again(call)
@@ -435,11 +359,11 @@ class OutgoingCalls(Owner):
                 self._end_because(call, on)
         elif on not in links.dependencies:  # it is the target of a call that waits alone for an argument
             if on_links.error is not None:
-                self._end_call(call, None, not_run(on_links.error))
+                self._maker.end(call, None, not_run(on_links.error))
         elif on_links.never_left:  # so this one has not left, either
             self._sender.withdraw(call)
             links.never_left = True
-            self._end_call(call, None, not_run(on_links.error or ConnectionLost()))
+            self._maker.end(call, None, not_run(on_links.error or ConnectionLost()))
         else:
             links.unsettled -= 1
             if is_target_at_home:
@@ -457,43 +381,9 @@ class OutgoingCalls(Owner):
         self._questions.wait_no_more(call)
         held, call.held = call.held, None
         try:
-            self._make_of(call, parts)
+            self._maker.make_of(call, parts)
         finally:
             self._sender.unhold(held)  # which the call holds again if it waits
-
-    def _make_of(self, call: OutgoingCall, parts: Parts) -> None:
-        """Make a call of its parts, of which the target may have an outcome now."""
-        call.stage = MADE
-        target = parts.target
-        if isinstance(target, OutgoingCall) and target.stage == ENDED:
-            on = target.linked()
-            if on.error is not None:
-                self._end_call(call, None, not_run(on.error))
-                return
-            target = parts.target = on.value
-        if isinstance(target, (OutgoingCall, Observer)) or (
-            isinstance(target, Reference) and target._session is self._context.session
-        ):
-            if isinstance(target, Reference):
-                call.perspective = target._perspective
-            try:
-                self._make_now(call, target, parts.name, parts.args, parts.kwargs)
-            except Exception as error:  # of a one-way call: it is too late to tell the program
-                log.debug("a one-way call could not be sent: %s", type(error).__name__)
-        else:
-            self._make_here(call, target, parts.name, parts.args, parts.kwargs)
-
-    def _make_here(
-        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> None:
-        """Let the driver call a method of the value to which a promise was kept: an object of this program."""
-        call.stage = HERE
-        try:
-            self._host.call_here(call, target, name, args, kwargs)
-        except Unready as unready:
-            self._wait_alone(call, unready.call, Parts(target, name, args, kwargs))
-        except Exception as error:  # with which a promised argument has failed
-            self._end_call(call, None, error)
 
     def _take_home(self, call: OutgoingCall) -> None:
         """The target of a call turned out to be an object of ours: the peer does not run it, it is made here.
@@ -511,7 +401,7 @@ class OutgoingCalls(Owner):
                 assert links.parts is not None
                 if links.waits_for is None:
                     self._take_back(dependent)
-                    self._wait_alone(dependent, on, links.parts)
+                    self._maker.wait_alone(dependent, on, links.parts)
                     todo.append(dependent)
         self._make_again(call)
 
@@ -538,43 +428,8 @@ class OutgoingCalls(Owner):
     # -- giving calls up
 
     def cancel(self, call: OutgoingCall) -> None:
-        """The program does not want the outcome of a call any more (and does not wait for it).
-
-        The peer stops the method, if the dialect can say so. What depends on the call is given up as well. The call
-        stays open until the peer has answered it, because its method runs until then.
-        """
-        stage = call.stage
-        if stage == ENDED or (self._lifecycle.ended and stage != HERE):
-            return
-        call.answerable = None
-        call.stage = ENDED
-        if stage == SENT:
-            dialect = self._context.dialect
-            if dialect.has(Feature.CANCEL) and self._questions.find(call.request) is call:
-                self._outbox.send(dialect.encode_cancel(call.request))
-            self._sender.wait_no_more(call)  # when only the outcome of another call was missing
-            if not call.wants_answer:
-                self._questions.is_ready(call)
-        elif stage == QUEUED:
-            self._sender.withdraw(call)
-        elif stage == ALONE:
-            self._sender.wait_no_more(call)
-        elif stage == HERE:
-            self._host.cancel_here(call)
-        links = call.links
-        if links is not None:
-            links.cancelled = True
-            call.depend_no_more()
-            call.pass_on(None, None)
-        if stage == QUEUED and not self._encoding.is_held:
-            self._sender.send_queued()
-
-    def _give_up(self, call: OutgoingCall) -> None:
-        """End a call of ours as cancelled, because one on which it depends was."""
-        answerable = call.answerable
-        self.cancel(call)
-        if answerable is not None:
-            answerable.abandon()
+        """See :meth:`.CallMaker.cancel`."""
+        self._maker.cancel(call)
 
     def refuse_first(self) -> None:
         """Nothing has moved for ``Limits.stalled_seconds``: end the call that has been queued longest."""
@@ -587,7 +442,7 @@ class OutgoingCalls(Owner):
             f"calls_in_flight: {len(self._questions)} calls have no answer, and none was answered for"
             f" {self._context.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
         )
-        self._end_call(call, None, with_ran(error, False))
+        self._maker.end(call, None, with_ran(error, False))
         self._sender.send_queued()
 
     @property
