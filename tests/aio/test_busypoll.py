@@ -64,7 +64,8 @@ async def test_connections_that_poll_do_what_others_do(dialect: str) -> None:
                 assert await one.call("echo", number) == number
                 assert await other.call("echo", number) == number
             accepted = server.connections
-            polls: list[Any] = [each._driver._poll for each in (one.connection, other.connection, *accepted)]
+            connections = (one.connection, other.connection, *accepted)
+            polls: list[Any] = [each._driver.buffer._poll for each in connections]
         for connection in (one.connection, other.connection, *accepted):
             await assert_no_leaks(connection)
     assert polls[0] is not None

@@ -15,6 +15,7 @@ from ormsgpack import packb
 
 import perspective_broker as pb
 from bench.hostile import Modern
+from perspective_broker.aio.accepted import use_limits
 from perspective_broker.aio.connection import _is_local
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
@@ -251,7 +252,7 @@ async def test_an_end_that_is_not_text_is_refused_and_ends_nothing(given: Any, d
 async def test_limits_that_are_none_are_refused_and_end_nothing(limits: Any, dialect: str) -> None:
     async with memory_pair(Desk(), dialects=[dialect]) as pair:
         with pytest.raises(TypeError, match=r"takes a pb\.Limits"):
-            pair.client.use_limits(limits)
+            use_limits(pair.client, limits)
         assert await pair.root.call("echo", 1) == 1
 
 

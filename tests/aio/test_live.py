@@ -182,6 +182,36 @@ async def test_a_value_that_cannot_cross_ends_the_replicas(
         await assert_no_leaks(pair.client, pair.accepted)
 
 
+class Waiting(pb.Referenceable):
+    async def remote_wait(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Counter(Court):
+    holder: pb.RemoteReference
+
+    def remote_hold(self, holder: pb.RemoteReference) -> None:
+        self.holder = holder
+
+
+async def test_a_promise_that_is_given_up_ends_the_replicas_that_wait_for_it(
+    dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    score: Any = Score(player="alice")
+    counter = Counter(score)
+    async with memory_pair(counter, dialects=[dialect]) as pair:
+        replica = await pair.root.call("score")
+        changes = replica.changes()
+        await pair.root.call("hold", Waiting())
+        score.points = promise = counter.holder.call("wait")
+        await settle(pair)
+        promise.cancel()
+        assert [change.fields async for change in changes] == []
+        assert "is given up: an update of its live object cannot cross" in caplog.text
+        score.points = 7
+        assert (await pair.root.call("score")).points == 7
+
+
 def test_a_field_hides_nothing_that_live_objects_have() -> None:
     with pytest.raises(TypeError, match="Log cannot have a field 'changes'"):
 

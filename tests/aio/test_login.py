@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.aio import host
+from perspective_broker.aio.connection import describe_peer
 from perspective_broker.cred.scram import UNBOUND, ClientExchange, ServerExchange
 from perspective_broker.cred.verifiers import ScramVerifier, legacy_response
 from perspective_broker.testing import assert_no_leaks
@@ -108,13 +110,11 @@ async def test_a_server_of_today_gets_text_also_when_it_logs_in_as_in_2002() -> 
 async def test_md5_is_answered_where_it_is_safe_or_asked_for(
     kind: Any, local: bool, verified: bool, asked: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = pb.Connection.made
-
-    def made_elsewhere(connection: pb.Connection, transport: Any) -> None:
-        made(connection, transport)
+    def described(connection: pb.Connection, transport: Any, proxied: Any) -> None:
+        describe_peer(connection, transport, proxied)
         connection.is_local, connection.is_verified = local, verified
 
-    monkeypatch.setattr(pb.Connection, "made", made_elsewhere)
+    monkeypatch.setattr(host, "describe_peer", described)
     root = kind()
     service = "case" if kind is Of2002 else None
     async with serving(root) as (_, connect):

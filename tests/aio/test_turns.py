@@ -66,7 +66,7 @@ async def test_light_connections_come_before_busy_ones(clock: Clock) -> None:
     turns.spend(1)
     for name in ("busy 1", "light 1", "busy 2", "light 2"):
         one = slice_of(turns, clock, 0.0001, partial(order.append, name))
-        turns.put_off(one, is_busy=name.startswith("busy"))
+        turns.defer(one, is_busy=name.startswith("busy"))
     await asyncio.sleep(0)
     assert order == ["light 1", "light 2", "busy 1", "busy 2"]
 
@@ -78,7 +78,7 @@ async def test_neither_kind_holds_up_the_other_for_ever(clock: Clock) -> None:
     for name in ("light", "busy"):
         for _ in range(3):
             one = slice_of(turns, clock, BUDGET_SECONDS * 2, partial(order.append, name))
-            turns.put_off(one, is_busy=name == "busy")
+            turns.defer(one, is_busy=name == "busy")
     for _ in range(3):
         await asyncio.sleep(0)
     assert order == ["light", "busy"] * 3
@@ -95,8 +95,8 @@ async def test_a_slice_that_raises_holds_up_no_other(clock: Clock) -> None:
         raise LookupError
 
     turns.spend(1)
-    turns.put_off(broken, is_busy=False)
-    turns.put_off(slice_of(turns, clock, 0, lambda: ran.append(1)), is_busy=False)
+    turns.defer(broken, is_busy=False)
+    turns.defer(slice_of(turns, clock, 0, lambda: ran.append(1)), is_busy=False)
     for _ in range(2):
         await asyncio.sleep(0)
     assert ran == [1]
@@ -153,7 +153,7 @@ async def test_many_busy_peers_hold_up_a_bystander_no_longer_than_one(clock: Clo
         await until(lambda: len(work.done) == peers * 100)
 
 
-async def test_what_is_put_off_is_acted_on_in_the_next_turn(clock: Clock) -> None:
+async def test_what_is_deferred_is_acted_on_in_the_next_turn(clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     turns = turns_of(loop)
     turns.clock = clock

@@ -103,9 +103,9 @@ async def test_large_pieces_written_together_fill_the_buffer() -> None:
         notes.on_resumed = writer.resumed
         writer.write([bytes(20 * KIB)] * 4)
         await until(lambda: notes.paused)
-        assert writer.room() < 0
+        assert writer.capacity() < 0
         await read_until(theirs, lambda: not notes.paused)
-        assert writer.room() >= 48 * KIB
+        assert writer.capacity() >= 48 * KIB
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
@@ -134,10 +134,10 @@ async def test_a_peer_that_reads_nothing_and_asks_one_thing_after_the_other(kind
         for number in range(2 * MOST_PIECES):
             received = driver.broker.messages_received
             requests.append(peer.call("root", "echo", number))
-            await until(lambda: driver.broker.messages_received > received or driver._blocked)  # noqa: B023
-        assert driver._blocked
+            await until(lambda: driver.broker.messages_received > received or driver.buffer.blocked)  # noqa: B023
+        assert driver.buffer.blocked
         assert driver.broker.messages_received <= MOST_PIECES + 3
         peer.transport.resume_reading()
         assert [(await peer.read())[1] for _ in requests] == requests
-        assert not driver._blocked
+        assert not driver.buffer.blocked
         assert driver._transport.get_write_buffer_limits() == (256 * KIB, KIB * KIB)

@@ -332,7 +332,7 @@ async def test_logging_out(kind: type[Chatter]) -> None:
         assert service.diary == ["attached alice as alice"] * 2 + ["detached alice as alice"] * 2
         await wrapper.call("logout")
         (accepted,) = server.connections
-        assert len(accepted._driver._endings) == 1  # the login's own: nothing is kept of users that were here
+        assert len(accepted._endings) == 1  # the login's own: nothing is kept of users that were here
     assert len(service.diary) == 4
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import Any
 
 import perspective_broker as pb
+from perspective_broker.aio.connection import driver_of
 from perspective_broker.aio.driver import Driver
 from tests.loops import LOOPS
 from tests.robustness.limits import LIMITS
@@ -160,7 +161,7 @@ class Desk(pb.Root):
 
     def remote_tick(self, gap: float) -> None:
         """A bystander is served; ``gap`` is how long it waited the last time, in seconds."""
-        self._subject.bystanders.add(self._connection._driver)
+        self._subject.bystanders.add(driver_of(self._connection))
         self._subject.ticks += 1
         self._subject.gap = max(self._subject.gap, gap)
 
@@ -289,8 +290,8 @@ class Subject:
             peak = tracemalloc.get_traced_memory()[1]
         gc.collect()
         self._last = time.thread_time()  # the time of the collection is not counted
-        drivers = [thing for thing in gc.get_objects() if type(thing) is Driver]
-        others = [driver.connection for driver in drivers if driver not in self.bystanders]
+        connections = [thing for thing in gc.get_objects() if issubclass(type(thing), pb.Connection)]
+        others = [connection for connection in connections if driver_of(connection) not in self.bystanders]
         alive = [connection for connection in others if connection.close_cause is None]
         return {
             "connections": sorted(

@@ -1,4 +1,4 @@
-"""The room that awaits: the broker on an asyncio event loop."""
+"""The part of the library that awaits: the broker on an asyncio event loop."""
 
 from .calls import Promise
 from .client import connect

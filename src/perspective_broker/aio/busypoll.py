@@ -1,8 +1,8 @@
 """Busy polling: an event loop looks again and again for a moment before it sleeps.
 
 To wake a process that sleeps takes longer than a call: of the 105 µs of one pb7 call at a time between two processes,
-60 are two wake-ups (docs/performance.md). Only who asks for it gets it, for it keeps a core busy as long as calls go
-on, and Python's interpreter lock, too.
+60 are two wake-ups (docs/performance.md). It is off unless the program asks for it, because it keeps a core busy as
+long as calls go on, and Python's interpreter lock, too.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["MOST_SECONDS", "BusyPoll"]
 MOST_SECONDS: Final = 0.05
 
 
-#: Lets another process have the core if one wants it: it may be the peer, which is what we wait for. (On one core calls
+#: Lets another process have the core if one wants it: it may be the peer, for which we wait. (On one core calls
 #: took 250 µs without that, at 100 µs of polling, and take as long as without polling now.)
 _give_way: Final[Callable[[], object]] = getattr(os, "sched_yield", int)
 
 
 class BusyPoll:
-    """Keeps one event loop awake for a moment after something was said, on whichever connections share it.
+    """Keeps one event loop awake for a moment after a connection of it has sent something.
 
     Args:
         loop: which one.
@@ -45,7 +45,7 @@ class BusyPoll:
         self._looking = False
 
     def stay(self) -> None:
-        """Something was said: what it is about may come soon."""
+        """Stay awake: something was sent, and the answer may come soon."""
         self._until = self._clock() + self._seconds
         if not self._looking:
             self._looking = True

@@ -15,11 +15,13 @@ from ..cred.verifiers import MIN_ITERATIONS
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..limits import Limits
+from ..ports import Value
 from ..session import CloseCause
 from .busypoll import BusyPoll
-from .driver import Driver, as_protocol
+from .driver import as_protocol
+from .host import Host
 from .login import Login
-from .reconnect import Backoff, ReconnectingReference
+from .reconnect import Backoff, ReconnectingReference, keep_connected
 from .references import RemoteReference
 from .settings import Settings
 
@@ -36,7 +38,7 @@ def connect(
     password: str | None = ...,
     service: str | None = ...,
     perspective: str | None = ...,
-    client: Any = ...,
+    client: Value = ...,
     legacy_login: bool = ...,
     min_iterations: int = ...,
     timeout: float | None = ...,
@@ -58,7 +60,7 @@ def connect(
     password: str | None = ...,
     service: str | None = ...,
     perspective: str | None = ...,
-    client: Any = ...,
+    client: Value = ...,
     legacy_login: bool = ...,
     min_iterations: int = ...,
     timeout: float | None = ...,
@@ -79,7 +81,7 @@ def connect(
     password: str | None = None,
     service: str | None = None,
     perspective: str | None = None,
-    client: Any = None,
+    client: Value = None,
     legacy_login: bool = False,
     min_iterations: int = MIN_ITERATIONS,
     timeout: float | None = 30,
@@ -99,25 +101,25 @@ def connect(
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
         username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
-        password: the user's; None over ``tls://`` where a certificate shows who it is (see :class:`ClientTLS`).
-        service: to which service of the peer's application; None for what it gives to who names none: the avatar,
-            as at a portal of today's Twisted.
+        password: the user's; None over ``tls://`` where a certificate shows which user it is (see :class:`ClientTLS`).
+        service: to which service of the peer's application; None for the avatar, as at a portal of today's
+            Twisted.
         perspective: of that service; the one called like the user when None.
         client: a Referenceable that the peer may call (2002's client, today's mind).
         legacy_login: answer an MD5 challenge from a peer that knows nothing better also where that is not safe: over
-            plain TCP from elsewhere, or TLS without verification. Whoever reads the answer can log in as well.
+            plain TCP from elsewhere, or TLS without verification. A program that reads the answer can log in as well.
         min_iterations: rounds of PBKDF2 that the peer's challenge must ask for to be answered. A program that poses as
             the peer, over plain TCP, can try passwords on the answer, and asks for as few as it may. A peer made of
-            this library asks for 600,000 unless it was told otherwise. Where it is more than the default, 4096, an
+            this library asks for 600,000 unless it is configured otherwise. Where it is more than the default, 4096, an
             MD5 challenge, which has no rounds, is answered with ``legacy_login`` alone.
         timeout: seconds until the connection must be established and logged in; None waits for ever.
         limits: what the peer may ask of us.
         policy: what may be received.
         registry: what type tags mean.
         dialects: names of dialects to allow, best first.
-        tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None believes the authorities of
+        tls: for ``tls://``: a :class:`ClientTLS`, or a client-side context; None trusts the authorities of
             the system.
-        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was said: one call after
+        busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was sent: one call after
             the other to a peer on the same machine takes about half the time, and a core. None lets it sleep.
         reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
             a :class:`Backoff` says how soon. What follows is raised when the first connection cannot be made;
@@ -127,14 +129,14 @@ def connect(
         What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
 
     Raises:
-        TypeError: the url, the username or the password is no text.
-        ValueError: the url or a dialect's name is none, ``busy_poll`` no such time, or ``tls`` is given for a url that
-            would not be encrypted. (At once; what follows when it is awaited.)
-        OSError: nobody answers there; TimeoutError when nobody did in time.
-        TLSError: the peer's certificate is not believed, or TLS was refused.
-        ProtocolError: who answers does not speak Perspective Broker, or none of our dialects.
+        TypeError: the url, the username or the password is not text.
+        ValueError: the url or the name of a dialect is invalid, ``busy_poll`` is not such a time, or ``tls`` is given
+            for a url that would not be encrypted. (At once; what follows when it is awaited.)
+        OSError: no program answers there; TimeoutError when none did in time.
+        TLSError: the peer's certificate is not trusted, or TLS was refused.
+        ProtocolError: the program that answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
-        LoginFailed: the login was refused. It never says which part was wrong.
+        LoginFailed: the login was refused. The error never tells which part was wrong.
         Unavailable: the login was not judged, because too many have failed from this address or the peer is busy. A
             later attempt may succeed; with ``reconnect`` it is made.
         RemoteError: the peer's own code raised when it let us in.
@@ -198,7 +200,7 @@ class Connecting(Generic[_R]):
         assert self._close is not None
         await self._close()
 
-    if not TYPE_CHECKING:  # which would take it for a promise that there is every attribute
+    if not TYPE_CHECKING:  # which would conclude that there is every attribute
 
         def __getattr__(self, name: str) -> NoReturn:
             raise AttributeError(
@@ -212,7 +214,7 @@ async def _keep(
     backoff: Backoff,
     timeout: float | None,
 ) -> ReconnectingReference:
-    return await ReconnectingReference(establish, url, backoff, timeout).start()
+    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout))
 
 
 async def _connect(
@@ -221,15 +223,15 @@ async def _connect(
     timeout: float | None,
     tls: ssl.SSLContext | transports.ClientTLS | None,
 ) -> RemoteReference:
-    driver: Driver | None = None
+    host: Host | None = None
 
     def factory() -> asyncio.Protocol:
-        nonlocal driver
+        nonlocal host
         poll = (
             None if settings.busy_poll is None else BusyPoll(asyncio.get_running_loop(), settings.busy_poll)
         )
-        driver = Driver(settings, str(address), poll=poll)
-        return as_protocol(driver)
+        host = Host(settings, str(address), poll=poll)
+        return as_protocol(host.driver)
 
     deadline = asyncio.timeout(timeout)
     try:
@@ -237,37 +239,36 @@ async def _connect(
             try:
                 await transports.connect(address, factory, tls, settings.limits.handshake_seconds)
             except BaseException:
-                if driver is not None:
-                    driver.give_up()
+                if host is not None:
+                    host.driver.give_up()
                 raise
-            assert driver is not None
-            await driver.wait_open()
+            assert host is not None
+            await host.wait_open()
     except TimeoutError:
         if not deadline.expired():
             raise  # the system's own
-        if driver is not None:
-            driver.broker.close("timeout", "the connection was not established in time")
-            await driver.connection.wait_closed()
+        if host is not None:
+            host.broker.close("timeout", "the connection was not established in time")
+            await host.connection.wait_closed()
         raise TimeoutError(f"no connection to {address} within {timeout:g} s") from None
     except BaseException:
-        if driver is not None:
-            driver.broker.close("cancelled", "the connection was given up")
+        if host is not None:
+            host.broker.close("cancelled", "the connection was given up")
         raise
-    cause = driver.broker.lifecycle.cause
+    cause = host.connection.close_cause
     if cause is not None:
-        await driver.connection.wait_closed()
-        raise _why(driver, cause) from driver.error
-    root = driver.broker.root()
-    assert isinstance(root, RemoteReference)
-    return root
+        await host.connection.wait_closed()
+        raise _why(host, cause) from host.driver.error
+    return host.root()
 
 
-def _why(driver: Driver, cause: CloseCause) -> BrokerError:
+def _why(host: Host, cause: CloseCause) -> BrokerError:
     """Return what to raise for a connection that ended before it was established."""
-    # In TLS 1.3 the client is done first, and hears later that it is not welcome: by an alert if it is lucky.
+    driver = host.driver
+    # In TLS 1.3 the client finishes first, and learns later that it was refused: by an alert at best.
     if isinstance(driver.error, ssl.SSLError):
         return transports.tls_error(driver.error)
-    silent = driver.statistics().bytes_received == 0
+    silent = host.connection.statistics().bytes_received == 0
     if silent and driver.channel is not None and cause.code == "bad-handshake":
         return TLSError(
             "certificate-refused",

@@ -1,4 +1,4 @@
-"""Connection: what a program may know of, and do to, the connection itself."""
+"""Connection: what a program may ask of the connection itself."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar, cast
 
-from ..errors import CallError, LimitExceeded, RemoteError
+from ..errors import CallError, DeadReferenceError, LimitExceeded, RemoteError
 from ..flavors.handle import Handle
 from ..limits import Limits
-from ..ports import Feature
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate, address_of
-from .places import check_place
+from .affinity import check_loop
+from .driver import Driver
+from .endings import Ending, Endings
+from .write_buffer import Drain
 
-if TYPE_CHECKING:
-    from .driver import Driver
-    from .references import Room
+__all__ = ["Connection", "describe_peer", "dont_notify_at_end", "driver_of", "endings_of", "notify_at_end"]
 
-__all__ = ["Connection"]
+_Subject = TypeVar("_Subject")
 
 #: What Linux tells of the process at the other end of a Unix socket: its number, user and group.
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -41,35 +41,24 @@ class Connection(Handle):
         peer: where the peer is, as text.
         source: what counts its failed logins: its IP address, of IPv6 the /64; None where there is none.
         is_local: whether its bytes cannot leave the machine: a loopback address, a Unix socket, or memory. (A proxy
-            on this machine is what it looks like: local.)
-        is_secure: whether they are encrypted. Who the peer is, is another question:
+            on this machine counts as local.)
+        is_secure: whether they are encrypted. That does not tell which peer it is:
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
     """
 
-    __slots__ = ("_driver", "is_local", "is_secure", "is_verified", "peer", "proxied", "source")
+    __slots__ = ("_driver", "_endings", "is_local", "is_secure", "is_verified", "peer", "source")
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
+        self._endings = Endings()
         self.peer = peer
         self.source: str | None = None
-        self.proxied: tuple[str, int] | None = None  # what a trusted proxy says of where the peer is
         self.is_local = self.is_secure = self.is_verified = False
 
-    def made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the transport who is at its other end (called by the driver)."""
-        peer = self.proxied or transport.get_extra_info("peername")
-        self.peer = _peer_name(transport, peer) or self.peer
-        self.source = address_of(peer)
-        context = transport.get_extra_info("sslcontext")
-        if context is not None:
-            self.is_secure = True
-            self.is_verified = context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
-        self.is_local = _is_local(peer, transport.get_extra_info("socket"))
-
     @property
-    def room(self) -> Room:
+    def room(self) -> Drain:
         """What may be awaited until the connection can take more."""
-        return self._driver.room
+        return self._driver.buffer.drain
 
     @property
     def dialect(self) -> str:
@@ -104,43 +93,17 @@ class Connection(Handle):
 
     @property
     def draining(self) -> bool:
-        """Whether the peer has said that it takes no new calls and will end the connection soon."""
+        """Whether the peer takes no new calls and will end the connection soon."""
         return self._driver.broker.receiver.peer_drains
 
     @property
     def limits(self) -> Limits:
-        """What ``serve`` or ``connect`` were told; a peer that has yet to log in lives under less."""
+        """The limits of ``serve`` or ``connect``; until a peer has logged in, lower ones apply."""
         return self._driver.settings.limits
-
-    def use_limits(self, limits: Limits) -> None:
-        """Judge the peer by other limits from now on.
-
-        Raises:
-            TypeError: they are not a :class:`Limits`.
-        """
-        if not isinstance(limits, Limits):
-            raise TypeError(f"use_limits takes a pb.Limits, not {limits!r:.100}")
-        self._driver.broker.use_limits(limits)
-
-    def expect_login(self) -> None:
-        """The peer has to say who it is: until :meth:`welcome` it is a stranger, under :meth:`Limits.before_login`."""
-        self._driver.awaits_login = True
-        self.use_limits(self.limits.before_login())
-
-    def welcome(self) -> None:
-        """The peer has said who it is."""
-        self.use_limits(self.limits)
-        self._driver.welcome()
-
-    def speak_as_in_2002(self) -> None:
-        """Send nothing from now on that a program of 2002 cannot read: plain strings for text, no booleans."""
-        writer = self._driver.broker.dialect.writer
-        if writer.has(Feature.OF_2002):
-            writer.speak_as_in_2002()
 
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""
-        return self._driver.statistics()
+        return self._driver.broker.statistics()
 
     async def ping(self) -> float:
         """Make a round trip, and return the seconds that it took.
@@ -154,13 +117,12 @@ class Connection(Handle):
             DeadReferenceError: it had ended before.
             LimitExceeded: too many calls wait here already.
         """
-        nobody: Any = self._driver.broker.tables.imports.named(_NOBODY)
+        nobody = cast(_Callable, self._driver.broker.tables.imports.named(_NOBODY))
         began = time.perf_counter()
-        promise = nobody.call("ping")
         try:
-            await promise
+            await nobody.call("ping")
         except (CallError, LimitExceeded, RemoteError):
-            pass  # as it should be; a peer that shuts down says that there is no room
+            pass  # as expected; a peer that shuts down refuses all calls
         return time.perf_counter() - began
 
     def on_disconnect(self, callback: Callable[[Connection], object]) -> None:
@@ -173,8 +135,8 @@ class Connection(Handle):
             DeadReferenceError: the connection has ended.
             UsageError: from another thread or event loop than the connection's.
         """
-        check_place(self._driver.loop)
-        self._driver.notify_on_disconnect(self, callback)
+        check_loop(self._driver.loop)
+        notify_at_end(self, self, callback)
 
     def dont_notify_on_disconnect(self, callback: Callable[[Connection], object]) -> None:
         """Undo one :meth:`on_disconnect`.
@@ -182,7 +144,7 @@ class Connection(Handle):
         Raises:
             ValueError: it was not asked for.
         """
-        self._driver.dont_notify_on_disconnect(self, callback)
+        dont_notify_at_end(self, self, callback)
 
     def end(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """Begin to end the connection in order, without waiting for it.
@@ -191,7 +153,7 @@ class Connection(Handle):
         its own end still run; calls that have no answer yet fail with :class:`~perspective_broker.ConnectionLost`.
 
         Args:
-            code: why, as a short word; a peer whose dialect has a farewell is told it.
+            code: why, as a short word; it is sent to a peer whose dialect has a farewell.
             reason: one line for a human.
 
         Raises:
@@ -200,15 +162,12 @@ class Connection(Handle):
         """
         if not all(isinstance(text, str) for text in (code, reason)):
             raise TypeError("the code and the reason of an end are text (str)")
-        check_place(self._driver.loop)
-        self._driver.finish(code, reason)
-
-    def end_at_once(self, code: str, reason: str) -> None:
-        """End the connection now, with a farewell, where another takes its place.
-
-        What the peer has said and was not acted on is dropped, and so are our own calls that wait for room.
-        """
-        self._driver.broker.close(code, reason)
+        driver = self._driver
+        check_loop(driver.loop)
+        if driver.unauthenticated:  # such a peer gets nothing but a farewell
+            driver.broker.close(code, reason)
+        else:
+            driver.broker.finish(code, reason, driver.loop.time())
 
     async def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection in order, see :meth:`end`, and wait until it is gone. May be called twice.
@@ -220,32 +179,104 @@ class Connection(Handle):
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone, whoever ends it, and the methods it ran have ended.
+        """Wait until the connection is gone, whichever side ends it, and the methods it ran have ended.
 
         They are cancelled; what has not ended ``Limits.close_seconds`` after the connection is logged, and left behind.
         """
-        check_place(self._driver.loop)
-        await self._driver.wait_gone()
+        check_loop(self._driver.loop)
+        await self._endings.wait_gone()
 
     def __repr__(self) -> str:
         return f"<Connection to {self.peer} {self._driver.broker.lifecycle.phase.value}>"
 
 
-def _peer_name(transport: asyncio.BaseTransport, peer: Any) -> str:
+class _Callable(Protocol):
+    """What a reference is here, without the module that makes references: that one needs connections."""
+
+    def call(self, name: str, /) -> Awaitable[object]: ...
+
+
+def driver_of(connection: Connection) -> Driver:
+    """Return what carries the bytes of a connection."""
+    return connection._driver
+
+
+def endings_of(connection: Connection) -> Endings:
+    """Return the callbacks for the end of a connection."""
+    return connection._endings
+
+
+def notify_at_end(
+    connection: Connection,
+    subject: _Subject,
+    callback: Callable[[_Subject], object],
+    own: list[Ending] | None = None,
+) -> None:
+    """Call ``callback(subject)`` at the end of a connection; what it returns is awaited if it can be.
+
+    Args:
+        connection: whose end it is.
+        subject: what the callback is called with.
+        callback: may be ``async``.
+        own: the subject's list of its callbacks; None keeps the callback as long as the connection lives.
+
+    Raises:
+        DeadReferenceError: the connection has ended.
+    """
+    if connection.close_cause is not None:
+        raise DeadReferenceError("the connection has ended")
+    connection._endings.add(subject, callback, own)
+
+
+def dont_notify_at_end(
+    connection: Connection,
+    subject: _Subject,
+    callback: Callable[[_Subject], object],
+    own: list[Ending] | None = None,
+) -> None:
+    """Undo one :func:`notify_at_end`.
+
+    Raises:
+        ValueError: there was none.
+    """
+    connection._endings.remove(subject, callback, own)
+
+
+def describe_peer(
+    connection: Connection, transport: asyncio.BaseTransport, proxied: tuple[str, int] | None
+) -> None:
+    """Ask the transport where its other end is, and how it gets there.
+
+    Args:
+        connection: is told.
+        transport: was just made.
+        proxied: the address that a trusted proxy gives; None without one.
+    """
+    peer = proxied or transport.get_extra_info("peername")
+    connection.peer = _peer_name(transport, peer) or connection.peer
+    connection.source = address_of(peer)
+    context = transport.get_extra_info("sslcontext")
+    if context is not None:
+        connection.is_secure = True
+        connection.is_verified = context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+    connection.is_local = _is_local(peer, transport.get_extra_info("socket"))
+
+
+def _peer_name(transport: asyncio.BaseTransport, peer: object) -> str:
     """Return what to call the other side in messages; empty when the transport does not know."""
     if isinstance(peer, tuple) and peer:
-        host, port = peer[:2]
+        host, port = map(str, peer[:2])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock = transport.get_extra_info("socket")
     if getattr(sock, "family", None) != socket.AF_UNIX:
         return str(peer or "")
     # A client's end rarely has a name of its own; then it is called by the name it connected to, and its process.
-    path = os.fsdecode(peer or transport.get_extra_info("sockname") or "")
+    path = os.fsdecode(cast(str | bytes, peer) or transport.get_extra_info("sockname") or "")
     name = f"unix://{path if path.isprintable() else ascii(path)}"
     return name if peer else name + _process(sock)
 
 
-def _process(sock: Any) -> str:
+def _process(sock: socket.socket) -> str:
     """Return the process at the other end of a Unix socket, in words, where the system tells it."""
     if sys.platform != "linux":
         return ""
@@ -255,7 +286,7 @@ def _process(sock: Any) -> str:
 
 
 def _is_local(peer: object, sock: object) -> bool:
-    """Judge by where the bytes really go, not by a name that somebody resolved. In doubt they leave the machine."""
+    """Judge by where the bytes really go, not by a name that was resolved. In doubt they leave the machine."""
     if isinstance(peer, tuple) and peer:
         try:
             address = ipaddress.ip_address(str(peer[0]).partition("%")[0])

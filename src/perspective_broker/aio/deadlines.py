@@ -1,4 +1,4 @@
-"""Deadlines: how long a caller waits, said to whoever works for it.
+"""Deadlines: how long a caller waits, known also to the methods that work for it.
 
 What is left is a *context variable* here, so that it needs no argument on the way through a program; on the wire it is
 an argument of the call. The core judges the calls of a peer; this module is where a program asks.
@@ -16,7 +16,7 @@ __all__ = ["Deadline", "Limit", "current", "deadline", "remaining", "under"]
 
 
 class Limit:
-    """Until when something has to be done. Over when what it was for has ended: what outlives that is free.
+    """Until when something has to be done. Over when that has ended: what goes on after it is not limited.
 
     Args:
         loop: whose time it is.
@@ -53,7 +53,7 @@ class Limit:
         return self.when - self._loop.time()
 
 
-#: What limits whoever runs here; may be over, see :func:`current`.
+#: What limits the code that runs here; may be over, see :func:`current`.
 under: ContextVar[Limit | None] = ContextVar("perspective_broker.deadline", default=None)
 
 
@@ -76,7 +76,7 @@ def remaining() -> float | None:
 
 
 def deadline(seconds: float | None) -> Deadline:
-    """Give what is done in an ``async with`` block so many seconds, here and at whoever is called.
+    """Give what is done in an ``async with`` block so many seconds, here and in the methods that it calls.
 
     ::
 
@@ -87,7 +87,7 @@ def deadline(seconds: float | None) -> Deadline:
     Here it is what :func:`asyncio.timeout` is: the task is cancelled when the time has passed, and the block raises
     :class:`TimeoutError`. But calls made in it, also by the functions and tasks that it starts, take what is left with
     them: a pb7 peer stops their methods by then on its own, and what those call in turn is under the same deadline. A
-    classic peer cannot be told. What is only told, not called, has no deadline.
+    classic peer does not learn of it. A one-way call (``tell``) has no deadline.
 
     A block within a block never ends later than the one around it.
 
@@ -95,7 +95,7 @@ def deadline(seconds: float | None) -> Deadline:
         seconds: from now on. None for no deadline but the one that there is.
 
     Raises:
-        TypeError: that is no number.
+        TypeError: ``seconds`` is not a number.
     """
     if seconds is not None and not isinstance(seconds, (int, float)):
         raise TypeError(f"a deadline is a number of seconds, not {seconds!r:.100}")

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
 
 from ..errors import LimitExceeded
+from ..ports import Value
 
 __all__ = ["Progress", "collect_stream", "save_stream", "stream_bytes", "stream_file"]
 
@@ -157,7 +158,7 @@ def _check_chunk(chunk_bytes: int) -> None:
         raise ValueError(f"chunk_bytes must be positive, not {chunk_bytes}")
 
 
-def _checked(chunk: Any, received: int, limit: int | None) -> int:
+def _checked(chunk: Value, received: int, limit: int | None) -> int:
     """Return how many bytes there are with ``chunk``, or raise because it may not be one."""
     if not isinstance(chunk, bytes):
         raise TypeError(f"a stream of bytes, with a {type(chunk).__name__} in it")
@@ -181,9 +182,9 @@ async def _left(stream: AsyncIterable[_T]) -> AsyncIterator[AsyncIterator[_T]]:
 
 @asynccontextmanager
 async def _replacing(path: str | os.PathLike[str]) -> AsyncIterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` when the block has ended well."""
+    """Open a file that replaces ``path`` when the block has ended without an error."""
     directory, name = os.path.split(os.fspath(path))
-    # Beside it, for a replacement cannot cross file systems.
+    # Beside it, because a replacement cannot cross file systems.
     part = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.part")
     try:
         async with _open(part, "xb") as file:
@@ -241,5 +242,5 @@ async def _finished(working: asyncio.Future[Any]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([working])
         if not working.cancelled():
-            working.exception()  # nobody else will look at it
+            working.exception()  # nothing else looks at it
         raise

@@ -1,7 +1,7 @@
 """Noticing that a peer has hung up while nothing of it is read.
 
 An event loop sees the end of a connection by reading. A connection whose peer has asked for more than it may is not
-read, for as long as its calls run; a peer that then goes away would be waited for until they end, which they may never.
+read, for as long as its calls run; a peer that then goes away would be noticed only when they end, if they ever do.
 So as long as it is not read, the system is asked now and then.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 __all__ = ["HangUpWatch"]
 
-#: Seconds between two looks: what a peer that is gone may cost more than it did, at 2 µs of work a look.
+#: Seconds between two looks, at 2 µs of work a look: for so long a peer that is gone still costs something.
 LOOK_EVERY: Final = 0.1
 
 #: That the peer will send nothing more, where the system tells it apart from the end of the connection.
@@ -59,7 +59,7 @@ class HangUpWatch:
         if descriptor < 0:
             return  # closed, and so noticed
         poll = select.poll()
-        poll.register(descriptor, _SAYS_NO_MORE)  # the end itself is told unasked
+        poll.register(descriptor, _SAYS_NO_MORE)  # the end itself is always reported
         events = poll.poll(0)
         if events and events[0][1] & ~_SAYS_NO_MORE:
             self._hung_up(True)

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field
-from typing import Any, ClassVar, dataclass_transform
+from typing import ClassVar, dataclass_transform
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
 from ..flavors import Cacheable, RemoteCache
 from ..flavors.annotations import annotations_of, is_class_variable
 from ..flavors.fields import field_name
-from .references import RemoteCacheObserver
+from ..ports import Perspective, Value
+from .affinity import check_loop
+from .references import RemoteCacheObserver, caller_of_observer
 
 __all__ = ["Change", "Changes", "Live"]
-
-log = logging.getLogger("perspective_broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Change:
         fields: the new values by field name.
     """
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Value]
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -55,23 +54,23 @@ class Live(Cacheable, RemoteCache):
             print(change.fields)
 
     A change *inside* a field's value is not seen; assign the field anew. Names with a leading underscore are
-    no fields and stay at home; no other name that is not a field can be assigned. What is assigned in a row, without
+    not fields and do not cross; no other name that is not a field can be assigned. What is assigned in a row, without
     anything else being sent or awaited in between, arrives at once.
 
     Args:
         fields: values by name; the others have their class's default.
 
     Raises:
-        TypeError: a field without a default is missing, or there is no field of a name.
+        TypeError: a field without a default is missing, or a name is not that of a field.
     """
 
     _tag: ClassVar[str | None] = None
-    _factories: ClassVar[Mapping[str, Callable[[], Any]]] = {}
+    _factories: ClassVar[Mapping[str, Callable[[], Value]]] = {}
     _feeds: dict[RemoteCacheObserver, _Feed]
     _watchers: WeakSet[Changes]
     _updates_ended = False
 
-    def __init_subclass__(cls, tag: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, tag: str | None = None, **kwargs: Value) -> None:
         """Take the type tag under which the class crosses; its own qualified name when there is none.
 
         Raises:
@@ -88,7 +87,7 @@ class Live(Cacheable, RemoteCache):
         inherited = {name: make for name, make in cls._factories.items() if name not in vars(cls)}
         cls._factories = inherited | _take_factories(cls)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, **fields: Value) -> None:
         cls = type(self)
         names = live_fields(cls)
         if unknown := sorted(set(fields) - names):
@@ -106,13 +105,18 @@ class Live(Cacheable, RemoteCache):
         """Whether this object follows a peer's."""
         return getattr(self, "_pb_session", None) is not None
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether no more updates can come to this replica."""
+        return self._updates_ended or self._pb_session.lifecycle.cause is not None
+
     # -- the original
 
-    def fields_for(self, perspective: Any) -> Collection[str]:
+    def fields_for(self, perspective: Perspective) -> Collection[str]:
         """Return the names of the fields that one perspective may see; all of them unless overridden."""
         return live_fields(type(self))
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: Value) -> None:
         fields = live_fields(type(self))
         if name not in fields:
             if not name.startswith("_") and not _is_settable(type(self), name):
@@ -125,7 +129,7 @@ class Live(Cacheable, RemoteCache):
             raise AttributeError(f"a replica follows its original; {name!r} is changed there")
         feeds = list(self.__dict__.get("_feeds", {}).values())
         for feed in feeds:
-            feed.check_place()
+            feed.check_loop()
         object.__setattr__(self, name, value)
         for feed in feeds:
             feed.change(name, value)
@@ -135,39 +139,41 @@ class Live(Cacheable, RemoteCache):
             raise AttributeError(f"the field {name!r} of a live object cannot be deleted; assign None")
         object.__delattr__(self, name)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle of an original keeps: not who follows this one."""
+    def __getstate__(self) -> dict[str, Value]:
+        """Return what a copy or a pickle of an original keeps: without the observers of this one."""
         return {name: value for name, value in vars(self).items() if name != "_feeds"}
 
     def get_type_to_copy(self) -> str:
         return self._tag or super().get_type_to_copy()
 
-    def get_state_to_copy_for(self, perspective: Any) -> Any:
+    def get_state_to_copy_for(self, perspective: Perspective) -> Value:
         return {name: getattr(self, name) for name in self.fields_for(perspective) if hasattr(self, name)}
 
-    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+    def get_state_to_cache_and_observe_for(
+        self, perspective: Perspective, observer: RemoteCacheObserver
+    ) -> Value:
         feeds = self.__dict__.setdefault("_feeds", {})
         feeds[observer] = _Feed(observer, frozenset(self.fields_for(perspective)))
         return self.get_state_to_copy_for(perspective)
 
-    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+    def stopped_observing(self, perspective: Perspective, observer: RemoteCacheObserver) -> None:
         self._feeds.pop(observer, None)
 
     # -- the replica
 
-    def set_copyable_state(self, state: Any) -> None:
+    def set_copyable_state(self, state: Value) -> None:
         taken = self._take(state)
         for name, factory in self._factories.items():  # an older sender may lack a field
             if name not in taken:
                 object.__setattr__(self, name, factory())
 
-    def observe_changed(self, fields: Any) -> None:
+    def observe_changed(self, fields: Value) -> None:
         """Follow the original (called by the peer)."""
         taken = self._take(fields)
         for changes in list(self.__dict__.get("_watchers", ())):
             changes.put(taken)
 
-    def _take(self, state: Any) -> dict[str, Any]:
+    def _take(self, state: Value) -> dict[str, Value]:
         """Set the fields in ``state`` that this class declares, and return them."""
         if type(state) is not dict:
             raise DecodeError(f"the state of a {type(self).__name__} must be a dictionary")
@@ -181,7 +187,7 @@ class Live(Cacheable, RemoteCache):
         """Return what changes from now on: ``async for change in replica.changes()``.
 
         It ends when no change can come any more, because the connection has ended, or the original was given what
-        cannot cross. Whoever reads slowly gets several changes as one.
+        cannot cross. A slow reader gets several changes as one.
         """
         if not self.is_replica:
             raise TypeError("only a replica has changes to wait for; the original is changed by you")
@@ -198,12 +204,12 @@ class Changes:
 
     def __init__(self, replica: Live) -> None:
         self._replica = replica
-        self._fields: dict[str, Any] = {}
-        self._ended = replica._updates_ended or replica._pb_session.lifecycle.cause is not None
+        self._fields: dict[str, Value] = {}
+        self._ended = replica._has_ended
         self._waiter: asyncio.Future[None] | None = None
         replica.__dict__.setdefault("_watchers", WeakSet()).add(self)
 
-    def put(self, fields: Mapping[str, Any]) -> None:
+    def put(self, fields: Mapping[str, Value]) -> None:
         """Something changed (called by the replica)."""
         for name in fields:  # a field that changes again moves to the end: order is that of the last change
             self._fields.pop(name, None)
@@ -243,24 +249,24 @@ class _Feed:
 
     __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
 
-    deadline = None  # a replica is told, however long it takes
+    deadline = None  # an update is sent, however long it takes
 
     def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str]) -> None:
         self._observer = observer
         self._fields = fields
-        self._changed: dict[str, Any] = {}
+        self._changed: dict[str, Value] = {}
         self._on_its_way = False
 
-    def check_place(self) -> None:
-        self._observer.check_place()
+    def check_loop(self) -> None:
+        check_loop(caller_of_observer(self._observer).loop)
 
-    def change(self, name: str, value: Any) -> None:
+    def change(self, name: str, value: Value) -> None:
         if name in self._fields:
             self._changed.pop(name, None)
             self._changed[name] = value
             if not self._on_its_way:
                 self._on_its_way = True
-                self._observer._session.encoding.update_soon(
+                caller_of_observer(self._observer).update_soon(
                     self._send
                 )  # with what is assigned right after this
 
@@ -268,13 +274,13 @@ class _Feed:
         fields, self._changed = self._changed, {}
         self._on_its_way = True
         try:
-            self._observer._session.outgoing.update(self._observer, "changed", (fields,), {}, self)
+            caller_of_observer(self._observer).outgoing.update(self._observer, "changed", (fields,), {}, self)
         except DeadReferenceError:
             self._on_its_way = False  # stopped_observing is about to be called
 
     # ports.Answerable: the peer has taken the update
 
-    def succeed(self, value: Any) -> None:
+    def succeed(self, value: Value) -> None:
         self._on_its_way = False
         if self._changed:
             self._send()
@@ -283,24 +289,26 @@ class _Feed:
         if isinstance(error, (SerializationError, CallError)):
             # A replica is either true or gone.
             self._report("%r is given up: an update of its live object cannot cross: %.512a", error)
-            self._observer._session.exporter.give_up_replica(self._observer)
+            caller_of_observer(self._observer).give_up_replica(self._observer)
             return
         if not isinstance(error, (ConnectionError, DeadReferenceError)):
             self._report("%r had trouble with an update of its live object: %.512a", error)
         self.succeed(None)
 
+    def abandon(self) -> None:
+        self.fail(SerializationError("a promise that was given up cannot cross"))
+
     def _report(self, text: str, error: Exception) -> None:
-        session = self._observer._session
-        session.reports.say(session.deadlines.heard, logging.ERROR, text, self._observer, str(error))
+        caller_of_observer(self._observer).report_error(text, self._observer, str(error))
 
 
-def _take_factories(cls: type[Live]) -> dict[str, Callable[[], Any]]:
+def _take_factories(cls: type[Live]) -> dict[str, Callable[[], Value]]:
     """Return what makes the defaults of the class's own fields; leave plain defaults in the class.
 
     Raises:
         ValueError: a default is mutable, so all objects would share it.
     """
-    factories: dict[str, Callable[[], Any]] = {}
+    factories: dict[str, Callable[[], Value]] = {}
     for name in live_fields(cls) & vars(cls).keys():
         default = vars(cls)[name]
         if isinstance(default, Field):

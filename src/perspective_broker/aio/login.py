@@ -1,20 +1,22 @@
 """Logging in, as the client: the peer's login objects, from the best kind of login to the oldest that is allowed.
 
 SCRAM-SHA-256 is tried first, bound to the channel over TLS. Only when the peer does not know it is the MD5 login of
-its time used, and only where nobody can have made it look old: on this machine, or over TLS whose certificate was
-verified; elsewhere the caller has to ask for it.
+its time used, and only where no third party can have made it look old: on this machine, or over TLS whose
+certificate was verified; elsewhere the caller has to ask for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
 from ..cred.scram import ClientExchange
 from ..cred.verifiers import MIN_ITERATIONS, checked_iterations, legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
+from ..ports import Value
+from .accepted import speak_as_in_2002
 from .references import RemoteReference
 
 __all__ = ["Login"]
@@ -22,11 +24,11 @@ __all__ = ["Login"]
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What ``connect`` was told of who logs in, and to what.
+    """Which user logs in, and to what, as ``connect`` was told.
 
     Attributes:
         username: the user's name, or :data:`ANONYMOUS`.
-        password: his password; ``""`` for who has none: ANONYMOUS, or who has shown a certificate instead.
+        password: the user's; ``""`` without one: for ANONYMOUS, or with a certificate instead.
         service: the name of a service; None for the avatar.
         perspective: of the service; the username when None.
         client: what the peer may call.
@@ -38,7 +40,7 @@ class Login:
     password: str = field(repr=False)
     service: str | None
     perspective: str | None
-    client: Any
+    client: Value
     legacy: bool
     min_iterations: int
 
@@ -49,7 +51,7 @@ class Login:
         password: str | None,
         service: str | None,
         perspective: str | None,
-        client: Any,
+        client: Value,
         legacy: bool,
         tls: bool = False,
         min_iterations: int = MIN_ITERATIONS,
@@ -57,7 +59,7 @@ class Login:
         """Return the login that ``connect`` was asked for; None when it was asked for none.
 
         Args:
-            tls: whether there may be a certificate in the place of a password.
+            tls: whether a certificate may stand in for a password.
 
         Raises:
             ValueError: the arguments do not belong together.
@@ -98,7 +100,7 @@ class Login:
             raise LoginFailed("the peer gave no reference")
         return given
 
-    async def _log_in(self, root: RemoteReference) -> Any:
+    async def _log_in(self, root: RemoteReference) -> Value:
         if isinstance(self.username, Anonymous):
             return await root.call("loginAnonymous", self.client)
         old = False
@@ -126,7 +128,8 @@ class Login:
         try:
             server_first, challenger = await _begin(root, exchange)
             if server_first is None and binding is not None:
-                # Not over the TLS that the peer sees, or with a certificate unknown to itself: it says so under seal.
+                # The peer does not see our TLS, or has a certificate that it does not know. The exchange proves that
+                # the peer itself has stated this.
                 exchange = ClientExchange(username, self.password, binding, server_binds=False)
                 server_first, challenger = await _begin(root, exchange)
         except RemoteError as error:
@@ -145,7 +148,7 @@ class Login:
             raise LoginFailed("the peer gave no identity")
         return user, False
 
-    async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Any:
+    async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Value:
         connection = root.connection
         if not (self.legacy or connection.is_local or connection.is_verified):
             raise LoginFailed(
@@ -161,32 +164,32 @@ class Login:
             challenge, challenger = _pair(await root.call("login", name))
             return await self._respond(challenger, challenge, self.client)
         if old:
-            connection.speak_as_in_2002()
-        # Who is given text takes it for a sign that we are of today, too, see AuthServ.remote_username.
+            speak_as_in_2002(connection)
+        # A peer that gets text concludes that this side is of today, too, see AuthServ.remote_username.
         challenge, challenger = _pair(await root.call("username", name if old else username))
         user = await self._respond(challenger, challenge)
         if not _is_reference(user):
             raise LoginFailed("the login was refused")
         return await user.call("attach", self.service, self.perspective or username, self.client)
 
-    async def _respond(self, challenger: Any, challenge: Any, *more: Any) -> Any:
+    async def _respond(self, challenger: Value, challenge: Value, *more: Value) -> Value:
         if not _is_reference(challenger) or type(challenge) is not bytes or len(challenge) > 64:
             raise LoginFailed("the peer's challenge cannot be answered")
         return await challenger.call("respond", legacy_response(self.password, challenge), *more)
 
 
-async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Any, Any]:
+async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Value, Value]:
     # In bytes: what every peer reads, whatever it calls text.
     return _pair(await root.call("authenticate", exchange.mechanism.encode(), exchange.first))
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Value) -> tuple[Value, Value]:
     if type(value) is not tuple or len(value) != 2:
         raise LoginFailed("the peer's answer makes no sense")
     return value
 
 
-def _is_reference(value: Any) -> TypeGuard[RemoteReference]:
+def _is_reference(value: Value) -> TypeGuard[RemoteReference]:
     return isinstance(value, RemoteReference)
 
 

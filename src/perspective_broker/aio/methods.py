@@ -7,15 +7,15 @@ in which they were made, so asynchronous methods need not wait for each other; p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from inspect import CO_COROUTINE
 from types import CoroutineType
-from typing import Any, Final
+from typing import Final
 
-from ..ports import Method
+from ..ports import Method, Value
 from ..queues import Queue, put
-from ..session import Broker, IncomingCall
+from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
 from .turns import Turns
 
@@ -30,32 +30,36 @@ class Methods:
 
     Args:
         loop: which runs them.
-        turns: is told what encoding the answers of asynchronous methods takes.
-        broker: is told what they return or raise.
-        on_end: called whenever one has ended that did not end at once.
+        turns: counts what encoding the answers of asynchronous methods takes.
+        incoming: gets what they return or raise.
+        on_end: called whenever a method has ended that did not end at once.
     """
 
-    __slots__ = ("_broker", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
+    __slots__ = ("_incoming", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, turns: Turns, broker: Broker, on_end: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
+        incoming: IncomingCalls,
+        on_end: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._turns = turns
-        self._broker = broker
+        self._incoming = incoming
         self._on_end = on_end
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
-        self._tasks: dict[asyncio.Task[None], _Running] = {}
+        self._tasks: dict[asyncio.Task[None], _Running] | None = None  # made with the first
 
     def __len__(self) -> int:
         """Return how many run as tasks."""
-        return len(self._tasks)
+        return 0 if self._tasks is None else len(self._tasks)
 
     def invoke(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
     ) -> None:
-        """Run a method, now or as soon as what was called before it has begun; its end is the broker's to know."""
+        """Run a method, now or as soon as what was called before it has begun; its end is reported to the broker."""
         if self._queue or (self._unbegun and not _is_asynchronous(method)):
             self._queue = put(self._queue, (call, method, args, kwargs))
         elif call.due is None and under.get() is None:
@@ -67,11 +71,11 @@ class Methods:
         """Cancel the task that runs for a call; a plain method has ended, and what has not begun is not run."""
         running = call.handle
         if running is not None:
-            running.task.cancel()
+            running.cancel()
 
     def stop(self) -> bool:
         """Cancel the tasks that were not cancelled before; return whether there were any."""
-        running = [task for task in self._tasks if not task.cancelling()]
+        running = [task for task in self._tasks or () if not task.cancelling()]
         for task in running:
             task.cancel()
         return bool(running)
@@ -81,17 +85,17 @@ class Methods:
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
             call, method, args, kwargs = queue.popleft()
             if call.was_stopped:
-                self._broker.incoming.fail_call(call, asyncio.CancelledError())
+                self._incoming.fail_call(call, asyncio.CancelledError())
             else:
                 self._run_limited(call, method, args, kwargs)
         self._on_end()  # of those among them that were plain
 
     def _run_limited(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
     ) -> None:
         """Run a method under the deadline of its call, or under none.
 
-        Whoever gave us this turn may have a deadline of its own, which is none of the peer's.
+        The code that gave us this turn may have a deadline of its own, which does not concern the peer.
         """
         before = under.get()
         under.set(None if call.due is None else Limit(self._loop, call.due, None, call))
@@ -101,7 +105,7 @@ class Methods:
             under.set(before)
 
     def _run(
-        self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
     ) -> None:
         if call.has_ended:
             return
@@ -109,26 +113,28 @@ class Methods:
             context = copy_context()  # what the method sets in it stays in this call
             result = context.run(method, *args, **kwargs)
         except TypeError as error:
-            self._broker.incoming.blame_call(call, error, method, args, kwargs)
+            self._incoming.blame_call(call, error, method, args, kwargs)
             return
-        except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
+        except KeyboardInterrupt:  # a person wants the program to end, which does not concern the method
             raise
         except BaseException as error:
-            self._broker.incoming.fail_call(call, error)
+            self._incoming.fail_call(call, error)
             return
         if type(result) in _PLAIN:
-            self._broker.incoming.answer_call(call, result)
+            self._incoming.answer_call(call, result)
         elif type(result) is CoroutineType:
             self._spawn(call, result, context)
         elif hasattr(type(result), "__await__"):
             self._spawn(call, _awaited(result), context)
         else:
-            self._broker.incoming.answer_call(call, result)
+            self._incoming.answer_call(call, result)
 
-    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
+    def _spawn(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value], context: Context) -> None:
         running = _Running(call, coroutine)
         task = running.task = self._loop.create_task(self._finish(running), context=context)
         call.handle = running
+        if self._tasks is None:
+            self._tasks = {}
         self._tasks[task] = running
         task.add_done_callback(self._on_task_done)
         self._unbegun += 1
@@ -148,27 +154,27 @@ class Methods:
         try:
             value = await running.coroutine
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            self._broker.incoming.fail_call(call, error)
+            self._incoming.fail_call(call, error)
         else:
             turns = self._turns
             began = turns.clock()
-            self._broker.incoming.answer_call(call, value)
-            turns.spend(
-                turns.clock() - began
-            )  # encoding an answer is work of the connection, whoever calls for it
+            self._incoming.answer_call(call, value)
+            turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        running = self._tasks.pop(task)
+        tasks = self._tasks
+        assert tasks is not None
+        running = tasks.pop(task)
         if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
             self._begin(running)
             running.coroutine.close()
-            self._broker.incoming.fail_call(running.call, asyncio.CancelledError())
+            self._incoming.fail_call(running.call, asyncio.CancelledError())
         elif not task.cancelled() and (error := task.exception()) is not None:
-            self._broker.incoming.fail_call(running.call, error)  # an exception that is no Exception
+            self._incoming.fail_call(running.call, error)  # a BaseException
         self._on_end()
 
 
-_Call = tuple[IncomingCall, Method, Sequence[Any], Mapping[str, Any]]
+_Call = tuple[IncomingCall, Method, Sequence[Value], Mapping[str, Value]]
 
 
 def _is_asynchronous(method: Method) -> bool:
@@ -182,12 +188,16 @@ class _Running:
 
     __slots__ = ("begun", "call", "coroutine", "task")
 
-    def __init__(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
         self.call = call
         self.coroutine = coroutine
         self.begun = False
-        self.task: Any = None
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
-async def _awaited(awaitable: Any) -> Any:
+async def _awaited(awaitable: Awaitable[Value]) -> Value:
     return await awaitable

@@ -1,11 +1,11 @@
-"""Pages: how streams cross between programs that know no better, as in ``twisted.spread.util``.
+"""Pages: how streams cross between programs that know no streams, as in ``twisted.spread.util``.
 
 A method is called with a collector; it calls the collector's ``gotPage`` for every page and ``endedPaging`` behind
 the last. :func:`get_pages` is the collector's side, and reads like any stream. :func:`send_pages` is the pager's.
 
 Pagers of ours wait for the answers of their pages, and a collector of ours answers when its reader keeps up: so much
-flow control the old protocol has room for. A Twisted pager asks for no answers. It is slowed by not being read: the
-connection pauses, unless somebody waits for anything else that may come through it.
+flow control the old protocol allows. A Twisted pager asks for no answers. It is slowed by not being read: the
+connection pauses, unless a task waits for anything else that may come through it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterable, Hashable
+from typing import Final
 
 from ..errors import CallError, ConnectionLost, Error, LimitExceeded, RemoteError
 from ..flavors import Exportable, Target
+from ..ports import Perspective, Value
+from .caller import Caller
+from .calls import Promise
 from .files import Progress, stream_bytes
+from .held import usable
+from .references import RemoteReference
 from .streams import WINDOW, ItemReader, item_cost
 
-if TYPE_CHECKING:
-    from .calls import Promise
-    from .driver import Driver
-    from .references import RemoteReference
-
-__all__ = ["PageReader", "get_pages", "pages_are_unread", "send_pages"]
+__all__ = ["PageReader", "get_pages", "send_pages"]
 
 #: Pages of a byte string. Twisted's pagers send 8 or 16 KiB; a string may have 640.
 PAGE_BYTES: Final = 64 * 1024
@@ -42,11 +42,11 @@ PAUSING: Final = 2 * WINDOW
 PATIENCE: Final = 64 * WINDOW
 
 
-def get_pages(reference: RemoteReference, method: str, /, *args: Any, **kwargs: Any) -> PageReader:
+def get_pages(reference: RemoteReference, method: str, /, *args: Value, **kwargs: Value) -> PageReader:
     """Call a method that sends pages to a collector, and read them: ``async for page in pb.streams.get_pages(...)``.
 
-    Nothing is called before the first page is asked for. Leaving early ends a pager of ours; Twisted's cannot be told,
-    and what it goes on sending is dropped.
+    Nothing is called before the first page is asked for. Leaving early ends a pager of ours; a pager of Twisted
+    goes on, and what it sends is dropped.
 
     Args:
         reference: the object whose method is called,
@@ -58,14 +58,14 @@ def get_pages(reference: RemoteReference, method: str, /, *args: Any, **kwargs: 
         RemoteError: the method raised.
         CallError: the call was refused.
         ConnectionLost: the connection ended before the pages did, or the pager was given up by its owner.
-        LimitExceeded: 64 MiB are unread, and reading on could not be put off.
+        LimitExceeded: 64 MiB are unread, and reading could not pause.
     """
     return PageReader(reference, method, args, kwargs)
 
 
 async def send_pages(
     collector: RemoteReference,
-    pages: AsyncIterable[Any] | bytes,
+    pages: AsyncIterable[Value] | bytes,
     *,
     page_bytes: int = PAGE_BYTES,
     progress: Progress | None = None,
@@ -118,39 +118,39 @@ class PageReader(ItemReader):
     """Pages that a peer's pager sends, for one ``async for``. Made by :func:`get_pages`."""
 
     def __init__(
-        self, reference: RemoteReference, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, reference: RemoteReference, method: str, args: tuple[Value, ...], kwargs: dict[str, Value]
     ) -> None:
         super().__init__()
-        self._driver = reference._usable()
-        self._loop = self._driver.loop
+        self._caller = usable(reference)
+        self._loop = self._caller.loop
         self._call: Promise | None = None
-        self._asked: tuple[Any, ...] = (reference, method, args, kwargs)
-        self._unanswered: list[
-            asyncio.Future[None]
-        ] = []  # the page, if any, that is answered when there is room
+        self._asked: tuple[Value, ...] = (reference, method, args, kwargs)
+        #: The page, if any, that is answered when the reader keeps up.
+        self._unanswered: list[asyncio.Future[None]] = []
         self._gone = False  # whether the peer has let the collector go
 
     async def _begin(self) -> None:
         reference, method, args, kwargs = self._asked
-        self._asked = ()  # they are the peer's now
-        me, loop = weakref.ref(self), self._driver.loop
-        self._driver.add_page_reader(self)
+        self._asked = ()  # the call has them now
+        me: weakref.ref[PageReader] = weakref.ref(self)
+        loop = self._caller.loop
+        _readers_of(self._caller).add(self)
         collector = _Collector(me)
         # A peer that lets go of the collector may be ahead of pages that wait for their turn here. These hold it: when
         # it is gone, no page can come any more.
         self._collector = weakref.ref(collector, lambda _: _tell_gone(loop, me))
-        self._call = reference.call(method, collector, *args, **kwargs)
+        calling = self._call = reference.call(method, collector, *args, **kwargs)
 
-        def on_answer(call: asyncio.Future[Any]) -> None:
+        def on_answer(call: asyncio.Future[Value]) -> None:
             reader = me()
             if reader is not None:
                 reader._on_answer(call)
             elif not call.cancelled():
-                call.exception()  # nobody is left to see it
+                call.exception()  # no program is left to see it
 
-        self._call.add_done_callback(on_answer)
+        calling.add_done_callback(on_answer)
 
-    def _on_answer(self, call: asyncio.Future[Any]) -> None:
+    def _on_answer(self, call: asyncio.Future[Value]) -> None:
         if call.cancelled():
             self._end(ConnectionLost("given-up", "the pages were given up"))
         elif (error := call.exception()) is not None:
@@ -158,7 +158,7 @@ class PageReader(ItemReader):
         elif self._gone:
             self._on_gone()
 
-    def got(self, page: Any) -> asyncio.Future[None] | None:
+    def _got(self, page: Value) -> asyncio.Future[None] | None:
         """A page has come (called by the collector).
 
         Returns:
@@ -173,26 +173,26 @@ class PageReader(ItemReader):
         if self._unread > PATIENCE:
             self._leave(LimitExceeded("more pages are unread than there is patience for"))
         elif self._unread > PAUSING:
-            self._driver.wake()
+            self._caller.wake()
         elif self._unread > ANSWERING and not self._unanswered:
             # One is enough: a pager that waits for answers waits for the first one first.
-            self._unanswered.append(self._driver.loop.create_future())
+            self._unanswered.append(self._caller.loop.create_future())
             return self._unanswered[0]
         return None
 
-    def ended(self) -> None:
+    def _got_last(self) -> None:
         """There are no more pages (called by the collector)."""
         self._end()
 
-    def gone(self) -> None:
+    def _lost_collector(self) -> None:
         """The peer has let the collector go, or the connection has ended."""
         self._gone = True
-        # A Twisted peer lets go before it answers, and the answer may say why.
+        # A Twisted peer lets go before it answers, and the answer may tell why.
         if self._call is not None and self._call.done():
             self._on_answer(self._call)
 
     def _on_gone(self) -> None:
-        cause = self._driver.broker.lifecycle.cause
+        cause = self._caller.close_cause
         if cause is None:
             self._end(ConnectionLost("pager-gone", "the peer dropped the collector before the last page"))
         else:
@@ -200,18 +200,19 @@ class PageReader(ItemReader):
 
     def _end(self, error: BaseException | None = None) -> None:
         super()._end(error)
-        self._driver.discard_page_reader(self)
-        _answer(self._driver, self._unanswered)
+        if isinstance(readers := self._caller.pauses, _Readers):
+            readers.discard(self)
+        _answer(self._caller, self._unanswered)
 
-    def _taken(self, said: int) -> None:
+    def _taken(self, credit: int) -> None:
         if (self._unanswered and self._unread <= ANSWERING) or (
-            self._driver.broker.is_paused and self._unread <= PAUSING
+            self._caller.is_paused and self._unread <= PAUSING
         ):
-            _answer(self._driver, self._unanswered)
+            _answer(self._caller, self._unanswered)
 
     def _waiting(self) -> None:
-        if self._driver.broker.is_paused:
-            self._driver.wake()
+        if self._caller.is_paused:
+            self._caller.wake()
 
     async def aclose(self) -> None:
         """Leave: the pager is refused its next page. May be called twice."""
@@ -219,29 +220,19 @@ class PageReader(ItemReader):
         self._leave()
 
     @property
-    def has_lost_its_connection(self) -> bool:
-        """Whether nothing can come any more."""
-        return self._driver.broker.lifecycle.cause is not None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the reader has so much that the connection should pause."""
-        return self._unread > PAUSING
-
-    @property
-    def waits(self) -> bool:
-        """Whether somebody waits for a page."""
+    def _waits(self) -> bool:
+        """Whether a task waits for a page."""
         return self._waiter is not None and not self._waiter.done()
 
     @property
-    def open_calls(self) -> int:
+    def _open_calls(self) -> int:
         """Calls of its own that have no answer yet."""
         return int(self._call is not None and not self._call.done())
 
     def __del__(self) -> None:
         # May run in any thread, in the middle of a send: it only enqueues (DESIGN section 2, rule 7).
         try:
-            self._driver.loop.call_soon_threadsafe(_answer, self._driver, self._unanswered)
+            self._caller.loop.call_soon_threadsafe(_answer, self._caller, self._unanswered)
         except (AttributeError, RuntimeError):
             pass  # it was never made whole, or the loop is closed, and the connection with it
 
@@ -251,7 +242,7 @@ def _tell_gone(loop: asyncio.AbstractEventLoop, reader: weakref.ref[PageReader])
 
     def tell() -> None:
         if (alive := reader()) is not None:
-            alive.gone()
+            alive._lost_collector()
 
     try:
         loop.call_soon_threadsafe(tell)
@@ -259,28 +250,46 @@ def _tell_gone(loop: asyncio.AbstractEventLoop, reader: weakref.ref[PageReader])
         pass  # the loop is closed, and the connection with it
 
 
-def _answer(driver: Driver, unanswered: list[asyncio.Future[None]]) -> None:
+def _answer(caller: Caller, unanswered: list[asyncio.Future[None]]) -> None:
     """Answer the page that waits for its reader, and look whether the connection may go on."""
     if unanswered:
         answer = unanswered.pop()
         if not answer.done():
             answer.set_result(None)
-    driver.wake()
+    caller.wake()
 
 
-def pages_are_unread(readers: Iterable[PageReader], calls: int) -> bool:
-    """Return whether a connection should pause: pages are left unread, and nobody waits for anything else.
+class _Readers:
+    """The readers of one connection. Called, it returns whether the connection should pause.
 
-    Args:
-        readers: of the connection.
-        calls: how many calls over it have no answer yet.
+    It should when pages are left unread, and no task waits for anything else.
     """
-    full = [reader for reader in readers if reader.is_full]
-    return (
-        bool(full)
-        and calls <= sum(reader.open_calls for reader in full)
-        and not any(reader.waits for reader in readers)
-    )
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._readers: weakref.WeakSet[PageReader] = weakref.WeakSet()
+
+    def add(self, reader: PageReader) -> None:
+        self._readers.add(reader)
+
+    def discard(self, reader: PageReader) -> None:
+        self._readers.discard(reader)
+
+    def __call__(self) -> bool:
+        full = [reader for reader in self._readers if reader._unread > PAUSING]
+        return (
+            bool(full)
+            and self._caller.unanswered <= sum(reader._open_calls for reader in full)
+            and not any(reader._waits for reader in self._readers)
+        )
+
+
+def _readers_of(caller: Caller) -> _Readers:
+    """Return the readers of a connection; they are made with the first, because most connections have none."""
+    readers = caller.pauses
+    if not isinstance(readers, _Readers):
+        readers = caller.pauses = _Readers(caller)
+    return readers
 
 
 class _Collector(Exportable):
@@ -291,26 +300,26 @@ class _Collector(Exportable):
     def __init__(self, reader: weakref.ref[PageReader]) -> None:
         self._reader = reader
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "remote_", (), perspective)
 
     def forgotten(self) -> None:
         reader = self._reader()
-        if reader is not None and reader.has_lost_its_connection:
-            reader.gone()  # now, whoever may still hold this collector
+        if reader is not None and reader._caller.close_cause is not None:
+            reader._lost_collector()  # now, although something may still hold this collector
 
-    def remote_gotPage(self, page: Any) -> asyncio.Future[None] | None:
+    def remote_gotPage(self, page: Value) -> asyncio.Future[None] | None:
         """A page (called by the pager)."""
         reader = self._reader()
         if reader is None:
             raise Error("no more pages are wanted")
-        return reader.got(page)
+        return reader._got(page)
 
     def remote_endedPaging(self) -> None:
         """There are no more (called by the pager)."""
         reader = self._reader()
         if reader is not None:
-            reader.ended()
+            reader._got_last()

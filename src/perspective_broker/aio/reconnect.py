@@ -1,8 +1,8 @@
 """A reference that outlives its connection: it connects again, logs in again, and lets new calls wait meanwhile.
 
-Calls are never repeated. One that was sent and not answered when the connection was lost fails as ``ConnectionLost``,
-for nobody can know whether its method ran; one that was not sent waits for the next connection, and fails with the code
-``not-sent`` when none comes in time. How connections are made is the business of :mod:`.client`.
+Calls are never repeated. A call that was sent and not answered when the connection was lost fails as
+``ConnectionLost``, because it is unknown whether its method ran; one that was not sent waits for the next connection,
+and fails with the code ``not-sent`` when none comes in time. How connections are made is in :mod:`.client`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError, with_ran
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
 from ..flavors.guard import ordinary
 from ..flavors.handle import Name
 from ..hooks import is_ours, run
+from ..ports import Value
 from ..session import CloseCause
-from .calls import Promise, unmade
-from .connection import Connection
+from .calls import Promise
+from .connection import Connection, dont_notify_at_end, notify_at_end
+from .held import usable
+from .pending import begin_waiting, fail_waiting, wait_for_connection
 from .references import RemoteMethod, RemoteReference
 
-__all__ = ["Backoff", "ReconnectingReference"]
+__all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Codes after which a connection is not made again: whoever took this one's place would lose his in turn, for ever.
+#: Codes after which a connection is not made again: the one that replaced it would be replaced in turn, for ever.
 _FINAL: Final = frozenset({"replaced"})
 
-#: Codes after which it is made again at once: the server is there, and its connections are not all of one age. That is
-#: believed of a connection that has lived for a while; one that ends right after it was made is like any other.
+#: Codes after which it is made again at once: the server is there, and its connections are not all of one age. This
+#: holds for a connection that has lived for a while; one that ends right after it was made is like any other.
 _AT_ONCE: Final = frozenset({"aged"})
 
-#: Connections that drain and are kept until the peer ends them. A peer may say so of each, and end none.
+#: Connections that drain and are kept until the peer ends them. A peer may drain each of them, and end none.
 _MOST_DRAINING: Final = 2
 
 #: Seconds for which each of them is kept. A server whose connections live for a day gives what runs a tenth of that.
@@ -78,8 +81,8 @@ class _Call:
     """A call that waits for a connection."""
 
     name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Value, ...]
+    kwargs: dict[str, Value]
     wants_answer: bool
     timer: asyncio.TimerHandle | None
 
@@ -91,8 +94,8 @@ class ReconnectingReference(Name):
     call it crosses as the reference that it is at that moment. References that were got through it belong to the
     connection they came by, and end with it.
 
-    It ends by :meth:`close`, when a login is refused, and when the same user has logged in elsewhere and taken its
-    place (a service with ``second_login="replace"``, told by pb7 only). Every later use raises ``DeadReferenceError``.
+    It ends by :meth:`close`, when a login is refused, and when the same user has logged in elsewhere and replaced
+    it (a service with ``second_login="replace"``; pb7 only). Every later use raises ``DeadReferenceError``.
 
     Args:
         establish: connects and logs in; called once for each connection.
@@ -125,15 +128,9 @@ class ReconnectingReference(Name):
         self._end: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> ReconnectingReference:
-        """Make the first connection, and keep one from then on (called by ``connect``). Raises what that raises."""
-        self._adopt(await self._establish())
-        self._task = self._loop.create_task(self._keep_connected())
-        return self
+    # -- what a reference has
 
-    # -- the face of a reference
-
-    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
         """Call the object's method ``name``, now or as soon as there is a connection.
 
         The arguments of a call that waits are read when it is sent. The promise fails with ``ConnectionLost``, of the
@@ -146,7 +143,7 @@ class ReconnectingReference(Name):
         ready = self._ready()
         return ready.call(name, *args, **kwargs) if ready else self._wait(name, args, kwargs, True)
 
-    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> Awaitable[None]:
+    def tell(self, name: str, /, *args: Value, **kwargs: Value) -> Awaitable[None]:
         """Call the object's method ``name`` and ask for no answer, now or as soon as there is a connection.
 
         Returns:
@@ -156,7 +153,7 @@ class ReconnectingReference(Name):
         Raises:
             DeadReferenceError: the reference has ended.
             SerializationError: the arguments cannot cross; nothing was sent.
-            LimitExceeded: the write buffer is full and nobody waits for room.
+            LimitExceeded: the write buffer is full and no task waits for it to drain.
             UsageError: from another thread or event loop than its own.
         """
         ready = self._ready()
@@ -175,7 +172,7 @@ class ReconnectingReference(Name):
         self._check_usable()
         self._on_disconnect.append(callback)
         for connection in self._connections:
-            connection._driver.notify_on_disconnect(self, callback)
+            notify_at_end(connection, self, callback)
 
     def dont_notify_on_disconnect(self, callback: Callable[[ReconnectingReference], object]) -> None:
         """Undo one :meth:`on_disconnect`.
@@ -185,15 +182,15 @@ class ReconnectingReference(Name):
         """
         _remove(self._on_disconnect, callback)
         for connection in self._connections:
-            connection._driver.dont_notify_on_disconnect(self, callback)
+            dont_notify_at_end(connection, self, callback)
 
     def on_reconnect(self, callback: Callable[[RemoteReference], object]) -> None:
         """Call ``callback(current)`` each time that there is a new connection, from the second one on.
 
         Here a program subscribes again, and fetches again what it had got by the old connection. ``current`` is the
         new connection's own reference. Callbacks run in the order in which they were asked for, ``async`` ones one
-        after the other, and calls that waited are sent when all have ended: they find everything in place. When one
-        raises it is logged, the others run, and then the connection is ended and made again after a while.
+        after the other, and calls that waited are sent when all have ended: they find everything as the callbacks left
+        it. When one raises it is logged, the others run, and then the connection is ended and made again after a while.
 
         Raises:
             DeadReferenceError: the reference has ended.
@@ -276,17 +273,21 @@ class ReconnectingReference(Name):
             return None  # callbacks come first, and what waited
         return current
 
-    def _wait(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], wants_answer: bool) -> Promise:
-        promise = unmade(self._loop)
+    def _wait(
+        self, name: str, args: tuple[Value, ...], kwargs: dict[str, Value], wants_answer: bool
+    ) -> Promise:
+        promise = wait_for_connection(Promise(loop=self._loop))
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(self._forget)
         return promise
 
     def _expire(self, promise: Promise) -> None:
-        _fail(promise, ConnectionLost("not-sent", f"no connection to {self._url} within {self._timeout:g} s"))
+        fail_waiting(
+            promise, ConnectionLost("not-sent", f"no connection to {self._url} within {self._timeout:g} s")
+        )
 
-    def _forget(self, promise: Any) -> None:
+    def _forget(self, promise: Value) -> None:
         """A call that waited was sent, or is over."""
         call = self._waiting.pop(promise, None)
         if call is not None and call.timer is not None:
@@ -294,8 +295,7 @@ class ReconnectingReference(Name):
 
     async def _send_waiting(self, reference: RemoteReference) -> None:
         """Send the calls that waited, in order, at the pace of the connection."""
-        connection = reference.connection
-        driver = connection._driver
+        caller = usable(reference)
         while self._waiting and self._is_at(reference):
             promise = next(iter(self._waiting))
             call = self._waiting[promise]
@@ -304,25 +304,23 @@ class ReconnectingReference(Name):
                 continue
             try:
                 if call.wants_answer:
-                    promise._driver = driver
-                    driver.broker.outgoing.call(
-                        reference, call.name, call.args, call.kwargs, promise, call=promise._call
-                    )
+                    begin_waiting(promise, caller, reference, call.name, call.args, call.kwargs)
                     continue
                 reference.tell(call.name, *call.args, **call.kwargs)
             except Exception as error:
-                log.debug("what was told could not be sent: %s", type(error).__name__)
-                _fail(promise, error)
+                log.debug("a one-way call could not be sent: %s", type(error).__name__)
+                fail_waiting(promise, error)
             else:
-                promise.succeed(None)
-                await connection.room
+                if not promise.done():
+                    promise.set_result(None)
+                await caller.buffer.drain
 
     # -- connections
 
     def _adopt(self, reference: RemoteReference) -> None:
         """Use a new connection from now on."""
-        connection = reference.connection
-        driver = connection._driver
+        caller = usable(reference)
+        connection = caller.connection
         self._current = reference
         self._connections[connection] = None
         for old in list(self._connections)[: -1 - _MOST_DRAINING]:
@@ -335,9 +333,9 @@ class ReconnectingReference(Name):
         except DeadReferenceError:  # it has ended already
             self._lost(connection)
             return
-        driver.when_draining = partial(self._drains, connection)
+        caller.when_draining = partial(self._drains, connection)
         for callback in self._on_disconnect:
-            driver.notify_on_disconnect(self, callback)
+            notify_at_end(connection, self, callback)
         if connection.draining:
             self._drains(connection)
 
@@ -373,7 +371,7 @@ class ReconnectingReference(Name):
                 if await self._call_back(reference) or not self._is_at(reference):
                     await self._send_waiting(reference)
                     self._settled = self._is_at(reference)
-                else:  # it may lack what they fetch anew, and would stay silent for ever
+                else:  # what they fetch anew may be missing, without a sign of it
                     reference.connection.end("closed", "a callback of on_reconnect raised")
         except LoginFailed as error:
             log.error("the connection to %s is not made again: %s", self._url, error)
@@ -456,11 +454,18 @@ class ReconnectingReference(Name):
         if self._end is None:
             self._end = error
             for promise in list(self._waiting):
-                _fail(promise, error)
+                fail_waiting(promise, error)
 
     def __repr__(self) -> str:
         state = "ended" if self._end is not None else "connected" if self.connected else "not connected"
         return f"<ReconnectingReference to {self._url}, {state}>"
+
+
+async def keep_connected(reference: ReconnectingReference) -> ReconnectingReference:
+    """Make the first connection of a new reference, and keep one from then on. Raises what making it raises."""
+    reference._adopt(await reference._establish())
+    reference._task = reference._loop.create_task(reference._keep_connected())
+    return reference
 
 
 def _remove(callbacks: list[Any], callback: object) -> None:
@@ -468,10 +473,3 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
-
-
-def _fail(promise: Promise, error: Exception) -> None:
-    promise.fail(with_ran(error, False))
-    promise._call.end_unmade(error)
-    if not promise.cancelled():
-        promise.exception()  # whoever does not look at it need not be told that it was not sent

@@ -44,7 +44,7 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes uvloop's event loops, or None for asyncio's own choice."""
     try:
-        import uvloop  # here, for a program that never runs a loop of ours need not load it
+        import uvloop  # here, because a program that never runs a loop of ours need not load it
     except ImportError:
         return None
     return uvloop.new_event_loop

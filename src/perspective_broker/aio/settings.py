@@ -1,4 +1,4 @@
-"""What ``serve`` and ``connect`` were told, for all connections they make. A value; nothing is ambient."""
+"""The settings of ``serve`` and ``connect``, for all connections they make. A value; nothing is ambient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Settings:
         registry: what type tags mean.
         dialects: names to allow, best first; None for all.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
-        busy_poll: seconds that the event loop stays awake after something was said; None lets it sleep.
+        busy_poll: seconds that the event loop stays awake after something was sent; None lets it sleep.
     """
 
     limits: Limits
@@ -47,7 +47,7 @@ class Settings:
 
         Raises:
             TypeError: something is of another type.
-            ValueError: ``busy_poll`` is not such a time, or a dialect's name is none.
+            ValueError: ``busy_poll`` is not such a time, or there is no dialect of a name.
         """
         for kind, given in ((Limits, limits), (Policy, policy), (Registry, registry)):
             if given is not None and not isinstance(given, kind):

@@ -1,4 +1,4 @@
-"""Signals: what the system tells a program that serves."""
+"""Signals of the system to a program that serves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
             before is not called again afterwards.
 
     Raises:
-        UsageError: in another thread than the main one, which alone hears of signals.
+        UsageError: in another thread than the main one; only that one gets signals.
     """
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("signals are heard in the main thread only; in another one use serve_forever()")

@@ -1,7 +1,7 @@
 """Streams: an asynchronous generator here is an ``async for`` at the peer.
 
-A stream is nothing but an object that is called: the reader calls ``open`` with a sink of its own, the source
-tells the sink its items, and the answer of ``open`` is the end of the stream, or the exception that ended it. So a
+A stream is an object that is called: the reader calls ``open`` with a sink of its own, the source
+sends the sink its items, and the answer of ``open`` is the end of the stream, or the exception that ended it. So a
 stream crosses on every dialect, under the perspective of the answer that carried it.
 
 Flow control is by credit, in bytes: the source sends while it has some, the reader gives it back as items are
@@ -16,27 +16,27 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
-from ..flavors import Copyable, Exportable, Reference, RemoteCopy, Target
+from ..flavors import Copyable, Exportable, RemoteCopy, Target
 from ..flavors.fields import attributes
 from ..flavors.handle import Handle
-from .places import check_place
-
-if TYPE_CHECKING:
-    from .calls import Promise
-    from .references import RemoteReference
+from ..ports import Perspective, Value
+from .affinity import check_loop
+from .caller import Caller
+from .held import HeldReference, caller_of, usable
+from .pending import Pending, begin_at_once
 
 __all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
 
-#: What a source sends unread whatever its reader says. (One reader may read many streams: a few MiB each.)
+#: The most that a source sends unread, whatever credit it gets. (One reader may read many streams: a few MiB each.)
 MOST_CREDIT: Final = 4 * WINDOW
 
-#: What a reader keeps of a source that does not mind its window, before it leaves.
+#: What a reader keeps of a source that ignores its window, before it leaves.
 PATIENCE: Final = 4 * WINDOW
 
 #: What an item costs besides the bytes in it: a node's memory, see Limits.nodes.
@@ -48,7 +48,7 @@ MESSAGE_BYTES: Final = 256 * 1024
 MESSAGE_ITEMS: Final = 1024
 
 
-def item_cost(item: Any) -> int:
+def item_cost(item: Value) -> int:
     """Return about how many bytes an item takes."""
     kind = type(item)
     if kind is bytes or kind is str:
@@ -69,7 +69,7 @@ def item_cost(item: Any) -> int:
     return cost
 
 
-def _parts(item: Any) -> Iterable[Any] | None:
+def _parts(item: Value) -> Iterable[Value] | None:
     """Return what a container or a copied object holds; None for anything else."""
     kind = type(item)
     if kind in (list, tuple, set, frozenset):
@@ -90,49 +90,51 @@ class StreamSource(Exportable):
 
     carries_on = True
 
-    def __init__(self, items: AsyncIterator[Any]) -> None:
+    def __init__(self, items: AsyncIterator[Value]) -> None:
         self._items = items
-        self._reading: asyncio.Task[Any] | None = None
+        self._reading: asyncio.Task[Value] | None = None
         self._left = False  # whether the reader has gone
         self._ending = False  # whether the items are left, which is not disturbed
         self._error: Exception | None = None  # why an item could not be sent
         self._credit = 0
         self._more_credit: asyncio.Future[None] | None = None
-        self._sink: RemoteReference | None = None
-        self._batch: list[Any] = []
+        self._sink: HeldReference | None = None
+        self._caller: Caller | None = None  # of the sink
+        self._batch: list[Value] = []
         self._batch_cost = 0
         self._sent = 0
-        self._flushed = False  # since it was last asked whether there is room
+        self._flushed = False  # since the write buffer was last looked at
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "stream_", (), perspective)
 
     def forgotten(self) -> None:
         """The reader dropped its reference, or its connection has ended."""
         self._leave()
 
-    async def stream_open(self, sink: RemoteReference, credit: int) -> int:
+    async def stream_open(self, sink: HeldReference, credit: int) -> int:
         """Send the items to ``sink``, and return how many there were (called by the reader)."""
         if self._reading is not None:
             raise Error("a stream is read once")
-        if type(credit) is not int or not 0 < credit <= MOST_CREDIT or not isinstance(sink, Reference):
+        if type(credit) is not int or not 0 < credit <= MOST_CREDIT or not isinstance(sink, HeldReference):
             raise BadArguments("a stream is opened with a sink and a credit in bytes")
-        self._sink, self._credit = sink, credit
+        caller = usable(sink)
+        self._sink, self._caller, self._credit = sink, caller, credit
         self._reading = asyncio.current_task()
         try:
             if not self._left:
                 await self._send_all()
         except Exception:
             if not self._left:
-                # An answer overtakes what waits for room, and this one would end the stream before its last items.
+                # An answer overtakes calls that wait, and this one would end the stream before its last items.
                 with contextlib.suppress(Exception):
-                    await sink.call_at_once("items", 0)
+                    await begin_at_once(caller, sink, "items", 0)
             raise
         finally:
-            self._sink = self._error = None
+            self._sink = self._caller = self._error = None
             self._ending = True
             await self._close()
         return self._sent
@@ -152,7 +154,7 @@ class StreamSource(Exportable):
                     await asyncio.sleep(0)  # the generator may never wait, others must have their turn
                 if self._flushed:
                     self._flushed = False
-                    await self._room()
+                    await self._drain()
                 while self._credit <= 0 and self._error is None:
                     self._more_credit = loop.create_future()
                     await self._more_credit
@@ -166,10 +168,10 @@ class StreamSource(Exportable):
         if self._error is not None:
             raise self._error
 
-    async def _room(self) -> None:
+    async def _drain(self) -> None:
         """Wait until the connection can take more."""
-        if self._sink is not None:
-            await self._sink.connection.room
+        if self._caller is not None:
+            await self._caller.buffer.drain
 
     def _flush(self) -> None:
         """Send what is collected."""
@@ -184,11 +186,11 @@ class StreamSource(Exportable):
         except Exception as error:
             self._send_up_to_the_flaw(cost, batch, error)
 
-    def _send_up_to_the_flaw(self, cost: int, batch: list[Any], error: Exception) -> None:
-        """Of items that cannot cross together, send those before the one that cannot; it ends the stream."""
+    def _send_up_to_the_flaw(self, cost: int, batch: list[Value], error: Exception) -> None:
+        """Send those of the items that stand before the first that cannot cross, which ends the stream."""
         try:
             for number, item in enumerate(batch):
-                # Items that are only too many for one message are no flaw.
+                # Items that are only too many for one message can cross one by one.
                 self._tell(cost if number == 0 else 0, [item])
         except Exception as flaw:
             error = flaw
@@ -198,11 +200,11 @@ class StreamSource(Exportable):
         if self._reading is not None and self._reading is not asyncio.current_task():
             self._reading.cancel()
 
-    def _tell(self, cost: int, items: list[Any]) -> None:
-        sink = self._sink
+    def _tell(self, cost: int, items: list[Value]) -> None:
+        sink, caller = self._sink, self._caller
         assert sink is not None
-        # Without asking for room in the write buffer: a stream is bounded by its credit.
-        sink._session.outgoing.tell(sink, "items", (cost, *items), {}, at_once=True)
+        assert caller is not None
+        caller.tell_at_once(sink, "items", (cost, *items))
         self._flushed = True
         self._sent += len(items)
 
@@ -239,10 +241,8 @@ class ItemReader(Handle, ABC):
         self._begun = False
         self._beginning = False  # whether a task waits for the first items to be asked for
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is read
-        self._items: deque[Any] = deque()
-        self._batches: deque[list[int]] = (
-            deque()
-        )  # of these: items left, their cost, and what the source said
+        self._items: deque[Value] = deque()
+        self._batches: deque[list[int]] = deque()  # of these: items left, cost, and credit to give back
         self._unread = 0  # cost of the items that wait
         self._received = 0
         self._ended = False  # whether no more will come
@@ -252,8 +252,8 @@ class ItemReader(Handle, ABC):
     def __aiter__(self) -> ItemReader:
         return self
 
-    async def __anext__(self) -> Any:
-        self._check_place()
+    async def __anext__(self) -> Value:
+        self._check_loop()
         if not self._begun:
             await self._begin_once()
         while not self._items:
@@ -293,25 +293,21 @@ class ItemReader(Handle, ABC):
         finally:
             self._beginning = False
 
-    def _check_place(self) -> None:
-        """Make sure that a reader is used where it was first used.
-
-        Raises:
-            UsageError: it is not.
-        """
+    def _check_loop(self) -> None:
+        """Raise UsageError if the reader is used in another loop than at first."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         else:
-            check_place(self._loop)
+            check_loop(self._loop)
 
-    def _put(self, items: Sequence[Any], said: int = 0) -> None:
-        """Take items that have come; ``said`` is handed to :meth:`_taken` when the last of them is read."""
+    def _put(self, items: Sequence[Value], credit: int = 0) -> None:
+        """Take items that have come; ``credit`` is handed to :meth:`_taken` when the last of them is read."""
         if self._ended:
             return
         if items:
             cost = sum(map(item_cost, items))
             self._items.extend(items)
-            self._batches.append([len(items), cost, said])
+            self._batches.append([len(items), cost, credit])
             self._unread += cost
             self._received += len(items)
         self._wake()
@@ -340,10 +336,10 @@ class ItemReader(Handle, ABC):
 
     @abstractmethod
     def _waiting(self) -> None:
-        """Somebody has begun to wait for an item."""
+        """A task has begun to wait for an item."""
 
     @abstractmethod
-    def _taken(self, said: int) -> None:
+    def _taken(self, credit: int) -> None:
         """Items were read to the end of what came together."""
 
     @abstractmethod
@@ -360,48 +356,49 @@ class StreamReader(ItemReader):
         source: the reference to the stream, or the promise of it.
     """
 
-    def __init__(self, source: RemoteReference | Promise) -> None:
+    def __init__(self, source: HeldReference | Pending) -> None:
         super().__init__()
-        self._source: RemoteReference | Promise | None = source
+        self._source: HeldReference | Pending | None = source
         if isinstance(source, asyncio.Future):
             self._loop = source.get_loop()
-        elif source._driver is not None:  # else it is dead, which the first use will tell
-            self._loop = source._driver.loop
-        self._reference: RemoteReference | None = None
+        elif (caller := caller_of(source)) is not None:  # else it is dead, which the first use will tell
+            self._loop = caller.loop
+        self._reference: HeldReference | None = None
+        self._caller: Caller | None = None  # of the reference
         self._waited = False  # whether the promise of the stream was waited for
-        self._opened: Promise | None = None
+        self._opened: Pending | None = None
         self._watches_connection = False  # whether the end of the connection ends the stream
         self._owed = 0  # credit that was taken and not given back
 
     async def _begin(self) -> None:
         reference = await self._resolve()
-        me = weakref.ref(self)
-        self._opened = reference.call_at_once("open", _Sink(me), WINDOW)
+        me: weakref.ref[StreamReader] = weakref.ref(self)
+        self._opened = begin_at_once(usable(reference), reference, "open", _Sink(me), WINDOW)
 
-        def on_end(opened: asyncio.Future[Any]) -> None:
+        def on_end(opened: asyncio.Future[Value]) -> None:
             reader = me()
             if reader is not None:
                 reader._on_end(opened)
             elif not opened.cancelled():
-                opened.exception()  # nobody is left to see it
+                opened.exception()  # no program is left to see it
 
         self._opened.add_done_callback(on_end)
 
-    async def _resolve(self) -> RemoteReference:
+    async def _resolve(self) -> HeldReference:
         """Wait until the promise of the stream is kept, if it is one. (Giving up the wait does not give that up.)"""
         source = self._source
         if isinstance(source, asyncio.Future):
             self._waited = True
             source = await asyncio.shield(source)
-        if not isinstance(source, Reference):
+        if not isinstance(source, HeldReference):
             raise TypeError(
-                f"a {type(source).__name__} is no stream; an asynchronous generator arrives as one"
+                f"a {type(source).__name__} is not a stream; an asynchronous generator arrives as one"
             )
-        self._reference = source
-        return self._reference
+        self._reference, self._caller = source, caller_of(source)
+        return source
 
-    def _on_end(self, opened: asyncio.Future[Any]) -> None:
-        """The source has sent everything, or tells why not."""
+    def _on_end(self, opened: asyncio.Future[Value]) -> None:
+        """The source has sent everything, or why it cannot."""
         if self._ended:
             if not opened.cancelled():
                 opened.exception()  # it does not matter any more
@@ -420,52 +417,51 @@ class StreamReader(ItemReader):
             self._end_with_the_connection()
 
     def _end_with_the_connection(self) -> None:
-        """End the stream when the connection does: nothing else tells that the last items do not come."""
+        """End the stream when the connection does: nothing else shows that the last items do not come."""
         reference, me = self._reference, weakref.ref(self)
         assert reference is not None
 
-        def on_end(reference: RemoteReference) -> None:
+        def on_end(reference: HeldReference) -> None:
             reader, cause = me(), reference.connection.close_cause
             if reader is not None and not reader._ended:
                 assert cause is not None
                 reader._end(ConnectionLost(cause.code, cause.reason))
 
         try:
-            reference.on_disconnect(
-                on_end
-            )  # and not the connection's, which forgets no stream before its end
+            # And not the connection's, which forgets no stream before its end.
+            reference.on_disconnect(on_end)
         except DeadReferenceError:
             self._end(ConnectionLost())
 
-    def put(self, items: tuple[Any, ...], cost: int) -> None:
+    def _take(self, items: tuple[Value, ...], cost: int) -> None:
         """Items have come (called by the sink)."""
         self._put(items, cost)
         if self._unread > PATIENCE and self._unread - self._batches[-1][1] > PATIENCE:
             # The last ones do not count: a large item crosses whole, however little credit was left for it.
-            _tell(self._reference, "close")
+            _tell(self._caller, self._reference, "close")
             self._leave(LimitExceeded("the peer sends more than the stream's window"))
         elif self._opened is not None and self._opened.done():
             self._on_end(self._opened)
 
-    def fail(self, error: CallError) -> None:
+    def _refuse(self, error: CallError) -> None:
         """Items have come that cannot be read: they end the stream, behind those that came before."""
         if not self._ended:
-            error.of_a_call = True  # whoever reads has run until here
-            _tell(self._reference, "close")
+            error.of_a_call = True  # the program that reads has run until here
+            _tell(self._caller, self._reference, "close")
             self._end(error)
 
     def _waiting(self) -> None:
         """The source knows: it has its credit back."""
 
-    def _taken(self, said: int) -> None:
-        self._owed += said
+    def _taken(self, credit: int) -> None:
+        self._owed += credit
         if self._owed >= WINDOW // 2 and not self._ended:
             owed, self._owed = self._owed, 0
-            _tell(self._reference, "credit", owed)
+            _tell(self._caller, self._reference, "credit", owed)
 
     def _end(self, error: BaseException | None = None) -> None:
         super()._end(error)
-        self._source = self._reference = None
+        self._source = self._reference = self._caller = None
 
     async def aclose(self) -> None:
         """Leave the stream, and wait until the generator at the peer is closed. May be called twice.
@@ -473,15 +469,15 @@ class StreamReader(ItemReader):
         Raises:
             RemoteError: what the generator raised when it was closed.
         """
-        self._check_place()
+        self._check_loop()
         if self._ended:
             self._leave()
             return
         self._begun = True
         reference = self._reference or await self._resolve()
-        opened = self._opened
+        caller, opened = self._caller, self._opened
         self._leave()
-        _tell(reference, "close")
+        _tell(caller, reference, "close")
         if opened is not None:
             del reference
             try:
@@ -494,45 +490,46 @@ class StreamReader(ItemReader):
         reference, opened, source = self._reference, self._opened, self._source
         try:
             if reference is not None and opened is not None:
-                opened.get_loop().call_soon_threadsafe(_tell, reference, "close")
+                opened.get_loop().call_soon_threadsafe(_tell, self._caller, reference, "close")
             elif self._waited and isinstance(source, asyncio.Future) and not source.done():
                 source.get_loop().call_soon_threadsafe(source.cancel)
         except RuntimeError:
             pass  # the loop is closed, and the connection with it
 
 
-def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
-    """Tell a source something, past all room: it is little, and frees much."""
-    assert stream is not None
+def _tell(caller: Caller | None, stream: HeldReference | None, name: str, *args: Value) -> None:
+    """Tell a source something."""
+    if caller is None or stream is None:
+        return  # the reference was released, and the source with it
     try:
-        stream._session.outgoing.tell(stream, name, args, {}, at_once=True)
+        caller.tell_at_once(stream, name, args)
     except DeadReferenceError:
         pass  # the end of the connection ends the stream as well
 
 
 class _Sink(Exportable):
-    """What the source tells its items. Holds the reader weakly: dropping the reader drops the stream."""
+    """What the source sends its items to. Holds the reader weakly: dropping the reader drops the stream."""
 
     carries_on = hears_of_errors = True
 
     def __init__(self, reader: weakref.ref[StreamReader]) -> None:
         self._reader = reader
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "sink_", (), perspective)
 
     def unread(self, error: CallError) -> None:
         reader = self._reader()
         if reader is not None:
-            reader.fail(error)
+            reader._refuse(error)
 
-    def sink_items(self, cost: int, *items: Any) -> None:
+    def sink_items(self, cost: int, *items: Value) -> None:
         """Items have come, which cost so much credit (called by the source)."""
         if type(cost) is not int or cost < 0:
             raise BadArguments("a cost is a number of bytes")
         reader = self._reader()
         if reader is not None:
-            reader.put(items, cost)
+            reader._take(items, cost)

@@ -2,7 +2,7 @@
 
 A connection acts on a slice of what it has received; that bounds what one peer costs the others. Many peers that each
 send a slice at the same moment would add up all the same, so that the slices of one turn of the loop have a budget in
-common. When it is used up the connections that come next are put off until the loop has turned once::
+common. When it is used up the connections that come next are deferred until the loop has turned once::
 
     sockets and timers ──▶ slices, until the budget is used up ──▶ sockets and timers ──▶ light ones, busy ones ──▶ ...
 
@@ -30,7 +30,7 @@ SLICE_SECONDS: Final = 0.002
 
 
 class Turns:
-    """The budget of one event loop, and the connections that were put off.
+    """The budget of one event loop, and the connections that were deferred.
 
     Args:
         clock: measures what slices take, in seconds.
@@ -57,11 +57,11 @@ class Turns:
             self.over = True
             self._schedule()
 
-    def put_off(self, turn: Callable[[], None], is_busy: bool) -> None:
+    def defer(self, turn: Callable[[], None], is_busy: bool) -> None:
         """Call ``turn`` when there is time again; only while the budget is used up.
 
         Args:
-            turn: acts on a slice of what a connection has received, and tells :meth:`spend` what that took.
+            turn: acts on a slice of what a connection has received, and reports to :meth:`spend` what that took.
             is_busy: whether the connection costs much; then others come before it.
         """
         (self._busy if is_busy else self._light).append(turn)
@@ -72,7 +72,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        """The loop has turned: go on with those that were put off."""
+        """The loop has turned: go on with those that were deferred."""
         self._scheduled = False
         try:
             # Each kind has the budget for itself, or light ones without end could hold up the busy ones for ever.

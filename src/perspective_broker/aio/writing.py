@@ -46,12 +46,12 @@ class Writer:
         self._pieces = 0
         self._transport.set_write_buffer_limits(high=self._high, low=self._low)
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many bytes may be written before the buffer is full."""
         return self._high - self._transport.get_write_buffer_size()
 
     def takes_more(self) -> bool:
-        """Whether more may be written. If not, the protocol was told to pause, until the buffer is empty."""
+        """Whether more may be written. If not, the protocol was paused, until the buffer is empty."""
         if self._pieces < MOST_PIECES:
             return True
         self._pieces = 0

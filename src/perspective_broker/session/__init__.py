@@ -8,9 +8,11 @@ from .cause import CloseCause
 from .deadlines import SLOW_CONSUMER
 from .host import Host
 from .incoming_call import IncomingCall
+from .incoming_calls import IncomingCalls
 from .lifecycle import Phase
 from .memory import SharedMemory
 from .outgoing_call import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
+from .outgoing_calls import OutgoingCalls
 from .reports import SharedAllowance
 from .statistics import Statistics
 
@@ -24,7 +26,9 @@ __all__ = [
     "CloseCause",
     "Host",
     "IncomingCall",
+    "IncomingCalls",
     "OutgoingCall",
+    "OutgoingCalls",
     "Phase",
     "SharedAllowance",
     "SharedMemory",

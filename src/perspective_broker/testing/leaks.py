@@ -10,8 +10,8 @@ import gc
 from collections.abc import Callable
 
 from ..aio import Connection
-from ..aio.driver import Driver
-from ..session import Broker, Phase
+from ..aio.connection import driver_of
+from ..session import Broker
 
 __all__ = ["assert_all_closed", "assert_no_leaks", "broker_leaks", "open_connections"]
 
@@ -42,11 +42,11 @@ def open_connections(loop: asyncio.AbstractEventLoop | None = None) -> list[Conn
 
     def find() -> list[Connection]:
         return [
-            thing.connection
+            thing
             for thing in gc.get_objects()
-            if type(thing) is Driver
-            and (loop is None or thing.loop is loop)
-            and thing.broker.lifecycle.phase is not Phase.CLOSED
+            if issubclass(type(thing), Connection)
+            and (loop is None or driver_of(thing).loop is loop)
+            and thing.close_cause is None
         ]
 
     # Collecting costs more than looking; nearly always there is nothing to collect.
@@ -86,7 +86,7 @@ async def assert_no_leaks(*connections: Connection) -> None:
         return [
             f"{connection!r}: {leak}"
             for connection in connections
-            for leak in broker_leaks(connection._driver.broker)
+            for leak in broker_leaks(driver_of(connection).broker)
         ]
 
     await _eventually(leaks)

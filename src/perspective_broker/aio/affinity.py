@@ -1,4 +1,4 @@
-"""Where things may be used: in the event loop of their connection, and so in its thread and its process."""
+"""Loop affinity: what belongs to a connection is used in its event loop, and so in its thread and its process."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 
 from ..errors import UsageError
 
-__all__ = ["check_place", "misplaced"]
+__all__ = ["check_loop", "wrong_loop"]
 
 
-def check_place(loop: asyncio.AbstractEventLoop) -> None:
-    """Make sure that whoever asks is where ``loop`` runs.
+def check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise UsageError if another loop runs here, or if ``loop`` runs elsewhere.
 
-    While it does not run it may be asked from anywhere: before it runs, between two runs, when a program ends.
+    A loop that does not run may be used from anywhere: before it runs, between two runs, when a program ends.
 
     Raises:
         UsageError: another loop runs here, or ``loop`` runs in another thread, or (in a forked child) in the parent.
     """
     running = asyncio._get_running_loop()
     if running is not loop and (running is not None or loop.is_running()):
-        raise misplaced(loop)
+        raise wrong_loop(loop)
 
 
-def misplaced(loop: asyncio.AbstractEventLoop) -> UsageError:
-    """Return what to raise for who uses something elsewhere than in its ``loop``."""
+def wrong_loop(loop: asyncio.AbstractEventLoop) -> UsageError:
+    """Return the error for something that is used elsewhere than in its ``loop``."""
     if loop.is_closed():
         return UsageError(
             "its event loop is closed, and its connection with it; connect again in the one that runs"

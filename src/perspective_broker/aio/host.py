@@ -1,0 +1,283 @@
+"""The host: what the broker of one connection asks of asyncio (:class:`perspective_broker.session.Host`).
+
+It runs the methods that the peer calls, turns what only asyncio has (promises, generators) into what can cross, and
+makes references. It is the only module that knows all kinds of these, and puts a connection together::
+
+    Host ──▶ Broker      the protocol machine
+         ──▶ WriteBuffer, Leftovers, Driver      bytes, turns, one timer
+         ──▶ Connection      what users see
+         ──▶ Caller      what references and promises see
+         ──▶ Methods      what runs for the peer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
+from weakref import WeakValueDictionary
+
+from ..dialects.offer import negotiate
+from ..errors import SerializationError
+from ..flavors import Exportable
+from ..flavors.guard import report
+from ..ports import Method, ObjectId, Perspective, PromisedAnswer, Value
+from ..session import (
+    Broker,
+    CloseCause,
+    IncomingCall,
+    OutgoingCall,
+    Phase,
+    SharedAllowance,
+    SharedMemory,
+    not_run,
+)
+from ..session import Host as BrokerHost
+from .accepted import AcceptedConnection, Keeper
+from .busypoll import BusyPoll
+from .caller import Caller
+from .calls import Promise
+from .calls_here import call_here
+from .closing import Closing
+from .connection import Connection, describe_peer, endings_of
+from .driver import Driver
+from .leftovers import Leftovers
+from .methods import Methods
+from .pending import call_of
+from .reconnect import ReconnectingReference
+from .references import RemoteCacheObserver, RemoteReference
+from .settings import Settings
+from .streams import ItemReader, StreamSource
+from .turns import turns_of
+from .write_buffer import WriteBuffer
+
+__all__ = ["Host"]
+
+log = logging.getLogger("perspective_broker")
+
+_NOT_OPEN: Final = (Phase.NEGOTIATING, Phase.GREETING)
+
+
+class Host(BrokerHost):
+    """One connection, put together.
+
+    Args:
+        settings: of ``serve`` or ``connect``.
+        peer: what to call the other side until the transport knows better.
+        keeper: the server's side of a connection that it has accepted; None on the side that connected.
+        root: makes what the peer reaches as ``root``, given the connection.
+        proxied: where the peer is, as a trusted proxy says; None without one.
+        poll: keeps the event loop awake when something was sent; None lets it sleep.
+        allowance: how much is logged about this peer and those that share it.
+        shared_memory: what this connection and those that share it hold.
+
+    Attributes:
+        broker: the protocol machine.
+        driver: carries its bytes.
+        connection: what users see.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        peer: str,
+        *,
+        keeper: Keeper | None = None,
+        root: Callable[[Connection], Exportable] | None = None,
+        proxied: tuple[str, int] | None = None,
+        poll: BusyPoll | None = None,
+        allowance: SharedAllowance | None = None,
+        shared_memory: SharedMemory | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        turns = turns_of(loop)
+        limits = settings.limits
+        broker = self.broker = Broker(
+            self,
+            limits,
+            loop.time(),
+            unsafe_tracebacks=settings.unsafe_tracebacks,
+            allowance=allowance,
+            shared_memory=shared_memory,
+            takes_receivers=False,
+        )
+        buffer = self._buffer = WriteBuffer(loop, broker, limits, poll)
+        self._methods = Methods(loop, turns, broker.incoming, self._on_method_end)
+        self.driver = Driver(loop, settings, broker, buffer, turns, self._begin)
+        if keeper is None:
+            self.connection = Connection(self.driver, peer)
+        else:
+            self.connection = AcceptedConnection(self.driver, peer, keeper)
+        self._caller = Caller(self.driver, self.connection)
+        self._keeper = keeper
+        self._settings = settings
+        self._root = root
+        self._proxied = proxied
+        self._closing: Closing | None = None  # while the connection ends in order
+        # Made with the first, because most connections have none and it takes a kilobyte.
+        self._sources: WeakValueDictionary[int, StreamSource] | None = None
+
+    # -- the beginning
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        """Begin with the greeting; called by the driver when there is a transport."""
+        broker = self.broker
+        describe_peer(self.connection, transport, self._proxied)
+        broker.reports.peer = self.connection.peer
+        if self._keeper is not None:
+            self._keeper.connected(self.connection)
+            if broker.lifecycle.ended:
+                return
+        if self._root is not None:
+            try:
+                broker.tables.exports.name("root", self._root(self.connection))
+            except BaseException as error:
+                report(error, "no root object could be made for %s", self.connection.peer)
+                broker.close("no-root", "this side could not make its root object")
+                return
+        broker.start(
+            negotiate(
+                broker.receiver,
+                broker.exporter,
+                broker.importer,
+                server=self._keeper is not None,
+                limits=broker.limits,
+                registry=self._settings.registry,
+                policy=self._settings.policy,
+                dialects=self._settings.dialects,
+            )
+        )
+
+    def root(self) -> RemoteReference:
+        """Return a reference to what the peer serves."""
+        root = self.broker.root()
+        assert isinstance(root, RemoteReference)
+        return root
+
+    async def wait_open(self) -> None:
+        """Wait until the greeting is over, or the connection has ended."""
+        await self._buffer.wait_while(lambda: self.broker.lifecycle.phase in _NOT_OPEN)
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is under way and everything was handed to the transport, or the end."""
+        await self._buffer.wait_while(lambda: not self.broker.is_idle)
+
+    # -- methods that the peer calls
+
+    def invoke(
+        self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
+    ) -> None:
+        self._methods.invoke(call, method, args, kwargs)
+
+    def cancel(self, call: IncomingCall) -> None:
+        self._methods.cancel(call)
+
+    def _on_method_end(self) -> None:
+        if self._buffer.has_waiters:
+            self.driver.wake()  # they may wait for the end of a call that has no answer
+        if self.driver.leftovers is not None:
+            self.driver.leftovers.look()
+
+    def names_of_running(self) -> list[str]:
+        """Return the names of the methods that run for the peer."""
+        return [call.name for call in self.broker.answers.running]
+
+    # -- values and references
+
+    def adapt(self, value: Value) -> Value:
+        if isinstance(value, Promise):
+            return self._adapt_promise(value)
+        if isinstance(value, ReconnectingReference):
+            return value.current
+        if not isinstance(value, (AsyncGenerator, ItemReader)):
+            return value
+        if self._sources is None:
+            self._sources = WeakValueDictionary()
+        source = self._sources.get(id(value))  # which keeps the value alive, so its id is its own
+        if source is None:
+            source = self._sources[id(value)] = StreamSource(value)
+        return source
+
+    def _adapt_promise(self, promise: Promise) -> Value | PromisedAnswer:
+        """Return what a promise among the arguments crosses as: its answer, or a reference to that answer."""
+        if promise.cancelled():
+            raise SerializationError("a promise that was given up cannot cross", culprit=promise)
+        if not promise.done():
+            return self.broker.outgoing.mention(call_of(promise))
+        error = promise.exception()
+        if error is not None:
+            raise not_run(error) if isinstance(error, Exception) else error
+        return promise.result()
+
+    def make_reference(self, luid: ObjectId, perspective: Perspective) -> RemoteReference:
+        return RemoteReference(self._caller, self.broker, luid, perspective)
+
+    def make_observer(self, luid: int, perspective: Perspective) -> RemoteCacheObserver:
+        return RemoteCacheObserver(self._caller, self.broker, luid, perspective)
+
+    # -- calls on answers that came home
+
+    def call_here(
+        self,
+        call: OutgoingCall,
+        target: Value,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+    ) -> None:
+        call_here(self._caller, call, target, name, args, kwargs)
+
+    def cancel_here(self, call: OutgoingCall) -> None:
+        if call.handle is not None:
+            call.handle.cancel()
+
+    # -- what happens to the connection
+
+    def wake(self) -> None:
+        self.driver.wake()
+
+    def wake_from_anywhere(self) -> None:
+        self.driver.wake_from_anywhere()
+
+    def on_deadline(self) -> None:
+        self.driver.set_timer()
+
+    def on_open(self) -> None:
+        self.driver.set_timer()
+        connection = self.connection
+        if isinstance(connection, AcceptedConnection) and not connection.awaits_login:
+            connection.authenticated()
+        self._buffer.wake_waiters()
+
+    def on_draining(self) -> None:
+        log.info("%s takes no new calls and will end the connection soon", self.connection.peer)
+        if self._caller.when_draining is not None:
+            self._caller.when_draining()
+
+    def on_closing(self) -> None:
+        if self._closing is None:
+            self._closing = Closing(self.driver.loop, self.broker, self._buffer, self._settings.limits)
+
+    def on_last_message(self) -> None:
+        assert self._closing is not None
+        self._closing.end_bytes()
+
+    def on_closed(self, cause: CloseCause) -> None:
+        peer = self.connection.peer
+        log.debug("connection to %s ended: %s: %s", peer, cause.code, cause.reason)
+        leftovers = self.driver.leftovers = Leftovers(
+            self.driver.loop,
+            self._methods,
+            self._buffer,
+            self._settings.limits,
+            endings_of(self.connection),
+            None if self._keeper is None else self._keeper.gone,
+        )
+        leftovers.call_back()
+        if self._keeper is not None:
+            self._keeper.ended()
+        if self._closing is not None:
+            self._closing.stop()
+        self.driver.end(cause)
+        leftovers.give_time(peer)

@@ -1,0 +1,215 @@
+"""Pending answers: the future of one call, and how a call begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Final, NoReturn, TypeVar
+
+from ..errors import DeadReferenceError, with_ran
+from ..flavors import Observer, Reference
+from ..ports import Value
+from ..session import OutgoingCall, call_when_connected, not_run
+from .affinity import check_loop
+from .caller import Answer, Caller
+from .deadlines import current, under
+from .held import HeldReference, usable
+
+__all__ = [
+    "Pending",
+    "begin",
+    "begin_at_once",
+    "begin_on",
+    "begin_update",
+    "begin_waiting",
+    "call_of",
+    "fail_waiting",
+    "wait_for_connection",
+]
+
+_await: Final = asyncio.Future.__await__
+_get_running_loop: Final = asyncio._get_running_loop
+
+
+class Pending(asyncio.Future[Value]):
+    """The answer of a call that is under way. Awaiting it sends what is to be sent, if nothing else would come along.
+
+    Cancelling it gives the call up.
+    """
+
+    __slots__ = ("_call", "_caller")
+
+    #: The call whose answer it is.
+    _call: OutgoingCall
+    #: Of the connection that makes the call; None while there is none.
+    _caller: Caller | None
+
+    def __await__(self) -> Generator[Value, None, Value]:
+        # It is the right loop nearly always, so that is asked first: on every call there is.
+        if _get_running_loop() is not self._loop and not self.done():
+            check_loop(self._loop)
+        caller = self._caller
+        if caller is not None and caller.buffer.idle:
+            caller.buffer.flush_early()
+        return _await(self)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError("a promise is not iterable: await it for its value, or read a stream with async for")
+
+    def cancel(self, msg: object = None) -> bool:
+        """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
+
+        What was called on the promise is given up with it: on pb7 these calls were sent, and the peer stops them too.
+        Cancelling a task that awaits the promise does the same.
+        """
+        if not self.done():
+            check_loop(self.get_loop())
+        if not super().cancel(msg):
+            return False
+        if self._caller is not None:
+            self._caller.outgoing.cancel(self._call)
+        else:
+            self._call.end_unmade(None)
+        return True
+
+
+_P = TypeVar("_P", bound=Pending)
+
+
+def begin(
+    pending: _P,
+    caller: Caller,
+    target: Reference,
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+    at_once: bool = False,
+) -> _P:
+    """Call a method of the peer's object, and return ``pending``, which gets the answer.
+
+    Args:
+        pending: was just made.
+        caller: of the connection of ``target``.
+        target: the object.
+        name: of the method.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        at_once: the call is a message of a stream, which takes no capacity, no slot and no queue position.
+
+    Raises:
+        DeadReferenceError: the connection has ended.
+    """
+    pending._caller = caller
+    answer = Answer(pending, None if under.get() is None else current())
+    pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
+    return pending
+
+
+def call_of(pending: Pending) -> OutgoingCall:
+    """Return the call that will be answered."""
+    return pending._call
+
+
+def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending:
+    """Send a message of a stream that has an answer, see :func:`begin`."""
+    return begin(Pending(loop=caller.loop), caller, target, name, args, {}, at_once=True)
+
+
+def begin_update(
+    pending: _P,
+    caller: Caller,
+    observer: Observer,
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+) -> _P:
+    """Call a method of the peer's replica. It has no deadline: an update is sent, however long it takes.
+
+    Raises:
+        DeadReferenceError: the replica is gone.
+    """
+    pending._caller = caller
+    pending._call = caller.outgoing.update(observer, name, args, kwargs, Answer(pending, None))
+    return pending
+
+
+# -- calls on what another call will be answered with
+
+
+def begin_on(pending: _P, on: Pending, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]) -> _P:
+    """Call a method of the object that ``on`` will be, and return ``pending``, which gets the answer.
+
+    Raises:
+        DeadReferenceError: the connection has ended. (Where ``on`` has its answer, ``pending`` fails instead.)
+    """
+    caller = pending._caller = on._caller
+    answer = Answer(pending, None if under.get() is None else current())
+    if caller is None:
+        pending._call = call_when_connected(on._call, name, args, kwargs, answer)
+    elif on.done():
+        _begin_on_answer(pending, answer, caller, on, name, args, kwargs)
+    else:
+        pending._call = caller.outgoing.call_answer(on._call, name, args, kwargs, answer)
+    return pending
+
+
+def _begin_on_answer(
+    pending: Pending,
+    answer: Answer,
+    caller: Caller,
+    on: Pending,
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+) -> None:
+    """Call a method of what ``on`` was answered with."""
+    pending._call = OutgoingCall(None, None)
+    if on.cancelled():
+        answer.abandon()
+        return
+    error = on.exception()
+    if isinstance(error, Exception):
+        answer.fail(not_run(error))
+        return
+    target = on.result()
+    try:
+        if isinstance(target, HeldReference):
+            pending._call = usable(target).outgoing.call(target, name, args, kwargs, answer)
+        else:
+            pending._call = caller.outgoing.call_here(target, name, args, kwargs, answer)
+    except DeadReferenceError as dead:
+        answer.fail(with_ran(dead, False))
+
+
+# -- calls that wait for a connection
+
+
+def wait_for_connection(pending: _P) -> _P:
+    """Return ``pending``, whose call will be made when there is a connection."""
+    pending._caller = None
+    pending._call = OutgoingCall(Answer(pending, None), None)
+    return pending
+
+
+def begin_waiting(
+    pending: Pending,
+    caller: Caller,
+    target: Reference,
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+) -> None:
+    """Make the call that has waited for a connection; ``pending`` has no outcome yet."""
+    call = pending._call
+    answer = call.answerable
+    assert answer is not None
+    pending._caller = caller
+    caller.outgoing.call(target, name, args, kwargs, answer, call=call)
+
+
+def fail_waiting(pending: Pending, error: Exception) -> None:
+    """End a call that waits for a connection, or could not be made on one."""
+    Answer(pending, None).fail(with_ran(error, False))
+    pending._call.end_unmade(error)
+    if not pending.cancelled():
+        pending.exception()  # a program that does not look at it gets no warning that it was not sent
