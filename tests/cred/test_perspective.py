@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perspective_broker as pb
-from perspective_broker.cred.perspective import Detacher
+from perspective_broker.cred.lifetime import Detacher
 from tests.cred.logins import Chat, Chatter, Mind, application, scram, serving, turns
 
 

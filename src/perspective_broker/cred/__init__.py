@@ -5,7 +5,7 @@ Importing this room imports neither a database library nor a SCRAM one; they com
 
 from __future__ import annotations
 
-from .application import Application
+from .application import Application, Perspective, Service
 from .attempts import AttemptTable
 from .authorizer import (
     Authorizer,
@@ -21,9 +21,7 @@ from .authorizer import (
 from .identity import Identity
 from .login import ANONYMOUS, AuthServ, IdentityWrapper
 from .memory import MemoryAuthorizer
-from .perspective import Perspective
 from .portal import Portal, Realm
-from .service import Service
 from .sql import SQLAuthorizer
 from .verifiers import LegacyDigest, ScramVerifier
 

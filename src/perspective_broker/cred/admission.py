@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
 from .authorizer import Authorizer, StoreError
-from .perspective import LoginConnection
+from .lifetime import LoginConnection
 
 __all__ = ["Admission", "Judge", "refusal"]
 

@@ -39,7 +39,7 @@ from ..hooks import finished
 from .admission import Admission, Judge, refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .perspective import Detacher, LoginConnection
+from .lifetime import Detacher, LoginConnection
 from .scram import BOUND, UNBOUND, ServerExchange
 from .verifiers import check_legacy
 

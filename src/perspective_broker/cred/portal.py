@@ -11,8 +11,8 @@ from ..hooks import finished
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
+from .lifetime import Detacher, LoginConnection
 from .login import ANONYMOUS, Anonymous, CertificateUser, Given, LoginRoot
-from .perspective import Detacher, LoginConnection
 
 __all__ = ["AvatarId", "Portal", "Realm"]
 
