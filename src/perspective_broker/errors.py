@@ -72,11 +72,11 @@ class Error(Exception):
     counts as a defect of the method: it is logged here with its traceback.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         tell_rebuilt(cls)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _reduced(self)
 
 
@@ -91,11 +91,11 @@ class BrokerError(Exception):
 
     ran: bool | None = None
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _reduced(self)
 
 
-def _reduced(error: Exception) -> Any:
+def _reduced(error: Exception) -> tuple[Any, ...]:
     """Return how an exception is copied or pickled: without its constructor, which may take anything."""
     state: Any = error.__getstate__()
     own, slots = state if type(state) is tuple else (state, None)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from .flavors.guard import ordinary, report
 
-__all__ = ["contained", "finish", "finished", "is_ours", "run"]
+__all__ = ["HookResult", "contained", "finish", "finished", "is_ours", "run"]
+
+#: What a hook returns: a value, or an awaitable of one when it is ``async``. Any, because a subclass may make it
+#: either.
+HookResult: TypeAlias = Any
+
+_Result = TypeVar("_Result")
 
 
 def is_ours(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
@@ -37,12 +43,12 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
-async def finished(result: Any) -> Any:
+async def finished(result: Awaitable[_Result] | _Result) -> _Result:
     """Return what a hook returned, or what it will have returned when it is ``async``."""
     return await result if inspect.isawaitable(result) else result
 
 
-async def contained(awaitable: Awaitable[Any]) -> Any:
+async def contained(awaitable: Awaitable[_Result]) -> _Result:
     """Return what an ``async`` hook returns, for a task of its own; it raises nothing that ends more than that."""
     task = asyncio.current_task()
     try:

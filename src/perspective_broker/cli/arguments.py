@@ -6,8 +6,9 @@ import ast
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from ..flavors.values import Value
 from .status import Status, Trouble
 
 __all__ = ["parse_arguments", "parse_value"]
@@ -15,7 +16,7 @@ __all__ = ["parse_arguments", "parse_value"]
 _KEYWORD: Final = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 
 
-def parse_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+def parse_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]:
     """Return the positional and the keyword arguments that ``texts`` mean.
 
     ``name=value`` is a keyword argument; to send such a text itself, quote it as Python does: ``'"a=b"'``.
@@ -23,8 +24,8 @@ def parse_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     Raises:
         Trouble: a keyword is given twice.
     """
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
+    args: list[Value] = []
+    kwargs: dict[str, Value] = {}
     for text in texts:
         keyword = _KEYWORD.fullmatch(text)
         if keyword is None:
@@ -36,7 +37,7 @@ def parse_arguments(texts: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     return args, kwargs
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> Value:
     """Return the value of a Python literal (``1``, ``None``, ``[1, "two"]``, ``b"raw"``), or the text itself."""
     try:
         with warnings.catch_warnings():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from ..aio import run
+from ..flavors.values import Value
 from .arguments import parse_arguments
 from .client import ClientOptions, Credentials, Url, connected
 from .output import show, show_json
@@ -70,9 +71,9 @@ async def _call(
     options: ClientOptions,
     credentials: Credentials,
     method: str,
-    args: list[Any],
-    kwargs: dict[str, Any],
-) -> Any:
+    args: list[Value],
+    kwargs: dict[str, Value],
+) -> Value:
     async with connected(url, options, credentials) as root:
         try:
             async with asyncio.timeout(options.seconds) as limit:

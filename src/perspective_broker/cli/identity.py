@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -267,7 +268,7 @@ def _check_password_options(file: object, none: bool, legacy: bool) -> None:
         raise Trouble(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
 
 
-def _new_password(name: str, file: Any, none: bool) -> str | None:
+def _new_password(name: str, file: Path | None, none: bool) -> str | None:
     return None if none else obtain_password(file, f"New password for {printable(name)}", twice=True)
 
 

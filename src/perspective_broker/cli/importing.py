@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from types import ModuleType
-from typing import Any
 
 from .status import Status, Trouble
 
@@ -42,7 +41,7 @@ def import_here(name: str) -> ModuleType:
         raise user_trouble(f"the module {name!r} cannot be imported", error) from None
 
 
-def import_object(target: str) -> Any:
+def import_object(target: str) -> object:
     """Return what ``MODULE:OBJECT`` names; the object may be an attribute of another, ``module:a.b``.
 
     Raises:
@@ -53,7 +52,7 @@ def import_object(target: str) -> Any:
         raise Trouble(
             Status.USAGE, f"{target!r} names no object; write MODULE:OBJECT, such as greeter:Greeter"
         )
-    found: Any = import_here(name)
+    found: object = import_here(name)
     for attribute in path.split("."):
         try:
             found = getattr(found, attribute)

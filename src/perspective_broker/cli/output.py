@@ -13,12 +13,13 @@ import json
 import math
 import select
 import sys
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.pretty import Pretty
 
 from ..flavors import Reference
+from ..flavors.values import Value
 
 __all__ = ["complain", "is_output_closed", "one_line", "printable", "show", "show_json"]
 
@@ -26,7 +27,7 @@ __all__ = ["complain", "is_output_closed", "one_line", "printable", "show", "sho
 _LINE: Final = 2000
 
 
-def show(value: Any) -> None:
+def show(value: Value) -> None:
     """Print a value: text as it is, nothing for None, anything else as Python writes it.
 
     On a terminal it is coloured and laid out; elsewhere it is one line, to be read by another program.
@@ -41,7 +42,7 @@ def show(value: Any) -> None:
         Console().print(Pretty(value))
 
 
-def show_json(value: Any) -> None:
+def show_json(value: Value) -> None:
     """Print a value as one line of JSON, null for None.
 
     Raises:
@@ -79,7 +80,7 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def _as_json(value: Any, inside: tuple[int, ...]) -> Any:
+def _as_json(value: Value, inside: tuple[int, ...]) -> Value:
     """Return the nearest thing that JSON has; docs/reference/cli.md tells which."""
     if value is None or isinstance(value, (bool, int, str)):
         return value

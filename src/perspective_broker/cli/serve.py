@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -154,7 +154,7 @@ def serve(
     run(main())
 
 
-async def _started(target: str, root: Any, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
+async def _started(target: str, root: object, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
     try:
         return await offer(root, *listen)
     except (TypeError, ValueError) as error:
@@ -165,11 +165,12 @@ async def _started(target: str, root: Any, listen: Sequence[str], offer: Callabl
         raise Trouble(Status.CONNECTION, text) from None
 
 
-async def _made(target: str, found: Any) -> Any:
+async def _made(target: str, found: object) -> object:
     """Return the object to serve: ``found``, or what it makes."""
     ready = isinstance(found, Exportable) or hasattr(found, "root_object")
     if not isinstance(found, type) and (ready or not callable(found)):
         return found
+    assert callable(found)
     _check_makes(target, found)
     try:
         made = found()
@@ -178,7 +179,7 @@ async def _made(target: str, found: Any) -> Any:
         raise user_trouble(f"{target}() raised", error) from None
 
 
-def _check_makes(target: str, found: Any) -> None:
+def _check_makes(target: str, found: Callable[..., object]) -> None:
     """Raise Trouble when what a class or function makes cannot be served, or it needs arguments to make it."""
     what_to_do = "name an object, or a function without arguments that makes one"
     if isinstance(found, type):

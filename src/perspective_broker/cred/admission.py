@@ -9,7 +9,7 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
@@ -328,6 +328,6 @@ class Admission:
             self._timer.cancel()
             self._timer = None
 
-    def _on_disconnect(self, connection: Any) -> None:
+    def _on_disconnect(self, connection: object) -> None:
         self._admitted = True  # in that there is nothing to wait for any more
         self._stop_timer()

@@ -12,10 +12,11 @@ import logging
 import weakref
 from collections.abc import Awaitable, Hashable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from ..flavors import Exportable, Target, check_spelling
-from ..hooks import contained, finished, run
+from ..flavors.values import AnyConnection, Value
+from ..hooks import HookResult, contained, finished, run
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity, checked_key
@@ -47,7 +48,7 @@ class Perspective(Exportable):
             raise TypeError(f"a perspective's name is text (str), not {type(name).__name__}")
         self._name = name
         self._service: Service | None = None
-        self._clients: list[Any] = []
+        self._clients: list[Value] = []
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class Perspective(Exportable):
         return self._service
 
     @property
-    def clients(self) -> tuple[Any, ...]:
+    def clients(self) -> tuple[Value, ...]:
         """What each attached client handed over (a reference, or None), in the order in which they came."""
         return tuple(self._clients)
 
@@ -77,7 +78,7 @@ class Perspective(Exportable):
 
     # -- hooks
 
-    def attached(self, client: Any, identity: Identity) -> Any:
+    def attached(self, client: Value, identity: Identity) -> HookResult:
         """A client has logged in; override it to know. May be ``async``.
 
         Args:
@@ -94,17 +95,17 @@ class Perspective(Exportable):
         """
         return self
 
-    def detached(self, client: Any, identity: Identity) -> Any:
+    def detached(self, client: Value, identity: Identity) -> HookResult:
         """A client that was attached is gone: logged out, hung up, or lost. Called once for each. May be ``async``.
 
         On the object whose :meth:`attached` was called, also when that returned another.
         """
 
-    def broker_attached(self, client: Any, identity: Identity, connection: Any) -> Any:
+    def broker_attached(self, client: Value, identity: Identity, connection: AnyConnection) -> HookResult:
         """The same as :meth:`attached`, which it calls, for those who want to know the connection as well."""
         return self.attached(client, identity)
 
-    def broker_detached(self, client: Any, identity: Identity, connection: Any) -> Any:
+    def broker_detached(self, client: Value, identity: Identity, connection: AnyConnection) -> HookResult:
         """The same as :meth:`detached`, which it calls. The connection has ended, unless the client logged out."""
         return self.detached(client, identity)
 
@@ -136,10 +137,10 @@ class Perspective(Exportable):
 
     # -- Exportable
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: object) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: object) -> Target:
         return Target(self, self, "perspective_", perspective=self)
 
     def __repr__(self) -> str:
@@ -171,7 +172,7 @@ class Service:
         ValueError: ``second_login`` is something else.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
 
@@ -282,7 +283,7 @@ class Service:
     # -- logins
 
     async def attach(
-        self, perspective: Perspective, client: Any, identity: Identity, connection: LoginConnection
+        self, perspective: Perspective, client: Value, identity: Identity, connection: LoginConnection
     ) -> tuple[Perspective, Detacher]:
         """Attach a client (called by the application, which has judged that it may).
 
@@ -298,7 +299,7 @@ class Service:
         self._attachments.setdefault(key, []).append(attachment)
         given._clients.append(client)
 
-        def detach() -> Any:
+        def detach() -> HookResult:
             clients = given._clients
             del clients[next(i for i, other in enumerate(clients) if other is client)]
             self._attachments[key].remove(attachment)
@@ -311,7 +312,7 @@ class Service:
             self._end_others(key, connection)
         return given, detacher
 
-    def _to_give(self, key: tuple[str, str], perspective: Perspective, returned: Any) -> Perspective:
+    def _to_give(self, key: tuple[str, str], perspective: Perspective, returned: object) -> Perspective:
         """Return the perspective that a client gets, given what ``attached`` has returned.
 
         All clients that a user has at one perspective share what the first of them got, as long as it is of the class
@@ -338,10 +339,10 @@ class Service:
 
     # -- life
 
-    def start_service(self) -> Any:
+    def start_service(self) -> HookResult:
         """The application begins to be served; override it. May be ``async``."""
 
-    def stop_service(self) -> Any:
+    def stop_service(self) -> HookResult:
         """Nobody is connected any more, and nobody will be; override it. May be ``async``."""
 
     def __repr__(self) -> str:
@@ -430,14 +431,14 @@ class Application(LoginRoot):
     # -- logins
 
     async def attach(
-        self, identity: Identity, service: str, perspective: str, client: Any, connection: LoginConnection
+        self, identity: Identity, service: str, perspective: str, client: Value, connection: LoginConnection
     ) -> Given:
         if not identity.has_key(service, perspective):
             raise refusal()
         return await self._attach(identity, service, perspective, client, connection)
 
     async def _attach(
-        self, identity: Identity, service: str, perspective: str, client: Any, connection: LoginConnection
+        self, identity: Identity, service: str, perspective: str, client: Value, connection: LoginConnection
     ) -> Given:
         found = self._services.get(service)
         if found is None:
@@ -450,7 +451,7 @@ class Application(LoginRoot):
         return await found.attach(asked_for, client, identity, connection)
 
     async def request_avatar(
-        self, identity: Identity | None, mind: Any, connection: LoginConnection
+        self, identity: Identity | None, mind: Value, connection: LoginConnection
     ) -> Given:
         if self._default_service is not None:
             service = self._default_service

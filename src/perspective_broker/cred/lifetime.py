@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..certificates import PeerCertificate
 from ..errors import DeadReferenceError
 from ..hooks import contained
 from ..limits import Limits
@@ -34,7 +35,7 @@ class LoginConnection(Protocol):
     def channel_binding(self) -> bytes | None: ...
 
     @property
-    def peer_certificate(self) -> Any: ...
+    def peer_certificate(self) -> PeerCertificate | None: ...
 
     def end(self, code: str, reason: str) -> None: ...
 
@@ -68,7 +69,7 @@ class Detacher:
         except DeadReferenceError:
             self._begin()
 
-    def _on_disconnect(self, connection: Any) -> asyncio.Future[Any] | None:
+    def _on_disconnect(self, connection: object) -> asyncio.Future[Any] | None:
         # The connection waits for what is returned: also for a logout that it has overtaken.
         self._begin()
         return self._running

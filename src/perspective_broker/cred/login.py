@@ -33,8 +33,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from ..certificates import PeerCertificate
 from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
+from ..flavors.values import Value
 from ..hooks import finished
 from .admission import Admission, Judge, refusal
 from .authorizer import Authorizer
@@ -70,7 +72,7 @@ ANONYMOUS: Final = Anonymous.ANONYMOUS
 Given: TypeAlias = tuple[Exportable, Detacher]
 
 #: From a verified certificate to a user's name.
-CertificateUser: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
+CertificateUser: TypeAlias = Callable[[PeerCertificate], str | Awaitable[str | None] | None]
 
 #: The mechanism of those who have shown a certificate.
 EXTERNAL: Final = "EXTERNAL"
@@ -113,7 +115,7 @@ class LoginRoot(ABC):
         return AuthServ(self, connection)
 
     async def attach(
-        self, identity: Identity, service: str, perspective: str, client: Any, connection: LoginConnection
+        self, identity: Identity, service: str, perspective: str, client: Value, connection: LoginConnection
     ) -> Given:
         """Attach a user who has logged in to a perspective of a service.
 
@@ -124,7 +126,7 @@ class LoginRoot(ABC):
 
     @abstractmethod
     async def request_avatar(
-        self, identity: Identity | None, mind: Any, connection: LoginConnection
+        self, identity: Identity | None, mind: Value, connection: LoginConnection
     ) -> Given:
         """Attach a user who names no service; None is one who does not say who he is.
 
@@ -194,7 +196,7 @@ class AuthServ(Referenceable):
         asked = _text(mechanism)
         if asked.encode("utf-8", "replace") not in known:
             return None, known
-        if asked == EXTERNAL:
+        if certificate is not None and asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
         await self.root.judge.turns.mine()
@@ -215,7 +217,7 @@ class AuthServ(Referenceable):
             raise refusal()
         return identity
 
-    async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
+    async def _identify(self, certificate: PeerCertificate, name: str) -> IdentityWrapper:
         """Return the identity of the owner of a certificate, who may have said whom he takes himself for.
 
         Raises:
@@ -244,7 +246,7 @@ class AuthServ(Referenceable):
         """Begin a login of today's Twisted."""
         return self._legacy(_PortalChallenger, name)
 
-    async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
+    async def remote_loginAnonymous(self, mind: Value = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
         with self.admission.trying(), self.root.judge.discreet():
             avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
@@ -354,7 +356,7 @@ class _LegacyChallenger(_Challenger):
 
 
 class _PortalChallenger(_LegacyChallenger):
-    async def remote_respond(self, response: object, mind: Any = None) -> Exportable:
+    async def remote_respond(self, response: object, mind: Value = None) -> Exportable:
         """Return the avatar, if the response fits. Raises LoginFailed."""
         identity = await self._auth.current((await self._identity(response)).name)
         avatar, _ = await self._auth.give(
@@ -388,7 +390,7 @@ class IdentityWrapper(Referenceable):
         self._given: list[Detacher] = []
 
     async def remote_attach(
-        self, service: object, perspective: object = None, client: Any = None
+        self, service: object, perspective: object = None, client: Value = None
     ) -> Exportable:
         """Attach to a perspective.
 
@@ -412,7 +414,7 @@ class IdentityWrapper(Referenceable):
         self._given.append(detacher)
         return given
 
-    async def remote_request_avatar(self, mind: Any = None) -> Exportable:
+    async def remote_request_avatar(self, mind: Value = None) -> Exportable:
         """Return the avatar of the user: what a login at a portal of today's Twisted gives. Raises LoginFailed."""
         identity = await self._current()
         asking = self._auth.root.request_avatar(identity, mind, self._auth.connection)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ..flavors import Exportable, Target
-from ..hooks import finished
+from ..flavors.values import Value
+from ..hooks import HookResult, finished
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
@@ -22,13 +23,13 @@ log = logging.getLogger("perspective_broker")
 AvatarId: TypeAlias = str | Literal[Anonymous.ANONYMOUS]
 
 #: An avatar, or one with what is called when its user has left.
-Avatar: TypeAlias = Any | tuple[Any, Callable[[], Any]]
+Avatar: TypeAlias = Value | tuple[Value, Callable[[], HookResult]]
 
 
 class Realm(Protocol):
     """What a portal asks for avatars."""
 
-    def request_avatar(self, avatar_id: AvatarId, mind: Any) -> Avatar | Awaitable[Avatar]:
+    def request_avatar(self, avatar_id: AvatarId, mind: Value) -> Avatar | Awaitable[Avatar]:
         """Return the avatar for a user who has logged in; plain or ``async``.
 
         Args:
@@ -77,7 +78,7 @@ class Portal(LoginRoot):
         self._anonymous = anonymous
 
     async def request_avatar(
-        self, identity: Identity | None, mind: Any, connection: LoginConnection
+        self, identity: Identity | None, mind: Value, connection: LoginConnection
     ) -> Given:
         if identity is None and not self._anonymous:
             raise refusal()
@@ -100,13 +101,13 @@ class Portal(LoginRoot):
 class _Plain(Exportable):
     """An avatar of no flavor: a perspective all the same."""
 
-    def __init__(self, avatar: Any) -> None:
+    def __init__(self, avatar: Value) -> None:
         self._avatar = avatar
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: object) -> Hashable:
         return (id(self._avatar), "avatar")
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: object) -> Target:
         return Target(self, self._avatar, "perspective_", perspective=self._avatar)
 
 

@@ -11,6 +11,7 @@ proof: a server that can refuses it, for then somebody in between has talked the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import LoginFailed
@@ -89,7 +90,7 @@ class ServerExchange:
             raise LoginFailed("malformed message")
         self.name = names[0]
 
-    def _run(self, find: Any) -> str | None:
+    def _run(self, find: Callable[[str], object]) -> str | None:
         from scramp import ScramException, ScramMechanism
 
         self._server = ScramMechanism(self._mechanism).make_server(find, channel_binding=self._binding)

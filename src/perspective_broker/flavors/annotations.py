@@ -36,7 +36,7 @@ else:
         return inspect.signature(method)
 
 
-def is_class_variable(annotation: Any) -> bool:
+def is_class_variable(annotation: object) -> bool:
     """Return whether an annotation says that a name belongs to the class or to its constructor, and so to no peer."""
     if isinstance(annotation, ForwardRef):  # of a name that is not known at run time
         annotation = annotation.__forward_arg__

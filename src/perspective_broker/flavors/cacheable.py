@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex
 
 from .copyable import Copyable, RemoteCopy
 from .handle import Handle
+from .values import AnyObserver, Perspective, Value
 
 __all__ = ["Cacheable", "Observer", "RemoteCache"]
 
@@ -18,7 +19,7 @@ __all__ = ["Cacheable", "Observer", "RemoteCache"]
 class Cacheable(Copyable):
     """An object that peers keep up-to-date replicas of. A :class:`RemoteCache` is what it arrives as."""
 
-    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
+    def get_state_to_cache_and_observe_for(self, perspective: Perspective, observer: AnyObserver) -> Value:
         """Return the state as it is now, and keep ``observer`` to tell it what changes.
 
         Args:
@@ -28,7 +29,7 @@ class Cacheable(Copyable):
         """
         return self.get_state_to_copy_for(perspective)
 
-    def stopped_observing(self, perspective: Any, observer: Any) -> None:
+    def stopped_observing(self, perspective: Perspective, observer: AnyObserver) -> None:
         """Forget ``observer``: its replica is gone. Called once for each that was handed in."""
 
 
@@ -43,7 +44,7 @@ class RemoteCache(RemoteCopy):
     _pb_session: Any
     _pb_luid: int
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         if getattr(self, "_pb_session", None) is None:
             return super().__reduce_ex__(protocol)
         raise TypeError(f"a replica ({type(self).__name__}) cannot be copied or pickled; copy what it holds")
@@ -63,7 +64,7 @@ class Observer(Handle):
 
     __slots__ = ("__weakref__", "_luid", "_perspective", "_session")
 
-    def __init__(self, session: Any, luid: int, perspective: Any) -> None:
+    def __init__(self, session: Any, luid: int, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective

@@ -13,6 +13,7 @@ from ..rebuilt import tell_rebuilt
 from .fields import Shape, set_fields
 from .referenceable import Exportable
 from .spelling import check_spelling
+from .values import Perspective, Value
 
 __all__ = ["Copyable", "RemoteCopy", "is_copied"]
 
@@ -22,7 +23,7 @@ class Copyable:
 
     _shape: ClassVar[Shape | None] = None  # None where the dictionary is all
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
         kind: Any = cls
@@ -40,11 +41,11 @@ class Copyable:
         """Return the type tag under which the receiver finds the class to build."""
         return qualified_name(type(self))
 
-    def get_type_to_copy_for(self, perspective: Any) -> str:
+    def get_type_to_copy_for(self, perspective: Perspective) -> str:
         """Return the type tag for one perspective (None outside of any)."""
         return self.get_type_to_copy()
 
-    def get_state_to_copy(self) -> Any:
+    def get_state_to_copy(self) -> Value:
         """Return the state that crosses, usually a dictionary with text keys.
 
         By default these are the attributes, also those in slots, without what a ``cached_property`` has kept; of an
@@ -58,7 +59,7 @@ class Copyable:
             self._shape.complete(state, self)
         return state
 
-    def get_state_to_copy_for(self, perspective: Any) -> Any:
+    def get_state_to_copy_for(self, perspective: Perspective) -> Value:
         """Return the state that crosses to one perspective (None outside of any)."""
         return self.get_state_to_copy()
 
@@ -74,12 +75,12 @@ class RemoteCopy:
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
         tell_rebuilt(cls)
 
-    def set_copyable_state(self, state: Any) -> None:
+    def set_copyable_state(self, state: Value) -> None:
         """Take the state that arrived. Called on an instance made without ``__init__``.
 
         Args:

@@ -25,7 +25,7 @@ _PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
 _MOST_SPELLED: Final = 200
 
 
-def find_method(holder: Any, prefix: str, name: str) -> Method:
+def find_method(holder: object, prefix: str, name: str) -> Method:
     """Return the method of ``holder`` that callers reach under ``name``.
 
     Args:
@@ -43,7 +43,7 @@ def find_method(holder: Any, prefix: str, name: str) -> Method:
     return method
 
 
-def look_up(holder: Any, prefix: str, name: str) -> Method | None:
+def look_up(holder: object, prefix: str, name: str) -> Method | None:
     """The same as :func:`find_method` for who expects that there is none: the exception costs as much as a call.
 
     Raises:
@@ -58,7 +58,7 @@ def look_up(holder: Any, prefix: str, name: str) -> Method | None:
     return method if callable(method) else None
 
 
-def no_such_method(holder: Any, name: str) -> NoSuchMethod:
+def no_such_method(holder: object, name: str) -> NoSuchMethod:
     """Return the error for a caller who asked ``holder`` for a method that it does not have."""
     shown = name if len(name) <= 64 else name[:61] + "..."
     advice = getattr(type(holder), "advice_to_callers", "")  # of its class: an object may answer to any name

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic
 
 from ..errors import DecodeError, SerializationError, qualified_name
 from .annotations import annotations_of, is_class_variable
+from .values import Value
 
 __all__ = [
     "Shape",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 
-def set_fields(copy: Any, state: Any) -> None:
+def set_fields(copy: object, state: Value) -> None:
     """Give a copy the state that arrived, as :meth:`.copyable.RemoteCopy.set_copyable_state` says.
 
     Raises:
@@ -108,10 +109,10 @@ def _defaults(cls: type) -> dict[str, Callable[[], Any]]:
 
 
 class _Constant:
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Value) -> None:
         self._value = value
 
-    def __call__(self) -> Any:
+    def __call__(self) -> Value:
         return self._value
 
 
@@ -136,7 +137,7 @@ class Shape:
         """Whether the dictionary of an object is all that crosses of it."""
         return not (self._slots or self._content or self._is_exception or self._left_out)
 
-    def complete(self, state: dict[str, Any], obj: Any) -> None:
+    def complete(self, state: dict[str, Any], obj: Value) -> None:
         """Make a copy of an object's dictionary the state that crosses.
 
         Raises:
@@ -199,7 +200,7 @@ def _left_out(cls: type) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _add_slots(state: dict[str, Any], obj: Any, names: Sequence[str]) -> None:
+def _add_slots(state: dict[str, Any], obj: Value, names: Sequence[str]) -> None:
     """Put what an object keeps in its slots into its state; one that was never set is left out."""
     for name in names:
         value = getattr(obj, name, _UNSET)
@@ -221,7 +222,7 @@ def slot_names(cls: type) -> tuple[str, ...]:
     return tuple(names)
 
 
-def attributes(obj: Any) -> dict[str, Any]:
+def attributes(obj: Value) -> dict[str, Any]:
     """Return what an object keeps, in its dictionary and in its slots."""
     kind: Any = type(obj)
     found = dict(getattr(obj, "__dict__", {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from .values import Value
 
 __all__ = ["Graph"]
 
@@ -18,7 +18,7 @@ class Graph:
         value: what is sent.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Value) -> None:
         self.value = value
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex
 
 __all__ = ["Handle", "Name"]
 
@@ -26,7 +26,7 @@ class Name(Handle):
     def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:

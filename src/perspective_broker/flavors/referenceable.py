@@ -13,6 +13,7 @@ from ..errors import CallError
 from .handle import Name
 from .spelling import check_spelling
 from .target import Target
+from .values import AnyConnection, Perspective, Value
 
 if TYPE_CHECKING:
     from ..ports import ObjectId
@@ -32,18 +33,18 @@ class Exportable:
     carries_on: ClassVar[bool] = False
     hears_of_errors: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         """Return what makes two sendings of this object one object for the peer.
 
         Unique among all objects alive; an integer is the object's own ``id``.
         """
         raise NotImplementedError
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         """Return what the peer's calls reach when this object is sent under ``perspective``."""
         raise NotImplementedError
 
@@ -64,17 +65,17 @@ class Referenceable(Exportable):
     Methods may be plain or ``async``. What they return, or raise, is the answer.
     """
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "remote_")
 
 
 class Root(Referenceable):
     """A referenceable to be served: what a peer reaches first, under the name ``root``."""
 
-    def root_object(self, connection: Any) -> Exportable:
+    def root_object(self, connection: AnyConnection) -> Exportable:
         """Return the root for one new connection; override to give every connection its own.
 
         Args:
@@ -94,16 +95,16 @@ class AsReferenceable(Exportable):
         ValueError: the prefix is empty or no identifier, so it would open more than it names.
     """
 
-    def __init__(self, obj: Any, prefix: str = "remote") -> None:
+    def __init__(self, obj: Value, prefix: str = "remote") -> None:
         if not prefix.isidentifier() or prefix.startswith("_"):
             raise ValueError(f"prefix must be a public identifier, not {prefix!r}")
         self.obj = obj
         self.prefix = prefix
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return (id(self.obj), self.prefix)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self.obj, self.prefix + "_")
 
 
@@ -123,10 +124,10 @@ class Reference(Name):
 
     _session: Any
     _luid: ObjectId
-    _perspective: Any
+    _perspective: Perspective
     _received: Any
 
-    def __init__(self, session: Any, luid: ObjectId, perspective: Any) -> None:
+    def __init__(self, session: Any, luid: ObjectId, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective

@@ -148,7 +148,7 @@ class _Again:
             self._table[self._tag] = self._cls = rebuilt
 
 
-def _check_class(cls: Any) -> None:
+def _check_class(cls: object) -> None:
     if not isinstance(cls, type):
         raise TypeError(f"{cls!r} is not a class; of a generic one register the class itself, without [...]")
 

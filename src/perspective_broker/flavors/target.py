@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .values import Perspective, Value
+
 __all__ = ["Target"]
 
 
@@ -24,7 +26,12 @@ class Target:
     __slots__ = ("holder", "leading", "obj", "perspective", "prefix")
 
     def __init__(
-        self, obj: Any, holder: Any, prefix: str, leading: tuple[Any, ...] = (), perspective: Any = None
+        self,
+        obj: Value,
+        holder: Value,
+        prefix: str,
+        leading: tuple[Any, ...] = (),
+        perspective: Perspective = None,
     ) -> None:
         self.obj = obj
         self.holder = holder

@@ -7,11 +7,11 @@ side from what it keeps of the view, so nobody can pretend to be somebody else.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 from ..errors import SerializationError
 from .referenceable import Exportable
 from .target import Target
+from .values import Perspective
 
 __all__ = ["ViewPoint", "Viewable"]
 
@@ -23,10 +23,10 @@ class Viewable(Exportable):
     crosses as the view from that perspective. Outside of any perspective it cannot be sent.
     """
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return (id(self), id(perspective))
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         if perspective is None:
             raise SerializationError(
                 f"a {type(self).__name__} is viewable: it crosses only where a perspective is known, in answers "
@@ -44,12 +44,12 @@ class ViewPoint(Exportable):
         obj: the viewable.
     """
 
-    def __init__(self, perspective: Any, obj: Viewable) -> None:
+    def __init__(self, perspective: Perspective, obj: Viewable) -> None:
         self.perspective = perspective
         self.obj = obj
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return self.obj.export_key(self.perspective)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return self.obj.export_target(self.perspective)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from ..aio import Connection, RemoteReference, Server, connect, serve
 from ..flavors import Policy, Registry
+from ..flavors.values import Value
 from ..limits import Limits
 
 __all__ = ["Pair", "memory_pair"]
@@ -36,7 +36,7 @@ class Pair:
 
 @asynccontextmanager
 async def memory_pair(
-    root: Any,
+    root: Value,
     *,
     url: str | None = None,
     limits: Limits | None = None,

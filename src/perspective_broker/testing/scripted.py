@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from .. import transports
 from ..dialects.classic.banana import NEED_MORE, Decoder, encode
@@ -20,6 +20,9 @@ from ..dialects.classic.vocabulary import NONE, PB, Spelling
 from ..limits import Limits
 
 __all__ = ["ScriptedListener", "ScriptedPeer"]
+
+#: Nested lists of bytes, texts, ints and floats. Any, because a test that reads one knows what it is.
+Expression: TypeAlias = Any
 
 _LENIENT = Limits(message_bytes=2**40, string_bytes=2**40, nodes=2**40, list_items=2**40)
 
@@ -113,16 +116,16 @@ class ScriptedPeer(asyncio.Protocol):
         """Send bytes as they are."""
         self.transport.write(data)
 
-    def send(self, *expressions: Any) -> None:
+    def send(self, *expressions: Expression) -> None:
         """Send expressions: nested lists of bytes, texts (sent as bytes, in UTF-8), ints and floats."""
         self.send_bytes(b"".join(self.encode(expression) for expression in expressions))
 
-    def encode(self, expression: Any) -> bytes:
+    def encode(self, expression: Expression) -> bytes:
         """Return an expression's bytes in the agreed dialect."""
         return encode(_plain(expression), self.spelling, _LENIENT)
 
     def call(
-        self, target: int | str, name: str, *args: Any, answer: bool = True, request: int | None = None
+        self, target: int | str, name: str, *args: Expression, answer: bool = True, request: int | None = None
     ) -> int:
         """Send a call whose arguments are jellied already; return its request id.
 
@@ -159,7 +162,7 @@ class ScriptedPeer(asyncio.Protocol):
 
     # -- hearing
 
-    async def read(self) -> Any:
+    async def read(self) -> Expression:
         """Return the next expression, as nested lists of bytes, ints and floats.
 
         Raises:
@@ -264,7 +267,7 @@ class _Accepted(ScriptedPeer):
         self._listener.made(self)
 
 
-def _plain(expression: Any) -> Any:
+def _plain(expression: Expression) -> Expression:
     """Return an expression with its texts as bytes."""
     if isinstance(expression, str):
         return expression.encode()

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
+from ..flavors.values import Value
 
 __all__ = ["chunks", "classic_keys", "classic_values", "same_value", "texts"]
 
@@ -89,7 +92,7 @@ def chunks(data: bytes) -> SearchStrategy[list[bytes]]:
     )
 
 
-def same_value(one: Any, other: Any) -> bool:
+def same_value(one: Value, other: Value) -> bool:
     """Return whether two values are equal and of the same types all the way down.
 
     ``1``, ``1.0`` and ``True`` differ, so do ``0.0`` and ``-0.0``; not-a-number is the same as itself.
@@ -109,12 +112,12 @@ def same_value(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _sorted(items: Any) -> list[Any]:
+def _sorted(items: Iterable[Value]) -> list[Value]:
     """Return unordered items in an order that depends on their values alone."""
     return sorted(items, key=_order)
 
 
-def _order(value: Any) -> str:
+def _order(value: object) -> str:
     if isinstance(value, (set, frozenset)):
         return f"{type(value).__name__}{sorted(map(_order, value))}"
     if isinstance(value, dict):

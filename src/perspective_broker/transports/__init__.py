@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Final, cast
 
+from ..certificates import PeerCertificate
 from ..errors import TLSError
 from . import memory, tcp, unix
-from .channel import PeerCertificate, TLSChannel
+from .channel import TLSChannel
 from .listener import Listener
 from .proxies import TrustedProxies
 from .strangers import Strangers, address_of

@@ -109,24 +109,24 @@ class Acceptor:
         if listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
-    def _begin(self, accepted: socket.socket, peer: Any) -> None:
-        proxied = peer in self._proxies
-        if not proxied and not self._let_in(peer):
+    def _begin(self, accepted: socket.socket, peer: object) -> None:
+        if isinstance(peer, tuple) and peer in self._proxies:
+            handing = self._behind_proxy(accepted, peer)
+        elif self._let_in(peer):
+            handing = self._hand_over(accepted, peer, self._factory)
+        else:
             accepted.close()
             return
         accepted.setblocking(False)
-        handing = (
-            self._behind_proxy(accepted, peer) if proxied else self._hand_over(accepted, peer, self._factory)
-        )
         task = self._loop.create_task(handing)
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    def _let_in(self, peer: Any) -> bool:
+    def _let_in(self, peer: object) -> bool:
         address = None if self._strangers is None else address_of(peer)
         return address is None or self._strangers is None or self._strangers.arrive(address)
 
-    async def _behind_proxy(self, accepted: socket.socket, proxy: Any) -> None:
+    async def _behind_proxy(self, accepted: socket.socket, proxy: tuple[Any, ...]) -> None:
         try:
             async with asyncio.timeout(self._seconds or _PROXY_SECONDS):
                 peer = await read_peer(accepted)
@@ -148,7 +148,7 @@ class Acceptor:
             accepted.close()
 
     async def _hand_over(
-        self, accepted: socket.socket, peer: Any, factory: Callable[[], asyncio.Protocol]
+        self, accepted: socket.socket, peer: object, factory: Callable[[], asyncio.Protocol]
     ) -> None:
         try:
             if self._make_context is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..ports import Data
 from .listener import Listener
 from .urls import Address
 
@@ -45,7 +46,7 @@ class MemoryTransport(asyncio.Transport):
         self._low = self._high // 4 if low is None else low
         self._maybe_blocked()
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Data) -> None:
         if self._closing or not data:
             return
         other = self._other

@@ -169,7 +169,7 @@ async def listen(
     return _TcpListener(acceptor, urls)
 
 
-def watch_for_silence(sock: Any, silence: float, patience: float, unread: float) -> None:
+def watch_for_silence(sock: socket.socket | None, silence: float, patience: float, unread: float) -> None:
     """Let the system find out when the machine at the other end is gone; does nothing where there is no TCP.
 
     It is for what the broker's own pings do not see: classic dialects, which have none, and the last bytes of a
@@ -182,7 +182,7 @@ def watch_for_silence(sock: Any, silence: float, patience: float, unread: float)
         unread: seconds that what was sent may go unacknowledged; not less than a slow reader is given, for to the
             system one that reads nothing looks like one that is gone.
     """
-    if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     options = [
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),

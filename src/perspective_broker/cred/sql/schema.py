@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
@@ -33,7 +32,7 @@ class _Secret(sa.types.TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value)
 
 
@@ -46,7 +45,7 @@ class _Verifier(sa.types.TypeDecorator[ScramVerifier]):
     def process_bind_param(self, value: ScramVerifier | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value.encode())
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> ScramVerifier | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> ScramVerifier | None:
         return None if value is None else ScramVerifier.decode(value)
 
 
@@ -59,7 +58,7 @@ class _Digest(sa.types.TypeDecorator[LegacyDigest]):
     def process_bind_param(self, value: LegacyDigest | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value.digest.hex())
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> LegacyDigest | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> LegacyDigest | None:
         return None if value is None else LegacyDigest(bytes.fromhex(value))
 
 

@@ -327,7 +327,7 @@ class Store:
         )
 
         @sa.event.listens_for(engine.sync_engine, "connect")
-        def connected(connection: Any, record: Any) -> None:
+        def connected(connection: Any, record: object) -> None:
             # Python's sqlite3 begins transactions late, and not at all for a CREATE TABLE. We begin them
             # ourselves.
             connection.isolation_level = None
