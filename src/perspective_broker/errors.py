@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from .rebuilt import tell_rebuilt
+from .rebuilt import notify_rebuilt
 
 __all__ = [
     "BadAnswer",
@@ -74,7 +74,7 @@ class Error(Exception):
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        tell_rebuilt(cls)
+        notify_rebuilt(cls)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return _reduced(self)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .flavors.guard import ordinary, report
 
-__all__ = ["HookResult", "contained", "finish", "finished", "is_ours", "run"]
+__all__ = ["HookResult", "contained", "finish", "is_ours", "maybe_await", "run"]
 
 #: What a hook returns: a value, or an awaitable of one when it is ``async``. Any, because a subclass may make it
 #: either.
@@ -43,7 +43,7 @@ def _current_task() -> asyncio.Task[Any] | None:
         return None
 
 
-async def finished(result: Awaitable[_Result] | _Result) -> _Result:
+async def maybe_await(result: Awaitable[_Result] | _Result) -> _Result:
     """Return what a hook returned, or what it will have returned when it is ``async``."""
     return await result if inspect.isawaitable(result) else result
 
@@ -81,6 +81,6 @@ async def run(callback: Callable[[], Any], line: str, *args: object) -> bool:
     """Run a callback, plain or ``async``, as :func:`finish` does."""
 
     async def whole() -> None:
-        await finished(callback())
+        await maybe_await(callback())
 
     return await finish(whole(), line, *args)

@@ -159,7 +159,10 @@ class Server(Handle):
         self._ending: set[Driver] = set()  # closed, and methods or callbacks of theirs still run
         self._closed: asyncio.Event | None = None
         most = settings.limits.strangers_per_address
-        self._strangers, self._handshakes = transports.Strangers(most), transports.Strangers(most)
+        self._strangers, self._handshakes = (
+            transports.UnauthenticatedPeers(most),
+            transports.UnauthenticatedPeers(most),
+        )
         self._accepted = 0
         self._retirements: dict[Driver, asyncio.TimerHandle] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -425,7 +428,7 @@ def _reload(tls: transports.ServerTLS) -> None:
     try:
         tls.reload()
     except OSError as error:
-        log.error("the certificates stay as they are: %s", transports.certificate_trouble(error))
+        log.error("the certificates stay as they are: %s", transports.certificate_error_text(error))
     else:
         log.info("the certificates were read again")
 

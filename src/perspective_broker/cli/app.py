@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from .. import __version__
 from ..session import COMPILED
 from . import call, identity, ping, serve, shell
-from .output import complain, one_line
+from .output import one_line, print_error
 from .status import Status, explain
 
 __all__ = ["app", "run_command"]
@@ -70,7 +70,7 @@ def run_command(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else Status.OK
     except CycloptsError as error:
         command = " ".join(("pb", *(error.command_chain or ())))
-        complain("pb", f"{one_line(str(error))} (see: {command} --help)")
+        print_error("pb", f"{one_line(str(error))} (see: {command} --help)")
         return Status.USAGE
     except KeyboardInterrupt:
         return Status.INTERRUPTED
@@ -83,5 +83,5 @@ def run_command(arguments: Sequence[str]) -> int:
         if explained is None:
             raise
         status, text = explained
-        complain("pb", text)
+        print_error("pb", text)
         return status

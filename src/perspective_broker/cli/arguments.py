@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..flavors.values import Value
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["parse_arguments", "parse_value"]
 
@@ -22,7 +22,7 @@ def parse_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]
     ``name=value`` is a keyword argument; to send such a text itself, quote it as Python does: ``'"a=b"'``.
 
     Raises:
-        Trouble: a keyword is given twice.
+        CommandError: a keyword is given twice.
     """
     args: list[Value] = []
     kwargs: dict[str, Value] = {}
@@ -31,7 +31,7 @@ def parse_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]
         if keyword is None:
             args.append(parse_value(text))
         elif keyword[1] in kwargs:
-            raise Trouble(Status.USAGE, f"the keyword argument {keyword[1]!r} is given twice")
+            raise CommandError(Status.USAGE, f"the keyword argument {keyword[1]!r} is given twice")
         else:
             kwargs[keyword[1]] = parse_value(keyword[2])
     return args, kwargs

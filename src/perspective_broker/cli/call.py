@@ -12,7 +12,7 @@ from ..flavors.values import Value
 from .arguments import parse_arguments
 from .client import ClientOptions, Credentials, Url, connected
 from .output import show, show_json
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "call"]
 
@@ -63,7 +63,7 @@ def call(
     try:
         show_json(value)
     except ValueError as error:
-        raise Trouble(Status.REMOTE, f"the answer cannot be shown: {error}") from None
+        raise CommandError(Status.REMOTE, f"the answer cannot be shown: {error}") from None
 
 
 async def _call(
@@ -82,4 +82,4 @@ async def _call(
             if not limit.expired():
                 raise
             text = f"{url} did not answer {method!r} within {options.timeout:g} s"
-            raise Trouble(Status.CONNECTION, text) from None
+            raise CommandError(Status.CONNECTION, text) from None

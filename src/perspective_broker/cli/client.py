@@ -18,7 +18,7 @@ from .importing import import_here
 from .logs import Verbose, configure_logging
 from .output import printable
 from .passwords import PasswordFile, obtain_password
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["ClientOptions", "Credentials", "Url", "connected"]
 
@@ -127,7 +127,7 @@ class ClientOptions:
         """Do what comes before connecting: logging, imports.
 
         Raises:
-            Trouble: a module cannot be imported.
+            CommandError: a module cannot be imported.
         """
         configure_logging(self.verbose, least=logging.ERROR)
         for name in self.modules:
@@ -139,15 +139,15 @@ class ClientOptions:
         Without ``--password-file`` the certificate of ``--tls-cert`` stands for the password.
 
         Raises:
-            Trouble: options do not belong together, or there is no password.
+            CommandError: options do not belong together, or there is no password.
         """
         password = None
         if self.user is None:
             for option in ("service", "perspective", "password_file", "legacy_login"):
                 if getattr(self, option):
-                    raise Trouble(Status.USAGE, f"--{option.replace('_', '-')} needs --user as well")
+                    raise CommandError(Status.USAGE, f"--{option.replace('_', '-')} needs --user as well")
         elif self.perspective is not None and self.service is None:
-            raise Trouble(Status.USAGE, "--perspective needs --service as well")
+            raise CommandError(Status.USAGE, "--perspective needs --service as well")
         elif self.password_file is not None or self.tls_cert is None or not url.startswith("tls:"):
             password = obtain_password(self.password_file, f"Password for {printable(self.user)}")
         return Credentials(self.user, password, self.service, self.perspective, self.legacy_login)
@@ -156,16 +156,16 @@ class ClientOptions:
         """Return what ``tls://`` needs; None for the system's own trust, and to show no certificate.
 
         Raises:
-            Trouble: a file is not what it should be.
+            CommandError: a file is not what it should be.
         """
         if self.tls_ca is None and self.tls_cert is None:
             return None
         try:
             return ClientTLS(self.tls_ca, certificate=self.tls_cert)
         except TLSError as error:
-            raise Trouble(Status.USAGE, error.reason) from None
+            raise CommandError(Status.USAGE, error.reason) from None
         except OSError as error:
-            raise Trouble(Status.USAGE, f"{error.filename}: {system_text(error)}") from None
+            raise CommandError(Status.USAGE, f"{error.filename}: {system_text(error)}") from None
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +175,7 @@ async def connected(
     """Connect within the block, and yield the peer's root; after a login, the perspective or avatar.
 
     Raises:
-        Trouble: there is no connection or no login, or a dialect's name is none.
+        CommandError: there is no connection or no login, or a dialect's name is none.
     """
     try:
         root = await connect(
@@ -186,18 +186,18 @@ async def connected(
             tls=options.tls(),
         )
     except LoginFailed as error:
-        raise Trouble(Status.LOGIN, f"no login at {url}: {error}") from None
+        raise CommandError(Status.LOGIN, f"no login at {url}: {error}") from None
     except (OSError, ProtocolError, ConnectionLost) as error:
         if isinstance(error, TimeoutError) and error.errno is None:  # our own, which says it all
-            raise Trouble(Status.CONNECTION, str(error)) from None
+            raise CommandError(Status.CONNECTION, str(error)) from None
         reason = (
             error.reason
             if isinstance(error, (ProtocolError, ConnectionLost, TLSError))
             else system_text(error)
         )
-        raise Trouble(Status.CONNECTION, f"no connection to {url}: {reason}") from None
+        raise CommandError(Status.CONNECTION, f"no connection to {url}: {reason}") from None
     except ValueError as error:
-        raise Trouble(Status.USAGE, str(error)) from None
+        raise CommandError(Status.USAGE, str(error)) from None
     try:
         yield root
     finally:

@@ -19,9 +19,9 @@ from rich.text import Text
 from ..aio import run
 from ..cred import Authorizer, Identity, IdentityExists, SQLAuthorizer, UnknownIdentity
 from .logs import configure_logging, counted
-from .output import complain, printable, show_json
+from .output import print_error, printable, show_json
 from .passwords import PasswordFile, obtain_password
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "identity"]
 
@@ -100,17 +100,17 @@ class StoreOptions:
             make: whether a store that does not exist is made.
 
         Raises:
-            Trouble: the url is none of a store, or what is asked cannot be.
+            CommandError: the url is none of a store, or what is asked cannot be.
             StoreError: the store says so.
         """
         configure_logging(self.verbose)
         url = urlsplit(self.store)
         if url.password is not None or "password" in parse_qs(url.query):
             text = "a password in --store could be read by others on this machine; put it into ~/.pgpass"
-            raise Trouble(Status.USAGE, text)
+            raise CommandError(Status.USAGE, text)
         path = url.path[1:]
         if not make and url.scheme.startswith("sqlite") and path and not os.path.exists(path):
-            raise Trouble(Status.CONNECTION, f"{path}: there is no store; pb identity add makes one")
+            raise CommandError(Status.CONNECTION, f"{path}: there is no store; pb identity add makes one")
 
         async def main() -> _T:
             async with SQLAuthorizer(self.store, busy_timeout=self.timeout) as authorizer:
@@ -119,7 +119,7 @@ class StoreOptions:
         try:
             return run(main())
         except ValueError as error:
-            raise Trouble(Status.USAGE, str(error)) from None
+            raise CommandError(Status.USAGE, str(error)) from None
 
     def find(self, name: str, *, make: bool = False) -> Identity | None:
         """Return the identity of that name; None when there is none."""
@@ -171,7 +171,7 @@ def passwd(
     options.use(lambda authorizer: authorizer.set_password(name, password, legacy=legacy))
     _warn_of(legacy)
     if before.legacy_digest is not None and not legacy:
-        complain("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
+        print_error("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
 
 
 @identity.command(
@@ -265,7 +265,7 @@ def _key_text(one: Identity, service: str, perspective: str) -> str:
 
 def _check_password_options(file: object, none: bool, legacy: bool) -> None:
     if none and (file is not None or legacy):
-        raise Trouble(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
+        raise CommandError(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
 
 
 def _new_password(name: str, file: Path | None, none: bool) -> str | None:
@@ -274,6 +274,6 @@ def _new_password(name: str, file: Path | None, none: bool) -> str | None:
 
 def _warn_of(legacy: bool) -> None:
     if legacy:
-        complain(
+        print_error(
             "pb", "warning: who reads the MD5 digest in the store can log in with it, at any legacy server"
         )

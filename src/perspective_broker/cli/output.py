@@ -21,7 +21,7 @@ from rich.pretty import Pretty
 from ..flavors import Reference
 from ..flavors.values import Value
 
-__all__ = ["complain", "is_output_closed", "one_line", "printable", "show", "show_json"]
+__all__ = ["is_output_closed", "one_line", "print_error", "printable", "show", "show_json"]
 
 #: Characters of an error's line; what a peer sends may be long.
 _LINE: Final = 2000
@@ -60,7 +60,7 @@ def is_output_closed() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def complain(who: str, text: str) -> None:
+def print_error(who: str, text: str) -> None:
     """Say on standard error, in one line, why ``who`` cannot go on."""
     with contextlib.suppress(OSError):  # its reader has gone, and there is no other place to say it
         print(f"{who}: {text}", file=sys.stderr, flush=True)

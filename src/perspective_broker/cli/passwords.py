@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["PasswordFile", "obtain_password"]
 
@@ -36,7 +36,7 @@ def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> s
         twice: whether to ask again, since what is typed cannot be seen.
 
     Raises:
-        Trouble: there is none to be had.
+        CommandError: there is none to be had.
     """
     # At a terminal the line must not be shown while it is typed.
     if file is None or (str(file) == "-" and sys.stdin.isatty()):
@@ -51,12 +51,12 @@ def _asked(prompt: str, twice: bool) -> str:
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass(f"{prompt}: ")
             if twice and getpass.getpass("The same again: ") != password:
-                raise Trouble(Status.USAGE, "these are two different passwords; nothing was changed")
+                raise CommandError(Status.USAGE, "these are two different passwords; nothing was changed")
     except getpass.GetPassWarning:
         text = "there is no terminal to ask for the password at; give --password-file FILE"
-        raise Trouble(Status.USAGE, text) from None
+        raise CommandError(Status.USAGE, text) from None
     except EOFError:
-        raise Trouble(Status.USAGE, "no password was given") from None
+        raise CommandError(Status.USAGE, "no password was given") from None
     return password
 
 
@@ -70,9 +70,9 @@ def _read(file: Path) -> str:
                 line = opened.readline(_LONGEST)
         password = line.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise Trouble(Status.USAGE, f"{name}: {system_text(error)}") from None
+        raise CommandError(Status.USAGE, f"{name}: {system_text(error)}") from None
     except UnicodeDecodeError:  # which holds the password
-        raise Trouble(Status.USAGE, f"{name}: the first line is no text in UTF-8") from None
+        raise CommandError(Status.USAGE, f"{name}: the first line is no text in UTF-8") from None
     if not password:
-        raise Trouble(Status.USAGE, f"{name}: the first line holds no password")
+        raise CommandError(Status.USAGE, f"{name}: the first line holds no password")
     return password

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from ..aio import RemoteReference, run
 from .client import ClientOptions, Credentials, Url, connected
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "ping"]
 
@@ -77,7 +77,7 @@ async def _round_trip(root: RemoteReference, url: str, options: ClientOptions) -
     """Return the seconds of one round trip.
 
     Raises:
-        Trouble: no answer came.
+        CommandError: no answer came.
     """
     try:
         async with asyncio.timeout(options.seconds) as limit:
@@ -85,7 +85,7 @@ async def _round_trip(root: RemoteReference, url: str, options: ClientOptions) -
     except TimeoutError:
         if not limit.expired():
             raise
-        raise Trouble(Status.CONNECTION, f"{url} did not answer within {options.timeout:g} s") from None
+        raise CommandError(Status.CONNECTION, f"{url} did not answer within {options.timeout:g} s") from None
 
 
 def _shown(seconds: float) -> str:

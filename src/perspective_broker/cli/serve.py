@@ -19,11 +19,11 @@ from ..aio.server import advice
 from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_trouble
+from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_error_text
 from .client import Url
-from .importing import import_object, user_trouble
+from .importing import import_object, user_code_error
 from .logs import Verbose, configure_logging
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["EXAMPLES", "serve"]
 
@@ -126,7 +126,7 @@ def serve(
     configure_logging(verbose)
     found = import_object(target)
     if tls_cert is None and any(url.startswith("tls:") for url in listen):
-        raise Trouble(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
+        raise CommandError(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
     _check_proxies(trusted_proxy, listen)
     offer = partial(
         serve_object,
@@ -158,11 +158,11 @@ async def _started(target: str, root: object, listen: Sequence[str], offer: Call
     try:
         return await offer(root, *listen)
     except (TypeError, ValueError) as error:
-        raise Trouble(Status.USAGE, f"{target}: {error}") from None
+        raise CommandError(Status.USAGE, f"{target}: {error}") from None
     except OSError as error:
         where = error.filename or " ".join(listen)
         text = f"cannot listen on {where}: {_bind_text(error)}"
-        raise Trouble(Status.CONNECTION, text) from None
+        raise CommandError(Status.CONNECTION, text) from None
 
 
 async def _made(target: str, found: object) -> object:
@@ -176,22 +176,24 @@ async def _made(target: str, found: object) -> object:
         made = found()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
-        raise user_trouble(f"{target}() raised", error) from None
+        raise user_code_error(f"{target}() raised", error) from None
 
 
 def _check_makes(target: str, found: Callable[..., object]) -> None:
-    """Raise Trouble when what a class or function makes cannot be served, or it needs arguments to make it."""
+    """Raise CommandError when what a class or function makes cannot be served, or it needs arguments to make it."""
     what_to_do = "name an object, or a function without arguments that makes one"
     if isinstance(found, type):
         if not issubclass(found, Exportable) and not hasattr(found, "root_object"):
-            raise Trouble(Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}")
+            raise CommandError(
+                Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}"
+            )
         if issubclass(found, Perspective):
             what_to_do = advice(found)
     try:
         inspect.signature(found).bind()
     except TypeError as error:
         text = f"{target} cannot be called without arguments ({error}); {what_to_do}"
-        raise Trouble(Status.USAGE, text) from None
+        raise CommandError(Status.USAGE, text) from None
     except ValueError:  # built in, and silent about what it takes
         pass
 
@@ -200,22 +202,22 @@ def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | No
     if certificate is None:
         for option, given in (("--tls-key", key), ("--tls-client-ca", client_ca)):
             if given is not None:
-                raise Trouble(Status.USAGE, f"{option} needs --tls-cert as well")
+                raise CommandError(Status.USAGE, f"{option} needs --tls-cert as well")
         return None
     try:
         return ServerTLS(certificate, key, client_ca=client_ca)
     except OSError as error:
-        raise Trouble(Status.USAGE, certificate_trouble(error)) from None
+        raise CommandError(Status.USAGE, certificate_error_text(error)) from None
 
 
 def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
-    """Raise Trouble when one is not an address, or nothing is listened on that a proxy can connect to."""
+    """Raise CommandError when one is not an address, or nothing is listened on that a proxy can connect to."""
     try:
         TrustedProxies(proxies)
     except ValueError as error:
-        raise Trouble(Status.USAGE, f"--trusted-proxy: {error}") from None
+        raise CommandError(Status.USAGE, f"--trusted-proxy: {error}") from None
     if proxies and not any(url.startswith(("tcp:", "tls:")) for url in listen):
-        raise Trouble(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
+        raise CommandError(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
 
 
 def _bind_text(error: OSError) -> str:

@@ -27,7 +27,7 @@ from cyclopts import Parameter
 from ..aio import RemoteReference, run
 from ..errors import RemoteError
 from .client import ClientOptions, Url, connected
-from .output import complain, is_output_closed, printable, show
+from .output import is_output_closed, print_error, printable, show
 from .status import Status, explain
 
 __all__ = ["EXAMPLES", "shell"]
@@ -169,7 +169,7 @@ class _Session:
                 for statement in statements
             ]
         except SyntaxError as wrong:
-            complain("pb", f"line {wrong.lineno}: {wrong.msg}")
+            print_error("pb", f"line {wrong.lineno}: {wrong.msg}")
             return Status.USAGE
         for statement, code in zip(statements, codes, strict=True):
             error = self.execute(code)
@@ -182,7 +182,7 @@ class _Session:
                     Status.USAGE,
                     printable(f"{type(error).__name__}: {error}"),
                 )
-                complain("pb", f"line {statement.lineno}: {text}")
+                print_error("pb", f"line {statement.lineno}: {text}")
                 return status
         return Status.OK
 
@@ -259,7 +259,7 @@ def _report(error: BaseException) -> None:
 def _exit_code(error: SystemExit) -> int:
     if error.code is None or isinstance(error.code, int):
         return error.code or Status.OK
-    complain("pb", str(error.code))
+    print_error("pb", str(error.code))
     return Status.REMOTE
 
 

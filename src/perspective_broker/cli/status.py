@@ -24,7 +24,7 @@ from ..errors import (
 )
 from .output import one_line
 
-__all__ = ["Status", "Trouble", "explain", "system_text"]
+__all__ = ["CommandError", "Status", "explain", "system_text"]
 
 
 class Status(enum.IntEnum):
@@ -40,7 +40,7 @@ class Status(enum.IntEnum):
     INTERRUPTED = 130  #: Ctrl-C, by the shells' convention
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """A command cannot go on, for a reason that its user can do something about.
 
     Args:
@@ -56,7 +56,7 @@ class Trouble(Exception):
 
 def explain(error: BaseException) -> tuple[Status, str] | None:
     """Return the exit code and the line for an error that is to be expected, None for any other."""
-    if isinstance(error, Trouble):
+    if isinstance(error, CommandError):
         return error.status, one_line(error.text)
     remote = error if isinstance(error, RemoteError) else error.__cause__
     if isinstance(remote, RemoteError):

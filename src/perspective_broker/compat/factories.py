@@ -18,7 +18,7 @@ from zope.interface import Interface, implementer
 
 from .. import flavors
 from ..limits import Limits
-from ..transports.strangers import Strangers, address_of
+from ..transports.unauthenticated import UnauthenticatedPeers, address_of
 from .admission import attempts_at
 from .broker import Broker
 from .flavors import IPBRoot, Referenceable, _Holder, dispatch
@@ -182,7 +182,7 @@ class PBServerFactory(protocol.ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
-    _strangers: Strangers | None = None
+    _unauthenticated: UnauthenticatedPeers | None = None
 
     def __init__(self, root: Any, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
         self.root: Any = IPBRoot(root)
@@ -192,14 +192,14 @@ class PBServerFactory(protocol.ServerFactory):
     def buildProtocol(self, addr: Any) -> Any:
         """Return the broker of a new connection; None, which ends it, when too many strangers come from there."""
         address = address_of((addr.host,)) if hasattr(addr, "host") else None
-        if self._strangers is None:
-            self._strangers = Strangers(Limits().strangers_per_address)
-        strangers = self._strangers
-        if address is not None and not strangers.arrive(address):
+        if self._unauthenticated is None:
+            self._unauthenticated = UnauthenticatedPeers(Limits().strangers_per_address)
+        unauthenticated = self._unauthenticated
+        if address is not None and not unauthenticated.arrive(address):
             return None
         broker = self.protocol(isClient=False, security=self.security)
         if address is not None:
-            broker.count_until_known(partial(strangers.leave, address))
+            broker.count_until_known(partial(unauthenticated.leave, address))
         broker.factory = self
         root = self.root.rootObject(broker)
         if isinstance(root, LogsIn):

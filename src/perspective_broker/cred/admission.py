@@ -16,7 +16,7 @@ from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
 from .authorizer import Authorizer, StoreError
 from .lifetime import LoginConnection
 
-__all__ = ["Admission", "Judge", "refusal"]
+__all__ = ["Admission", "LoginThrottle", "refusal"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -49,7 +49,7 @@ class Turns:
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None  # an application may be served again, by another
 
-    async def mine(self) -> None:
+    async def wait(self) -> None:
         """Wait for a turn in which there is time for one more step.
 
         Raises:
@@ -84,7 +84,7 @@ class Turns:
             loop.call_soon(self._next, loop)
 
 
-class Judge:
+class LoginThrottle:
     """Decides attempts to log in, each when it is time for that. One for all connections.
 
     A throttle by source, or because too much goes on, is ``Unavailable``; it is decided without looking at the name.
@@ -104,7 +104,7 @@ class Judge:
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
         self._key = secrets.token_bytes(16)
-        self._complained = -_COMPLAINT_SECONDS
+        self._last_logged = -_COMPLAINT_SECONDS
 
     def check_source(self, source: str | None) -> None:
         """Refuse a source with too many failures.
@@ -115,7 +115,7 @@ class Judge:
         if source is not None and self._sources.is_exhausted(source, asyncio.get_running_loop().time()):
             raise busy()
 
-    async def judge(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
+    async def check(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
         """Return what ``check`` says of an attempt to log in as ``name``.
 
         Counted before it waits and before it is checked: attempts side by side see each other.
@@ -133,10 +133,10 @@ class Judge:
         self.check_source(source)
         await self._authorizer.record_failure(name, time())
         delay = await self._authorizer.delay_for(name, time())
-        await self.turns.mine()
+        await self.turns.wait()
         if delay > 0 and (source is None or not self._sources.is_clean(source, time())):
             await self._wait(name, delay, bounded=source is None)
-            await self.turns.mine()
+            await self.turns.wait()
         self.check_source(source)
         if not check():
             if source is not None:
@@ -157,7 +157,7 @@ class Judge:
                 del self._waiting[name]
 
     @contextmanager
-    def discreet(self) -> Iterator[None]:
+    def hiding_errors(self) -> Iterator[None]:
         """Tell the log, and not the peer, what goes wrong in here: it has not logged in.
 
         Raises:
@@ -169,12 +169,12 @@ class Judge:
             if isinstance(error, (Error, BrokerError)) and not isinstance(error, StoreError):
                 raise
             now = asyncio.get_running_loop().time()
-            if now - self._complained >= _COMPLAINT_SECONDS:
-                self._complained = now
+            if now - self._last_logged >= _COMPLAINT_SECONDS:
+                self._last_logged = now
                 log.error("logins fail", exc_info=error)
             raise busy() from None
 
-    def alias(self, name: str) -> str:
+    def log_name(self, name: str) -> str:
         """Return what stands in the log for a name without a user, because people type passwords there."""
         return hashlib.blake2b(
             name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
@@ -187,17 +187,17 @@ class Admission:
     Until the first that succeeds, the peer is a stranger and lives under :meth:`Limits.before_login`.
 
     Args:
-        judge: decides.
+        throttle: decides.
         connection: which.
     """
 
-    def __init__(self, judge: Judge, connection: LoginConnection) -> None:
-        self._judge = judge
+    def __init__(self, throttle: LoginThrottle, connection: LoginConnection) -> None:
+        self._throttle = throttle
         self._connection = connection
         self._limits = connection.limits
         self._loop = asyncio.get_running_loop()
         self._failures = 0  # and attempts that are being judged
-        self._judging = 0
+        self._checking = 0
         self._challenges = 0
         self._timer: asyncio.TimerHandle | None = None
         self._admitted = False
@@ -216,12 +216,12 @@ class Admission:
         if self._challenges > self._limits.logins + SPARE_CHALLENGES:
             self._end_soon()
             raise refusal()
-        self._judge.check_source(self._connection.source)
+        self._throttle.check_source(self._connection.source)
         self._wait_for_attempt()
         return self._loop.time() + self._limits.login_seconds
 
     async def attempt(
-        self, name: str, expires: float | None, check: Callable[[], bool], hopeless: str = ""
+        self, name: str, expires: float | None, check: Callable[[], bool], log_reason: str = ""
     ) -> None:
         """Admit the peer if ``check`` says so.
 
@@ -229,24 +229,24 @@ class Admission:
             name: as whom it wants to log in.
             expires: its challenge's; None when that was used before.
             check: whether its response to the challenge fits.
-            hopeless: why it cannot, whatever it is; for the log.
+            log_reason: why it cannot, whatever it is; for the log.
 
         Raises:
             LoginFailed: it does not, or it is too late, or too often.
             Unavailable: it was not judged.
         """
-        with self.trying():
+        with self.attempting():
             in_time = expires is not None and self._loop.time() < expires
-            with self._judge.discreet():
-                fits = in_time and await self._judge.judge(name, self._connection.source, check)
+            with self._throttle.hiding_errors():
+                fits = in_time and await self._throttle.check(name, self._connection.source, check)
             if not fits:
                 self._explain_later(
-                    name, hopeless or ("a wrong password" if in_time else "a challenge too old")
+                    name, log_reason or ("a wrong password" if in_time else "a challenge too old")
                 )
                 raise refusal()
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
+    def attempting(self) -> Iterator[None]:
         """Admit the peer unless an error is raised in here.
 
         An attempt counts as a failure until it has succeeded, so that attempts side by side see each other. An error of
@@ -257,7 +257,7 @@ class Admission:
         """
         self.check_failures()
         self._failures += 1
-        self._judging += 1
+        self._checking += 1
         try:
             yield
         except Exception as error:
@@ -268,7 +268,7 @@ class Admission:
             self._failures -= 1
             self.admit()
         finally:
-            self._judging -= 1
+            self._checking -= 1
             self._look_at_failures()
 
     def check_failures(self) -> None:
@@ -298,11 +298,11 @@ class Admission:
         self._loop.call_soon(self._loop.call_soon, self._explain, name, why)
 
     def _explain(self, name: str, why: str) -> None:
-        whom = self._judge.alias(name) if why == "no user" else ascii(name[:64])
+        whom = self._throttle.log_name(name) if why == "no user" else ascii(name[:64])
         log.info("a login as %s from %s failed: %s", whom, self._connection.peer, why)
 
     def _look_at_failures(self) -> None:
-        if self._failures >= self._limits.logins and not self._judging:
+        if self._failures >= self._limits.logins and not self._checking:
             self._end_soon()
         else:
             self._wait_for_attempt()
@@ -318,7 +318,7 @@ class Admission:
             self._timer = self._loop.call_later(self._limits.login_seconds, self._too_late)
 
     def _too_late(self) -> None:
-        if self._judging:
+        if self._checking:
             self._wait_for_attempt()
         else:
             self._connection.end("login-timeout", f"no login was tried in {self._limits.login_seconds:g} s")

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from ..flavors import Exportable, Target, check_spelling
 from ..flavors.values import AnyConnection, Value
-from ..hooks import HookResult, contained, finished, run
+from ..hooks import HookResult, contained, maybe_await, run
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity, checked_key
@@ -293,7 +293,7 @@ class Service:
         key = (identity.name, perspective.name)
         if self._replaces:
             self._end_others(key, connection)
-        returned = await finished(perspective.broker_attached(client, identity, connection))
+        returned = await maybe_await(perspective.broker_attached(client, identity, connection))
         given = self._to_give(key, perspective, returned)
         attachment = _Attachment(perspective, given, connection)
         self._attachments.setdefault(key, []).append(attachment)
@@ -474,7 +474,7 @@ class Application(LoginRoot):
             return
         try:
             for service in self.services:
-                await finished(service.start_service())
+                await maybe_await(service.start_service())
                 self._started.append(service)
         except BaseException:
             await self.end_serving()

@@ -37,8 +37,8 @@ from ..certificates import PeerCertificate
 from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
 from ..flavors.values import Value
-from ..hooks import finished
-from .admission import Admission, Judge, refusal
+from ..hooks import maybe_await
+from .admission import Admission, LoginThrottle, refusal
 from .authorizer import Authorizer
 from .identity import Identity
 from .lifetime import Detacher, LoginConnection
@@ -108,7 +108,7 @@ class LoginRoot(ABC):
         self.authorizer = authorizer
         self.legacy_login = legacy_login
         self.certificate_user = certificate_user
-        self.judge = Judge(authorizer)
+        self.throttle = LoginThrottle(authorizer)
 
     def root_object(self, connection: LoginConnection) -> AuthServ:
         """Return the login object of one new connection."""
@@ -148,7 +148,7 @@ class AuthServ(Referenceable):
     def __init__(self, root: LoginRoot, connection: LoginConnection) -> None:
         self.root = root
         self.connection = connection
-        self.admission = Admission(root.judge, connection)
+        self.admission = Admission(root.throttle, connection)
         self._warned = False
         self._given: list[Detacher] = []
         self._giving = 0  # of those under way, which count too
@@ -199,9 +199,9 @@ class AuthServ(Referenceable):
         if certificate is not None and asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
-        await self.root.judge.turns.mine()
+        await self.root.throttle.turns.wait()
         exchange = ServerExchange(asked, client_first, binding)
-        with self.root.judge.discreet():
+        with self.root.throttle.hiding_errors():
             identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
@@ -211,7 +211,7 @@ class AuthServ(Referenceable):
         Raises:
             LoginFailed: it is gone, or disabled.
         """
-        with self.root.judge.discreet():
+        with self.root.throttle.hiding_errors():
             identity = await self.root.authorizer.get_identity(name)
         if identity is None or identity.disabled:
             raise refusal()
@@ -224,9 +224,9 @@ class AuthServ(Referenceable):
             LoginFailed: it stands for nobody, or for somebody else.
         """
         assert self.root.certificate_user is not None
-        with self.admission.trying():
-            with self.root.judge.discreet():
-                user = await finished(self.root.certificate_user(certificate))
+        with self.admission.attempting():
+            with self.root.throttle.hiding_errors():
+                user = await maybe_await(self.root.certificate_user(certificate))
                 identity = None if user is None else await self.root.authorizer.get_identity(user)
             if identity is None or identity.disabled or name not in ("", identity.name):
                 raise refusal()
@@ -248,7 +248,7 @@ class AuthServ(Referenceable):
 
     async def remote_loginAnonymous(self, mind: Value = None) -> Exportable:
         """Let in somebody who does not say who he is, where that is allowed."""
-        with self.admission.trying(), self.root.judge.discreet():
+        with self.admission.attempting(), self.root.throttle.hiding_errors():
             avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
         return avatar
 
@@ -338,7 +338,7 @@ class _LegacyChallenger(_Challenger):
             LoginFailed: nobody.
         """
         expires = self._spend()
-        with self._auth.root.judge.discreet():
+        with self._auth.root.throttle.hiding_errors():
             identity, _ = await self._auth.root.authorizer.login_record(self._name)
         digest = None if identity is None else identity.legacy_digest
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from ..flavors import Exportable, Target
 from ..flavors.values import Value
-from ..hooks import HookResult, finished
+from ..hooks import HookResult, maybe_await
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
@@ -82,7 +82,7 @@ class Portal(LoginRoot):
     ) -> Given:
         if identity is None and not self._anonymous:
             raise refusal()
-        got = await finished(
+        got = await maybe_await(
             self.realm.request_avatar(ANONYMOUS if identity is None else identity.name, mind)
         )
         if type(got) is not tuple:

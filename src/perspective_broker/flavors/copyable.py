@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeGuard
 
 from ..errors import qualified_name
-from ..rebuilt import tell_rebuilt
+from ..rebuilt import notify_rebuilt
 from .fields import Shape, set_fields
 from .referenceable import Exportable
 from .spelling import check_spelling
@@ -78,7 +78,7 @@ class RemoteCopy:
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
-        tell_rebuilt(cls)
+        notify_rebuilt(cls)
 
     def set_copyable_state(self, state: Value) -> None:
         """Take the state that arrived. Called on an instance made without ``__init__``.

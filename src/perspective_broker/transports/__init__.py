@@ -15,9 +15,9 @@ from . import memory, tcp, unix
 from .channel import TLSChannel
 from .listener import Listener
 from .proxies import TrustedProxies
-from .strangers import Strangers, address_of
 from .tcp import watch_for_silence
-from .tls import ClientTLS, ServerTLS, certificate_trouble, client_context, server_context, tls_error
+from .tls import ClientTLS, ServerTLS, certificate_error_text, client_context, server_context, tls_error
+from .unauthenticated import UnauthenticatedPeers, address_of
 from .urls import DEFAULT_PORT, Address, parse_url
 
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
     "Listener",
     "PeerCertificate",
     "ServerTLS",
-    "Strangers",
     "TLSChannel",
     "TrustedProxies",
+    "UnauthenticatedPeers",
     "address_of",
-    "certificate_trouble",
+    "certificate_error_text",
     "connect",
     "listen",
     "parse_url",
@@ -70,7 +70,7 @@ async def listen(
     factory: Callable[..., asyncio.Protocol],
     tls: ssl.SSLContext | ServerTLS | None = None,
     handshake_seconds: float | None = None,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedPeers | None = None,
     proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen on ``address``, with a protocol made by ``factory`` for every connection.
@@ -78,7 +78,7 @@ async def listen(
     Args:
         tls: for ``tls://``, which needs it.
         handshake_seconds: for that of TLS; None for the event loop's own choice.
-        strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
+        unauthenticated: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
         proxies: of TCP and TLS; for their connections ``factory`` is given the address that they come from.
 
     Raises:
@@ -88,7 +88,7 @@ async def listen(
     with _naming(address):
         if address.scheme == "tls":
             return await tcp.listen(
-                address, factory, server_context(tls), handshake_seconds, strangers, proxies
+                address, factory, server_context(tls), handshake_seconds, unauthenticated, proxies
             )
         if address.scheme == "tcp":
             return await tcp.listen(address, factory, None, handshake_seconds, None, proxies)

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Final
 
 from .proxies import HeaderError, TrustedProxies, read_peer
-from .strangers import Strangers, address_of
 from .tls import tls_error
+from .unauthenticated import UnauthenticatedPeers, address_of
 
 __all__ = ["Acceptor"]
 
@@ -44,7 +44,7 @@ class Acceptor:
         factory: makes the protocol of a connection, whose handshake is over where there is one.
         make_context: gives the TLS context of the next connection; None for none.
         seconds: for a handshake; None for the event loop's own choice.
-        strangers: counts those in the middle of a handshake, and refuses some; None refuses nobody.
+        unauthenticated: counts those in the middle of a handshake, and refuses some; None refuses nobody.
         proxies: what they say is believed: the factory is then given the address that the connection comes from.
 
     Raises:
@@ -57,13 +57,13 @@ class Acceptor:
         factory: Callable[..., asyncio.Protocol],
         make_context: Callable[[], ssl.SSLContext] | None = None,
         seconds: float | None = None,
-        strangers: Strangers | None = None,
+        unauthenticated: UnauthenticatedPeers | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
         self._factory, self._make_context, self._seconds = factory, make_context, seconds
-        self._strangers = strangers if make_context is not None else None
+        self._unauthenticated = unauthenticated if make_context is not None else None
         self._proxies = proxies or TrustedProxies(())
         self._complained = False
         self._beginning: set[asyncio.Task[None]] = set()
@@ -123,8 +123,8 @@ class Acceptor:
         task.add_done_callback(self._beginning.discard)
 
     def _let_in(self, peer: object) -> bool:
-        address = None if self._strangers is None else address_of(peer)
-        return address is None or self._strangers is None or self._strangers.arrive(address)
+        address = None if self._unauthenticated is None else address_of(peer)
+        return address is None or self._unauthenticated is None or self._unauthenticated.arrive(address)
 
     async def _behind_proxy(self, accepted: socket.socket, proxy: tuple[Any, ...]) -> None:
         try:
@@ -160,6 +160,6 @@ class Acceptor:
         except OSError as error:  # on the open internet it happens all day
             log.debug("no TLS with %.100s: %s", peer, tls_error(error))
         finally:
-            address = None if self._strangers is None else address_of(peer)
-            if address is not None and self._strangers is not None:
-                self._strangers.leave(address)
+            address = None if self._unauthenticated is None else address_of(peer)
+            if address is not None and self._unauthenticated is not None:
+                self._unauthenticated.leave(address)

@@ -18,8 +18,8 @@ from typing import Any, Final
 from .accepting import Acceptor
 from .listener import Listener
 from .proxies import TrustedProxies
-from .strangers import Strangers
 from .tls import tls_error
+from .unauthenticated import UnauthenticatedPeers
 from .urls import Address, bound_urls
 
 __all__ = ["connect", "listen", "watch_for_silence"]
@@ -150,7 +150,7 @@ async def listen(
     factory: Callable[..., asyncio.Protocol],
     make_context: Callable[[], ssl.SSLContext] | None = None,
     handshake_seconds: float | None = None,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedPeers | None = None,
     proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen; every connection gets a protocol made by ``factory``, over TLS when contexts are made.
@@ -165,7 +165,7 @@ async def listen(
     sockets = [bound.dup() for bound in server.sockets]
     server.close()
     urls = bound_urls(address, sockets)
-    acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, strangers, proxies)
+    acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, unauthenticated, proxies)
     return _TcpListener(acceptor, urls)
 
 

@@ -244,7 +244,7 @@ def client_context(tls: object) -> ssl.SSLContext:
     raise TypeError(f"connect takes tls=pb.ClientTLS(...) or a client's ssl.SSLContext, not {tls!r}")
 
 
-def certificate_trouble(error: OSError) -> str:
+def certificate_error_text(error: OSError) -> str:
     """Return what is wrong with the files of a certificate, in one line."""
     if isinstance(error, TLSError):
         return error.reason

@@ -1,4 +1,4 @@
-"""Strangers: connections whose peers have not said who they are, counted by where they come from."""
+"""UnauthenticatedPeers: connections whose peers have not said who they are, counted by where they come from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import logging
 from collections import Counter
 
-__all__ = ["Strangers", "address_of"]
+__all__ = ["UnauthenticatedPeers", "address_of"]
 
 log = logging.getLogger("perspective_broker")
 
@@ -32,7 +32,7 @@ def address_of(peer: object) -> str | None:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-class Strangers:
+class UnauthenticatedPeers:
     """Counts them, and says when there are too many from one address.
 
     Args:
