@@ -119,7 +119,7 @@ def test_at_a_terminal_the_password_is_asked_for(chat: Chat) -> None:
         (("--password-file", "alice"), "--password-file needs --user as well"),
         (("--legacy-login",), "--legacy-login needs --user as well"),
         ((*ALICE, "--perspective", "operator"), "--perspective needs --service as well"),
-        (("--user", "", "--password-file", "alice"), "no login with this name and password"),
+        (("--user", "", "--password-file", "alice"), "username or password not valid"),
         (("--user", "alice", "--password", "sesame"), "--password"),
     ],
 )

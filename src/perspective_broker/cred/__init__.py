@@ -1,6 +1,6 @@
-"""Who may log in, where that is kept, and to what: identities, authorizers, applications, services, perspectives.
+"""Logins: identities, the authorizers that store them, applications, services, perspectives and portals.
 
-Importing this room imports neither a database library nor a SCRAM one; they come when they are needed.
+Importing this package imports neither a database library nor a SCRAM library; the code that needs one imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a login begins on a connection, and how it ends exactly once."""
+"""The lifetime of a login: what logins need of a connection, and the helper that detaches exactly once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Detacher", "LoginConnection"]
 
 
 class LoginConnection(Protocol):
-    """What logins ask of a connection; see :class:`perspective_broker.Connection`."""
+    """What logins need of a connection; see :class:`perspective_broker.Connection`."""
 
     peer: str
     source: str | None
@@ -46,18 +46,18 @@ class LoginConnection(Protocol):
     def dont_notify_on_disconnect(self, callback: Callable[[Any], object]) -> None: ...
 
 
-#: Event loops forget tasks that nobody holds; whoever began these may be gone before they end.
+#: Event loops hold tasks weakly, and the object that began one of these may be gone before the task ends.
 _running: set[asyncio.Future[Any]] = set()
 
 
 class Detacher:
-    """Sees to it that what a login began ends exactly once: by logging out, or with the connection.
+    """Calls ``detach`` exactly once: at the logout, or when the connection ends.
 
-    What was attached to a connection that has ended meanwhile is detached at once.
+    If the connection has ended already, it calls ``detach`` immediately.
 
     Args:
-        connection: whose end it watches.
-        detach: called once, without arguments; plain or ``async``.
+        connection: the connection whose end it watches.
+        detach: called without arguments; plain or ``async``.
     """
 
     def __init__(self, connection: LoginConnection, detach: Callable[[], Any]) -> None:
@@ -70,7 +70,7 @@ class Detacher:
             self._begin()
 
     def _on_disconnect(self, connection: object) -> asyncio.Future[Any] | None:
-        # The connection waits for what is returned: also for a logout that it has overtaken.
+        # The connection waits for the future that is returned, also for that of a logout which began before.
         self._begin()
         return self._running
 
@@ -85,14 +85,14 @@ class Detacher:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was detached, or is being detached."""
+        """Whether ``detach`` was called."""
         return self._detach is None
 
     async def log_out(self) -> None:
-        """Detach now, if that was not done before, and wait until it is."""
+        """Call ``detach`` if that was not done before, and wait until it has ended."""
         self._begin()
         if self._running is not None:
-            # Goes on to its end, also when the caller's connection is lost meanwhile.
+            # It runs to its end, even if the caller's connection is lost meanwhile.
             await asyncio.shield(self._running)
         try:
             self._connection.dont_notify_on_disconnect(self._on_disconnect)
