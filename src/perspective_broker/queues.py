@@ -1,12 +1,12 @@
-"""Queues and lines that are made when something has to wait for the first time.
+"""Queues and lines that are made when the first item has to wait.
 
-An empty deque takes 760 bytes, for it has a block of 64 places from the start. A connection has five such queues, in
-nearly all connections nearly all of them stay empty for good, and a server has thousands of connections. So an empty
-tuple stands where nothing has waited yet: it can be asked and looped over as an empty deque can, and type checkers see
-to it that nobody puts something into it but by :func:`put`.
+An empty deque takes 760 bytes, because it allocates a block of 64 items at the start. A connection has five such
+queues, which nearly always stay empty, and a server has thousands of connections. So an empty tuple takes the place of
+a queue until an item waits: its length and its items can be read like those of an empty deque, and type checkers ensure
+that items are added only by :func:`put`.
 
-A line is a queue that can be left from anywhere. An empty one takes 200 bytes, so all of them are :data:`NO_LINE` until
-something waits.
+A line is a queue that an item can leave from any position. An empty one takes 200 bytes, so all lines are
+:data:`NO_LINE` until an item waits.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["NO_LINE", "Line", "Queue", "first_in", "get_in", "put"]
 
 _Item = TypeVar("_Item")
 
-#: ``()`` to begin with.
+#: ``()`` at first.
 Queue: TypeAlias = deque[_Item] | tuple[()]
 
-#: :data:`NO_LINE` to begin with. An item leaves it by ``del line[item]``.
+#: :data:`NO_LINE` at first. An item leaves it by ``del line[item]``.
 Line: TypeAlias = OrderedDict[_Item, None]
 
-#: Where nothing has waited so far. Nothing is put in.
+#: The line in which no item has waited yet. It stays empty.
 NO_LINE: Final[Line[Any]] = OrderedDict()
 
 
 def put(queue: Queue[_Item], item: _Item) -> deque[_Item]:
-    """Return the queue with ``item`` as its last; a new one where there was none."""
+    """Return the queue with ``item`` at its end; a new queue if there was none."""
     if isinstance(queue, tuple):
         return deque((item,))
     queue.append(item)
@@ -37,7 +37,7 @@ def put(queue: Queue[_Item], item: _Item) -> deque[_Item]:
 
 
 def get_in(line: Line[_Item], item: _Item) -> Line[_Item]:
-    """Return the line with ``item`` as its last; a new one where there was none."""
+    """Return the line with ``item`` at its end; a new line if there was none."""
     if line is NO_LINE:
         line = OrderedDict()
     line[item] = None
@@ -45,5 +45,5 @@ def get_in(line: Line[_Item], item: _Item) -> Line[_Item]:
 
 
 def first_in(line: Line[_Item]) -> _Item | None:
-    """Return what has been in the line longest, or None."""
+    """Return the oldest item of the line, or None."""
     return next(iter(line), None)

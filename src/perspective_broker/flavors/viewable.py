@@ -1,7 +1,7 @@
-"""Viewable: one object, seen by everybody from his own perspective.
+"""Viewable: one object that each user sees from their own perspective.
 
-The peer that holds a view calls ``x``; ``view_x(perspective, ...)`` runs here. The perspective is put in by this
-side from what it keeps of the view, so nobody can pretend to be somebody else.
+The peer that holds a view calls ``x``, and ``view_x(perspective, ...)`` runs here. This side keeps the perspective of
+each view and adds it to the call, so that no peer can pretend to be another user.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["ViewPoint", "Viewable"]
 
 
 class Viewable(Exportable):
-    """An object whose ``view_*`` methods are told who calls: ``def view_say(self, perspective, text)``.
+    """An object whose ``view_*`` methods get the caller's perspective: ``def view_say(self, perspective, text)``.
 
-    Sent by a perspective's (or another view's) method, or through a reference that was received in one, it
+    In the answer of a perspective's (or another view's) method, or through a reference that such a method received, it
     crosses as the view from that perspective. Outside of any perspective it cannot be sent.
     """
 
@@ -37,10 +37,10 @@ class Viewable(Exportable):
 
 
 class ViewPoint(Exportable):
-    """A viewable as seen from one perspective, whoever it is sent to.
+    """A viewable as seen from one perspective, for every peer that gets it.
 
     Args:
-        perspective: who every caller through this view is taken for.
+        perspective: the perspective of every caller through this view.
         obj: the viewable.
     """
 
