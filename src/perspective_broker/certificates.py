@@ -1,4 +1,4 @@
-"""PeerCertificate: what the verified certificate of a peer says."""
+"""PeerCertificate: the names in the verified certificate of a peer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["PeerCertificate"]
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """The certificate that the peer showed, verified: an authority that we trust stands for what it says.
+    """The certificate of the peer, verified: an authority that this side trusts has signed it.
 
     Attributes:
-        common_name: of its subject; ``""`` when there is none.
-        dns_names: host names it is for.
-        emails: mail addresses it is for.
-        uris: such as ``spiffe://...``.
-        addresses: IP addresses it is for.
-        der: all of it.
+        common_name: the common name of its subject; ``""`` without one.
+        dns_names: its host names.
+        emails: its mail addresses.
+        uris: its URIs, such as ``spiffe://...``.
+        addresses: its IP addresses.
+        der: the whole certificate in DER.
     """
 
     common_name: str
@@ -37,7 +37,7 @@ class PeerCertificate:
 
     @classmethod
     def of(cls, decoded: Mapping[str, Any], der: bytes) -> PeerCertificate:
-        """Make one of what ``ssl.SSLObject.getpeercert()`` gives."""
+        """Return the certificate for a result of ``ssl.SSLObject.getpeercert()``."""
         subject = {name: value for pairs in decoded.get("subject", ()) for name, value in pairs}
         names = decoded.get("subjectAltName", ())
 
