@@ -161,8 +161,16 @@ def test_somebody_of_that_name_already(directory: Path) -> None:
     [
         ("add bob", "", "there is no terminal to ask for the password at; give --password-file FILE"),
         ("add bob --password-file nothing", "", "nothing: No such file or directory"),
-        ("add bob --password-file -", "", "standard input: the first line holds no password"),
-        ("add bob --password-file -", "\nsecret\n", "standard input: the first line holds no password"),
+        (
+            "add bob --password-file -",
+            "",
+            "standard input: the first line is empty, and should be the password",
+        ),
+        (
+            "add bob --password-file -",
+            "\nsecret\n",
+            "standard input: the first line is empty, and should be the password",
+        ),
         ("add bob --password-file -", "x" * 1025, "password: at most 1024 bytes"),
         ("add bob --password-file -", "sec\x07ret", "SASLprep forbids this text: control characters"),
         ("add bob --password-file . ", "", ".: Is a directory"),
@@ -186,7 +194,7 @@ def test_wrong_usage_is_one_line_and_2(directory: Path, arguments: str, stdin: s
 def test_a_password_that_is_no_text_is_not_shown(directory: Path) -> None:
     (directory / "password").write_bytes(b"sec\xffret\n")
     done = _identity(directory, "add", "bob", "--password-file", "password")
-    assert (done.returncode, done.stderr) == (2, "pb: password: the first line is no text in UTF-8\n")
+    assert (done.returncode, done.stderr) == (2, "pb: password: the first line is not UTF-8 text\n")
 
 
 @pytest.mark.parametrize(

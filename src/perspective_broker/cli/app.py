@@ -41,9 +41,9 @@ app.command(identity.identity)
 
 
 def _open_closed_streams() -> None:
-    """Put the null device in the place of a standard stream that was closed when the program began.
+    """Replace each standard stream that was closed when the program began by the null device.
 
-    Nothing else may get its number: what is opened next takes the lowest that is free.
+    Otherwise the next file that is opened would get its number, the lowest free one.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -51,13 +51,13 @@ def _open_closed_streams() -> None:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; what went wrong is told on standard error, in one line.
+    """Run one command and return its exit code; print the text of an error on standard error, in one line.
 
-    A defect of this program itself is raised.
+    An unexpected exception, which is a defect of this program, is raised.
     """
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A peer's text may not fit the terminal's encoding; showing it anyhow beats failing.
+        # A peer's text may not fit the terminal's encoding; escapes are better than an error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a text file here
     try:
         result = app(
@@ -75,7 +75,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Status.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone. What is still buffered must not fail once more at exit.
+        # The reader of our output has gone. Buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.OK
     except Exception as error:

@@ -17,7 +17,7 @@ _KEYWORD: Final = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 
 
 def parse_arguments(texts: Sequence[str]) -> tuple[list[Value], dict[str, Value]]:
-    """Return the positional and the keyword arguments that ``texts`` mean.
+    """Return the positional and the keyword arguments for ``texts``.
 
     ``name=value`` is a keyword argument; to send such a text itself, quote it as Python does: ``'"a=b"'``.
 
@@ -41,7 +41,7 @@ def parse_value(text: str) -> Value:
     """Return the value of a Python literal (``1``, ``None``, ``[1, "two"]``, ``b"raw"``), or the text itself."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a literal is the user's affair
+            warnings.simplefilter("ignore")  # about an odd escape in the user's literal
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text

@@ -1,4 +1,4 @@
-"""What the commands share that connect to a peer: their options, and the connection, with a login or without."""
+"""The options of commands that connect to a peer, and the connection, with a login or without."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Url = Annotated[str, Parameter(validator=_check_url)]
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who logs in, and to what; arguments of :func:`~perspective_broker.connect`.
+    """The user and the service of a login; arguments of :func:`~perspective_broker.connect`.
 
     Attributes:
         username: None does not log in.
-        password: None where a certificate stands for it.
-        service, perspective, legacy_login: as there.
+        password: None for a login by certificate.
+        service, perspective, legacy_login: see :func:`~perspective_broker.connect`.
     """
 
     username: str | None
@@ -54,15 +54,15 @@ class ClientOptions:
     """Options of the commands that connect.
 
     Attributes:
-        user: as whom to log in; None does not.
-        service: to which service; None for what the peer gives to who names none.
-        perspective: of the service; the user's own when None.
-        password_file: where the password is; None asks.
+        user: the user who logs in; None does not log in.
+        service: the service to log in to; None lets the peer choose.
+        perspective: the perspective of the service; the user's own when None.
+        password_file: the file with the password; None prompts for it.
         legacy_login: answer an MD5 challenge everywhere.
         dialect: names of dialects to allow, best first; empty for all.
-        timeout: seconds until the connection is there, and then until the answer is; 0 for ever.
-        tls_ca: whose signature makes a server's certificate good, instead of those that the system trusts.
-        tls_cert: certificate and key to show to a server that asks.
+        timeout: seconds for connecting, and then for the answer; 0 waits forever.
+        tls_ca: the authorities to trust instead of those of the system.
+        tls_cert: certificate and key for a server that requests one.
         modules: modules to import first.
         verbose: how much to log.
     """
@@ -124,7 +124,7 @@ class ClientOptions:
         return self.timeout or None
 
     def prepare(self) -> None:
-        """Do what comes before connecting: logging, imports.
+        """Set up logging and import the modules, before connecting.
 
         Raises:
             CommandError: a module cannot be imported.
@@ -134,12 +134,12 @@ class ClientOptions:
             import_here(name)
 
     def credentials(self, url: str) -> Credentials:
-        """Return who logs in at ``url``, once the password is known.
+        """Return the credentials for ``url``; prompt for the password if necessary.
 
-        Without ``--password-file`` the certificate of ``--tls-cert`` stands for the password.
+        Without ``--password-file`` the certificate of ``--tls-cert`` replaces the password.
 
         Raises:
-            CommandError: options do not belong together, or there is no password.
+            CommandError: the options contradict each other, or there is no password.
         """
         password = None
         if self.user is None:
@@ -153,10 +153,10 @@ class ClientOptions:
         return Credentials(self.user, password, self.service, self.perspective, self.legacy_login)
 
     def tls(self) -> ClientTLS | None:
-        """Return what ``tls://`` needs; None for the system's own trust, and to show no certificate.
+        """Return the settings for ``tls://``; None for the authorities of the system and no own certificate.
 
         Raises:
-            CommandError: a file is not what it should be.
+            CommandError: a file cannot be used.
         """
         if self.tls_ca is None and self.tls_cert is None:
             return None
@@ -175,7 +175,7 @@ async def connected(
     """Connect within the block, and yield the peer's root; after a login, the perspective or avatar.
 
     Raises:
-        CommandError: there is no connection or no login, or a dialect's name is none.
+        CommandError: the connection or the login failed, or a dialect's name is unknown.
     """
     try:
         root = await connect(
@@ -188,7 +188,7 @@ async def connected(
     except LoginFailed as error:
         raise CommandError(Status.LOGIN, f"no login at {url}: {error}") from None
     except (OSError, ProtocolError, ConnectionLost) as error:
-        if isinstance(error, TimeoutError) and error.errno is None:  # our own, which says it all
+        if isinstance(error, TimeoutError) and error.errno is None:  # our own, whose text is complete
             raise CommandError(Status.CONNECTION, str(error)) from None
         reason = (
             error.reason

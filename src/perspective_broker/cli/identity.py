@@ -1,4 +1,4 @@
-"""``pb identity``: who may log in, and to what, in a store that servers share."""
+"""``pb identity``: the users in a store that servers share, and their keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["EXAMPLES", "identity"]
 
 _T = TypeVar("_T")
 
-#: Shown at the end of the help of all commands.
+#: The end of the help of all commands.
 _EXIT_CODES: Final = """\
 Exit codes: 0 done, 1 there is (or is not) such an identity or key, 2 wrong usage, 3 the store cannot be used.
 """
@@ -36,7 +36,7 @@ _STORE: Final = "--store sqlite:///identities.db"
 
 
 def _examples(*commands: str) -> str:
-    """Return what is shown at the end of a command's help; ``STORE`` stands for the option of all of them."""
+    """Return the end of a command's help; ``STORE`` stands for the option of all commands."""
     lines = "\n".join(f"pb identity {command.replace('STORE', _STORE)}" for command in commands)
     return f"\nExamples:\n\n```console\n{lines}\n```\n\n{_EXIT_CODES}"
 
@@ -93,15 +93,15 @@ class StoreOptions:
     verbose: Annotated[int, counted("Log more to standard error; twice (-vv) everything.")] = 0
 
     def use(self, operation: Callable[[Authorizer], Awaitable[_T]], *, make: bool = False) -> _T:
-        """Run an operation on the store, and return what it returns.
+        """Run an operation on the store, and return its result.
 
         Args:
-            operation: what to do.
+            operation: takes the open store.
             make: whether a store that does not exist is made.
 
         Raises:
-            CommandError: the url is none of a store, or what is asked cannot be.
-            StoreError: the store says so.
+            CommandError: the url or an argument is not valid.
+            StoreError: the operation has failed.
         """
         configure_logging(self.verbose)
         url = urlsplit(self.store)
@@ -122,7 +122,7 @@ class StoreOptions:
             raise CommandError(Status.USAGE, str(error)) from None
 
     def find(self, name: str, *, make: bool = False) -> Identity | None:
-        """Return the identity of that name; None when there is none."""
+        """Return the identity of that name, or None."""
         return self.use(lambda authorizer: authorizer.get_identity(name), make=make)
 
 
@@ -142,7 +142,7 @@ def add(
 ) -> None:
     """Add an identity, and ask for its password. A store that does not exist is made."""
     _check_password_options(password_file, no_password, legacy)
-    # Before anything is asked; that nobody adds it meanwhile, is the store's business.
+    # Checked before the prompt for the password, and again by the store.
     if options.find(name, make=True) is not None:
         raise IdentityExists(f"there is an identity {name!a} already")
     password = _new_password(name, password_file, no_password)
@@ -275,5 +275,6 @@ def _new_password(name: str, file: Path | None, none: bool) -> str | None:
 def _warn_of(legacy: bool) -> None:
     if legacy:
         print_error(
-            "pb", "warning: who reads the MD5 digest in the store can log in with it, at any legacy server"
+            "pb",
+            "warning: anyone who reads the MD5 digest in the store can log in with it, at any legacy server",
         )

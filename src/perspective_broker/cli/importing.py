@@ -1,4 +1,4 @@
-"""Importing the user's modules, from the current directory like ``python -m`` does."""
+"""Import the user's modules, from the current directory first, as ``python -m`` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def import_here(name: str) -> ModuleType:
     """Import a module, looking in the current directory first.
 
     Raises:
-        CommandError: there is none of that name, or it raises.
+        CommandError: there is no module of that name, or importing it raises.
     """
     here = os.getcwd()
     if here not in sys.path:
@@ -42,10 +42,10 @@ def import_here(name: str) -> ModuleType:
 
 
 def import_object(target: str) -> object:
-    """Return what ``MODULE:OBJECT`` names; the object may be an attribute of another, ``module:a.b``.
+    """Return the object for ``MODULE:OBJECT``; it may be an attribute of another object, ``module:a.b``.
 
     Raises:
-        CommandError: there is nothing of that name.
+        CommandError: there is no object of that name.
     """
     name, _, path = target.partition(":")
     if not name or not path:
@@ -64,10 +64,10 @@ def import_object(target: str) -> object:
 
 
 def user_code_error(what: str, error: BaseException) -> CommandError:
-    """Return the trouble of a user's own code that raised: one line with the place, the rest in the debug log."""
+    """Return the error for user's code that raised: one line with the position; the traceback goes to the debug log."""
     log.debug("%s", what, exc_info=error)
     frames = traceback.extract_tb(error.__traceback__)
-    # The place that its author knows: the last one outside of installed packages and of ourselves.
+    # The position that its author knows: the last one outside of installed packages and of this library.
     own = [frame for frame in frames if frame.filename.startswith(os.getcwd())]
     where = f" ({os.path.relpath(own[-1].filename)}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SyntaxError) and error.filename:

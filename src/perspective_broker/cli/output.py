@@ -1,7 +1,6 @@
-"""What a command prints: values for people, for other programs, and as JSON.
+"""The output of commands: values for people, for other programs, and as JSON.
 
-What a peer sent is never trusted with the terminal: characters that would move its cursor or worse are shown
-as escapes there.
+A peer's text is never printed unchanged on a terminal: characters that would move its cursor, or worse, become escapes.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from ..flavors.values import Value
 
 __all__ = ["is_output_closed", "one_line", "print_error", "printable", "show", "show_json"]
 
-#: Characters of an error's line; what a peer sends may be long.
+#: Characters of an error's line, because a peer's text may be long.
 _LINE: Final = 2000
 
 
 def show(value: Value) -> None:
     """Print a value: text as it is, nothing for None, anything else as Python writes it.
 
-    On a terminal it is coloured and laid out; elsewhere it is one line, to be read by another program.
+    On a terminal it is coloured and laid out; otherwise it is one line, for another program.
     """
     if value is None:
         return
@@ -52,7 +51,7 @@ def show_json(value: Value) -> None:
 
 
 def is_output_closed() -> bool:
-    """Return whether standard output is a pipe whose reader has gone, where the system tells."""
+    """Return whether standard output is a pipe whose reader has gone, if the system can report it."""
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()
@@ -61,8 +60,8 @@ def is_output_closed() -> bool:
 
 
 def print_error(who: str, text: str) -> None:
-    """Say on standard error, in one line, why ``who`` cannot go on."""
-    with contextlib.suppress(OSError):  # its reader has gone, and there is no other place to say it
+    """Print an error of the command ``who`` on standard error, in one line."""
+    with contextlib.suppress(OSError):  # its reader has gone, and there is no other output
         print(f"{who}: {text}", file=sys.stderr, flush=True)
 
 
@@ -81,7 +80,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def _as_json(value: Value, inside: tuple[int, ...]) -> Value:
-    """Return the nearest thing that JSON has; docs/reference/cli.md tells which."""
+    """Return the nearest JSON value, as listed in docs/reference/cli.md."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

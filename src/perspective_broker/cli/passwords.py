@@ -1,5 +1,7 @@
-"""Where a command's password comes from: a prompt, or a file. Never its arguments or its environment, which others
-on the machine can read."""
+"""The password of a command, from a prompt or a file.
+
+It never comes from the arguments or the environment, which others on the machine can read.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ PasswordFile = Annotated[
     ),
 ]
 
-#: Bytes of the line that holds it; no identity's password is nearly as long.
+#: Bytes of the line with the password; passwords of identities are much shorter.
 _LONGEST: Final = 4096
 
 
@@ -31,14 +33,14 @@ def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> s
     """Return a password.
 
     Args:
-        file: its first line is the password; ``-`` is standard input. None asks at the terminal.
-        prompt: what to ask.
-        twice: whether to ask again, since what is typed cannot be seen.
+        file: its first line is the password; ``-`` is standard input. None prompts at the terminal.
+        prompt: the text of the prompt.
+        twice: whether to prompt again, because the typed characters are not shown.
 
     Raises:
-        CommandError: there is none to be had.
+        CommandError: no password was given, or it cannot be read.
     """
-    # At a terminal the line must not be shown while it is typed.
+    # A terminal must not show the line while it is typed.
     if file is None or (str(file) == "-" and sys.stdin.isatty()):
         return _asked(prompt, twice)
     return _read(file)
@@ -47,7 +49,7 @@ def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> s
 def _asked(prompt: str, twice: bool) -> str:
     try:
         with warnings.catch_warnings():
-            # Where there is no terminal, getpass would warn and then read standard input.
+            # Without a terminal, getpass would warn and then read standard input.
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass(f"{prompt}: ")
             if twice and getpass.getpass("The same again: ") != password:
@@ -71,8 +73,8 @@ def _read(file: Path) -> str:
         password = line.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
         raise CommandError(Status.USAGE, f"{name}: {system_text(error)}") from None
-    except UnicodeDecodeError:  # which holds the password
-        raise CommandError(Status.USAGE, f"{name}: the first line is no text in UTF-8") from None
+    except UnicodeDecodeError:  # it contains the password
+        raise CommandError(Status.USAGE, f"{name}: the first line is not UTF-8 text") from None
     if not password:
-        raise CommandError(Status.USAGE, f"{name}: the first line holds no password")
+        raise CommandError(Status.USAGE, f"{name}: the first line is empty, and should be the password")
     return password

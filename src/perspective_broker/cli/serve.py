@@ -1,4 +1,4 @@
-"""``pb serve``: a module's object, offered to whoever connects."""
+"""``pb serve``: serve an object of a module."""
 
 from __future__ import annotations
 
@@ -141,15 +141,14 @@ def serve(
         try:
             server = await _started(target, root, listen, offer)
             serving = asyncio.ensure_future(server.serve_until_stopped(drain))
-            await asyncio.sleep(
-                0
-            )  # from here on signals are heard, whoever sends one as soon as he reads this:
+            # From here on signals are handled. The reader of these lines may send one immediately.
+            await asyncio.sleep(0)
             for url in server.urls:
                 print(f"listening on {url}", flush=True)
             await serving
         finally:
             if isinstance(root, LoginRoot):
-                await root.authorizer.close()  # whoever made it has no other chance to
+                await root.authorizer.close()  # the module that made it has no other opportunity
 
     run(main())
 
@@ -166,7 +165,7 @@ async def _started(target: str, root: object, listen: Sequence[str], offer: Call
 
 
 async def _made(target: str, found: object) -> object:
-    """Return the object to serve: ``found``, or what it makes."""
+    """Return the object to serve: ``found``, or the object that it makes."""
     ready = isinstance(found, Exportable) or hasattr(found, "root_object")
     if not isinstance(found, type) and (ready or not callable(found)):
         return found
@@ -180,7 +179,7 @@ async def _made(target: str, found: object) -> object:
 
 
 def _check_makes(target: str, found: Callable[..., object]) -> None:
-    """Raise CommandError when what a class or function makes cannot be served, or it needs arguments to make it."""
+    """Raise CommandError when a class or function makes no object that can be served, or needs arguments."""
     what_to_do = "name an object, or a function without arguments that makes one"
     if isinstance(found, type):
         if not issubclass(found, Exportable) and not hasattr(found, "root_object"):
@@ -194,7 +193,7 @@ def _check_makes(target: str, found: Callable[..., object]) -> None:
     except TypeError as error:
         text = f"{target} cannot be called without arguments ({error}); {what_to_do}"
         raise CommandError(Status.USAGE, text) from None
-    except ValueError:  # built in, and silent about what it takes
+    except ValueError:  # built in, without a signature
         pass
 
 
@@ -211,7 +210,7 @@ def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | No
 
 
 def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
-    """Raise CommandError when one is not an address, or nothing is listened on that a proxy can connect to."""
+    """Raise CommandError when a proxy is not an address, or no url is one to which a proxy can connect."""
     try:
         TrustedProxies(proxies)
     except ValueError as error:
@@ -221,5 +220,5 @@ def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
 
 
 def _bind_text(error: OSError) -> str:
-    # asyncio's own text names the address; uvloop's does not, but is no worse than the system's.
+    # The text of asyncio contains the address; that of uvloop does not, and is the system's.
     return error.strerror or system_text(error)
