@@ -1,6 +1,6 @@
-"""No module imports itself by way of others, not even for type checkers or within a function.
+"""There is no import cycle, with the imports of type checkers and those within functions counted.
 
-import-linter's layers say who may import whom; this finds the circles inside a room that has no layers of its own.
+The contracts of import-linter order the rooms; this finds cycles inside a room that has no contract of its own.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import pytest
 SRC = Path(__file__).parents[2] / "src"
 PACKAGE = "perspective_broker"
 
-#: Not looked at: its modules have the names and the relations of Twisted's.
+#: Left out, because its modules have the names and the relations of Twisted's.
 LEFT_OUT = f"{PACKAGE}.compat"
 
-#: Rooms with circles that are still to be opened. Take rooms out of this list, and put none in.
+#: Rooms that still have cycles. Remove rooms from this list, and add none.
 TO_DO = ("aio", "session")
 
 Graph = Mapping[str, set[str]]
@@ -35,7 +35,7 @@ def modules() -> dict[str, Path]:
 
 
 def imported(name: str, is_package: bool, source: str, known: Mapping[str, object]) -> Iterator[str]:
-    """Yield the known modules that the source of a module imports, wherever in it the import is written."""
+    """Yield the known modules that the source of a module imports, at any place in it."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -51,7 +51,7 @@ def imported(name: str, is_package: bool, source: str, known: Mapping[str, objec
 
 
 def graph() -> Graph:
-    """Return what each module imports."""
+    """Return the imports of each module."""
     known = modules()
     return {
         name: set(imported(name, path.name == "__init__.py", path.read_text(encoding="utf-8"), known))
@@ -60,18 +60,18 @@ def graph() -> Graph:
 
 
 def cycles(edges: Graph) -> list[list[str]]:
-    """Return the circles: the sets of modules that all reach each other, and modules that import themselves."""
+    """Return the sets of modules that reach each other, and modules that import themselves."""
     reached = {name: reachable(edges, name) for name in edges}
-    circles = {
+    found = {
         tuple(sorted({other for other in ways if name in reached[other]}))
         for name, ways in reached.items()
         if name in ways
     }
-    return [list(circle) for circle in sorted(circles)]
+    return [list(cycle) for cycle in sorted(found)]
 
 
 def reachable(edges: Graph, start: str) -> set[str]:
-    """Return the modules that ``start`` imports, directly or by way of others."""
+    """Return the modules that ``start`` imports, directly or through others."""
     found: set[str] = set()
     waiting = list(edges[start])
     while waiting:
@@ -90,11 +90,11 @@ def room(name: str) -> str:
 @pytest.mark.parametrize(
     "room_name", sorted({room(name) for name in modules()}), ids=lambda name: name or "package"
 )
-def test_no_circle_of_imports(room_name: str) -> None:
-    found = [circle for circle in cycles(graph()) if room_name in map(room, circle)]
+def test_no_import_cycle(room_name: str) -> None:
+    found = [cycle for cycle in cycles(graph()) if room_name in map(room, cycle)]
     if room_name in TO_DO:
-        assert found, f"{room_name} has no circle any more: take it out of TO_DO"
-        assert all(set(map(room, circle)) == {room_name} for circle in found)
+        assert found, f"{room_name} has no cycle any more: remove it from TO_DO"
+        assert all(set(map(room, cycle)) == {room_name} for cycle in found)
     else:
         assert found == []
 
@@ -115,6 +115,6 @@ def test_what_counts_as_an_import() -> None:
     }
 
 
-def test_circles_are_found() -> None:
+def test_cycles_are_found() -> None:
     edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"e"}}
     assert cycles(edges) == [["a", "b", "c"], ["e"]]

@@ -77,7 +77,7 @@ def test_a_password_from_standard_input_and_what_legacy_keeps(directory: Path) -
     assert alice.legacy_digest == LegacyDigest.from_password("sesame")
 
     said = _done(directory, "passwd", "alice", "--password-file", "-", stdin="open\n")
-    assert said == "pb: note: the MD5 digest that was kept is gone; --legacy keeps one\n"
+    assert said == "pb: note: the old MD5 digest was removed; --legacy keeps one\n"
     alice = _kept(directory, "alice")
     assert alice.verify_password("open")
     assert alice.legacy_digest is None
@@ -159,7 +159,7 @@ def test_somebody_of_that_name_already(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "complaint"),
     [
-        ("add bob", "", "there is no terminal to ask for the password at; give --password-file FILE"),
+        ("add bob", "", "no terminal to prompt for the password; use --password-file FILE"),
         ("add bob --password-file nothing", "", "nothing: No such file or directory"),
         (
             "add bob --password-file -",
@@ -271,7 +271,7 @@ def test_the_prompt_shows_nothing_and_asks_twice(directory: Path) -> None:
         terminal.type("shut\n")
         terminal.read_until("The same again: ")
         terminal.type("shout\n")
-        assert "pb: these are two different passwords; nothing was changed" in terminal.read_to_end()
+        assert "pb: the two passwords differ; nothing was changed" in terminal.read_to_end()
     assert terminal.process.returncode == 2
 
     with on_a_terminal("identity", "passwd", "alice", *STORE, cwd=directory) as terminal:

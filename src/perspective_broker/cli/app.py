@@ -25,7 +25,7 @@ app = App(
     name="pb",
     help="""Perspective Broker: programs that hold each other's objects.
 
-    Serve an object, call one, look around in one, say who may log in. Every command explains itself: pb call --help.
+    Serve an object, call a method, explore objects at a prompt, manage users. Help for each command: pb call --help.
     """,
     help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 4 no login, "
     "130 interrupted.",

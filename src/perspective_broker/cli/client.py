@@ -67,10 +67,12 @@ class ClientOptions:
         verbose: how much to log.
     """
 
-    user: Annotated[str | None, Parameter(help="Log in as this user; the password is asked for.")] = None
-    service: Annotated[
-        str | None, Parameter(help="Log in to this service; when not given, the peer chooses.")
+    user: Annotated[
+        str | None, Parameter(help="Log in as this user; the command prompts for the password.")
     ] = None
+    service: Annotated[str | None, Parameter(help="Log in to this service; by default the peer chooses.")] = (
+        None
+    )
     perspective: Annotated[
         str | None, Parameter(help="Attach to this perspective of the service instead of the user's own.")
     ] = None
@@ -78,7 +80,7 @@ class ClientOptions:
     legacy_login: Annotated[
         bool,
         Parameter(
-            help="Answer a peer that knows MD5 logins only, also where others can read along.",
+            help="Answer a peer that has only MD5 logins, even on a connection that others can read.",
             negative="",
             show_default=False,
         ),
@@ -94,7 +96,7 @@ class ClientOptions:
     timeout: Annotated[
         float,
         Parameter(
-            help="Seconds to wait for the connection, and then for each answer (not in pb shell); 0 waits for ever."
+            help="Seconds to wait for the connection, and then for each answer (not in pb shell); 0 waits forever."
         ),
     ] = 30.0
     tls_ca: Annotated[
@@ -104,7 +106,7 @@ class ClientOptions:
     tls_cert: Annotated[
         Path | None,
         Parameter(
-            help="For tls://, a file with the certificate and private key to show (PEM); it stands for a password."
+            help="For tls://, a file with a certificate and its private key (PEM), to log in without a password."
         ),
     ] = None
     modules: Annotated[

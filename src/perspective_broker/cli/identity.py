@@ -46,7 +46,7 @@ EXAMPLES: Final = _examples("add alice STORE", "grant alice chat STORE", "list S
 
 identity = App(
     name="identity",
-    help="Manage who may log in, and to what. Every command explains itself: pb identity add --help.",
+    help="Manage users and the services to which they may log in. Help for each command: pb identity add --help.",
     help_epilogue=EXAMPLES,
 )
 
@@ -65,7 +65,7 @@ _Legacy = Annotated[
 ]
 _NoPassword = Annotated[
     bool,
-    Parameter(help="Keep no password: a certificate has to stand for it.", negative="", show_default=False),
+    Parameter(help="Keep no password; the user logs in by certificate.", negative="", show_default=False),
 ]
 
 
@@ -171,7 +171,7 @@ def passwd(
     options.use(lambda authorizer: authorizer.set_password(name, password, legacy=legacy))
     _warn_of(legacy)
     if before.legacy_digest is not None and not legacy:
-        print_error("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
+        print_error("pb", "note: the old MD5 digest was removed; --legacy keeps one")
 
 
 @identity.command(

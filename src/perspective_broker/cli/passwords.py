@@ -20,7 +20,7 @@ __all__ = ["PasswordFile", "obtain_password"]
 PasswordFile = Annotated[
     Path | None,
     Parameter(
-        help="Take the password from the first line of this file, - for standard input, instead of asking for it.",
+        help="Read the password from the first line of this file (- for standard input) instead of prompting for it.",
         allow_leading_hyphen=True,  # for - alone
     ),
 ]
@@ -53,9 +53,9 @@ def _asked(prompt: str, twice: bool) -> str:
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass(f"{prompt}: ")
             if twice and getpass.getpass("The same again: ") != password:
-                raise CommandError(Status.USAGE, "these are two different passwords; nothing was changed")
+                raise CommandError(Status.USAGE, "the two passwords differ; nothing was changed")
     except getpass.GetPassWarning:
-        text = "there is no terminal to ask for the password at; give --password-file FILE"
+        text = "no terminal to prompt for the password; use --password-file FILE"
         raise CommandError(Status.USAGE, text) from None
     except EOFError:
         raise CommandError(Status.USAGE, "no password was given") from None

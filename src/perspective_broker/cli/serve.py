@@ -68,7 +68,7 @@ def serve(
     drain: Annotated[
         float,
         Parameter(
-            help="Seconds that running calls get to end in when it is stopped.", validator=Number(gte=0)
+            help="Seconds for running calls to end when the server is stopped.", validator=Number(gte=0)
         ),
     ] = 5.0,
     dialect: Annotated[
@@ -90,16 +90,16 @@ def serve(
     tls_client_ca: Annotated[
         Path | None,
         Parameter(
-            help="A file with authorities (PEM); only clients with a certificate of theirs are let in."
+            help="A file with authorities (PEM); only clients with a certificate signed by one are accepted."
         ),
     ] = None,
     trusted_proxy: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Address or network (10.0.0.7, 10.1.0.0/16) of a proxy in front of tcp:// or tls:// that passes on"
-            " bytes and says where each connection comes from, by version 2 of the PROXY protocol (HAProxy:"
-            " send-proxy-v2). Without it all its clients count as one address, and one of them can use up what all"
-            " may have; with it a connection of the proxy that does not say so is closed. May be given several times.",
+            help="Address or network (10.0.0.7, 10.1.0.0/16) of a proxy in front of tcp:// or tls:// that forwards"
+            " bytes and sends the client's address by version 2 of the PROXY protocol (HAProxy: send-proxy-v2). Without"
+            " this option all its clients count as one address, and one of them can use up the limits of all; with it,"
+            " connections of the proxy without this header are closed. May be given several times.",
             negative=(),
             show_default=False,
         ),

@@ -148,8 +148,8 @@ class Shape:
         if self._content is not None:
             kind: Any = type(obj)
             raise SerializationError(
-                f"{qualified_name(kind)} is derived from {self._content}, whose content is no attribute and would not "
-                "cross; override get_state_to_copy and set_copyable_state to send it",
+                f"{qualified_name(kind)} is derived from {self._content}, whose content is not in attributes and would "
+                "not cross; override get_state_to_copy and set_copyable_state to send it",
                 culprit=obj,
             )
         for name in self._left_out:

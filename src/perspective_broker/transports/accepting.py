@@ -136,9 +136,9 @@ class Acceptor:
                 raise
             log.log(
                 logging.DEBUG if self._warned else logging.WARNING,
-                "the proxy at %.100s does not say whom it connects: %s",
+                "the proxy at %.100s has sent no valid header: %s",
                 proxy[0],
-                str(error) or "nothing came in time",
+                str(error) or "no header arrived in time",
             )
             self._warned = True  # it may be a health check, which comes every second
             return

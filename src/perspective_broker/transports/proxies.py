@@ -68,7 +68,7 @@ def header_size(fixed: bytes) -> int:
         HeaderError: they are not the beginning of a header.
     """
     if len(fixed) != _FIXED.size:
-        raise HeaderError("the header is not whole")
+        raise HeaderError("the header is incomplete")
     signature, command, _, size = _FIXED.unpack(fixed)
     if signature != _SIGNATURE or command not in (_LOCAL, _PROXY):
         raise HeaderError("no header of version 2 of the PROXY protocol")
@@ -84,13 +84,13 @@ def peer_in(header: bytes) -> Peer:
         HeaderError: it is not a header.
     """
     if len(header) - _FIXED.size != header_size(header[: _FIXED.size]):
-        raise HeaderError("the header is not whole")
+        raise HeaderError("the header is incomplete")
     _, command, family, size = _FIXED.unpack_from(header)
     form = _ADDRESSES.get(family)
     if command == _LOCAL or form is None:
         return UNKNOWN_PEER
     if size < form.size:
-        raise HeaderError("the addresses are not whole")
+        raise HeaderError("the addresses are incomplete")
     source, _, port, _ = form.unpack_from(header, _FIXED.size)
     return str(ipaddress.ip_address(source)), port
 
@@ -112,6 +112,6 @@ async def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(found) < size:
         more = await loop.sock_recv(connection, size - len(found))
         if not more:
-            raise HeaderError("the header is not whole")
+            raise HeaderError("the header is incomplete")
         found += more
     return found
