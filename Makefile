@@ -1,9 +1,9 @@
-# Every target sets itself up: python3 (3.11 or newer, with venv) and make are all it takes.
+# Every target sets itself up: python3 (3.11 or newer, with venv) and make are enough.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Here the library is installed as its users get it: compiled, where there is a compiler.
+# This environment has the library as users install it: compiled, if there is a compiler.
 BUILT  := .venv-built
 
 SECONDS ?= 60
@@ -36,7 +36,7 @@ test-core: $(VENV)/.stamp-core-test ## Run the tests of the core, and those of i
 	@$(BIN)/pytest --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS) $(FAULT_TESTS))
 
 # Each version has an environment of its own, so that a newer one that is installed later gets a new one.
-test-newest: ## Run these on the newest Python that is installed here, if it is newer than the one that runs the others
+test-newest: ## Run the tests of the core on the newest installed Python, if it is newer than the usual one
 	@newest=$$("$(PYTHON)" tests/newest.py); \
 	    if [ -z "$$newest" ]; then echo "==> $$("$(PYTHON)" -V 2>&1) is the newest here: it runs all tests"; else \
 	    $(MAKE) --no-print-directory test-core PYTHON="$$newest" VENV=".venv-$$("$$newest" -c 'import platform; print(platform.python_version())')"; fi
@@ -56,25 +56,25 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types, import contracts and spell
 	@echo "==> codespell"
 	@$(BIN)/codespell
 
-coverage: $(VENV)/.stamp-coverage ## How much of each module its own tests cover (some: make coverage ARGS="cred/ limits.py")
+coverage: $(VENV)/.stamp-coverage ## Measure the part of each module that its own tests cover (some: make coverage ARGS="cred/ limits.py")
 	@$(BIN)/python -m tests.own_coverage $(ARGS)
 
 bench: $(BUILT)/.stamp-bench ## Measure against the other brokers (heavy install)
-	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.COMPILED else "plain Python: no compiler was found")')"
+	@echo "==> Running the benchmarks, of $$($(BUILT)/bin/python -c 'import perspective_broker as pb; print("the compiled build" if pb.build.COMPILED else "plain Python: no compiler was found")')"
 	@$(BUILT)/bin/python -m bench $(ARGS)
 
 fuzz: $(VENV)/.stamp-fuzz ## Fuzz every codec and the broker, and live random lives (make fuzz SECONDS=60, for each)
 	@echo "==> Fuzzing, $(SECONDS) seconds for each target"
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-soak: $(VENV)/.stamp-soak ## A busy server for a long while, and what is left of it (make soak MINUTES=60)
+soak: $(VENV)/.stamp-soak ## Run a busy server for a long time, and check for leftovers (make soak MINUTES=60)
 	@echo "==> Soaking for $(MINUTES) minutes"
 	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
-news: $(VENV)/.stamp-release ## What the next section of CHANGELOG.md will be, from the files in changes/
+news: $(VENV)/.stamp-release ## Show the next section of CHANGELOG.md, from the files in changes/
 	@$(BIN)/towncrier build --draft --version next
 
-audit: $(VENV)/.stamp-audit ## Look for known vulnerabilities in what .ci/locks names (asks the package index)
+audit: $(VENV)/.stamp-audit ## Look for known vulnerabilities in the packages of .ci/locks (queries the package index)
 	@for lock in $(LOCKS); do echo "==> pip-audit, of .ci/locks/$$lock.txt"; \
 	    $(BIN)/pip-audit --strict --disable-pip --requirement .ci/locks/$$lock.txt || exit 1; done
 
@@ -118,7 +118,7 @@ $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp
 	@$(if $(LOCKED),,$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]")
 	@touch "$@"
 
-# The stamp is written last, so that an environment half made is made anew.
+# The stamp is written last, so that an incomplete environment is made again.
 %/.stamp:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
 	    echo "error: no '$(PYTHON)' here; install Python 3.11 or newer, or say: make PYTHON=/path/to/python3" >&2; exit 1; }

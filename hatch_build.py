@@ -1,9 +1,9 @@
-"""Compiles the core into the wheel where there is a compiler, and leaves it plain Python where there is none.
+"""Compiles the core into the wheel where there is a compiler, and leaves it plain Python otherwise.
 
-The source is the same, and so is what it does; ``pb --version`` says which one is installed, and docs/performance.md
-what it is worth. The modules are named in pyproject.toml. An editable install is never compiled: it follows the source.
+The source and the behaviour are the same; ``pb --version`` shows the kind of the installed one, docs/performance.md the
+gain. The modules are named in pyproject.toml. An editable install is never compiled: it follows the source.
 
-PERSPECTIVE_BROKER_COMPILE=0 builds plain Python, =1 fails where compiling does.
+PERSPECTIVE_BROKER_COMPILE=0 builds plain Python, =1 fails if compiling does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
     """Called by the build backend, for wheels."""
 
     def dependencies(self) -> list[str]:
-        """What compiling needs; nothing where there will be none."""
+        """Return the requirements of compiling; empty if the wheel stays plain."""
         return list(self.config["needs"]) if self._wanted() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         self._folder = tempfile.TemporaryDirectory()
         try:
             built = self._compile(Path(self._folder.name))
-        except (Exception, SystemExit) as error:  # the compiler's own words are on the screen
+        except (Exception, SystemExit) as error:  # the compiler has printed its error
             if os.environ.get(SWITCH) == "1":
                 raise
             self.app.display_warning(f"perspective-broker stays plain Python, for compiling failed: {error}")
@@ -47,7 +47,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         build_data["force_include"].update(built)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was only there to be packed."""
+        """Remove the files that were only needed for packing."""
         if hasattr(self, "_folder"):
             self._folder.cleanup()
 
@@ -55,8 +55,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
         return os.environ.get(SWITCH) != "0" and (os.environ.get(SWITCH) == "1" or _can_compile())
 
     def _compile(self, folder: Path) -> dict[str, str]:
-        """Compile a copy of the source in ``folder``; return what came out: file -> place in the wheel."""
-        # Both are there only where dependencies() asked for them.
+        """Compile a copy of the source in ``folder``; return the results: file -> path in the wheel."""
+        # Both are installed only if dependencies() returned them.
         from mypyc.build import mypycify  # type: ignore[import-untyped, import-not-found, unused-ignore]
         from setuptools import Distribution  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
@@ -97,10 +97,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 def _mended_runtime(folder: Path) -> str:
-    """Make a folder with what is mended of mypyc's runtime, to be included before the rest of it.
+    """Make a folder with corrected files of mypyc's runtime, to be included before the others.
 
     A class's text is freed with the allocator for objects before Python 3.13, and mypyc's runtime allocates it with
-    the other one. An import that is interrupted frees classes; ``python -X dev``, which tells allocators apart, aborts.
+    the other one. An import that is interrupted frees classes; ``python -X dev``, which checks allocators, aborts.
     """
     from mypyc.build import include_dir  # type: ignore[import-untyped, import-not-found, unused-ignore]
 

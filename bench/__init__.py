@@ -1,4 +1,4 @@
-"""The bench: this library beside what a Python programmer could pick instead, and beside a floor.
+"""The bench: this library compared with its alternatives for Python, and with a floor.
 
-``python -m bench`` measures; ``bench/README.md`` says how to read the table.
+``python -m bench`` measures; ``bench/README.md`` explains the table.
 """

@@ -1,10 +1,10 @@
-"""What a bystander feels while somebody else floods the same server: the round trips of its small calls.
+"""Round trips of a bystander's small calls while another peer floods the same server.
 
     python -m bench.bystander [--dialects pb,pb7] [--shapes NAME,...] [--seconds 2] [--nodes 1000000]
 
-Three processes: a server, a peer that sends one shape of :mod:`bench.hostile` as fast as it is taken (and comes again
-when it is thrown out), and here a well-behaved caller, one call at a time. ROBUSTNESS, I3: nobody waits more than
-50 ms.
+Three processes: a server, a peer that sends one shape of :mod:`bench.hostile` as fast as the server reads (and
+reconnects when it is disconnected), and in this process a well-behaved caller, one call at a time. ROBUSTNESS, I3: no
+call takes more than 50 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import perspective_broker as pb
 from bench.hostile import GOAL_MS, MIB, MOST_NODES, SHAPES, Classic, Modern, Root, spelled
 from bench.serving import serve, serving
 
-#: Bytes that a flood hands to the system at once.
+#: Bytes that a flood passes to the system at once.
 PIECE: Final = 64 * 1024
 
 
@@ -34,7 +34,7 @@ class _Root(Root):
 
 
 async def flood(port: int, dialect: str, shape: str, nodes: int) -> None:
-    """Send one shape for ever; say when it is about to begin."""
+    """Send one shape for ever; print a line when it starts."""
     hello = Classic.hello if dialect == "pb" else Modern.hello
     data = spelled(SHAPES[dialect][shape], MIB, nodes)
     print("ready", flush=True)
@@ -60,7 +60,7 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 
 
 async def watch(url: str, seconds: float) -> list[float]:
-    """Call, one call after the other; return the milliseconds that each took, in order of size."""
+    """Make one call after the other; return the milliseconds of each, sorted."""
     async with pb.connect(url) as root:
         await root.call("echo", 1)
         took = []
@@ -68,7 +68,7 @@ async def watch(url: str, seconds: float) -> list[float]:
         while (began := time.perf_counter()) < end:
             await root.call("echo", 1)
             took.append((time.perf_counter() - began) * 1000)
-            await asyncio.sleep(0.001)  # so that calls come in the middle of turns, too
+            await asyncio.sleep(0.001)  # so that some calls arrive in the middle of turns
     return sorted(took)
 
 

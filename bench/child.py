@@ -1,7 +1,7 @@
 """The two processes of a row: ``python -m bench.child serve ROW`` and ``... call ROW ADDRESS``.
 
 Both talk to the bench in lines of JSON on their standard output, and both end when their standard input does:
-however the bench dies, nothing is left running.
+however the bench dies, no process is left running.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.peer import Caller, NotOffered
 
 
 def _open_channel() -> Any:
-    """The original standard output, for our lines only; what a library prints goes to the log instead."""
+    """The original standard output, for our lines only; output of libraries goes to the log instead."""
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     return channel
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
 def _call(
     caller_type: type[Caller], address: str, commands: queue.SimpleQueue[Any], reply: Any
 ) -> Coroutine[Any, Any, None]:
-    """Measure what we are told to, one cell after the other."""
+    """Measure the requested cells, one after the other."""
 
     async def session() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The columns: what is measured, in which unit, and how it is checked before the clock runs."""
+"""The columns: the measurement, its unit, and the check before the clock runs."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def _references(caller: Caller, seconds: float, cut: float) -> Reading:
 
 
 async def _all_released(caller: Caller) -> None:
-    """Dropping is half of what this column measures: both sides must get rid of what they exported."""
+    """Dropping is half of what this column measures: both sides must drop their exports."""
     patience = clock() + 5
     while True:
         there, here = await caller.live(), caller.live_here()

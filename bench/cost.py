@@ -1,11 +1,11 @@
-"""Where the time of one small call goes: its parts alone, two processes, and what of it is waiting.
+"""The parts of the time of one small call: each alone, between two processes, and the share of waiting.
 
     python -m bench.cost                       # processor time, the best of several; half a minute
     perf record --no-inherit -o DATA --call-graph dwarf,16384 -F 300 python -m bench.cost --parts calls --kinds one
     python -m bench.cost --rooms DATA          # the caller's samples by room, of the compiled build
 
-The server's come with `perf record -p` and the number of the process that runs meanwhile with `--serve`.
-With another source on PYTHONPATH (`git archive COMMIT src`) it measures that one, as plain Python.
+For the server's samples use `perf record -p` with the number of the process that runs with `--serve`.
+With another source on PYTHONPATH (`git archive COMMIT src`) it measures that source, as plain Python.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ IN_FLIGHT: Final = 200
 
 
 class Root(pb.Root):
-    """What is called."""
+    """The served object."""
 
     def remote_echo(self, value: Any) -> Any:
         return value
@@ -56,7 +56,7 @@ def points() -> list[Point]:
     return made
 
 
-#: Kind of call -> how many are timed, and what makes the value that is echoed.
+#: Kind of call -> the number of timed calls, and a function that makes the value to echo.
 KINDS: Final[dict[str, tuple[int, Callable[[], Any]]]] = {
     "one": (20_000, lambda: PAYLOAD),
     "inflight": (20_000, lambda: PAYLOAD),
@@ -77,7 +77,7 @@ def best(run: Callable[[], None], count: int, rounds: int = 7) -> float:
 
 
 def parts() -> None:
-    """Print what the parts of a small call and its answer take alone, both ends together."""
+    """Print the time of each part of a small call and its answer alone, both ends together."""
     pair = BrokerPair(Root(), dialects=["pb7"])
     pair.root.call("echo", PAYLOAD)
     call = pair.client.take()
@@ -133,7 +133,7 @@ async def _serve() -> None:
 
 
 async def _call(url: str, dialect: str, kind: str) -> tuple[float, float, float]:
-    """Return microseconds of a call: on the clock, of this process, of the other one."""
+    """Return microseconds of a call: on the clock, of this process, of the other process."""
     count, make = KINDS[kind]
     value = make()
     at_once = IN_FLIGHT if kind == "inflight" else 1
@@ -152,7 +152,7 @@ async def _call(url: str, dialect: str, kind: str) -> tuple[float, float, float]
 
 
 def calls(dialects: Sequence[str], kinds: Sequence[str], rounds: int) -> None:
-    """Print what calls take between two processes over loopback."""
+    """Print the time of calls between two processes over loopback."""
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.cost", "--serve"],
         stdout=subprocess.PIPE,
@@ -180,7 +180,7 @@ def calls(dialects: Sequence[str], kinds: Sequence[str], rounds: int) -> None:
 
 
 def ping_pong(count: int = 20_000) -> None:
-    """Print what 80 bytes there and back take between two processes that do nothing else."""
+    """Print the time of 80 bytes there and back between two processes that do nothing else."""
     ours, theirs = socket.socketpair()
     child = os.fork()
     if not child:
@@ -212,7 +212,7 @@ ROOMS: Final = {
 
 
 def rooms(file: str) -> None:
-    """Print the samples of a ``perf record``: each counts for the innermost frame that is of a room."""
+    """Print the samples of a ``perf record``: each counts for the innermost frame that belongs to a room."""
     script = subprocess.run(
         ["perf", "script", "-i", file, "-F", "comm,ip,sym,dso"], capture_output=True, text=True, check=True
     )
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uvloop.run(_serve())
         return
     wanted = options.parts.split(",")
-    compiled = getattr(pb, "COMPILED", False)  # an older source does not say
+    compiled = getattr(getattr(pb, "build", pb), "COMPILED", False)  # older sources have it elsewhere, or not
     print(f"perspective-broker, {'compiled' if compiled else 'plain Python'}")
     if "sockets" in wanted:
         ping_pong()

@@ -11,7 +11,7 @@ from bench.runner import Table
 
 @dataclass(frozen=True)
 class Goal:
-    """Row ``ours`` is to reach ``factor`` times row ``other`` in a column."""
+    """A goal: row ``ours`` reaches ``factor`` times row ``other`` in a column."""
 
     ours: str
     column: str
@@ -21,7 +21,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A goal and what was measured."""
+    """A goal and the measured ratio."""
 
     goal: Goal
     median: float

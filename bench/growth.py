@@ -1,13 +1,13 @@
-"""What grows with what: time with the size of a message, the cost of a call with the references held, and the import.
+"""Growth: time by the size of a message, the cost of a call by the number of references, and the import.
 
     python -m bench.growth
 
-Three tables of processor time, the best of several, so that other work on the machine does not count. A `!` marks what
-is beyond the goal: a message of twice the size may take 2.2 times the time, whether it comes whole or in 64-byte
-chunks; a call may not cost more because references are held; the import takes 150 ms and loads no extra.
+Three tables of processor time, the best of several, so that other work on the machine does not count. A `!` marks
+figures above the goal: a message of twice the size may take 2.2 times the time, whether it arrives whole or in 64-byte
+chunks; references that are held must not make calls slower; the import takes 150 ms and loads no extra.
 
-Messages are timed with the garbage collector paused: it looks at everything once there are some 70,000 new objects, so
-a message that is the first to have that many pays in one step what belongs to all before. `--collector` leaves it on.
+Messages are timed with the garbage collector paused: it examines all objects after some 70,000 new ones, so
+the first message with that many pays for all before it in one step. `--collector` leaves it on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import perspective_broker as pb
 from bench.values import PAYLOAD
 from perspective_broker.testing import BrokerPair, memory_pair
 
-#: The goals: time for twice the size; time of a call among the most references, beside one among the fewest. The
-#: second has none in words but "does not grow": the margin is what cold memory costs, and what repeating it shows.
+#: The goals: time for twice the size; time of a call with the most references, divided by that with the fewest.
+#: The second goal in words is "does not grow": the margin covers cold memory, and the scatter of repetitions.
 DOUBLED: Final = 2.2
 HELD: Final = 1.25
 IMPORT_MS: Final = 150.0
@@ -39,14 +39,14 @@ CHUNK: Final = 64
 #: Bytes of the smallest large string.
 LARGE: Final = 1_000_000
 HELDS: Final = (10, 1_000, 100_000, 1_000_000)
-#: References in one message while they are piled up, and calls that are timed together.
+#: References in one message while they are collected, and calls that are timed together.
 BATCH: Final = 10_000
 CALLS: Final = 2_000
 
-#: What only an extra needs, and the command line.
+#: Modules that only an extra, or the command line, needs.
 EXTRAS: Final = ("sqlalchemy", "twisted", "cryptography", "cyclopts", "rich", "perspective_broker.cli")
 
-#: Room for everything that is sent here.
+#: Limits above everything that is sent here.
 LIMITS: Final = pb.Limits(
     message_bytes=1 << 28,
     window_bytes=1 << 28,
@@ -73,11 +73,11 @@ class Point(pb.Copyable, pb.RemoteCopy):
 
 
 class Token(pb.Referenceable):
-    """What is handed over."""
+    """An object that is passed."""
 
 
 class Root(pb.Root):
-    """What is called. It keeps nothing."""
+    """The served object. It keeps nothing."""
 
     def remote_take(self, value: Any) -> int:
         return len(value)
@@ -92,8 +92,9 @@ class Root(pb.Root):
         return Token()
 
 
-#: Shape -> the smallest size, and what makes a value of a size. A MiB of objects is small enough for a processor's
-#: cache; and all of a shape is sent either whole or in pieces (from 512 KiB on), for that step is no growth.
+#: Shape -> the smallest size, and a function that makes a value of a size. A MiB of objects is small enough for a
+#: processor's cache; and all sizes of a shape are sent either whole or in pieces (from 512 KiB on), because that step
+#: is not growth.
 SHAPES: Final[dict[str, tuple[int, Callable[[int], Any]]]] = {
     "one large string": (LARGE, bytes),
     "strings of 100": (1_000, lambda n: [b"%0100d" % i for i in range(n)]),
@@ -139,7 +140,7 @@ def seconds_for(dialect: str, value: Any, collector: bool) -> tuple[float, float
 
 
 def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, times: int, collector: bool) -> int:
-    """Print what messages of n, 2n and 4n take; return how many ratios are beyond the goal."""
+    """Print the times of messages of n, 2n and 4n; return the number of ratios above the goal."""
     ways = ("write", "read whole", f"read in {CHUNK}-byte chunks")
     print("Milliseconds of processor time for one message of n, 2n, 4n, and the ratio of each doubling")
     print(f"(the garbage collector is {'on' if collector else 'paused'})\n")
@@ -163,7 +164,7 @@ def messages(dialects: Sequence[str], shapes: Sequence[str], rounds: int, times:
 
 
 def _row(seconds: Sequence[float]) -> tuple[str, int]:
-    """Return times and the ratios of neighbours as text, and how many of these are beyond the goal."""
+    """Return times and the ratios of neighbours as text, and the number of ratios above the goal."""
     text = "".join(f"{each * 1000:8.2f}" for each in seconds)
     ratios = [more / less for less, more in pairwise(seconds)]
     text += "".join(f"{ratio:5.2f}{'!' if ratio > DOUBLED else ' '}" for ratio in ratios)
@@ -171,7 +172,7 @@ def _row(seconds: Sequence[float]) -> tuple[str, int]:
 
 
 def _copied(size: int, rounds: int) -> float:
-    """Return the processor time to copy so many bytes to new memory: nothing can be better than this."""
+    """Return the processor time to copy so many bytes to new memory: a lower bound."""
     source = bytearray(size)
     best = float("inf")
     for _ in range(rounds):
@@ -183,7 +184,7 @@ def _copied(size: int, rounds: int) -> float:
 
 
 async def microseconds(dialect: str, held: Sequence[int], rounds: int) -> list[tuple[float, float]]:
-    """Return what a small call, and one that swaps two references, take while so many are held."""
+    """Return the times of a small call, and of one that swaps two references, while so many are held."""
     found = []
     async with memory_pair(Root(), limits=LIMITS, dialects=[dialect]) as pair:
         root = pair.root
@@ -208,7 +209,7 @@ async def microseconds(dialect: str, held: Sequence[int], rounds: int) -> list[t
 
 
 def references(dialects: Sequence[str], held: Sequence[int], rounds: int) -> int:
-    """Print what a call costs while references are held; return how many dialects and calls are beyond the goal."""
+    """Print the cost of a call while references are held; return the number of dialects and calls above the goal."""
     print("\nMicroseconds of processor time for one call, both ends, while so many references are held\n")
     print(f"{'':5}{'':18}" + "".join(f"{count:>12,}" for count in held) + f"{'last/first':>12}")
     beyond = 0
@@ -232,7 +233,7 @@ import json, sys; print(json.dumps([wall * 1000, cpu * 1000, [x for x in {EXTRAS
 
 
 def imports(rounds: int) -> int:
-    """Print what the import takes in fresh interpreters; return 1 when it is beyond the goal."""
+    """Print the time of the import in fresh interpreters; return 1 if it is above the goal."""
     walls, cpus, totals = [], [], []
     extras: set[str] = set()
     for _ in range(rounds):
@@ -277,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dialects = options.dialects.split(",")
     shapes = options.shapes.split(",") if options.shapes else list(SHAPES)
     parts = options.parts.split(",")
-    print(f"perspective-broker, {'compiled' if pb.COMPILED else 'plain Python'}\n")
+    print(f"perspective-broker, {'compiled' if pb.build.COMPILED else 'plain Python'}\n")
     beyond = 0
     if "messages" in parts:
         beyond += messages(dialects, shapes, options.rounds, options.times, options.collector)

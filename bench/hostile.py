@@ -1,12 +1,12 @@
-"""What hostile bytes cost: processor time and memory for each shape of input, in each dialect, before login and after.
+"""The cost of hostile bytes: processor time and memory for each shape of input and dialect, before and after login.
 
     python -m bench.hostile [--dialects pb,pb7] [--shapes NAME,...] [--mib 1] [--nodes 1000000]
 
-No sockets: a broker without an event loop is handed the bytes in pieces of 256 KiB, as an event loop reads them, and
-acts on them in slices of 2 ms, as a driver lets it. Where fewer values than a MiB holds are allowed in a message
-(before login, or with ``--nodes``), it is sent in as many messages as that takes, or none would be read. The goal: 50
-ms of processor time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. Input
-that is refused costs what it costs until then.
+No sockets: a broker without an event loop gets the bytes in pieces of 256 KiB, as an event loop reads them, and
+handles them in slices of 2 ms, as a driver does. If a message may have fewer values than a MiB holds (before login, or
+with ``--nodes``), it is sent as several messages, because otherwise it would be refused unread. The goal: 50 ms of
+processor time per MiB, no turn longer than 50 ms, no more than 20 bytes of memory for a byte of input. The cost of
+refused input is the cost until the refusal.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ GOAL_MS: Final = 50.0
 #: Bytes of memory per byte of input.
 GOAL_BYTES: Final = 20.0
 
-#: Values of a message that a MiB is sent in as a whole.
+#: Values of a message if a MiB is sent as one message.
 MOST_NODES: Final = pb.Limits().nodes
 
-#: Bytes that are handed over at once, and the messages between two looks at the clock: what the driver does.
+#: Bytes that are passed at once, and the messages between two looks at the clock, as in the driver.
 PIECE: Final = 256 * 1024
 _MESSAGES_PER_LOOK: Final = 4
 
 
 class Figures(NamedTuple):
-    """What one shape has cost.
+    """The cost of one shape.
 
     Attributes:
-        size: bytes that were handed over before the end.
+        size: bytes that were passed before the end.
         ms: of processor time per MiB of them.
         turn: milliseconds of the longest turn.
         memory: bytes at the peak, per byte of input.
-        verdict: how the connection ended; ``kept`` when it did not.
+        verdict: the code with which the connection ended; ``kept`` if it did not.
     """
 
     size: int
@@ -77,10 +77,10 @@ class Figures(NamedTuple):
 
 
 class Root(pb.Root):
-    """What the calls are for."""
+    """The object that is called."""
 
     def remote_take(self, *things: Any, **named: Any) -> None:
-        """Take anything, and drop it."""
+        """Accept any argument, and drop it."""
 
 
 class Classic:
@@ -90,7 +90,7 @@ class Classic:
 
     @staticmethod
     def call(arguments: int, spelled: bytes, method: bytes = b"take") -> bytes:
-        """Return a call that wants no answer, its arguments spelled already."""
+        """Return a one-way call whose arguments are encoded already."""
         head = [encode(part, PB) for part in (b"message", 1, b"root", method, 0)]
         return b"".join(
             (
@@ -105,7 +105,7 @@ class Classic:
 
     @classmethod
     def filled(cls, size: int, unit: bytes, before: bytes = b"", most: int = 640 * 1024 - 1) -> bytes:
-        """Return calls, of at most 640 Ki items each, with ``unit`` in a list as often as it takes."""
+        """Return calls, of at most 640 Ki items each, with ``unit`` in a list as often as needed."""
         count = min(max(1, size // len(unit)), most)
         one = cls.call(1, encode_list_head(count + 1) + (before or b"\x08\x87") + unit * count)
         return one * max(1, size // len(one))
@@ -118,14 +118,14 @@ class Modern:
 
     @staticmethod
     def call(spelled: bytes, method: str = "take") -> bytes:
-        """Return a call that wants no answer; ``spelled`` is its array of arguments."""
+        """Return a one-way call; ``spelled`` is its array of arguments."""
         head = b"".join(map(packb, (codes.CALL, 1, "root", method, 0)))
         body = b"\x96" + head + spelled
         return frame_header(len(body)) + body
 
     @classmethod
     def filled(cls, size: int, unit: bytes, per: int = 1) -> bytes:
-        """Return a call with an array that holds ``unit`` as often as it takes; it is ``per`` values."""
+        """Return a call with an array that holds ``unit`` as often as needed; a unit is ``per`` values."""
         count = max(1, size // len(unit)) * per
         return cls.call(b"\x91" + _array(count) + unit * (count // per))
 
@@ -179,7 +179,7 @@ _SHARED: Final = 1000
 
 
 def _classic_shared_keys(size: int) -> bytes:
-    """Return a dictionary whose keys share one long tuple: each is short on the wire, and long when it is hashed."""
+    """Return a dictionary whose keys share one long tuple: each is short on the wire, and long when hashed."""
     shared = encode([b"tuple", *range(_SHARED)], PB)
     pairs = []
     for number in range(size // 20):
@@ -208,7 +208,7 @@ def _text(size: int, method: str) -> bytes:
 
 Shape = Callable[[int], bytes]
 
-#: By dialect and name: given a size, about so many bytes of that shape.
+#: By dialect and name: a function from a size to about so many bytes of that shape.
 SHAPES: Final[dict[str, dict[str, Shape]]] = {
     "pb": {
         "tiny ints": lambda size: Classic.filled(size, b"\x07\x81"),
@@ -283,7 +283,7 @@ def _end(dialect: str, limits: pb.Limits) -> End:
 
 
 def _feed(end: End, data: bytes) -> tuple[int, float, float]:
-    """Hand the bytes over; return how many, and the seconds of all turns and of the longest one."""
+    """Pass the bytes; return their number, and the seconds of all turns and of the longest turn."""
     total = longest = 0.0
     for at in range(0, len(data), PIECE):
         piece = data[at : at + PIECE]
@@ -306,13 +306,13 @@ def _feed(end: End, data: bytes) -> tuple[int, float, float]:
 
 
 def spelled(shape: Shape, size: int, nodes: int) -> bytes:
-    """Return about ``size`` bytes of a shape, in as many messages as it takes when each may have so many values."""
+    """Return about ``size`` bytes of a shape, in as many messages as needed if each may have so many values."""
     messages = 1 if nodes >= MOST_NODES else 1 + MOST_NODES * 5 // 4 // nodes
     return shape(size // messages) * messages
 
 
 def measure(dialect: str, shape: Shape, size: int, limits: pb.Limits) -> Figures:
-    """Measure one shape: its time with nothing else going on, then its memory."""
+    """Measure one shape: first its time, then its memory."""
     data = spelled(shape, size, limits.nodes)
     end = _end(dialect, limits)
     gc.collect()

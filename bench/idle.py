@@ -1,10 +1,10 @@
-"""What connections cost on which nothing happens: the time to open them, memory, keepalive, the time to close them.
+"""The cost of idle connections: the time to open them, memory, keepalive, the time to close them.
 
     python -m bench.idle --connections 10000
 
-Two processes over loopback. The clients are bare sockets that say the greeting and answer pings, so that nearly all
-that is measured is the server's. The goals: 10,000 are open within 5 s, with at most 10 KB each, and their keepalive
-takes less than 5 % of a core. The kernel's memory (sockets and their buffers) is not counted.
+Two processes over loopback. The clients are bare sockets that send the greeting and answer pings, so that the
+server has nearly all of the measured cost. The goals: 10,000 are open within 5 s, with at most 10 KB each, and their
+keepalive takes less than 5 % of a core. The kernel's memory (sockets and their buffers) is not counted.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from perspective_broker.dialects.pb7.frames import frame_header
 #: Bytes, seconds, and a share of a core.
 GOAL_BYTES, GOAL_SECONDS, GOAL_SHARE = 10_000, 5.0, 0.05
 
-#: Connections that are being made at once: the backlog of the system's listener would take no more.
+#: Connections that are being made at once: the backlog of the system's listener takes no more.
 _AT_ONCE = 256
 
-#: The last is no dialect: the event loop alone.
+#: The last is not a dialect but the event loop alone.
 _DIALECTS = ("pb7", "pb", "none", "floor")
 
 
@@ -48,7 +48,7 @@ def _frame(message: list[Any]) -> bytes:
 
 _PING, _PONG = _frame([PING, b""]), _frame([PONG, b""])
 
-#: What a client says, right behind each other: the dialect that it picks, and the dialect's hello.
+#: The first bytes of a client: the dialect that it picks, and the dialect's hello.
 _HELLO = {
     "pb7": encode(b"pb7", NONE) + _frame([HELLO, VERSION, {}]),
     "pb": encode(b"pb", NONE) + encode([b"version", 6], PB),
@@ -57,7 +57,7 @@ _HELLO = {
 
 
 def raise_file_limit(wanted: int) -> None:
-    """Let this process have so many files open, as far as the system allows it."""
+    """Allow this process so many open files, as far as the system does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -68,7 +68,7 @@ def raise_file_limit(wanted: int) -> None:
 
 
 class Bare(asyncio.Protocol):
-    """The least that can hold a connection: what is left is the event loop's."""
+    """The least that can hold a connection: the rest is the cost of the event loop."""
 
     __slots__ = ("transport",)
 
@@ -127,7 +127,7 @@ async def serve(dialect: str, connections: int, ping_seconds: float) -> None:
         server = await pb.serve(pb.Root(), "tcp://127.0.0.1:0", limits=limits, dialects=[dialect])
         url = server.urls[0]
     before: tuple[Counter[str], Counter[str]] | None = None
-    print(json.dumps({"url": url, "compiled": pb.COMPILED}), flush=True)
+    print(json.dumps({"url": url, "compiled": pb.build.COMPILED}), flush=True)
     while command := (await lines.readline()).strip().decode():
         reply: dict[str, Any] = {}
         if command == "objects":
@@ -197,7 +197,7 @@ class Clients:
         self.pings += 1
 
     def answer_pings(self, seconds: float) -> None:
-        """Answer what comes for so long, and count it."""
+        """Answer pings for so long, and count them."""
         self.pings = 0
         until = time.perf_counter() + seconds
         while (left := until - time.perf_counter()) > 0:
@@ -253,7 +253,7 @@ def _line(what: str, figure: str, met: bool | None = None) -> None:
 
 
 def measure(dialect: str, connections: int, ping_seconds: float, window: float, by_type: bool) -> None:
-    """Open, keep, and close; print what each took."""
+    """Open, keep, and close; print the time of each."""
     server = Serving(
         "--dialect", dialect, "--connections", str(connections), "--ping-seconds", str(ping_seconds)
     )
@@ -261,7 +261,7 @@ def measure(dialect: str, connections: int, ping_seconds: float, window: float, 
         build = "compiled" if server.greeting["compiled"] else "plain Python"
         print(f"{connections:,} idle connections, {dialect}, {build}")
         clients = Clients(server.greeting["url"], dialect)
-        # The first ones make what is made once: tables, caches, the memory that the allocator begins with.
+        # The first ones make everything that is made once: tables, caches, the first memory of the allocator.
         clients.open(100)
         server.wait_until("open", 100)
         if by_type:

@@ -1,4 +1,4 @@
-"""The interface between the bench and a row: what a calling process must be able to do.
+"""The interface between the bench and a row: the operations of a calling process.
 
 A module of ``bench.peers`` offers ``serve(announce)``, which runs a server until the process is ended and
 announces its address once, and ``Caller``, a subclass of the one below. A caller is made, opened, measured
@@ -20,7 +20,7 @@ clock = time.perf_counter
 
 
 class NotOffered(Exception):
-    """The peer has nothing like this column. The text says why; it is printed below the table."""
+    """The peer has nothing like this column. The text is the reason; it is printed below the table."""
 
 
 class Signal(Protocol):
@@ -46,14 +46,14 @@ class LoopSignal:
 
 
 class Caller:
-    """The calling side of one row. The defaults below suit asyncio; what a peer lacks stays not offered.
+    """The calling side of one row. The defaults below suit asyncio; operations that a peer lacks are not offered.
 
     Operations return awaitables and need not be coroutines: a row whose client hands out a future gives that
     future, so that nothing of the bench stands between the peer and the clock.
     """
 
     notes: ClassVar[dict[str, str]] = {}
-    """Column name -> what was done there, when it is not the obvious thing."""
+    """Column name -> the method, if it is not the obvious one."""
 
     point: ClassVar[type] = object
     """The class as which points arrive."""
@@ -108,7 +108,7 @@ class Caller:
         raise NotOffered("no updates from the server")
 
     async def stream(self, total: int, seconds: float) -> int:
-        """Receive ``total`` bytes in chunks, or what comes until the time is over; return how many."""
+        """Receive ``total`` bytes in chunks, or fewer if the time is over; return the number."""
         raise NotOffered("no streams")
 
     # -- how a column is driven; a peer with a better documented way overrides these -------------------------
@@ -173,7 +173,7 @@ def run_on_best_loop(main: Coroutine[Any, Any, None]) -> None:
 
 
 def run_on_plain_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run on asyncio's own loop, for peers that do not get along with another."""
+    """Run on asyncio's own loop: some peers do not work on another."""
     asyncio.run(main)
 
 

@@ -1,4 +1,4 @@
-"""How many references a second cross, are used up and are given back, and what that costs in memory.
+"""References per second that cross, are dropped and are released, and the memory that this takes.
 
     python -m bench.references --seconds 10
 
@@ -33,7 +33,7 @@ WARM_UP = 2.0
 
 
 class Token(pb.Referenceable):
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Root(pb.Root):
@@ -50,7 +50,7 @@ def rss_kib() -> int:
 
 
 async def measure(url: str, dialect: str, size: int, seconds: float) -> list[str]:
-    """Swap references for so long; print what was measured, and return what was not as it should be."""
+    """Swap references for so long; print the figures, and return the problems."""
     async with pb.connect(url, dialects=[dialect]) as root:
         crossed = 0
         until = time.perf_counter() + WARM_UP

@@ -20,7 +20,7 @@ from bench.rows import ROWS, Row, version_of
 from bench.runner import Cell, Table
 
 _WIDTH = 140
-"""Of the table where nobody says how wide the terminal is."""
+"""Of the table if the width of the terminal is unknown."""
 
 
 def short(value: float) -> str:
@@ -45,7 +45,7 @@ def _cell_lines(cell: Cell, reference: int | None) -> tuple[str, str]:
 
 
 class Footnotes:
-    """Reasons and notes, each said once."""
+    """Reasons and notes, each printed once."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -90,7 +90,7 @@ def _print_rich(heads: list[tuple[str, str]], rows: list[Row], body: list[list[t
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    # Into a file or a pipe there is no width to keep to.
+    # A file or a pipe has no width.
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     table = RichTable(show_lines=False)
     table.add_column("", no_wrap=True)
@@ -124,7 +124,7 @@ def _print_goals(found: list[Ratio]) -> None:
 
 
 def as_json(table: Table, rows: list[Row], columns: list[Column], options: dict[str, Any]) -> dict[str, Any]:
-    """Everything that was measured, and with what."""
+    """All measurements, and the versions that were measured."""
     needed = sorted({need for row in rows for need in row.needs} | {"uvloop"})
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -172,7 +172,7 @@ def write_json(path: Path, results: dict[str, Any]) -> None:
 
 
 def write_plot(path: Path, table: Table, rows: list[Row], columns: list[Column]) -> bool:
-    """Draw one panel per column. Returns whether there was matplotlib to do it with."""
+    """Draw one panel per column. Return False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib

@@ -21,7 +21,7 @@ class Row:
     """The only column in which it is measured; empty for all."""
 
     def missing(self) -> list[str]:
-        """Which of them are not installed here."""
+        """The required distributions that are not installed."""
         return [need for need in self.needs if version_of(need) is None]
 
 

@@ -28,13 +28,13 @@ class ChildFailed(Exception):
 
 @dataclass
 class Cell:
-    """What is known about one row in one column."""
+    """The results of one row in one column."""
 
     samples: list[float] = field(default_factory=list)
     amounts: list[float] = field(default_factory=list)
     note: str | None = None
     reason: str | None = None
-    """Why there is no figure, or why there are fewer than rounds."""
+    """The reason for a missing figure, or for fewer figures than rounds."""
 
 
 Table = dict[str, dict[str, Cell]]
@@ -82,7 +82,7 @@ class _Child:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            # What it had to say is in its output or its log; ``answer`` finds that out.
+            # Its output or its log has the error; ``answer`` finds it.
             pass
 
     def end(self) -> None:
@@ -138,7 +138,7 @@ class Bench:
 
     @contextmanager
     def processes(self) -> Iterator[None]:
-        """Ends what was started, also after an interrupt."""
+        """Ends the processes that were started, also after an interrupt."""
         try:
             yield
         finally:
@@ -147,13 +147,13 @@ class Bench:
             self._pairs.clear()
 
     def start(self) -> None:
-        """Start all processes, so that none is measured while it or another is still waking up."""
+        """Start all processes, so that no process is measured while it or another is still starting."""
         for row in self.rows:
             self._pair(row)
 
     def round(self, progress: Callable[[Row, Column], None]) -> None:
         """Measure every cell once: column by column, the rows of a column one right after the other, because
-        only figures taken close together can be compared on a machine that others use, too."""
+        only figures taken close together can be compared on a shared machine."""
         for column in self.columns:
             for row in self.rows:
                 cell = self.table[row.name][column.name]
@@ -174,7 +174,7 @@ class Bench:
             cell.reason = str(error)
             cells = self.table[row.name].values()
             if not any(each.samples for each in cells):
-                # Nor is it likely to answer in the other columns; waiting for each of them takes minutes.
+                # It is unlikely to answer in the other columns either, and waiting for each takes minutes.
                 for each in cells:
                     each.reason = each.reason or str(error)
             return
@@ -184,7 +184,7 @@ class Bench:
             cell.amounts.append(answer["reading"]["amount"])
 
     def _pair(self, row: Row) -> _Pair | None:
-        """The processes of a row, started when they are not there; None, and a reason, if they cannot be."""
+        """The processes of a row, started if necessary; None, and a reason, if they cannot be started."""
         if row.name not in self._pairs:
             missing = row.missing()
             try:

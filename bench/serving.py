@@ -1,4 +1,4 @@
-"""A process of its own that serves something until whoever started it ends: both halves."""
+"""A process that serves an object until its parent ends: both halves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["serve", "serving"]
 
 
 async def serve(root: Any, **options: Any) -> None:
-    """Serve ``root``, say on which url, and end when the standard input is closed: by the parent's end, too."""
+    """Serve ``root``, print the url, and end when the standard input is closed, or the parent ends."""
     async with pb.serve(root, "tcp://127.0.0.1:0", **options) as server:
         print(server.urls[0], flush=True)
         ended = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What is sent in each column, the same for every row, and the checks that it came back the same."""
+"""The values of each column, the same for every row, and the checks that they come back unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UPDATES: Final = 10
 
 
 class Point(Protocol):
-    """What every peer's copyable looks like from outside."""
+    """The attributes of every peer's copyable."""
 
     name: str
     x: int
@@ -42,7 +42,7 @@ class Point(Protocol):
 
 
 class Mismatch(Exception):
-    """A peer returned something else than it was given: its figures would mean nothing."""
+    """A peer returned another value than it got, so its figures would be meaningless."""
 
 
 def check_same(sent: object, received: object) -> None:
@@ -52,7 +52,7 @@ def check_same(sent: object, received: object) -> None:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality that tells 1 from 1.0 and True, and a tuple from a list."""
+    """Equality that distinguishes 1 from 1.0 and True, and a tuple from a list."""
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):

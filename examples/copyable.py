@@ -1,4 +1,4 @@
-"""Send an object by value: its state crosses, the other side builds an object of its own from it.
+"""Send an object by value: its state is sent, and the other side builds an object of its own from it.
 
 Both sides are in this one program: python examples/copyable.py
 """
@@ -15,7 +15,7 @@ class Job(pb.Copyable):
         self.log = "kept at home"
 
     def get_type_to_copy(self) -> str:
-        return "shop.Job"  # the name both sides agree on; without this it is the class's own
+        return "shop.Job"  # the name that both sides agree on; the default is the name of the class
 
     def get_state_to_copy(self) -> dict[str, object]:
         return {"name": self.name, "steps": self.steps}
@@ -23,7 +23,7 @@ class Job(pb.Copyable):
 
 @pb.copier_for("shop.Job")
 class ReceivedJob(pb.RemoteCopy):
-    """The receiving side's class: what arrives under the name, with just these fields."""
+    """The receiving side's class: objects that arrive under the name, with these fields only."""
 
     name: str
     steps: list[str]

@@ -1,7 +1,7 @@
-"""The demo of the whole: four processes that hold each other's objects. Run it with ``make demo``.
+"""A demo of all features: four processes that hold references to each other's objects. Run it with ``make demo``.
 
-This one is the stage: it starts a broker and two people, tells them what to do next, and shows what they report.
-All of that goes through references too. What to read first: demo/chat.py, the server; demo/person.py, a client.
+This process is the stage: it starts a broker and two users, directs them, and shows their reports, all through
+references. Read first: demo/chat.py, the server; demo/person.py, a client.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ except ImportError:  # then without colours
     Console = None  # type: ignore[assignment,misc]
 
 PARTS = Path(__file__).resolve().parent / "demo"
-#: Seconds that bound what can go wrong; it takes about two.
+#: Seconds after which the demo gives up; it takes about two.
 PATIENCE = 25
 
 COLOURS = {"broker": "yellow", "alice": "magenta", "bob": "cyan"}
 
 
 class Screen:
-    """Prints, in colours where there are some."""
+    """Prints, in colours if rich is installed."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False) if Console is not None else None
@@ -40,7 +40,7 @@ class Screen:
             print(text)
 
     def scene(self, title: str, *lines: str) -> None:
-        """Begin a scene: its title, and what there is to see in it."""
+        """Begin a scene: print its title and its explanation."""
         self._scene += 1
         self.line()
         self.line(f"{self._scene}. {title}", "bold")
@@ -52,7 +52,7 @@ class Screen:
 
 
 class Stage(pb.Root):
-    """What the other processes reach: they enter, and tell what happens to them."""
+    """The root for the other processes: they enter, and report events."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -68,29 +68,29 @@ class Stage(pb.Root):
         self._screen.tell(who, text)
 
     async def entered(self, name: str) -> tuple[Any, list[str]]:
-        """Return what a process brought with it, once it is there."""
+        """Return the object and the urls of a process, once it has entered."""
         return await self._slot(name)
 
 
 async def play(stage: Stage, screen: Screen) -> None:
-    """Have the parts do it all, one thing after the other."""
+    """Direct the parts, one step after the other."""
     _, urls = await stage.entered("broker")
     alice, _ = await stage.entered("alice")
     bob, _ = await stage.entered("bob")
 
     screen.scene(
         "A broker opens",
-        "Its certificate was signed a moment ago, by an authority made for this one evening. Who may come is kept in",
-        "SQLite: names, keys, and what it takes to recognise a password, which is not the password.",
+        "Its certificate was signed a moment ago, by an authority that exists for this demo only. SQLite stores the",
+        "users: names, keys, and verifiers that recognise a password without containing it.",
     )
     for url in urls:
         screen.tell("broker", f"serving the chat on {url}")
 
     screen.scene(
         "Two people log in",
-        "bob was not given the authority's file, so he does not believe the server, and takes the Unix socket.",
-        "No password crosses (SCRAM), over TLS the login is bound to the channel, a refusal never says what was wrong.",
-        "alice speaks our own dialect, bob the one that Twisted speaks since 2002: the broker knows both.",
+        "bob lacks the authority's file, so the client refuses the certificate, and then uses the Unix socket.",
+        "The password is never sent (SCRAM), over TLS the login is bound to the channel, a refusal has no reason.",
+        "alice speaks this library's dialect, bob the one of Twisted since 2002: the broker knows both.",
     )
     await bob.call("connect_without_authority", urls[0])
     await bob.call("log_in", urls[1], "pb", "open sesame")
@@ -99,7 +99,7 @@ async def play(stage: Stage, screen: Screen) -> None:
 
     screen.scene(
         "One room, two views of it",
-        "The room stays with the broker. The roster crosses once; after that only what changes.",
+        "The room stays in the broker. The roster is sent once; after that only its changes are sent.",
     )
     await alice.call("join", "lobby")
     await bob.call("join", "lobby")
@@ -107,8 +107,8 @@ async def play(stage: Stage, screen: Screen) -> None:
 
     screen.scene(
         "They talk",
-        "Saying is a call to the room; hearing is the broker calling the object that was left at login.",
-        "The room is told who speaks by the view that was used, never by the speaker.",
+        "A client that talks calls the room; the broker then calls the objects that the clients passed at login.",
+        "The room knows the speaker from the view that was called, never from the speaker's message.",
     )
     await alice.call("say", "hello, bob")
     await bob.call("say", "hello. I am alice, by the way!")
@@ -119,13 +119,13 @@ async def play(stage: Stage, screen: Screen) -> None:
     await bob.call("offer_dice")
     await alice.call("roll", "bob")
 
-    screen.scene("What is not offered cannot be had")
+    screen.scene("Only offered objects and methods can be used")
     await bob.call("join", "vault")
     await bob.call("try_method", "burn_down")
     await bob.call("try_method", "__class__")
 
     screen.scene(
-        "They leave", "alice just hangs up. The chat is told once, the roster changes, and bob sees it."
+        "They leave", "alice hangs up. The chat is notified once, the roster changes, and bob sees it."
     )
     accounts = {"alice": await alice.call("hang_up")}
     await bob.call("watch")
@@ -141,7 +141,7 @@ async def play(stage: Stage, screen: Screen) -> None:
 async def main() -> int:
     """Run the play in processes of its own; return the exit code."""
     screen = Screen()
-    screen.line("Four processes that hold each other's objects", "bold")
+    screen.line("Four processes that hold references to each other's objects", "bold")
     with tempfile.TemporaryDirectory(prefix="pb-demo-") as directory:
         stage = Stage(screen)
         async with pb.serve(stage, f"unix://{directory}/stage.sock") as server:
@@ -149,7 +149,7 @@ async def main() -> int:
             children = [
                 await asyncio.create_subprocess_exec(
                     *(sys.executable, str(PARTS / part), server.urls[0], directory, *arguments),
-                    start_new_session=True,  # Ctrl-C is ours alone; the others end when the stage is gone
+                    start_new_session=True,  # only this process gets Ctrl-C; the others end when the stage is gone
                 )
                 for part, *arguments in parts
             ]
@@ -162,11 +162,11 @@ async def main() -> int:
                     print("a process ended too early" if early else "it takes too long", file=sys.stderr)
                     return 1
                 await playing
-                await server.close()  # which is how the others know that it is over
+                await server.close()  # the other processes end when this connection does
                 await asyncio.wait(ends, timeout=PATIENCE)
             finally:
                 playing.cancel()
-                # The people first, or they would complain about the broker's end.
+                # The users first, because they would log the broker's end.
                 for child in reversed(children):
                     if child.returncode is None:
                         child.kill()

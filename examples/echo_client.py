@@ -17,7 +17,7 @@ async def main(url: str) -> None:
     async with pb.connect(url) as echo:
         print(await echo.call("echo", {"numbers": [1, 2.5], "pair": ("a", b"raw")}))
 
-        # Calls are sent when they are made; waiting for the answers can come later.
+        # Calls are sent when they are made; await the answers later.
         promises = [echo.call("echo", n) for n in range(3)]
         print([await promise for promise in promises])
 

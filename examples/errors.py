@@ -6,7 +6,7 @@ import perspective_broker as pb
 
 
 class OutOfStock(pb.Error):
-    """An expected condition: the caller is told, nothing is logged."""
+    """An expected condition: the caller gets it, and only a debug line is logged."""
 
 
 class Shop(pb.Root):
@@ -14,7 +14,7 @@ class Shop(pb.Root):
         if what == "tea":
             raise OutOfStock("no tea before Friday")
         if what == "coffee":
-            raise KeyError("beans")  # a defect: logged here with its traceback
+            raise KeyError("beans")  # a defect: it is logged at the server, with its traceback
         return f"one {what}"
 
 
@@ -33,7 +33,7 @@ async def main() -> None:
         except pb.NoSuchMethod as error:
             print(error)
 
-        # Where the class is registered, it arrives as itself.
+        # If the class is registered, the error arrives as itself.
         pb.copier_for()(OutOfStock)
         try:
             await shop.call("buy", "tea")
@@ -42,5 +42,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.CRITICAL)  # the coffee's traceback would be printed here
+    logging.basicConfig(level=logging.CRITICAL)  # without this the traceback of the defect would be printed
     pb.run(main())

@@ -11,7 +11,7 @@ MODERATORS = {"alice"}
 
 
 class Member(pb.Perspective):
-    """What every user of the chat can do."""
+    """A user of the chat, with the methods for all users."""
 
     def attached(self, client: Any, identity: pb.Identity) -> pb.Perspective:
         print(identity.name, "comes")
@@ -25,7 +25,7 @@ class Member(pb.Perspective):
 
 
 class Moderator(Member):
-    """What only moderators can do. Two clients of one moderator share one object."""
+    """A moderator, with more methods. Two clients of one moderator share one object."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

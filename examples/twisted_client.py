@@ -1,6 +1,6 @@
 """A Twisted program that calls the object of echo_server.py: python examples/twisted_client.py HOST PORT
 
-It knows nothing of this library: the two speak the classic dialect with each other.
+It does not know this library: the two programs speak the classic dialect.
 """
 
 import sys

@@ -53,7 +53,7 @@ class Authority:
         return path
 
     def self_signed(self, name: str) -> pb.ServerTLS:
-        """Return what a server shows that nobody vouches for but itself."""
+        """Return a self-signed certificate for a server."""
         key = ec.generate_private_key(ec.SECP256R1())
         itself = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         certificate = (
@@ -70,7 +70,7 @@ class Authority:
         return pb.ServerTLS(path)
 
     def server(self, *names: str, expired: bool = False) -> pb.ServerTLS:
-        """Return what a server of ``names`` shows; of this machine, when none is given."""
+        """Return a certificate for a server of ``names``; of this machine by default."""
         return pb.ServerTLS(self.issue(*names or ("localhost", "127.0.0.1"), expired=expired))
 
     def trusted(self) -> pb.ClientTLS:

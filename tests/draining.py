@@ -1,4 +1,4 @@
-"""What the tests of programs that are told to stop share: a call that runs meanwhile, and when it has been heard."""
+"""Shared by the tests of programs that get a signal to stop: a call that runs meanwhile, and its arrival."""
 
 from __future__ import annotations
 

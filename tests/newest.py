@@ -23,7 +23,7 @@ _ASK = "import ensurepip, sys; print(*sys.version_info[:2], sys.version_info.rel
 
 
 def candidates() -> Iterator[Path]:
-    """Yield what may be a Python interpreter; some are scripts that only say how to install one."""
+    """Yield possible Python interpreters; some are scripts that only explain how to install one."""
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         if Path(folder).is_dir():
             yield from sorted(path for path in Path(folder).iterdir() if _NAME.fullmatch(path.name))
@@ -33,7 +33,7 @@ def candidates() -> Iterator[Path]:
 
 
 def version_of(python: Path) -> tuple[int, int]:
-    """Return the version of an interpreter, or (0, 0) when it does not run, or is no release."""
+    """Return the version of an interpreter, or (0, 0) if it does not run, or is not a release."""
     try:
         answer = subprocess.run(
             [python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=60, check=False

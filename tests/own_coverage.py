@@ -1,8 +1,8 @@
-"""How much of each module its own test file covers: ``python -m tests.own_coverage``, or ``make coverage``.
+"""The part of each module that its own test file covers: ``python -m tests.own_coverage``, or ``make coverage``.
 
 Tests mirror the source: ``session/tables.py`` has ``tests/session/test_tables.py``. Each module is measured with the
-tests of that file alone, because what other tests happen to run through says little about what is tested. A module
-without such a file is listed as that. The figures judge nothing: they show where to look.
+tests of that file alone, because a line that other tests happen to run is hardly tested. A module without such a file
+is listed as such. The figures are no criterion: they show where to look.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECONDS = 600
 
 
 class Row(NamedTuple):
-    """What is known of one module; the figures are None where nothing could be measured."""
+    """The results of one module; the figures are None if it could not be measured."""
 
     module: str
     statements: int | None
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def modules(wanted: Iterable[str]) -> list[Path]:
-    """Return the modules whose path begins with one of ``wanted``, all when there is none."""
+    """Return the modules whose path begins with one of ``wanted``, by default all."""
     found = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
     names = tuple(wanted)
     return [path for path in found if not names or path.relative_to(PACKAGE).as_posix().startswith(names)]

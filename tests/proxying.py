@@ -1,4 +1,4 @@
-"""A proxy that says where connections come from, by version 2 of the PROXY protocol."""
+"""A proxy that sends the clients' addresses with version 2 of the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
 def header(address: str, port: int = 4711, *, more: bytes = b"") -> bytes:
-    """Return what a proxy says of a connection from an address."""
+    """Return a proxy's header for a connection from an address."""
     packed = ip_address(address).packed
     data = packed + packed + struct.pack("!HH", port, 8787) + more
     return (
@@ -22,7 +22,7 @@ def header(address: str, port: int = 4711, *, more: bytes = b"") -> bytes:
 
 @contextlib.asynccontextmanager
 async def proxy(url: str, said: bytes) -> AsyncIterator[int]:
-    """Run a proxy in front of a server on this machine that says the same of each connection; hand out its port."""
+    """Run a proxy in front of a server on this machine, with the same header for each connection; yield its port."""
     target = int(url.rpartition(":")[2])
     piping: set[asyncio.Task[None]] = set()
 

@@ -1,4 +1,4 @@
-"""Errors: what is copied, pickled, raised anew or relayed says what it said before."""
+"""Errors: copies, pickles, re-raised and relayed errors have the same text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_noted_of_a_call_survives() -> None:
     assert pickled(error).of_a_call
 
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 @pb.copier_for(registry=registry)
@@ -127,14 +127,14 @@ async def test_a_class_that_cannot_have_the_text_is_passed_over() -> None:
 
 
 async def test_a_relay_that_has_another_name_for_it_hands_on_both() -> None:
-    names = pb.Registry()
+    names = pb.registry.Registry()
 
     @pb.copier_for("tests.test_errors.OutOfStock", registry=names)
     class Gone(pb.Error): ...
 
     async with (
         memory_pair(Shop(), registry=names) as supplier,
-        memory_pair(Shop(supplier.root), registry=pb.Registry()) as pair,
+        memory_pair(Shop(supplier.root), registry=pb.registry.Registry()) as pair,
     ):
         with pytest.raises(pb.RemoteError) as caught:
             await pair.root.call("fail", "out")

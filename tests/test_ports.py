@@ -1,4 +1,4 @@
-"""What is more than an interface in the ports: a message in parts."""
+"""The only behaviour in the ports: a message in parts."""
 
 from __future__ import annotations
 

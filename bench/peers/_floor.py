@@ -1,7 +1,7 @@
-"""The floors: what is left of a call when everything but the socket, the codec and one future is taken away.
+"""The floors: a call with nothing but the socket, the codec and one future.
 
 A message is a 4-byte big-endian length and a MessagePack array (id, value). There is no dispatch: each kind
-of value has a port of its own, so that no byte of the message and no branch tells them apart.
+of value has a port of its own, so that no byte of the message and no branch selects them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Link(asyncio.Protocol):
     def __init__(self, decode: Decode, corked: bool) -> None:
         self.decode = decode
         self.loop = asyncio.get_running_loop()
-        # What is there of an unfinished frame. The buffer stays, because fresh memory for each large message
+        # The bytes of an unfinished frame. The buffer stays, because fresh memory for each large message
         # costs more than copying it: measured, a mebibyte is echoed three times as often.
         self.held = memoryview(bytearray(_BUFFER))
         self.end = 0

@@ -16,7 +16,7 @@ from bench import peer
 from bench.values import BOARD_TAG, CHUNK, CHUNK_SIZE, POINT_TAG
 
 _SEEN: list[Callable[[], None]] = []
-"""Whom a replica tells; a replica is made by the library, so nobody can hand it anything."""
+"""The object that a replica calls. The library makes replicas, so it cannot be passed to one."""
 
 
 @pb.copier_for(POINT_TAG)
@@ -32,7 +32,7 @@ class Point(pb.Copyable, pb.RemoteCopy):
 
 
 class Token(pb.Referenceable):
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 def _make_board() -> Any:
@@ -151,7 +151,7 @@ class _Collector(pb.Referenceable):
 
 
 class OurCaller(peer.Caller):
-    """Calls a server on 127.0.0.1, whoever wrote it, in the dialect of a subclass."""
+    """Calls a server on 127.0.0.1, of any library, in the dialect of a subclass."""
 
     point = Point
     dialect: ClassVar[str]

@@ -14,7 +14,7 @@ from twisted.spread import pb, util
 from bench import peer
 from bench.values import BOARD_TAG, CHUNK, CHUNK_SIZE, POINT_TAG
 
-# Typed as a module by Twisted; what it can do is found out when it is installed.
+# Typed as a module by Twisted; its methods exist when it is installed.
 loop: Any = reactor
 
 
@@ -30,7 +30,7 @@ class Point(pb.Copyable, pb.RemoteCopy):
 
 
 class Token(pb.Referenceable):
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Board(pb.Cacheable):
@@ -162,7 +162,7 @@ class _Collector(pb.Referenceable):
 
 
 class TwistedCaller(peer.Caller):
-    """Calls a PB server on 127.0.0.1, whoever wrote it."""
+    """Calls a PB server on 127.0.0.1, of any library."""
 
     notes: ClassVar[dict[str, str]] = {
         "bytes": "as two strings of 512 KiB, joined again: a string of PB ends at 640 KiB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perspective_broker.compat.standing_in import stand_in
 
-stand_in()  # before the programs import what it stands in for
+stand_in()  # before the programs import the original
 
 from bench.peers._twisted import TwistedCaller, serve  # noqa: E402
 

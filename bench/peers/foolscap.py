@@ -10,7 +10,7 @@ from bench import peer
 from bench.peers._twisted import TwistedCaller, loop
 from bench.values import MEBIBYTE, POINT_TAG
 
-# Neither typed nor explicit about what it exports.
+# Foolscap is not typed, and has no explicit exports.
 fs: Any = import_module("foolscap.api")
 
 
@@ -24,7 +24,7 @@ class Point(fs.Copyable, fs.RemoteCopy):  # type: ignore[misc, unused-ignore]
 
 
 class Token(fs.Referenceable):  # type: ignore[misc, unused-ignore]
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Observer(fs.Referenceable):  # type: ignore[misc, unused-ignore]
@@ -78,7 +78,7 @@ def serve(announce: peer.Announce) -> None:
 
 
 class Caller(peer.Caller):
-    """Foolscap's client. What concerns the reactor is Twisted's."""
+    """Foolscap's client. The code for the reactor is that of the Twisted rows."""
 
     notes: ClassVar[dict[str, str]] = {
         "one": "all of it through TLS, the only transport there is",

@@ -22,7 +22,7 @@ _OPTIONS: Final = [
 
 
 class Point(msgspec.Struct, array_like=True):
-    """The nearest thing to a copyable: a struct known to both sides."""
+    """The equivalent of a copyable: a struct known to both sides."""
 
     name: str
     x: int

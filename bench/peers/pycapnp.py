@@ -21,7 +21,7 @@ _LIMITS: Final = {"traversal_limit_in_words": 2**61}
 
 @dataclass(slots=True)
 class Point:
-    """What a point becomes for the caller: an object, as everywhere else."""
+    """A point as the caller gets it: an object, as in all other rows."""
 
     name: str
     x: int
@@ -29,7 +29,7 @@ class Point:
 
 
 class Token(_schema.Token.Server):  # type: ignore[misc, name-defined, unused-ignore]
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Observer(_schema.Observer.Server):  # type: ignore[misc, name-defined, unused-ignore]
@@ -45,7 +45,7 @@ class Observer(_schema.Observer.Server):  # type: ignore[misc, name-defined, unu
 
 
 class Root(_schema.Bench.Server):  # type: ignore[misc, name-defined, unused-ignore]
-    """The served object. It hands structs on as they are, which is how Cap'n Proto wants to be used."""
+    """The served object. It passes structs on unread, as Cap'n Proto recommends."""
 
     observers: ClassVar[list[Any]] = []
 
@@ -78,7 +78,7 @@ class Root(_schema.Bench.Server):  # type: ignore[misc, name-defined, unused-ign
         calls = [
             observer.set(key="n", value=n) for n in range(first, first + count) for observer in self.observers
         ]
-        # A call whose promise is dropped is cancelled, so they are waited for; they run side by side.
+        # A call whose promise is dropped is cancelled, so they are awaited; they run concurrently.
         for call in calls:
             await call
 

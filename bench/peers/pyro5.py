@@ -34,10 +34,10 @@ Pyro5.api.register_dict_to_class(POINT_TAG, lambda name, state: Point(state["nam
 
 @Pyro5.api.expose
 class Token:
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
     def ping(self) -> None:
-        """Pyro5 hands over no object that has no method."""
+        """Pyro5 does not pass objects without methods."""
 
 
 @Pyro5.api.expose
@@ -66,7 +66,7 @@ class Root:
         return value
 
     def swap(self, token: Any) -> Token:
-        """The daemon holds what it hands out until it is told otherwise: see ``drop``."""
+        """The daemon holds objects that it has returned until ``drop`` is called."""
         answer = Token()
         self._daemon.register(answer)
         return answer

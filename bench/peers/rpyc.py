@@ -1,9 +1,9 @@
 """RPyC, in the best mode its documentation knows for each column.
 
 RPyC passes only immutable simple values by copy; a dictionary or a list goes as a reference, and reading it
-costs a round trip per item. What its documentation offers for values is to pickle them
-(``rpyc.utils.classic.obtain`` and ``deliver``). Here a pickle travels as the argument and as the answer of
-one call: the same, with fewer round trips than those helpers make.
+costs a round trip per item. Its documentation offers pickling for values
+(``rpyc.utils.classic.obtain`` and ``deliver``). Here a pickle is the argument and the answer of
+one call: the same, with fewer round trips than those helpers need.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rpyc.utils.server import ThreadedServer  # type: ignore[import-untyped, imp
 from bench import peer
 from bench.values import MEBIBYTE
 
-# Compressing what goes over loopback would only cost time.
+# Compression over loopback would only cost time.
 Channel.COMPRESSION_THRESHOLD = sys.maxsize
 _CONFIG: Final = {"sync_request_timeout": None}
 
@@ -36,7 +36,7 @@ class Point:
 
 
 class Token:
-    """What is handed over and dropped."""
+    """An object that is passed and dropped."""
 
 
 class Observer:
@@ -57,7 +57,7 @@ class Root(rpyc.Service):  # type: ignore[misc, unused-ignore]
     observers: ClassVar[dict[Any, Any]] = {}
 
     def on_connect(self, conn: Any) -> None:
-        # RPyC sets this for clients that ask for it. Without it the end of each large answer waits for the
+        # RPyC sets this for clients that request it. Without it the end of each large answer waits for the
         # client's delayed acknowledgement.
         conn._channel.stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -187,7 +187,7 @@ class Caller(peer.Caller):
         return [observer.state for observer in self.observers]
 
     async def publish(self, first: int, count: int) -> None:
-        """The updates are served here, in turn, by the one thread there is."""
+        """This thread, the only one, serves the updates in turn."""
         self.remote_publish(first, count)
         for connection, observer in zip(self.watching, self.observers, strict=True):
             while observer.state.get("n") != first + count - 1:

@@ -1,1 +1,1 @@
-"""A busy server for a long while, and what is left of it: processes, samples, a verdict. ``python -m bench.soak``."""
+"""A busy server for a long time, and its leftovers: processes, samples, a verdict. ``python -m bench.soak``."""

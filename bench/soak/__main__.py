@@ -15,7 +15,7 @@ from bench.runner import RESULTS
 from bench.soak.run import Result, soak
 from bench.soak.samples import GOAL_KIB_PER_HOUR, slope_per_hour, write_json, write_plot
 
-#: Minutes from which on a slope is judged: a shorter run shows the warming up, not what leaks.
+#: Minutes from which on a slope is judged: a shorter run shows the warming up, not leaks.
 _JUDGED = 30
 
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
 
-    # A short path: that of a Unix socket has little room.
+    # A short path, because the path of a Unix socket is limited.
     with tempfile.TemporaryDirectory(prefix="pb-soak-") as place:
         directory = Path(place)
         try:
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(result: Result, minutes: float) -> int:
-    """Print and write what it came to; return what the program ends with."""
+    """Print and write the result; return the exit code."""
     running = result.samples[:-1]
     slope = slope_per_hour(running, "rss_kib") if len(running) >= 4 else float("nan")
     met = slope < GOAL_KIB_PER_HOUR

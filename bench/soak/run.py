@@ -20,10 +20,10 @@ _ROOT: Final = Path(__file__).parents[2]
 #: Visiting processes at a time.
 VISITING: Final = 2
 
-#: Of a core, for each of them; the server takes about as much as both.
+#: The share of a core of each; the server takes about as much as both.
 SHARE: Final = 0.12
 
-#: Figures of a sample that have to be 0 when everybody has left.
+#: Figures of a sample that have to be 0 when all visitors have left.
 _TABLES: Final = (
     "connections", "exported", "imported", "observed", "replicas", "calls_in", "calls_out", "calls_waiting",
     "answers_kept",
@@ -34,13 +34,13 @@ _END: Final = 90.0
 
 
 class Result:
-    """What a soak came to.
+    """The result of a soak.
 
     Attributes:
-        samples: of the server, oldest first; the last was taken when everybody had left.
-        done: what the visitors did, and how often. Those who were killed could not say it.
-        killed: how many visiting processes were.
-        problems: whatever is not as it should be, one line each. Empty is good.
+        samples: of the server, oldest first; the last was taken when all visitors had left.
+        done: the actions of the visitors, with their counts; those of killed visitors are missing.
+        killed: the number of visiting processes that were killed.
+        problems: one line each; empty if all is well.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Result:
 
 
 class _Process:
-    """A child that is told lines and answers with lines of JSON."""
+    """A child process that reads lines and answers with lines of JSON."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -71,7 +71,7 @@ class _Process:
         self.process.stdin.write(line.encode() + b"\n")
 
     async def answer(self, seconds: float = _END) -> dict[str, Any]:
-        """Return what it says next. Raises EOFError or TimeoutError."""
+        """Return its next line. Raises EOFError or TimeoutError."""
         assert self.process.stdout is not None
         line = await asyncio.wait_for(self.process.stdout.readline(), seconds)
         if not line:
@@ -94,14 +94,14 @@ async def soak(
     seed: int = 1,
     progress: Callable[[dict[str, Any]], None] = lambda sample: None,
 ) -> Result:
-    """Let visitors come and go at a server for so long, and see what is left.
+    """Let visitors come and go at a server for so long, and check for leftovers.
 
     Args:
-        seconds: how long; starting and ending come on top.
-        directory: where sockets, certificates, identities and logs go.
+        seconds: the duration, without starting and ending.
+        directory: for sockets, certificates, identities and logs.
         between_samples: seconds.
         between_kills: seconds until one of the visiting processes is killed and another takes its place.
-        seed: of what the visitors do.
+        seed: of the visitors' actions.
         progress: called with each sample.
     """
     result = Result()

@@ -1,4 +1,4 @@
-"""What a soak's samples say: a slope, a plot, a file."""
+"""The samples of a soak: a slope, a plot, a file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PANELS = (
 
 
 def slope_per_hour(samples: Sequence[dict[str, Any]], name: str) -> float:
-    """Return by how much a figure grows in an hour: least squares over the second half, the first is warming up.
+    """Return the growth of a figure in an hour: least squares over the second half; the first half is warming up.
 
     Raises:
-        ValueError: there are too few samples to say.
+        ValueError: there are too few samples.
     """
     times = [float(sample["at"]) for sample in samples]
     if len(samples) < 4:
@@ -45,7 +45,7 @@ def write_json(path: Path, what: dict[str, Any]) -> None:
 
 
 def write_plot(path: Path, samples: Sequence[dict[str, Any]], slope: float) -> bool:
-    """Draw what the server was like over time. Returns whether there was matplotlib to do it with."""
+    """Draw the figures of the server over time. Return False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib

@@ -1,7 +1,7 @@
-"""The serving process: ``python -m bench.soak.serving DIRECTORY``. Lines tell it what to do, it answers in JSON.
+"""The serving process: ``python -m bench.soak.serving DIRECTORY``. It reads commands, one a line, and answers in JSON.
 
-It says its urls first. ``sample`` asks for a sample, ``settle`` for one when everybody has left, ``end`` closes
-everything, answers with what is left then, and is the last.
+Its first line has the urls. ``sample`` requests a sample, ``settle`` one after all visitors have left, ``end`` closes
+everything, answers with the leftovers, and is the last command.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import perspective_broker as pb
 from bench.soak.things import Board, Desk, Visitor
 from perspective_broker.testing import open_connections
 
-#: SCRAM's fewest: what a login costs on purpose is not what is measured here.
+#: SCRAM's fewest: the deliberate cost of a login is not measured here.
 ITERATIONS = 4096
 
 USERS = 10
 
-#: Seconds until those who were killed are noticed and forgotten.
+#: Seconds until killed visitors are noticed and forgotten.
 SETTLE = 20.0
 
 
 class Records(logging.Handler):
-    """Counts what is logged as a warning or worse, and keeps the first lines of it."""
+    """Counts log records from level warning on, and keeps the first lines."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -49,7 +49,7 @@ class Records(logging.Handler):
 
 
 def open_files() -> dict[str, str]:
-    """Return what this process has open: number -> what it is."""
+    """Return the open files of this process: number -> description."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -112,7 +112,7 @@ async def main(directory: Path) -> None:
     logging.getLogger().addHandler(records)
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str] = asyncio.Queue()
-    # Also the end of whoever started us: then there is an empty line.
+    # An empty line means that the parent has ended.
     loop.add_reader(sys.stdin, lambda: lines.put_nowait(sys.stdin.readline().strip()))
     async with pb.serve(Desk(), "tcp://127.0.0.1:0"):
         pass  # the event loop opens a file of its own when it first listens
@@ -151,14 +151,14 @@ async def main(directory: Path) -> None:
 
 
 async def settled(servers: Iterable[pb.Server]) -> None:
-    """Wait until nobody is there any more."""
+    """Wait until all visitors have left."""
     deadline = time.monotonic() + SETTLE
     for server in servers:
         for connection in server.connections:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     await connection.wait_closed()
-    await asyncio.sleep(0.2)  # what came right behind the last of them is over
+    await asyncio.sleep(0.2)  # work that came right after the last of them is done
     gc.collect()
 
 

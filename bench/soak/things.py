@@ -1,4 +1,4 @@
-"""What both sides of the soak know: the objects that cross."""
+"""The objects of the soak that cross, for both sides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Note(pb.Copyable, pb.RemoteCopy):
 
 
 class Token(pb.Referenceable):
-    """Crosses as a reference; can be asked for another."""
+    """Crosses as a reference; returns another one on request."""
 
     def remote_next(self) -> Token:
         return Token()
@@ -39,21 +39,21 @@ class Token(pb.Referenceable):
 
 @pb.copier_for("soak.Board")
 class Board(pb.Live, tag="soak.Board"):
-    """Crosses once; what is assigned reaches every replica."""
+    """Crosses once; assignments reach every replica."""
 
     topic: str
     n: int
 
 
 class Room(pb.Viewable):
-    """Is told who speaks."""
+    """A viewable: its methods get the caller."""
 
     def view_say(self, who: Visitor, text: str) -> str:
         return f"{who.name}: {text}"
 
 
 class Mind(pb.Referenceable):
-    """What a client hands over, to be called."""
+    """An object of the client that the server calls."""
 
     def remote_double(self, value: Any) -> Any:
         return [value, value]
@@ -64,7 +64,7 @@ class Mind(pb.Referenceable):
 
 
 class Desk(pb.Root):
-    """What visitors do things with."""
+    """The object that visitors use."""
 
     board: ClassVar[Board]
 
@@ -76,14 +76,14 @@ class Desk(pb.Root):
         return value
 
     def remote_swap(self, theirs: Any) -> Token:
-        """Take a reference for a while, and give another."""
+        """Keep a reference for a while, and return another."""
         self.kept.append(theirs)
         if len(self.kept) > 20:
             del self.kept[:10]
         return Token()
 
     def remote_keep_in_a_cycle(self, *theirs: Any) -> None:
-        """Only the collector frees these."""
+        """Only the garbage collector frees these."""
         cycle: list[Any] = [*theirs]
         cycle.append(cycle)
 
@@ -121,7 +121,7 @@ class Desk(pb.Root):
             yield bytes(size)
 
     async def remote_wait(self) -> None:
-        """Until it is cancelled."""
+        """Run until it is cancelled."""
         await asyncio.get_running_loop().create_future()
 
     async def remote_wait_a_little(self, seconds: float) -> None:
@@ -129,7 +129,7 @@ class Desk(pb.Root):
 
 
 class Visitor(pb.Perspective):
-    """Who has logged in."""
+    """A user that has logged in."""
 
     room: ClassVar[Room] = Room()
 

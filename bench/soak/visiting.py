@@ -1,7 +1,7 @@
-"""A visiting process: ``python -m bench.soak.visiting DIRECTORY SEED SHARE URLS``, until it is told enough, or killed.
+"""A visiting process: ``python -m bench.soak.visiting DIRECTORY SEED SHARE URLS``, until it is stopped, or killed.
 
 Its workers connect over any transport in any dialect, log in or not, do a few things, and leave, some of them rudely.
-At the end it says in one line of JSON what it did and what went wrong.
+Its last line is JSON: its actions and its problems.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from perspective_broker.testing import assert_all_closed
 
 WORKERS = 6
 
-#: Seconds that anything may take here. It is no measure of speed: the machine may be busy.
+#: Seconds that any step may take. This does not measure speed: the machine may be busy.
 PATIENCE = float(os.environ.get("PB_SOAK_PATIENCE", "60"))
 
-#: That are told: the first ones, and the last.
+#: Problems that are reported: the first ones, and the last.
 _MOST_FAILURES = 10
 
 #: Seconds between two looks at the processor time, by which the pauses are set.
@@ -36,7 +36,7 @@ PACE = 1.0
 
 
 class Visit:
-    """One connection: a few things are done, in an order that the seed decides."""
+    """One connection: a few actions, in an order that the seed decides."""
 
     def __init__(self, random: Random, desk: Any, room: Any) -> None:
         self.random = random
@@ -126,7 +126,9 @@ class Visit:
         await self.desk.call("echo", 1)
         for promise in waiting:
             promise.cancel()
-        if self.desk.connection.dialect != "pb7":  # there nobody tells the method: its connection ends it
+        if (
+            self.desk.connection.dialect != "pb7"
+        ):  # there the method is not cancelled; the end of its connection ends it
             raise Rude
 
     async def deadline(self) -> None:
@@ -142,7 +144,7 @@ class Visit:
 
 
 class Rude(Exception):
-    """The visit ends here, without a word."""
+    """The visit ends here, without a farewell."""
 
 
 class Visitors:

@@ -1,4 +1,4 @@
-"""An authority of one's own: makes a certificate for this machine, and is trusted by those who are given its file."""
+"""A private authority: it signs a certificate for this machine, and clients with its file trust it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 def make_certificates(directory: Path) -> tuple[Path, Path]:
     """Write ``ca.pem``, for clients, and ``server.pem``, a certificate for localhost with its key.
 
-    The authority's own key is forgotten at once: nobody can sign anything else with it.
+    The authority's own key is forgotten at once, so it cannot sign anything else.
     """
     authority_key, authority = _sign("demo authority")
     key, certificate = _sign("localhost", by=(authority_key, authority))
     ca, server = directory / "ca.pem", directory / "server.pem"
     ca.write_bytes(authority.public_bytes(Encoding.PEM))
-    server.touch(mode=0o600)  # before there is a key in it
+    server.touch(mode=0o600)  # before the key is written
     server.write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         + certificate.public_bytes(Encoding.PEM)

@@ -1,4 +1,4 @@
-"""The chat itself: an application with one service, whose perspectives are the people, and its rooms."""
+"""The chat itself: an application with one service, a perspective for each user, and the rooms."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import perspective_broker as pb
 
 @pb.copier_for("demo.Roster")
 class Roster(pb.Live, tag="demo.Roster"):
-    """Who is in a room. One class for both ends: here it is changed, there a replica follows."""
+    """The users in a room. One class for both ends: the server changes it, and replicas at the clients follow."""
 
     members: list[str]
 
 
 class Room(pb.Viewable):
-    """A room. Everybody holds a view of it, and each view says who is looking."""
+    """A room. Each user holds a view of it, and the view identifies the user."""
 
     def __init__(self) -> None:
         self.roster = Roster(members=[])
@@ -24,7 +24,7 @@ class Room(pb.Viewable):
 
     def enter(self, who: Chatter) -> None:
         self._inside[who.name] = who
-        self.roster.members = list(self._inside)  # assigning is all it takes: every replica follows
+        self.roster.members = list(self._inside)  # the assignment is sent to every replica
 
     def leave(self, who: Chatter) -> None:
         if self._inside.pop(who.name, None) is not None:
@@ -45,7 +45,7 @@ class Room(pb.Viewable):
 
 
 class Chatter(pb.Perspective):
-    """One person, as the chat sees him. The ``perspective_*`` methods are what he can call."""
+    """One user of the chat, whose clients can call its ``perspective_*`` methods."""
 
     def attached(self, client: Any, identity: pb.Identity) -> None:
         self.mind = client
@@ -60,7 +60,7 @@ class Chatter(pb.Perspective):
             raise pb.Error(f"{self.name} has no key for the {name}")
         room = self.service.rooms[name]
         room.enter(self)
-        return room, room.roster  # the room crosses as this person's view of it, the roster as a replica
+        return room, room.roster  # the room arrives as this user's view of it, the roster as a replica
 
 
 class Chat(pb.Service):
@@ -70,7 +70,7 @@ class Chat(pb.Service):
 
 
 async def make_application(authorizer: pb.Authorizer) -> pb.Application:
-    """Return the chat, with two people who may use it."""
+    """Return the chat, with two users."""
     application = pb.Application("demo", authorizer=authorizer)
     application.add_service(Chat())
     for name, password, rooms in [

@@ -1,4 +1,4 @@
-"""The process of one person, who does what the director asks for, and tells the stage how it went."""
+"""The process of one user, which obeys the director, and reports to the stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import perspective_broker as pb
 
 
 class Mind(pb.Referenceable):
-    """What a person hands over at login, so that the chat can call him."""
+    """The object that a user passes at login, so that the chat can call the user."""
 
     def __init__(self, tell: Any) -> None:
         self._tell = tell
@@ -22,7 +22,7 @@ class Mind(pb.Referenceable):
 
 
 class Dice(pb.Referenceable):
-    """An object of the person's own; it never leaves his process."""
+    """An object of the user, which never leaves this process."""
 
     def __init__(self, tell: Any) -> None:
         self._tell = tell
@@ -35,7 +35,7 @@ class Dice(pb.Referenceable):
 
 
 class Person(pb.Referenceable):
-    """What the director holds of a person."""
+    """The object that the director calls."""
 
     def __init__(self, name: str, stage: pb.RemoteReference, directory: Path) -> None:
         self.name = name
@@ -70,7 +70,7 @@ class Person(pb.Referenceable):
             names = ", ".join(connection.peer_certificate.dns_names)
             how = f"over {connection.tls_version}, at a server that proved to be {names}"
             if connection.channel_binding() is not None:
-                how += ", and nobody in between"
+                how += ", bound to the channel"
         else:
             how = "over a Unix socket"
         await self.tell(f"logged in {how}; we speak {connection.dialect}")
@@ -82,7 +82,7 @@ class Person(pb.Referenceable):
             await self.tell(f"refused: {error.value}")
             return
         self.changes = self.roster.changes()
-        await self.tell(f"holds the {room}: a reference to a view of it that is mine alone")
+        await self.tell(f"holds the {room}: a reference to a view of its own")
         await self.tell(f"roster, all of it: {', '.join(self.roster.members)}")
 
     async def remote_watch(self) -> None:
@@ -121,7 +121,7 @@ class Person(pb.Referenceable):
 
 
 async def main(stage_url: str, directory: Path, name: str) -> None:
-    assert chat.Roster  # importing the module registers what may arrive
+    assert chat.Roster  # importing the module registers the classes that may arrive
     async with pb.connect(stage_url) as stage:
         await stage.call("enter", name, Person(name, stage, directory), [])
         await stage.connection.wait_closed()

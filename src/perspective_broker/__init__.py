@@ -1,34 +1,45 @@
 """Perspective Broker for asyncio: programs that hold each other's objects.
 
-``import perspective_broker as pb``. Serve an object with :func:`serve`, hold a reference to it with
-:func:`connect`, decide by flavors what crosses and how.
+``import perspective_broker as pb``. A first program needs about a dozen names:
+
+=================================  ======================================================================
+serve, connect, run                offer an object at a url; get a reference to it; run a program
+RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
+Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
+Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
+Live                               base class of objects that are followed by copies at the peer
+Application, Service, Perspective  users log in, and each of them gets an object of their own
+Error, RemoteError                 a method raises the first to report an expected condition; its caller
+                                   catches the second
+=================================  ======================================================================
+
+Names that few programs need are in public modules:
+
+===========  ============================================================
+streams      files, large bytes and pages, in pieces
+registry     which classes and types may arrive, connection by connection
+annotations  classes of objects that the library makes
+build        whether this installation is compiled
+testing      for tests (``import perspective_broker.testing``)
+compat       the names of Twisted's modules (``from perspective_broker.compat import pb``)
+===========  ============================================================
+
+All other modules are internal.
 """
 
+from . import annotations, build, registry, streams
 from .aio import (
     Backoff,
-    Change,
     Connection,
     Live,
-    PageReader,
     Promise,
-    ReconnectingReference,
-    RemoteCacheObserver,
-    RemoteMethod,
     RemoteReference,
     Server,
-    ServerStatistics,
-    StreamReader,
-    collect_stream,
     connect,
     deadline,
-    get_pages,
     remaining,
     run,
-    save_stream,
-    send_pages,
     serve,
-    stream_bytes,
-    stream_file,
 )
 from .cred import (
     ANONYMOUS,
@@ -68,27 +79,22 @@ from .flavors import (
     Cacheable,
     Copyable,
     Graph,
-    Policy,
     Referenceable,
-    Registry,
     RemoteCache,
     RemoteCopy,
     Root,
     Viewable,
     ViewPoint,
     copier_for,
-    default_registry,
 )
 from .limits import Limits
-from .session import COMPILED, CloseCause, Statistics
-from .transports import ClientTLS, PeerCertificate, ServerTLS
+from .transports import ClientTLS, ServerTLS
 
 #: The version of the library; the build reads it here. docs/reference/versions.md says what its numbers promise.
 __version__ = "0.1.0"
 
 __all__ = [
     "ANONYMOUS",
-    "COMPILED",
     "Application",
     "AsReferenceable",
     "Authorizer",
@@ -98,9 +104,7 @@ __all__ = [
     "BrokerError",
     "Cacheable",
     "CallError",
-    "Change",
     "ClientTLS",
-    "CloseCause",
     "Connection",
     "ConnectionLost",
     "Copyable",
@@ -117,48 +121,40 @@ __all__ = [
     "LoginFailed",
     "MemoryAuthorizer",
     "NoSuchMethod",
-    "PageReader",
-    "PeerCertificate",
     "Perspective",
-    "Policy",
     "Portal",
     "Promise",
     "ProtocolError",
-    "ReconnectingReference",
     "Referenceable",
-    "Registry",
     "RemoteCache",
-    "RemoteCacheObserver",
     "RemoteCopy",
     "RemoteError",
-    "RemoteMethod",
     "RemoteReference",
     "Root",
     "SQLAuthorizer",
     "SerializationError",
     "Server",
-    "ServerStatistics",
     "ServerTLS",
     "Service",
-    "Statistics",
-    "StreamReader",
     "TLSError",
     "Unavailable",
     "UnknownObject",
     "UsageError",
     "ViewPoint",
     "Viewable",
-    "collect_stream",
+    "annotations",
+    "build",
     "connect",
     "copier_for",
     "deadline",
-    "default_registry",
-    "get_pages",
+    "registry",
     "remaining",
     "run",
-    "save_stream",
-    "send_pages",
     "serve",
-    "stream_bytes",
-    "stream_file",
+    "streams",
 ]
+
+
+def __dir__() -> list[str]:
+    """Leave the internal modules out of completion and ``dir()``."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

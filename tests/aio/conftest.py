@@ -1,4 +1,4 @@
-"""The laws of this room hold whatever the dialect."""
+"""The laws of this room hold in every dialect."""
 
 import pytest
 

@@ -12,7 +12,7 @@ __all__ = ["Desk", "give_up_when", "turns", "until"]
 
 
 class Desk(pb.Root):
-    """Notes what is called in ``log``, and keeps what it is told to keep."""
+    """Records its calls in ``log``, and keeps its arguments on request."""
 
     def __init__(self) -> None:
         self.log: list[Any] = []
@@ -44,7 +44,7 @@ class Desk(pb.Root):
         return done
 
     def remote_wrapped(self, mark: Any) -> Awaitable[None]:
-        """What a decorator makes of an asynchronous method: plain from outside."""
+        """An asynchronous method behind a decorator: plain from outside."""
         return self.remote_async(mark)
 
     async def remote_wait(self, value: Any = None) -> Any:

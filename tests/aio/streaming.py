@@ -1,4 +1,4 @@
-"""A large stream between two processes: what it costs in memory, and how fast it is.
+"""A large stream between two processes: its memory and its speed.
 
     python -m tests.aio.streaming --mib 1024 --dialect pb7
 
@@ -42,9 +42,9 @@ def usage() -> list[float]:
 
 
 async def read(url: str, mib: int, dialect: str) -> dict[str, Any]:
-    """Read a stream, and return what it took."""
+    """Read a stream, and return its cost."""
     async with pb.connect(url, dialects=[dialect]) as root:
-        async for _ in root.call("chunks", 64):  # whatever is loaded or grown once is there now
+        async for _ in root.call("chunks", 64):  # modules and buffers that are made once exist now
             pass
         before = usage(), await root.call("usage")
         received, began = 0, time.perf_counter()

@@ -1,4 +1,4 @@
-"""A connection that is as old as it may be takes no new calls, lets what runs end, and is closed."""
+"""A connection of the maximum age takes no new calls, lets running calls end, and is closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_an_idle_connection_ends_at_its_age() -> None:
         assert await pair.root.call("echo", "young") == "young"
         await skip(1)
         await pair.accepted.wait_closed()
-        assert pair.accepted.close_cause == pb.CloseCause(
+        assert pair.accepted.close_cause == pb.annotations.CloseCause(
             "aged", "the connection is as old as it may be", True
         )
         await pair.client.wait_closed()

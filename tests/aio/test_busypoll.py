@@ -1,4 +1,4 @@
-"""Busy polling: the loop stays awake for a moment after something was said, and then sleeps."""
+"""Busy polling: the loop stays awake for a moment after each message, and then sleeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.loops import both_loops
 
 
 class Clock:
-    """Tells a time of the test's, and how often it was asked."""
+    """A clock that the test sets, and that counts its readings."""
 
     def __init__(self) -> None:
         self.now = 0.0

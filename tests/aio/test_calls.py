@@ -104,7 +104,7 @@ async def test_a_registered_exception_arrives_as_itself(dialect: str) -> None:
         def remote_brew(self) -> None:
             raise OutOfCoffee("since noon")
 
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(OutOfCoffee)
     async with memory_pair(Machine(), registry=registry, dialects=[dialect]) as pair:
         with pytest.raises(OutOfCoffee, match="since noon") as raised:
@@ -170,7 +170,7 @@ class Relay(pb.Root):
 async def test_what_a_method_meets_when_it_calls_others_is_no_refusal_of_its_own_call(
     method: str, args: tuple[str, ...], kind: type[Exception], dialect: str
 ) -> None:
-    """A CallError or a SerializationError says that the method has not run; here it has."""
+    """A CallError or a SerializationError means that the method has not run; here it has."""
 
     class Unknown(pb.Copyable): ...
 
@@ -369,7 +369,7 @@ async def test_the_end_of_the_connection_ends_every_call_once(dialect: str) -> N
 
 
 async def test_nobody_need_look_at_calls_that_the_end_took(dialect: str) -> None:
-    """No "exception was never retrieved": what is raised at the end of a connection is nobody's defect."""
+    """No "exception was never retrieved": an error at the end of a connection is not a defect."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     async with memory_pair(Desk(), dialects=[dialect]) as pair:

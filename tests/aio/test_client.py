@@ -15,7 +15,7 @@ from perspective_broker.testing import ScriptedPeer
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops
 
-#: The beginning of what a TLS client says first.
+#: The first bytes of a TLS client.
 TLS_HELLO = bytes.fromhex("160301007a010000760303") + bytes(range(64))
 
 

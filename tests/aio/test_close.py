@@ -1,4 +1,4 @@
-"""A close has an end, whatever the methods do that run."""
+"""A close ends, whatever the running methods do."""
 
 from __future__ import annotations
 

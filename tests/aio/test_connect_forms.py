@@ -27,7 +27,7 @@ def test_awaited_it_stays_open_until_it_is_closed() -> None:
 
 
 def test_entered_it_is_closed_at_the_end_of_the_block() -> None:
-    async def main() -> pb.CloseCause | None:
+    async def main() -> pb.annotations.CloseCause | None:
         async with pb.serve(Echo(), "memory:connect-entered") as server:
             async with pb.connect(server.urls[0]) as root:
                 assert await root.call("echo", 7) == 7

@@ -1,4 +1,4 @@
-"""Connection: what it knows of its peer, how it ends, and who is told."""
+"""Connection: its peer, its end, and its callbacks."""
 
 from __future__ import annotations
 

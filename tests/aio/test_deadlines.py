@@ -1,4 +1,4 @@
-"""Deadlines as a program sees them: blocks, what is left, methods that inherit it. Times are short, or never come."""
+"""Deadlines as a program sees them: blocks, remaining time, methods that inherit it. Times are short, or never come."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONG, SHORT = 1000.0, 0.5
 
 
 class Hall(Desk):
-    """Tells what is left, and asks a friend."""
+    """Returns the time that is left, and calls a friend."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Hall(Desk):
             self.log.append("clean")
 
     def remote_linger(self) -> None:
-        """Start what outlives the call."""
+        """Start a task that outlives the call."""
         self.task = asyncio.ensure_future(self._linger())
 
     async def _linger(self) -> None:
@@ -135,12 +135,12 @@ async def test_who_is_called_last_may_hear_first_that_the_time_has_passed() -> N
         async with pb.deadline(LONG):
             with pytest.raises(pb.DeadlineExceeded):
                 await pair.root.call("ask")
-        with pytest.raises(pb.RemoteError, match="DeadlineExceeded"):  # nobody had limited this one
+        with pytest.raises(pb.RemoteError, match="DeadlineExceeded"):  # this one had no limit
             await pair.root.call("ask")
 
 
 async def test_calls_that_nobody_limited_are_free_of_the_deadline_of_others() -> None:
-    """A method begins in whatever turn gave it room; a deadline that rules there is none of its business."""
+    """A method starts in any turn that frees a slot; a deadline in that context does not apply to it."""
     hall = Hall()
     async with memory_pair(hall, limits=pb.Limits(calls_in_flight=1), dialects=["pb7"]) as pair:
         async with pb.deadline(LONG):
@@ -270,7 +270,7 @@ async def test_calls_on_a_promise_are_under_the_deadline_of_whoever_makes_them(d
             left = await pair.root.call("me").call("left")
         assert (left is not None) == (dialect == "pb7")
         first = pair.root.call("me")
-        await turns()  # it has left, and cannot be built upon: the next is made when its answer has come
+        await turns()  # it has been sent without being kept: the next call is made when its answer has come
         async with pb.deadline(LONG):
             chained = first.call("left")
         # The block was left before the call could be made, but that is where it was asked for.
@@ -287,7 +287,7 @@ async def test_a_call_held_back_takes_what_is_left_then_with_it() -> None:
             chained = first.call("left")
             second = pair.root.call("echo", first)
             hall.gate.set()
-            # The promise is our own object by now, which is called here; the other call was held back behind it.
+            # The promise is our own object by now, which is called here; the other call was deferred behind it.
             assert await chained is not None
             await second
 

@@ -15,6 +15,7 @@ from bench.hostile import Modern
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.testing import ScriptedPeer, memory_pair
 from tests.aio.desk import Desk, turns, until
+from tests.broken import break_dialect
 from tests.loops import both_loops
 
 KIB = 1024
@@ -148,7 +149,7 @@ async def test_two_sides_that_flood_each_other_with_large_calls_do_not_block_eac
 
 
 def tell_until_refused(reference: pb.RemoteReference) -> int:
-    """Tell 4 KiB again and again; return how often that went well before it was refused."""
+    """Send one-way calls of 4 KiB; return the number of calls before one was refused."""
     for told in range(1000):
         try:
             reference.tell("plain", bytes(4 * KIB))
@@ -212,7 +213,7 @@ async def test_tells_behind_calls_that_are_held_back_count_as_buffered(dialect: 
     desk = Desk()
     limits = pb.Limits(calls_in_flight=1, write_buffer_high=64 * KIB, write_buffer_low=16 * KIB)
     async with memory_pair(desk, limits=limits, dialects=[dialect]) as pair:
-        waits = [pair.root.call("wait") for _ in range(2)]  # the second is held back
+        waits = [pair.root.call("wait") for _ in range(2)]  # the second is deferred
         tell_until_refused(pair.root)
         waiting = asyncio.ensure_future(_room(pair.root))
         await turns()
@@ -364,7 +365,7 @@ async def test_a_failed_handshake_has_no_dialect() -> None:
 
 @pytest.mark.parametrize("method", ["large", "large_async"])
 async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(method: str) -> None:
-    """ROBUSTNESS, fault 4: what nobody reads is not even made."""
+    """ROBUSTNESS, fault 4: answers that are not read are not even made."""
 
     class Source(pb.Root):
         made = 0
@@ -398,18 +399,6 @@ async def test_a_peer_that_reads_none_of_its_large_answers_fills_no_memory(metho
 # -- a defect in the core
 
 
-class Broken:
-    """A dialect with a defect: it cannot read."""
-
-    def __init__(self, dialect: Any) -> None:
-        self._dialect = dialect
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "next_message":
-            raise ZeroDivisionError("a defect")
-        return getattr(self._dialect, name)
-
-
 @both_loops
 async def test_a_defect_ends_one_connection_with_a_record_and_the_loop_hears_nothing(
     dialect: str, caplog: pytest.LogCaptureFixture
@@ -423,7 +412,7 @@ async def test_a_defect_ends_one_connection_with_a_record_and_the_loop_hears_not
     ):
         await asyncio.gather(one.call("echo", 1), other.call("echo", 2))
         (broker, _) = (accepted._driver.broker for accepted in server.connections)
-        broker._dialect = Broken(broker._dialect)
+        break_dialect(broker, "next_message")
         outcomes = await asyncio.gather(
             *(root.call("echo", 3) for root in (one, other)), return_exceptions=True
         )

@@ -1,4 +1,4 @@
-"""Callbacks for the end of a connection: what keeps them, and in which order they run."""
+"""Callbacks for the end of a connection: the objects that keep them, and their order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reader(pb.Referenceable):
 
 
 class Subscription:
-    """An object of the program that has the reference and is told of its end."""
+    """An object of the program that has the reference and is notified of its end."""
 
     def __init__(self, reader: pb.RemoteReference) -> None:
         self.reader = reader
@@ -33,7 +33,7 @@ class Subscription:
 
 
 class News(pb.Root):
-    """The ways in which a program keeps a reader, has itself told of its end, and then forgets it."""
+    """The ways in which a program keeps a reader, registers a callback for its end, and then forgets it."""
 
     def __init__(self) -> None:
         self.kept: set[Any] = set()
@@ -100,7 +100,7 @@ async def test_one_callback_may_let_go_of_what_the_next_one_is_called_with(diale
 
 
 class Session(pb.Referenceable):
-    """What only the peer holds; it holds a reference of the peer's, and is told of the end."""
+    """An object that only the peer holds; it holds a reference of the peer, and is notified of the end."""
 
     def __init__(self, client: pb.RemoteReference, seen: list[str]) -> None:
         self.client = client
@@ -123,7 +123,7 @@ class Opener(pb.Root):
 
 
 class Collecting(logging.Handler):
-    """Has the collector run at whatever moment something is logged."""
+    """Runs the collector whenever a line is logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
         gc.collect()

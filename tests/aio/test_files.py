@@ -21,7 +21,7 @@ DATA = b"".join(n.to_bytes(4, "big") for n in range(2 * MIB // 4 + 1001))
 
 
 class Shelf(pb.Root):
-    """Sends its files, and keeps what it is sent."""
+    """Sends its files, and keeps the files that it gets."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""What code of the application raises outside of a method ends its own call or callback, and nothing else."""
+"""An exception in application code outside of a method ends its own call or callback, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.aio.desk import until
 
 KINDS = [ValueError, asyncio.CancelledError, SystemExit, GeneratorExit]
 
-#: What the library itself ends a connection with, or passes over in silence, when it is its own.
+#: Exceptions that end a connection, or are ignored, if the library itself raises them.
 OF_OTHER_CONNECTIONS = [
     pb.ProtocolError("bad-token", "of another connection"),
     pb.ConnectionLost("lost", "another connection"),
@@ -28,11 +28,11 @@ ERRORS = [*(kind("a flaw") for kind in KINDS), *OF_OTHER_CONNECTIONS]
 each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 each_dialect = pytest.mark.parametrize("dialect", ["pb7", "pb"])
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 class Flawed:
-    """Whatever is made of it raises the error of the test."""
+    """Raises the error of the test at any use."""
 
     error: BaseException = ValueError()
 
@@ -110,7 +110,7 @@ registry.set_unjellyable_factory_for_class("unproduced", Flawed.fail)
 
 
 class Unsigned:
-    """A method that does not say what it takes."""
+    """A method without a signature."""
 
     @property
     def __signature__(self) -> Any:
@@ -181,7 +181,7 @@ async def test_a_hook_costs_its_own_call(call: Any, dialect: str, error: BaseExc
     Flawed.error = error
     async with memory_pair(Desk(), dialects=[dialect], registry=registry) as pair:
         name, *args = call
-        with pytest.raises(Exception):  # noqa: B017, PT011 # how it is told is another test's business
+        with pytest.raises(Exception):  # noqa: B017, PT011 # another test is about the report
             await pair.root.call(name, *(arg() if callable(arg) else arg for arg in args))
         assert await pair.root.call("hello") == "hello"
         with contextlib.suppress(Exception):
@@ -258,7 +258,7 @@ async def test_a_root_that_cannot_be_made_ends_its_connection(error: BaseExcepti
 
 @each_error
 async def test_an_own_object_that_comes_home_as_a_promise(error: BaseException) -> None:
-    """What is called on it is run by the caller, for whom it fails as for any other."""
+    """The caller itself runs calls on it, and they fail as any other call."""
     Flawed.error = error
 
     class Mine(pb.Referenceable):
@@ -311,7 +311,7 @@ class Leaking(pb.Root):
         return self.variable.get()
 
     def remote_decorated(self, value: str) -> Any:
-        """As a decorator may: what is set before the coroutine is made is seen by it."""
+        """As a decorator may: a value that is set before the coroutine is made is visible in it."""
         self.variable.set(value)
         return self._later()
 
@@ -334,7 +334,7 @@ async def test_what_a_method_sets_in_its_context_stays_in_its_call() -> None:
         assert await pair.root.call("get_later") == "unset"
 
 
-# -- the guard of what is asynchronous
+# -- the guard of asynchronous code
 
 
 async def _raise(error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""The event loop's lateness: measured, kept, and told once a minute."""
+"""The delay of the event loop: measured, kept, and logged once a minute."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """64 MiB in one argument, and in one answer, over a real socket, while small calls go on in both directions.
 
-Judged by what was delivered meanwhile, never by the clock.
+Judged by the deliveries meanwhile, never by the clock.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MIB = 1024 * 1024
 WIDE = pb.Limits(message_bytes=80 * MIB, large_string_bytes=80 * MIB)
 BLOB = bytes(range(256)) * (64 * MIB // 256)
 
-#: Small calls that have to be answered while the large value is on its way. Each waits behind what the system's own
-#: buffers hold of it (up to a few MiB), so one caller gets about ten through; there are several.
+#: Small calls that have to be answered while the large value is on its way. Each waits behind the bytes in the system's
+#: own buffers (up to a few MiB), so one caller gets about ten through; there are several.
 ENOUGH = 10
 CALLERS = 8
 
 
 class Depot(Desk):
-    """Takes and gives what is large, and chats with its visitor meanwhile."""
+    """Takes and returns large values, and chats with its visitor meanwhile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,8 +123,8 @@ async def test_a_connection_that_ends_in_the_middle_keeps_nothing() -> None:
         with pytest.raises(pb.ConnectionLost):
             await taken
         await pair.accepted.wait_closed()
-        assert not pair.client._driver.broker.outgoing
-        assert accepted._dialect.mid_message == 0
+        assert not pair.client._driver.broker.outbox.large
+        assert accepted.dialect.mid_message == 0
         assert depot.chats_when_it_came == 0
 
 

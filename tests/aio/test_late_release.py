@@ -1,4 +1,4 @@
-"""A reference may outlive its connection and even the event loop: dropping it then is nobody's trouble."""
+"""A reference may outlive its connection and even the event loop: dropping it then has no effect."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Court(pb.Root):
 
 
 async def settle(pair: Pair) -> None:
-    """Wait until what was told has been followed: the first update, and all that waited until it was taken."""
+    """Wait until the updates have been applied: the first one, and those that waited for its confirmation."""
     await pair.root.call("is_original", None)
     await pair.root.call("is_original", None)
 
@@ -98,7 +98,7 @@ async def test_what_changes_while_an_update_is_on_its_way_is_merged() -> None:
         assert pair.accepted.statistics().calls_out == before + 1
         await settle(pair)
         assert (replica.points, replica.player) == (1000, "bob")
-        # One change as well for who reads slowly, with the last values, in the order of the last assignments.
+        # A slow reader gets one change as well, with the last values, in the order of the last assignments.
         change = await anext(changes)
         assert list(change.fields.items()) == [("points", 1000), ("player", "bob")]
 

@@ -1,6 +1,6 @@
-"""Random lives of a connection with all that is built of calls: streams either way, promises, deadlines, large values.
+"""Random lives of a connection with all features on top of calls: streams both ways, promises, deadlines, large values.
 
-Whatever was begun and left in whatever order, every call ends, every generator is closed, and both tables are empty.
+In any order of starting and leaving, every call ends, every generator is closed, and both tables are empty.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Lively(Desk):
 
 
 async def one(life: Lively, here: Lively, root: Any, kind: str, number: int) -> None:
-    """One thing that a program does; it says itself whether the outcome is right."""
+    """One action of a program, which judges its own outcome."""
     if kind == "count":
         items = [item async for item in root.call("count", number)]
         assert len(items) == number

@@ -1,4 +1,4 @@
-"""connect(username=...): what the client does, and above all what it does not do for a peer that it cannot trust."""
+"""connect(username=...): the client's steps, and above all its refusals for an untrusted peer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHALLENGE = b"0123456789abcdef"
 
 
 class Given(pb.Referenceable):
-    """What the servers below give to who has logged in."""
+    """The perspective of users that have logged in to the servers below."""
 
     def __init__(self, *log: Any) -> None:
         self.log = log
@@ -160,7 +160,7 @@ async def test_a_server_that_does_not_know_the_password() -> None:
 
 
 class Odd(pb.Root):
-    """Answers what makes no sense."""
+    """Answers nonsense."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers

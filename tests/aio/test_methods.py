@@ -1,4 +1,4 @@
-"""Methods: in which order they begin, and that none of them holds up another for good."""
+"""Methods: the order in which they start, and that no method holds up another for ever."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack(dialect: s
 
 @every_loop
 async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(dialect: str) -> None:
-    """Whoever cancels every task (a program that shuts down, or a peer) may meet one that has not begun."""
+    """Code that cancels every task (a program that shuts down, or a peer) may cancel one that has not started."""
     desk = Desk()
     async with memory_pair(desk, dialects=[dialect]) as pair:
         ours = asyncio.all_tasks()

@@ -1,4 +1,4 @@
-"""The law of order as programs see it: what is made before the program learns an answer, and how calls here end."""
+"""The law of order as programs see it: calls made before the program learns an answer, and the ends of local calls."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_home_call_that_is_cancelled_is_stopped_with_what_depends_on_it(
 
 
 class Lonely(pb.Referenceable):
-    """Held by nobody but its method that runs."""
+    """Held only by its running method."""
 
     def __init__(self, log: list[Any]) -> None:
         self.log = log

@@ -27,7 +27,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 class Sink(Desk):
-    """Notes what it is given; slowly, when it is told to be busy."""
+    """Records its arguments; slowly, if it is set to be busy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ async def end(how: str, server: pb.Server, root: pb.RemoteReference) -> None:
 
 
 def skip_where_an_end_is_all(where: str, dialect: str) -> None:
-    """The classic dialect has no farewell and TLS no half-closed connections: what crosses the end is lost."""
+    """The classic dialect has no farewell and TLS no half-closed connections: calls that cross the end are lost."""
     if where.startswith("tls") and dialect == "pb":
         pytest.skip("the peer can only be told by closing")
 
@@ -121,10 +121,12 @@ async def test_one_way_calls_before_an_end_have_run_when_it_is_over(
             assert receiver.log == []
             assert closing.done() is (
                 where.startswith("tls") and dialect == "pb"
-            )  # there an end is all that is said
+            )  # there the end is the only message
             receiver.gate.set()
         await closing
-        if where.startswith("tls") and dialect == "pb":  # what crosses the wire then is read after the end
+        if (
+            where.startswith("tls") and dialect == "pb"
+        ):  # bytes on the wire at that moment are read after the end
             await until(lambda: len(receiver.log) == NUMBER)
             await until(lambda: root.connection.close_cause is not None)
         assert receiver.log == list(range(NUMBER))
@@ -209,7 +211,7 @@ async def test_an_end_waits_for_calls_that_wait_alone_no_longer_than_they_do(
     sink = Sink()
     async with memory_pair(sink, dialects=[dialect]) as pair:
         made = pair.root.call("make_slowly")
-        await until(lambda: sink.waiting)  # its call has left, so what depends on it waits here
+        await until(lambda: sink.waiting)  # its call has been sent, so calls that depend on it wait here
         pair.root.tell("take", 1, made)
         closing = asyncio.ensure_future(pair.client.close())
         await turns()

@@ -43,18 +43,18 @@ class Book(Desk):
             self.closed += 1
 
     async def remote_pages(self, collector: Any, *pages: Any) -> int:
-        return await pb.send_pages(collector, self.pages(*pages))
+        return await pb.streams.send_pages(collector, self.pages(*pages))
 
     async def remote_many(self, collector: Any, number: int) -> int:
-        return await pb.send_pages(collector, self.pages(*[PAGE] * number))
+        return await pb.streams.send_pages(collector, self.pages(*[PAGE] * number))
 
     async def remote_bytes(self, collector: Any, data: bytes, size: int) -> int:
-        return await pb.send_pages(
+        return await pb.streams.send_pages(
             collector, data, page_bytes=size, progress=lambda *both: self.sent.append(both)
         )
 
     async def remote_failing(self, collector: Any) -> None:
-        await pb.send_pages(collector, self.pages(1, 2, error=pb.Error("torn out")))
+        await pb.streams.send_pages(collector, self.pages(1, 2, error=pb.Error("torn out")))
 
     def remote_flood(self, collector: Any, number: int) -> None:
         """As Twisted does it: no answers are asked for, and this method has long ended."""
@@ -74,10 +74,10 @@ class Book(Desk):
         raise pb.Error("no such book")
 
     async def remote_copy(self, book: Any, number: int) -> int:
-        return len([page async for page in pb.get_pages(book, "many", number)])
+        return len([page async for page in pb.streams.get_pages(book, "many", number)])
 
     def remote_as_stream(self, book: Any) -> Any:
-        return pb.get_pages(book, "pages", 1, 2, 3)
+        return pb.streams.get_pages(book, "pages", 1, 2, 3)
 
 
 @contextlib.asynccontextmanager
@@ -99,15 +99,15 @@ async def read(pages: Any, into: list[Any] | None = None) -> list[Any]:
 async def test_pages_are_read_in_order(dialect: str) -> None:
     async with book(dialect) as (served, pair):
         values = [b"bytes", "text", [1, 2], None]
-        assert await read(pb.get_pages(pair.root, "pages", *values)) == values
-        assert await read(pb.get_pages(pair.root, "pages")) == []
-        assert await read(pb.get_pages(pair.root, "pages", *range(1000))) == list(range(1000))
+        assert await read(pb.streams.get_pages(pair.root, "pages", *values)) == values
+        assert await read(pb.streams.get_pages(pair.root, "pages")) == []
+        assert await read(pb.streams.get_pages(pair.root, "pages", *range(1000))) == list(range(1000))
         assert served.closed == 3
 
 
 async def test_bytes_are_cut_into_pages(dialect: str) -> None:
     async with book(dialect) as (served, pair):
-        assert await read(pb.get_pages(pair.root, "bytes", b"1234567", 3)) == [b"123", b"456", b"7"]
+        assert await read(pb.streams.get_pages(pair.root, "bytes", b"1234567", 3)) == [b"123", b"456", b"7"]
         assert served.sent == [(3, 7), (6, 7), (7, 7)]
 
 
@@ -125,8 +125,10 @@ async def test_pages_are_handed_on_as_a_stream(dialect: str) -> None:
 
 async def test_pages_are_saved_like_any_stream(dialect: str, tmp_path: Any) -> None:
     async with book(dialect) as (_, pair):
-        assert await pb.save_stream(pb.get_pages(pair.root, "many", 100), tmp_path / "f") == 100 * len(PAGE)
-        data = await pb.collect_stream(pb.get_pages(pair.root, "many", 3), limit_bytes=10**6)
+        assert await pb.streams.save_stream(
+            pb.streams.get_pages(pair.root, "many", 100), tmp_path / "f"
+        ) == 100 * len(PAGE)
+        data = await pb.streams.collect_stream(pb.streams.get_pages(pair.root, "many", 3), limit_bytes=10**6)
         assert data == PAGE * 3
 
 
@@ -135,7 +137,7 @@ async def test_pages_are_saved_like_any_stream(dialect: str, tmp_path: Any) -> N
 
 async def test_a_slow_reader_stops_a_pager(dialect: str) -> None:
     async with book(dialect) as (served, pair):
-        pages = pb.get_pages(pair.root, "many", 10_000)
+        pages = pb.streams.get_pages(pair.root, "many", 10_000)
         assert await anext(pages) == PAGE
         await turns(300)
         assert 1 < served.made <= (ANSWERING + UNANSWERED_BYTES) // len(PAGE) + 4
@@ -151,7 +153,7 @@ async def test_a_slow_reader_stops_a_pager(dialect: str) -> None:
 async def test_small_pages_do_not_take_all_slots(dialect: str) -> None:
     async with book(dialect) as (served, pair):
         mine = Book()
-        copying = pb.get_pages(pair.root, "pages", *range(20_000))
+        copying = pb.streams.get_pages(pair.root, "pages", *range(20_000))
         assert await anext(copying) == 0
         await until(lambda: served.made > 10 * UNANSWERED_PAGES)
         await turns(300)
@@ -166,24 +168,24 @@ async def test_a_pager_that_asks_for_no_answers_is_not_read_further(dialect: str
     """The connection pauses; it goes on for a call, and for good when the pages have been read."""
     number = 3 * PAUSING // len(PAGE)
     async with book(dialect, url="tcp://127.0.0.1:0") as (_, pair):
-        pages = pb.get_pages(pair.root, "flood", number)
+        pages = pb.streams.get_pages(pair.root, "flood", number)
         assert await anext(pages) == PAGE
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         unread = pages._unread
         await turns(300)
         assert unread <= pages._unread < PAUSING + 2**20
         assert await pair.root.call("echo", "an answer is waited for") == "an answer is waited for"
         assert len(await read(pages)) == number - 1
-        assert not pair.client._driver.broker.paused
+        assert not pair.client._driver.broker.is_paused
 
 
 async def test_two_floods_are_read_by_turns(dialect: str) -> None:
-    """The one that is full does not keep the other's pages away from who waits for them."""
+    """The full one does not keep the other's pages from their reader."""
     number = 3 * PAUSING // len(PAGE)
     async with book(dialect, url="tcp://127.0.0.1:0") as (_, pair):
-        one, other = (pb.get_pages(pair.root, "flood", number) for _ in range(2))
+        one, other = (pb.streams.get_pages(pair.root, "flood", number) for _ in range(2))
         await anext(one)
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         assert len(await read(other)) == number
         assert len(await read(one)) == number - 1
 
@@ -191,7 +193,7 @@ async def test_two_floods_are_read_by_turns(dialect: str) -> None:
 async def test_a_flood_beside_an_endless_call_ends_the_patience(dialect: str) -> None:
     number = 2 * PATIENCE // len(PAGE)
     async with book(dialect) as (served, pair):
-        pages = pb.get_pages(pair.root, "flood", number)
+        pages = pb.streams.get_pages(pair.root, "flood", number)
         await anext(pages)
         waiting = pair.root.call("wait")
         await until(lambda: pages._ended)
@@ -199,17 +201,17 @@ async def test_a_flood_beside_an_endless_call_ends_the_patience(dialect: str) ->
             await read(pages)
         served.gate.set()
         await waiting
-        await served.flooding  # what comes behind is dropped
+        await served.flooding  # later pages are dropped
         del waiting
 
 
 async def test_a_dropped_reader_lets_the_connection_go_on(dialect: str) -> None:
     async with book(dialect, url="tcp://127.0.0.1:0") as (served, pair):
-        pages = pb.get_pages(pair.root, "flood", 3 * PAUSING // len(PAGE))
+        pages = pb.streams.get_pages(pair.root, "flood", 3 * PAUSING // len(PAGE))
         await anext(pages)
-        await until(lambda: pair.client._driver.broker.paused)
+        await until(lambda: pair.client._driver.broker.is_paused)
         del pages
-        await until(lambda: not pair.client._driver.broker.paused)
+        await until(lambda: not pair.client._driver.broker.is_paused)
         await served.flooding
         assert await pair.root.call("echo", 1) == 1
 
@@ -220,7 +222,7 @@ async def test_a_dropped_reader_lets_the_connection_go_on(dialect: str) -> None:
 @pytest.mark.parametrize("how", ["aclose", "drop", "collect"])
 async def test_leaving_early_ends_the_pager(how: str, dialect: str) -> None:
     async with book(dialect) as (served, pair):
-        pages = pb.get_pages(pair.root, "many", 10_000)
+        pages = pb.streams.get_pages(pair.root, "many", 10_000)
         await anext(pages)
         await turns(100)
         if how == "aclose":
@@ -239,17 +241,17 @@ async def test_leaving_early_ends_the_pager(how: str, dialect: str) -> None:
 
 async def test_pages_that_nobody_asked_for_are_not_sent(dialect: str) -> None:
     async with book(dialect) as (served, pair):
-        pages = pb.get_pages(pair.root, "many", 10)
+        pages = pb.streams.get_pages(pair.root, "many", 10)
         await pages.aclose()
         assert await read(pages) == []
         assert served.made == 0
         with pytest.raises(TypeError):
-            pb.get_pages(pair.root)  # type: ignore[call-arg]
+            pb.streams.get_pages(pair.root)  # type: ignore[call-arg]
 
 
 async def test_a_cancelled_pager_lets_its_pages_go(dialect: str) -> None:
     async with book(dialect) as (served, pair):
-        pages = pb.get_pages(pair.root, "many", 10_000)
+        pages = pb.streams.get_pages(pair.root, "many", 10_000)
         await anext(pages)
         await turns(100)
         assert pages._call is not None
@@ -268,7 +270,7 @@ async def test_an_error_of_the_pager_arrives_behind_its_pages(dialect: str) -> N
     async with book(dialect) as (served, pair):
         got: list[Any] = []
         with pytest.raises(pb.RemoteError, match="torn out"):
-            await read(pb.get_pages(pair.root, "failing"), got)
+            await read(pb.streams.get_pages(pair.root, "failing"), got)
         assert got == [1, 2]
         assert served.closed == 1
 
@@ -276,16 +278,16 @@ async def test_an_error_of_the_pager_arrives_behind_its_pages(dialect: str) -> N
 async def test_a_method_that_raises_or_is_missing(dialect: str) -> None:
     async with book(dialect) as (_, pair):
         with pytest.raises(pb.RemoteError, match="no such book"):
-            await read(pb.get_pages(pair.root, "give_up_with_an_error"))
+            await read(pb.streams.get_pages(pair.root, "give_up_with_an_error"))
         with pytest.raises(pb.NoSuchMethod):
-            await read(pb.get_pages(pair.root, "missing"))
+            await read(pb.streams.get_pages(pair.root, "missing"))
 
 
 async def test_a_pager_that_goes_away_is_an_error_behind_its_pages(dialect: str) -> None:
     async with book(dialect) as (_, pair):
         got: list[Any] = []
         with pytest.raises(pb.ConnectionLost, match="dropped the collector"):
-            await read(pb.get_pages(pair.root, "give_up"), got)
+            await read(pb.streams.get_pages(pair.root, "give_up"), got)
         assert got == [1]
 
 
@@ -315,7 +317,7 @@ async def test_the_end_of_the_connection_ends_the_pages(dialect: str) -> None:
     for method in ("many", "flood"):
         served = Book()
         async with memory_pair(served, dialects=[dialect]) as pair:
-            pages = pb.get_pages(pair.root, method, 10_000)
+            pages = pb.streams.get_pages(pair.root, method, 10_000)
             await anext(pages)
             await turns(100)
             pair.accepted._driver._transport.abort()  # type: ignore[union-attr] # it is connected
@@ -329,7 +331,7 @@ async def test_the_end_of_the_connection_ends_the_pages(dialect: str) -> None:
                 with pytest.raises(pb.DeadReferenceError):
                     await served.flooding
             with pytest.raises(pb.DeadReferenceError):
-                await read(pb.get_pages(pair.root, method, 1))
+                await read(pb.streams.get_pages(pair.root, method, 1))
 
 
 async def test_draining_lets_pages_end(dialect: str) -> None:

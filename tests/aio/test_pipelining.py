@@ -184,7 +184,7 @@ async def test_a_plain_method_has_ended_before_it_could_be_cancelled() -> None:
 
 async def test_a_call_that_waits_for_a_slot_is_cancelled_before_it_began() -> None:
     desk = Desk()
-    # What the client lets go, the server has no slot for.
+    # The server has no slot for the call that the client sends.
     async with (
         pb.serve(desk, "memory:slots", limits=pb.Limits(calls_in_flight=1)),
         pb.connect("memory:slots", dialects=["pb7"]) as root,
@@ -256,11 +256,11 @@ async def test_a_peer_that_stands_still_is_given_up() -> None:
             process.kill()
 
 
-# -- what hangs on promises, when one of them is given up
+# -- calls that depend on promises, when one of them is cancelled
 
 
 async def test_a_call_that_is_given_up_leaves_those_before_it_what_they_hang_on() -> None:
-    """What was given back behind it ("forget the quick answer") was acted on while another call still needed it."""
+    """A release after it ("forget the quick answer") took effect while another call still needed the answer."""
     desk = Desk()
     async with memory_pair(desk, dialects=["pb7"]) as pair:
         quick, slow = pair.root.call("echo", "quick"), pair.root.call("wait", "slow")

@@ -1,4 +1,4 @@
-"""What belongs to one event loop says so at once when it is used elsewhere: in another thread, another loop, a fork."""
+"""Objects of one event loop raise UsageError at once when they are used in another thread, another loop, or a fork."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Live(pb.Live):
     n: int
 
 
-REGISTRY = pb.Registry()
+REGISTRY = pb.registry.Registry()
 
 
 @pb.copier_for("places.Board", registry=REGISTRY)
@@ -107,7 +107,7 @@ async def _awaited(awaitable: Any) -> Any:
 
 
 def outcome(use: Callable[[], Any]) -> str:
-    """Return what a use raises, by name."""
+    """Return the errors of each use, by name."""
     try:
         use()
     except BaseException as error:

@@ -63,18 +63,18 @@ def test_a_thousand_clients_come_back_at_less_than_two_hundred_a_second(away: fl
 
 
 @contextlib.asynccontextmanager
-async def lasting(**options: Any) -> AsyncIterator[pb.ReconnectingReference]:
+async def lasting(**options: Any) -> AsyncIterator[pb.annotations.ReconnectingReference]:
     async with pb.connect(URL, reconnect=SOON, **options) as reference:
         yield reference
 
 
-async def lost(reference: pb.ReconnectingReference, server: pb.Server) -> None:
+async def lost(reference: pb.annotations.ReconnectingReference, server: pb.Server) -> None:
     """End the server, and wait until the client has noticed."""
     await server.close()
     await until(lambda: not reference.connected)
 
 
-async def back(reference: pb.ReconnectingReference) -> None:
+async def back(reference: pb.annotations.ReconnectingReference) -> None:
     """Let time pass until the reference has a connection again."""
     for _ in range(20):
         await skip(1)
@@ -181,7 +181,7 @@ async def test_a_connection_lost_while_callbacks_run_is_made_again(caplog: pytes
 async def test_a_connection_whose_callback_raised_is_made_again(
     kind: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without what the callback fetches anew the client would be connected, silent and idle."""
+    """Without the objects that the callback fetches the client would be connected, silent and idle."""
     desk = Desk()
     came: list[Any] = []
     others: list[Any] = []
@@ -551,7 +551,7 @@ async def test_close_ends_it(moment: str) -> None:
             await close()
         else:
             async with ScriptedPeer.listen(URL) as listener:
-                await listener.accept()  # and says nothing
+                await listener.accept()  # and sends nothing
                 await close()
         with pytest.raises(pb.ConnectionLost):
             await waiting

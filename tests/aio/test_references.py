@@ -127,14 +127,14 @@ async def test_references_collected_in_another_thread_while_calls_run(dialect: s
 
 @both_loops
 async def test_what_is_dropped_in_threads_while_it_is_sent_again_is_counted_right(dialect: str) -> None:
-    """References and replicas lose their last holder in two threads, in the middle of whatever the loop does."""
+    """References and replicas lose their last holder in two threads, at any moment of the loop."""
     dropped: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def drop() -> None:
         while dropped.get() is not None:
             pass
 
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_unjellyable_for_class("references.Board", pb.RemoteCache)
     desk = Desk()
     async with memory_pair(desk, dialects=[dialect], registry=registry) as pair:
@@ -305,7 +305,7 @@ async def test_a_disconnect_callback_sees_a_connection_that_has_ended(dialect: s
         await pair.server.close()
         await pair.client.wait_closed()
         (cause,) = seen
-        assert cause.code in ("lost", "closed")  # by whether the dialect says farewell
+        assert cause.code in ("lost", "closed")  # by whether the dialect has a farewell
 
 
 async def test_after_the_end_every_use_raises_at_once_and_says_why(dialect: str) -> None:

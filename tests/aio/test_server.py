@@ -294,7 +294,7 @@ async def test_a_peer_that_says_nonsense_is_closed_and_others_go_on() -> None:
 
 
 async def test_a_peer_that_comes_again_and_again_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """ROBUSTNESS, I4: a line for an event, and no flood of them; what is left out is counted."""
+    """ROBUSTNESS, I4: a line for an event, and no flood of them; lines that are left out are counted."""
     caplog.set_level(logging.INFO, "perspective_broker")
     async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server:
         for _ in range(200):

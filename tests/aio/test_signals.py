@@ -1,4 +1,4 @@
-"""Signals: a program that serves is told to stop, and lets what runs come to its end."""
+"""Signals: a serving program gets a signal, and lets running calls end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server lets in so many strangers from one address, and those that it knows do not count."""
+"""A server accepts so many unauthenticated peers from one address; authenticated peers do not count."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from tests.loops import both_loops
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 CHUNK = bytes(16 * 1024)
-#: Chunks that a source may have sent and made when nobody reads.
+#: Chunks that a source may have sent and made without a reader.
 IN_WINDOW = WINDOW // item_cost(CHUNK) + 1
 
 
 class Spring(Desk):
-    """Makes streams, and reads them. Knows what became of its generators."""
+    """Makes streams, and reads them. Records the ends of its generators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ async def spring(dialect: str, **options: Any) -> AsyncIterator[tuple[Spring, Pa
 
 
 async def read(stream: Any, into: list[Any] | None = None) -> list[Any]:
-    """What is in a stream; ``into`` has it also when the stream ends with an error."""
+    """Return the items of a stream; ``into`` has them also when the stream ends with an error."""
     into = [] if into is None else into
     async for item in stream:
         into.append(item)
@@ -129,7 +129,7 @@ async def read(stream: Any, into: list[Any] | None = None) -> list[Any]:
 
 @pytest.fixture
 def unlogged(caplog: pytest.LogCaptureFixture) -> None:
-    """Without the log, which keeps tracebacks, and with them whatever their frames hold."""
+    """Without the log, which keeps tracebacks, and with them the objects in their frames."""
     caplog.set_level(logging.CRITICAL, "perspective_broker")
 
 
@@ -195,7 +195,7 @@ async def test_references_cross_in_items(dialect: str) -> None:
 
 
 class Room(pb.Viewable):
-    """Tells who looks at it, in streams and in what comes out of them."""
+    """A viewable that returns the name of its caller, in streams and in their items."""
 
     def __init__(self) -> None:
         self.inner: Room | None = None
@@ -208,7 +208,7 @@ class Room(pb.Viewable):
             yield Room()
 
     async def view_lookers(self, perspective: Any, rooms: Any) -> list[str]:
-        """What comes in through a stream remembers the perspective: what is sent there crosses under it."""
+        """References from a stream remember the perspective: values that are sent there cross under it."""
         return [await visitor.call("meet", Room()) async for visitor in rooms]
 
 
@@ -289,7 +289,7 @@ async def test_many_streams_at_once(dialect: str) -> None:
 
 
 async def test_small_calls_keep_flowing_beside_a_stream(dialect: str) -> None:
-    """In both directions: a call waits for what was sent before it, and that is a window at most."""
+    """In both directions: a call waits for bytes that were sent before it, at most a window."""
     async with spring(dialect) as (_served, pair):
         stream = aiter(await pair.root.call("endless", CHUNK))
         read_between: list[int] = []
@@ -454,7 +454,7 @@ async def test_an_error_of_the_generator_arrives_after_its_items(dialect: str) -
 
 
 async def test_an_error_does_not_overtake_items_that_wait_for_room(dialect: str) -> None:
-    """Answers pass by what waits for the window of calls; the end of a stream must not."""
+    """Answers pass calls that wait for the window; the end of a stream must not."""
     async with spring(dialect) as (served, pair):
         mine = Spring()
         blocking = [pair.root.call("wait", bytes(600_000)) for _ in range(3)]
@@ -468,7 +468,7 @@ async def test_an_error_does_not_overtake_items_that_wait_for_room(dialect: str)
 
 
 class Hasty(pb.Referenceable):
-    """A stream that says how many items there are before it sends them."""
+    """A stream that announces the number of its items before it sends them."""
 
     sink: Any = None
 
@@ -584,7 +584,7 @@ async def test_an_item_that_cannot_be_read_ends_the_stream(dialect: str, before:
         with pytest.raises(pb.InsecureJelly, match="Unheard"):
             await read(pair.root.call("bad"), got)
         assert got == list(range(len(got)))
-        assert before - 1024 <= len(got) <= before  # what came in one message with it is lost with it
+        assert before - 1024 <= len(got) <= before  # the other values of its message are lost with it
         await until(lambda: served.closed == 1)
 
 
@@ -785,7 +785,7 @@ async def test_nonsense_is_refused(method: str, args: tuple[Any, ...], dialect: 
 
 
 class Liar(Desk):
-    """A stream that says what it is told to say."""
+    """A stream that sends the given messages."""
 
     def __init__(self, total: Any, *items: Any) -> None:
         super().__init__()
@@ -810,7 +810,7 @@ async def test_a_stream_without_an_end_is_lost(dialect: str) -> None:
 
 
 async def test_items_may_come_behind_the_answer(dialect: str) -> None:
-    """It passes by what waits for room."""
+    """It passes messages that wait for the write buffer."""
     async with memory_pair(Liar(3, 0, 1, 2), dialects=[dialect]) as pair:
         stream = aiter(pair.root)
         assert [await anext(stream), await anext(stream)] == [1, 2]
@@ -865,7 +865,7 @@ async def test_credit_has_a_bound_whatever_a_reader_says(dialect: str) -> None:
 async def test_an_end_that_does_not_matter_any_more_is_looked_at_all_the_same(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Or the event loop would complain of an exception that nobody has retrieved."""
+    """Otherwise the event loop would log an exception that was never retrieved."""
 
     class Sore(pb.Root):
         async def remote_items(self) -> AsyncIterator[Any]:

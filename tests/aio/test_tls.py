@@ -50,7 +50,7 @@ async def refused(url: str, tls: pb.ClientTLS | ssl.SSLContext | None) -> str:
     return caught.value.code
 
 
-# -- what a connection knows
+# -- attributes of a connection
 
 
 async def test_calls_cross_and_both_sides_know_their_channel(authority: Authority) -> None:
@@ -92,7 +92,7 @@ async def test_what_was_not_verified_is_no_peer_certificate(authority: Authority
         pb.connect(server.urls[0], tls=careless) as root,
     ):
         assert root.connection.peer_certificate is None
-        # ... but a login can still be bound to what was shown
+        # ... but a login can still be bound to the shown certificate
         assert root.connection.channel_binding() == server.connections[0].channel_binding()
 
 
@@ -109,7 +109,7 @@ async def test_of_a_bare_context_a_server_cannot_tell_which_certificate_it_shows
         assert server.connections[0].channel_binding() is None
 
 
-# -- what is refused
+# -- refusals
 
 
 async def test_an_expired_certificate_is_refused(authority: Authority) -> None:
@@ -330,7 +330,7 @@ async def test_what_is_for_the_other_side_is_refused(authority: Authority) -> No
 # -- logins
 
 
-def mail_of(certificate: pb.PeerCertificate) -> str | None:
+def mail_of(certificate: pb.annotations.PeerCertificate) -> str | None:
     """Whom a certificate stands for: who has the mail address at our place."""
     names = [mail.removesuffix("@example.org") for mail in certificate.emails]
     return names[0] if names and names[0] + "@example.org" == certificate.emails[0] else None
@@ -354,7 +354,7 @@ def shown(authority: Authority, name: str) -> pb.ClientTLS:
 
 
 class Pipe(asyncio.Protocol):
-    """One end of a relay: what comes here goes out there."""
+    """One end of a relay: bytes from here leave there."""
 
     def __init__(self, there: Pipe | None = None) -> None:
         self.there = there
@@ -420,7 +420,7 @@ async def test_a_login_cannot_be_relayed_by_who_has_another_certificate(authorit
 
 @pytest.mark.parametrize("service", ["chat", None])
 async def test_a_certificate_stands_for_a_password(authority: Authority, service: str | None) -> None:
-    async def mail_of_later(certificate: pb.PeerCertificate) -> str | None:
+    async def mail_of_later(certificate: pb.annotations.PeerCertificate) -> str | None:
         return mail_of(certificate)
 
     for certificate_user in (mail_of, mail_of_later):

@@ -1,4 +1,4 @@
-"""An object of two flavors goes as a reference: what is to stay in its program is never copied out of it."""
+"""An object of two flavors is sent as a reference: state that must stay in its program is never copied."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Signal(pb.Live, pb.Referenceable):
 
 
 class Carrier(pb.Error, pb.Copyable, pb.Referenceable):
-    """An exception that is raised crosses as its text, whatever else it is."""
+    """An exception that is raised crosses as its text, with any flavor."""
 
 
 class Shared(pb.Viewable, pb.Copyable):

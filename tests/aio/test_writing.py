@@ -22,7 +22,7 @@ KIB = 1024
 
 
 class Notes(asyncio.Protocol):
-    """What a transport reports."""
+    """The methods by which a transport reports."""
 
     def __init__(self) -> None:
         self.paused = False

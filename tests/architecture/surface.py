@@ -18,9 +18,13 @@ from typing import Any
 FILE = Path(__file__).with_name("public-names.txt")
 UPDATE = "python -m tests.architecture.surface --write"
 
-#: The modules that programs import from; all others are internal, whatever their ``__all__`` says.
+#: The modules that programs import from; all others are internal, even with an ``__all__``.
 MODULES = [
     "perspective_broker",
+    "perspective_broker.annotations",
+    "perspective_broker.build",
+    "perspective_broker.registry",
+    "perspective_broker.streams",
     "perspective_broker.testing",
     "perspective_broker.testing.plugin",
     "perspective_broker.testing.strategies",
@@ -78,7 +82,7 @@ def describe_name(name: str, value: Any) -> Iterator[str]:
 
 
 def describe_members(cls: type) -> Iterator[str]:
-    """Yield what users of ``cls`` can reach, inherited or not, as far as this package defines it."""
+    """Yield the attributes of ``cls`` that users can reach, inherited or not, if this package defines them."""
     seen: set[str] = set()
     owners = [owner for owner in cls.__mro__ if owner.__module__.partition(".")[0] == "perspective_broker"]
     for owner in owners:
@@ -87,7 +91,8 @@ def describe_members(cls: type) -> Iterator[str]:
                 seen.add(name)
                 yield describe_member(name, value)
     for owner in owners:
-        # What only an annotation declares: the fields of a dataclass without a default, and attributes of instances.
+        # Attributes that only an annotation declares: the fields of a dataclass without a default, and attributes of
+        # instances.
         for name, annotation in inspect.get_annotations(owner).items():
             if name not in seen and is_public(name):
                 seen.add(name)

@@ -17,7 +17,7 @@ FUNCTIONS = {"getattr", "setattr", "delattr", "attrgetter", "methodcaller", "__g
 
 
 def computed_names(source: str) -> int:
-    """Return how many calls in ``source`` reach an attribute whose name is no literal."""
+    """Return the number of calls in ``source`` that reach an attribute whose name is not a literal."""
     found = 0
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):

@@ -12,7 +12,7 @@ ALLOWED = {
     "compat/publish.py": 1,  # an object's timestamp, which is data
 }
 
-#: What tells the time of day, by module; a certificate's dates are judged by OpenSSL.
+#: Names that read the time of day, by module; OpenSSL judges a certificate's dates.
 WALL_CLOCKS = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "clock_settime"},
     "datetime": {"now", "utcnow", "today"},

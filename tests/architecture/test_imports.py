@@ -1,4 +1,4 @@
-"""The rooms import only what the design lets them: the contracts in pyproject.toml hold."""
+"""The rooms import only what the design allows: the contracts in pyproject.toml hold."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""docs/do/operate.md names every limit with its default, and quotes lines that the log can have."""
+"""docs/do/deploy-and-operate.md names every limit with its default, and quotes lines that the log can have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from perspective_broker import Limits
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "do" / "operate.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "do" / "deploy-and-operate.md").read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -9,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
+import perspective_broker as pb
+
 from . import surface
 
 SRC = Path(__file__).resolve().parents[2] / "src"
+
+#: Names of ``pb`` itself. One that few programs need goes into a public module instead.
+MOST_NAMES = 60
+
+#: The modules that are names of ``pb``.
+SHOWN_MODULES = ["annotations", "build", "registry", "streams"]
 
 OPTIONAL = ("cryptography", "cyclopts", "rich", "scramp", "sqlalchemy", "twisted", "typer")
 
@@ -33,6 +42,31 @@ def test_all_is_sorted_and_says_nothing_twice(name: str) -> None:
 def test_every_public_name_resolves(name: str) -> None:
     module = importlib.import_module(name)
     assert [public for public in module.__all__ if not hasattr(module, public)] == []
+
+
+def test_the_package_has_few_names() -> None:
+    assert len(pb.__all__) <= MOST_NAMES
+
+
+def test_the_only_modules_among_its_names_are_the_public_ones() -> None:
+    assert [name for name in pb.__all__ if inspect.ismodule(getattr(pb, name))] == SHOWN_MODULES
+    assert {f"perspective_broker.{name}" for name in SHOWN_MODULES} <= set(surface.MODULES)
+
+
+@pytest.mark.parametrize(
+    "name", ["perspective_broker", *(f"perspective_broker.{it}" for it in SHOWN_MODULES)]
+)
+def test_completion_shows_the_public_names_and_nothing_else(name: str) -> None:
+    module = importlib.import_module(name)
+    shown = [shown for shown in dir(module) if not (shown.startswith("__") and shown.endswith("__"))]
+    assert shown == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("name", SHOWN_MODULES)
+def test_a_public_module_says_what_it_is_for_and_has_no_name_of_the_package(name: str) -> None:
+    module = importlib.import_module(f"perspective_broker.{name}")
+    assert module.__doc__
+    assert not set(module.__all__) & set(pb.__all__)
 
 
 def test_every_public_name_is_as_it_was_written_down() -> None:

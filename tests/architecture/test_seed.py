@@ -1,4 +1,4 @@
-"""docs/seed.md leaves out no name of the 2002 documentation, and what it points to is there."""
+"""docs/seed.md has every name of the 2002 documentation, and its files and tests exist."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ SERVED = Path(__file__).with_name("served")
 
 PB = (sys.executable, "-m", "perspective_broker.cli")
 
-#: Seconds that only bound what a hanging process can cost.
+#: Seconds that only limit the time of a hanging process.
 PATIENCE = 120
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a user who has installed the package; warnings are errors there too."""
+    """The environment of a user with an installed package; warnings are errors there too."""
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COVERAGE"))}
     return ours | {
         "COLUMNS": "120",
@@ -50,12 +50,12 @@ def pb(
         env=environment(**(env or {})),
         timeout=PATIENCE,
         check=False,
-        start_new_session=True,  # away from the terminal of who runs the tests: a prompt must not find it
+        start_new_session=True,  # detached from the terminal of the test run: a prompt must not find it
     )
 
 
 def without_lag(log: str) -> str:
-    """Return what a process has logged, without that its loop was late: that may be the machine's fault."""
+    """Return a process's log, without warnings about a late loop, which may be the machine's fault."""
     return re.sub(r"(?m)^.*the event loop stood still.*\n", "", log)
 
 

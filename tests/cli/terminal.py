@@ -1,4 +1,4 @@
-"""A ``pb`` process at a terminal: what a person at one would type and see."""
+"""A ``pb`` process at a terminal: a user's input and the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.cli.processes import PATIENCE, PB, SERVED, environment
 
-#: What makes text bold and coloured, and nothing else.
+#: Sequences that make text bold and coloured, and no others.
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -39,11 +39,11 @@ class Terminal:
         self.type(text)
 
     def interrupt(self) -> None:
-        """What the terminal does at Ctrl-C."""
+        """The effect of Ctrl-C at a terminal."""
         self.process.send_signal(signal.SIGINT)
 
     def read_until(self, text: str) -> str:
-        """Return what is shown, up to and with ``text``."""
+        """Return the output, up to and with ``text``."""
         while text not in self._seen:
             data = self._read()
             assert data, f"the process ended before it showed {text!r}; it showed {self._seen!r}"
@@ -53,7 +53,7 @@ class Terminal:
         return shown + text
 
     def read_to_end(self) -> str:
-        """Return what is shown until the process ends."""
+        """Return the output until the process ends."""
         while data := self._read():
             self._see(data)
         shown, self._seen = self._seen, ""
@@ -68,7 +68,7 @@ class Terminal:
             assert selector.select(PATIENCE), f"nothing more was shown after {self._seen!r}"
         try:
             return os.read(self._descriptor, 4096).decode()
-        except OSError:  # Linux's way to say that nobody has the other end any more
+        except OSError:  # Linux's error when the other end is closed
             return ""
 
 

@@ -53,7 +53,7 @@ def _identity(directory: Path, *arguments: str, stdin: str = "") -> CompletedPro
 
 
 def _done(directory: Path, *arguments: str, stdin: str = "") -> str:
-    """Run a command that has to work, and return what it says."""
+    """Run a command that has to work, and return its output."""
     done = _identity(directory, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A user's own module that cannot be imported: one line that says where to look."""
+"""A user's own module that cannot be imported: one line with the place of the error."""
 
 from __future__ import annotations
 

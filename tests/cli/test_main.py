@@ -1,4 +1,4 @@
-"""The command as a whole: what it loads, its help, and how it ends in odd places."""
+"""The command as a whole: its imports, its help, and its end in odd situations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pb serve``: what may be served, where, and how it ends."""
+"""``pb serve``: the objects that may be served, the urls, and the end."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_a_session_at_a_terminal(tmp_path: Path, desk: Serving) -> None:
         terminal.interrupt()
         terminal.read_until("interrupted")
 
-        terminal.at_prompt("\x1b[A")  # the arrow up: what was typed last
+        terminal.at_prompt("\x1b[A")  # the arrow up: the last input
         terminal.read_until("await asyncio.Event().wait()")
         terminal.type("\x15\x04")  # Ctrl-U, and on the empty line Ctrl-D
         terminal.read_to_end()

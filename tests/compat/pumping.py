@@ -1,4 +1,4 @@
-"""Two brokers of the face without a reactor: what each writes is carried to the other when a test says so."""
+"""Two brokers of the face without a reactor: a test carries the bytes of each to the other."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pump:
                 broker.connectionLost(Failure(ConnectionDone()))
 
     def result(self, deferred: Any) -> Any:
-        """Carry everything, and return what ``deferred`` has fired with, or raise its failure's exception."""
+        """Carry all bytes, and return the result of ``deferred``, or raise its failure's exception."""
         outcome: list[Any] = []
         deferred.addBoth(outcome.append)
         self.run()

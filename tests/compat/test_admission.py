@@ -39,7 +39,7 @@ def portal() -> Any:
 
 
 class OwnChallenger(pb._PortalAuthChallenger):
-    """Judges by itself, and says None of what is wrong."""
+    """Checks the login by itself, and returns None for a wrong one."""
 
     def remote_respond(self, response: Any, mind: Any) -> Any:
         return super().remote_respond(response, mind).addErrback(lambda failure: None)
@@ -88,7 +88,7 @@ def app() -> Any:
 
 
 class Timed:
-    """A server whose time goes on when a test says so.
+    """A server whose clock the test moves.
 
     Args:
         root: for its factory.
@@ -130,7 +130,7 @@ def server(kind: str) -> Timed:
 
 
 def log_in(pump: Pump, kind: str, password: bytes, user: bytes = b"user") -> Any:
-    """Return the Deferred of a login; what it comes to when the password is wrong depends on the kind."""
+    """Return the Deferred of a login; its result for a wrong password depends on the kind."""
     if kind == "2002":
         root = pump.client.remoteForName("root")
         return pb.authIdentity(root, user.decode(), password.decode())
@@ -138,7 +138,7 @@ def log_in(pump: Pump, kind: str, password: bytes, user: bytes = b"user") -> Any
 
 
 def is_refused(pump: Pump, login: Any) -> bool:
-    """Return whether the server has said no, to which it answers; a login that has not ended is not refused."""
+    """Return whether the server has refused the login; a login that has not ended is not refused."""
     outcome: list[Any] = []
     login.addBoth(outcome.append)
     pump.run()

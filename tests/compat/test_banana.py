@@ -51,7 +51,7 @@ def test_less_crosses_when_it_is_smaller(size_limit: Any) -> None:
     size_limit(2000)
     answer = root.callRemote("echo", b"x" * 1500)
     size_limit(1000)
-    assert pump.failure(answer).check(pb.PBConnectionLost)  # it is judged by who reads it
+    assert pump.failure(answer).check(pb.PBConnectionLost)  # its reader judges it
 
 
 def test_a_peer_that_has_not_logged_in_gains_nothing(size_limit: Any) -> None:

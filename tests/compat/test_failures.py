@@ -1,4 +1,4 @@
-"""What a failure says of itself, however it crosses, and however often it is passed on."""
+"""The texts of a failure, however it crosses, and however often it is passed on."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def failure_of(error: Exception) -> Failure:
 
 
 class Shop(pb.Root):
-    """Fails in every way, with whatever it is given.
+    """Fails in every way, with the given error.
 
     Attributes:
         error: the exception.
-        far: a reference to another shop, for what is passed on.
+        far: a reference to another shop, for errors that are passed on.
     """
 
     def __init__(self, error: Exception, far: Any = None) -> None:
@@ -86,7 +86,7 @@ RELAYED = ["pass_on", "await", "trap", "return_what_came"]
 
 
 def failure_from(how: str, error: Exception, *, unsafe: bool = False, far_unsafe: bool | None = None) -> Any:
-    """Return what a client gets of a shop that fails with ``error``, through a program in the middle if need be."""
+    """Return the failure at a client of a shop that fails with ``error``, perhaps through a program in the middle."""
     far_unsafe = unsafe if far_unsafe is None else far_unsafe
     far = Pump(pb.PBServerFactory(Shop(error), unsafeTracebacks=far_unsafe))
     middle = Shop(error, far.client.remoteForName("root"))
@@ -136,12 +136,12 @@ def test_a_text_that_is_no_utf_8_does_not_hide_the_type(how: str, unsafe: bool) 
 def test_a_long_text_is_cut(how: str, unsafe: bool) -> None:
     failure = failure_from(how, Broken(LONG), unsafe=unsafe)
     assert failure.check(Broken)
-    # What a program in the middle raises again is what it would have shown: one line, and a short one.
+    # A program in the middle raises again the text that it would have shown: one short line.
     assert failure.value == (LONG[:1021] + "..." if how in {"await", "trap"} else LONG[: 64 * 1024])
 
 
 def test_what_is_too_long_for_the_connection_is_cut_to_a_little() -> None:
-    """A peer that has not logged in reads no long texts, and has to be told all the same."""
+    """A peer that has not logged in reads no long texts, and must get the error all the same."""
     pump = Pump(pb.PBServerFactory(Shop(Broken(LONG))))
     pump.server.session.use_limits(pump.server.session.limits.before_login())
     failure = pump.failure(pump.client.remoteForName("root").callRemote("raise"))

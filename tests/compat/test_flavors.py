@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from perspective_broker.compat import flavors, jelly, pb
 from tests.compat.pumping import Pump
 
-#: Flavors, what is like one, and what has none. A class of the program is named by its place in the list of classes.
+#: Flavors, objects that look like one, and objects without one. A class of the program is named by its place in the
+#: list of classes.
 FLAVORS = (
     "Referenceable Root Viewable ViewPoint AsReferenceable Copyable Cacheable RemoteCopy RemoteCache Serializable "
     "Jellyable Unjellyable Avatar Error"
@@ -25,7 +26,7 @@ SECRET = "stays here unless the class is copied"
 
 
 class Place:
-    """What the program's classes are made of: the modules of one of the two."""
+    """The bases of the program's classes: the modules of one of the two libraries."""
 
     def __init__(self, *modules: Any) -> None:
         self._modules = modules
@@ -84,7 +85,7 @@ class Reader(twisted.spread.pb.Root):
 
 
 def lists_of(client: Any, thing: Any) -> Any:
-    """Return what a client sends for an object in a list; "error" when it cannot."""
+    """Return a client's bytes for an object in a list; "error" if it cannot be sent."""
     reader = Reader()
     pump = Pump(twisted.spread.pb.PBServerFactory(reader), client)
     try:

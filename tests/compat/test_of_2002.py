@@ -1,4 +1,4 @@
-"""2002: a program in the style of its examples, an echo service with perspectives, and what its own tests said."""
+"""2002: a program in the style of its examples, an echo service with perspectives, and its own assertions."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def log_in(pump: Pump, name: str = "guest", client: Any = None) -> Any:
     return pump.result(pb.logIn(root(pump), client, "pbecho", name, name))
 
 
-# -- what it does
+# -- its behaviour
 
 
 def test_a_user_logs_in_and_calls(pump: Pump) -> None:

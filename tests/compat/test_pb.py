@@ -1,4 +1,4 @@
-"""The face itself: what it offers, that it installs nothing, and where it is safer than what it stands in for."""
+"""The face itself: its names, that it installs nothing, and where it is safer than the original."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Forged(pb.Copyable):
 
 
 class Own(pb.Jellyable):
-    """Jellies itself: what it holds, twice."""
+    """Jellies itself as its content, twice."""
 
     def __init__(self, part: Any) -> None:
         self.part = part
@@ -59,7 +59,7 @@ class Own(pb.Jellyable):
 
 
 class Sent(pb.Jellyable):
-    """Jellies itself as the class that reads it, and what it holds."""
+    """Jellies itself as the class that reads it, and its content."""
 
     def __init__(self, part: Any) -> None:
         self.part = part
@@ -69,7 +69,7 @@ class Sent(pb.Jellyable):
 
 
 class Home(flavors.Unjellyable):
-    """Reads what it holds by the function for its word."""
+    """Reads its content by the function for its word."""
 
     part: Any
 
@@ -100,7 +100,7 @@ pb.setUnjellyableForClass(Badge, BadgeReference)
 
 
 class ForgedBadge(pb.Jellyable):
-    """Says that it is a badge with that id."""
+    """Encodes itself as a badge with that id."""
 
     def __init__(self, luid: Any) -> None:
         self.luid = luid
@@ -299,7 +299,9 @@ def test_a_reference_may_have_a_class_of_its_own(pump: Pump) -> None:
     badge = pump.call("badge")
     assert isinstance(badge, BadgeReference)
     assert pump.result(badge.number()) == 7
-    assert pump.call("echo", [badge])[0] == badge  # it went home, and came back as what it is sent as
+    assert (
+        pump.call("echo", [badge])[0] == badge
+    )  # it went home, and came back in the form in which it is sent
     assert pump.call("number_of", Badge()) == 7
 
 
@@ -329,7 +331,7 @@ def test_a_class_that_unjellies_itself_is_told_the_perspective(pump: Pump) -> No
 
 
 def test_an_object_without_a_flavor_arrives_as_unpersistable(pump: Pump) -> None:
-    """As with Twisted: what else is in the message arrives, and nothing of the object but its class's name."""
+    """As with Twisted: the other values of the message arrive, and of the object only its class's name."""
     before, kept, after = pump.call("echo", [1, OrderedDict(secret=2), 3])
     assert (before, after) == (1, 3)
     assert isinstance(kept, jelly.Unpersistable)
@@ -391,7 +393,7 @@ def test_pages_of_a_method_that_fails(pump: Pump) -> None:
 
 
 def test_what_a_slow_reader_leaves_is_kept_back() -> None:
-    """At a write buffer's size the transport is asked to say when it is empty; until then no more is given to it."""
+    """At a write buffer's size the transport is asked to report when it is empty; until then it gets no more bytes."""
     pump = Pump(pb.PBServerFactory(Desk()))
     transport: Any = pump._ends[pump.client]
     root = pump.client.remoteForName("root")
@@ -434,14 +436,14 @@ def test_a_class_that_security_allows_crosses_by_its_state(pump: Pump) -> None:
     security.allowInstancesOf(Plain)
     trusting = Pump(pb.PBServerFactory(Desk(), security=security), pb.PBClientFactory(security=security))
     assert trusting.call("echo", Plain(7)).value == 7
-    # The reader judges, whatever the writer allows.
+    # The reader judges, regardless of the writer.
     one_sided = Pump(pb.PBServerFactory(Desk()), pb.PBClientFactory(security=security))
     failure = one_sided.failure(one_sided.client.remoteForName("root").callRemote("echo", Plain(7)))
     assert failure.check(jelly.InsecureJelly)
 
 
 def test_names_are_shown_and_cross_as_twisted_has_them(pump: Pump) -> None:
-    """What is made of a flavor itself crosses under its name, and logs show classes by theirs."""
+    """An instance of a flavor itself crosses under the flavor's name, and logs show classes by their names."""
     import twisted.spread.banana
     import twisted.spread.flavors
     import twisted.spread.jelly

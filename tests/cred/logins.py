@@ -1,4 +1,4 @@
-"""What the tests of logins share: an application that tells what happened, and a clock that can be put forward."""
+"""Shared by the tests of logins: an application that records events, and a clock that tests can advance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS = {"alice": "secret", "bob": "sesame"}
 
 
 class Chatter(pb.Perspective):
-    """Tells its service's diary who comes and goes."""
+    """Records attached and detached users in its service's diary."""
 
     def tell(self, what: str, identity: pb.Identity) -> None:
         service = self.service
@@ -51,7 +51,7 @@ class Chat(pb.Service):
 
 
 class Mind(pb.Referenceable):
-    """What a client hands over."""
+    """An object that a client passes."""
 
     def __init__(self, name: str = "mind") -> None:
         self._name = name
@@ -80,7 +80,7 @@ async def application(service: pb.Service | None = None, **options: Any) -> pb.A
 async def serving(
     root: Any, url: str = "memory:logins", **options: Any
 ) -> AsyncIterator[tuple[pb.Server, Callable[..., Any]]]:
-    """Serve; hand out the server, and what connects and logs in there. In the end nothing may be left."""
+    """Serve; yield the server, and a function that logs in there. Nothing may be left at the end."""
     async with pb.serve(root, url, **options) as server:
 
         def connect(username: Any = None, password: str | None = None, **more: Any) -> Any:
@@ -117,7 +117,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 async def skip(seconds: float) -> None:
-    """Let time pass, on a :class:`SkippingLoop`, and what is due happen."""
+    """Let time pass, on a :class:`SkippingLoop`, and due timers run."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SkippingLoop)
     loop.skipped += seconds

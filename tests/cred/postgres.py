@@ -29,7 +29,7 @@ def _binaries() -> Path:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """Return subprocess arguments that make a child nobody when we are root, whom PostgreSQL refuses."""
+    """Return subprocess arguments that run a child as the user nobody, because PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return {}
     import pwd
@@ -41,7 +41,7 @@ def _unprivileged() -> dict[str, Any]:
 @contextmanager
 def running() -> Iterator[str]:
     """Run a server; yields the url of its socket without a database, to be completed by :func:`url`."""
-    # Not pytest's tmp_path: nobody may not enter it, and a socket's path has at most 107 bytes.
+    # Not pytest's tmp_path: the user nobody may not enter it, and a socket's path has at most 107 bytes.
     base = Path(tempfile.mkdtemp(prefix="pb-postgres-"))
     child = _unprivileged()
     try:
@@ -50,7 +50,7 @@ def running() -> Iterator[str]:
         programs = _binaries()
         try:
             subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **child)
-        except PermissionError:  # installed where nobody may not look, below /root for one
+        except PermissionError:  # installed where the user nobody has no access, for example below /root
             shutil.copytree(programs.parent, base / "install", symlinks=True)
             programs = base / "install" / "bin"
         data, log, password = base / "data", base / "log", base / "password"

@@ -1,4 +1,4 @@
-"""Admission: whose login is looked at, when, and what those are told whose login nobody looks at."""
+"""Admission: the logins that are checked, their order, and the answers to logins that are not checked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refused(task: asyncio.Future[Any]) -> bool:
 
 @skipping
 async def test_a_stranger_does_not_lock_an_owner_out() -> None:
-    """Whether he comes from elsewhere, where nothing has failed, or from where the stranger is as well."""
+    """Whether the owner comes from an address without failures, or from that of the unauthenticated peer."""
     async with serving(await application()) as (server, connect):
         stranger = [await connect() for _ in range(3)]
         guesses = []
@@ -147,12 +147,12 @@ async def test_steps_are_few_in_each_turn_of_the_loop() -> None:
         number for number in range(5 * _STEPS_PER_TURN) if number != _STEPS_PER_TURN + 3
     ]
     await turns(3)
-    await asyncio.wait_for(line.wait(), 1)  # nobody waits: at once
+    await asyncio.wait_for(line.wait(), 1)  # no login waits: at once
     await turns(3)
 
 
 def test_a_line_goes_on_in_another_event_loop() -> None:
-    """Whatever was under way when the first one stopped."""
+    """The logins that were under way when the first one stopped."""
     line = Turns()
 
     async def steps(count: int) -> None:
@@ -199,7 +199,7 @@ async def test_names_that_expand_are_refused_before_they_are_prepared(
         assert looked_at
 
 
-# -- what strangers are told when something fails
+# -- answers to unauthenticated peers when a part fails
 
 
 class Failing(pb.MemoryAuthorizer):
@@ -280,7 +280,7 @@ async def test_a_user_whose_row_is_damaged_is_told_what_a_user_is_told_that_does
     assert [record.levelno for record in caplog.records if "damaged" in record.message] == [logging.ERROR]
 
 
-# -- what the log says
+# -- the log
 
 
 @pytest.mark.parametrize("login", [guess, scram])
@@ -303,7 +303,7 @@ async def test_the_log_says_why_and_calls_no_name_that_may_be_a_password(
     assert said[3].endswith("made without legacy=True" if login is guess else "a wrong password")
 
 
-# -- what one connection holds
+# -- the logins of one connection
 
 
 async def test_attachments_under_way_count() -> None:

@@ -1,4 +1,4 @@
-"""Applications: their services, and that these are told when they are served."""
+"""Applications: their services, and the hooks of these when they are served."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_the_default_service() -> None:
                 async with connect("alice") as me:
                     assert await me.call("name") == "alice"
                 with pytest.raises(pb.LoginFailed):
-                    await connect("bob")  # who has no key to it
+                    await connect("bob")  # a user without a key to it
             else:
                 with pytest.raises(pb.LoginFailed):
                     await connect("alice")

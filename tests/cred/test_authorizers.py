@@ -1,4 +1,4 @@
-"""What every authorizer does, whatever it keeps identities in."""
+"""The behaviour of every authorizer, with any store."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_removing(make_authorizer: MakeAuthorizer) -> None:
         await authorizer.remove_identity("alice")
         assert await authorizer.get_identity("alice") is None
         assert await names(authorizer) == ["bob"]
-        # Its keys went too: whoever is called alice next does not inherit them.
+        # Its keys went too: the next user with the name alice does not inherit them.
         await authorizer.add_identity(Identity("alice"))
         assert await authorizer.get_identity("alice") == Identity("alice")
 
@@ -202,7 +202,7 @@ def test_disabling_and_the_login_record(make_authorizer: MakeAuthorizer) -> None
         assert got.disabled
         assert not got.verify_password(PASSWORD)
         assert not got.verify_legacy(b"c", legacy_response(PASSWORD, b"c"))
-        # A stranger sees the salt that was there before.
+        # An unauthenticated peer sees the salt that was there before.
         assert await authorizer.login_record("alice") == (None, made.verifier)
 
         await authorizer.enable("alice")
@@ -284,7 +284,7 @@ def test_the_store_may_change_while_it_is_listed(make_authorizer: MakeAuthorizer
 
 
 def test_fake_verifiers_show_the_rounds_of_users(make_authorizer: MakeAuthorizer) -> None:
-    """Not only those that new verifiers get: users from before can be told from names in use by nobody otherwise."""
+    """Not only those of new verifiers: otherwise older users could be distinguished from unused names."""
 
     async def check(authorizer: Authorizer) -> None:
         old = [ScramVerifier.from_password(PASSWORD, iterations=ITERATIONS + n) for n in (1, 2)]
@@ -490,7 +490,7 @@ def test_memory_authorizer_never_suspends() -> None:
     assert caught.value.value == Identity("alice")
 
 
-# Quotes, wildcards, cases, accents, other planes: what a database might take amiss; all of it possible.
+# Quotes, wildcards, cases, accents, other planes: names that a database might mistreat; all are legal.
 possible = st.text("abAB '\"%_\\;-:$0\u00e9\u00df\u0436\u4e2d\U00010400", min_size=1, max_size=12)
 
 

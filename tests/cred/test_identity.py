@@ -1,4 +1,4 @@
-"""Identity: what the tests of 2002 asked of it, and names that may be confused."""
+"""Identity: the tests of 2002, and names that may be confused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logins of all three kinds at an application: who gets in, and that who does not learns nothing."""
+"""Logins of all three kinds at an application: successes, and that failures reveal nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 async def legacy(root: pb.RemoteReference, method: str, name: Any, password: str, *mind: Any) -> Any:
-    """Log in by MD5, step by step: what ``respond`` answers."""
+    """Log in by MD5, step by step: return the answer of ``respond``."""
     challenge, challenger = await root.call(method, name)
     return await challenger.call("respond", legacy_response(password, challenge), *mind)
 
@@ -133,7 +133,7 @@ async def test_every_refusal_is_the_same(wrong: str, caplog: pytest.LogCaptureFi
             await connect(**WRONG[wrong])
     assert str(caught.value) == "the login was refused"
     assert service.diary == []
-    # Strangers fail all day: that is no news.
+    # Unauthenticated peers fail all day: that is not logged.
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -167,7 +167,7 @@ async def test_md5_needs_a_digest() -> None:
 
 
 async def said(peer: ScriptedPeer, method: str, name: str, respond: Any) -> list[Any]:
-    """Return the shape of what a server says to a login that fails."""
+    """Return the shape of a server's answer to a failed login."""
     request = peer.call("root", method, name)
     answer = await peer.read()
     assert answer[:2] == [b"answer", request]
@@ -354,7 +354,7 @@ async def test_the_fourth_failure_of_a_name_makes_the_next_wait() -> None:
             answer = asyncio.ensure_future(legacy(root, "username", "alice", "secret"))
             await turns()
             assert not answer.done()
-            # Nobody else waits for that, also not on the same connection.
+            # No other login waits for that, also not on the same connection.
             assert await legacy(root, "username", "bob", "sesame") is not None
             assert await legacy(other, "username", "bob", "sesame") is not None
             await skip(1.9)
@@ -387,7 +387,7 @@ async def test_unknown_names_wait_as_long() -> None:
 
 @skipping
 async def test_few_attempts_wait_for_one_name_where_sources_cannot_be_told_apart() -> None:
-    # As many connections as one likes: what is too much is not looked at, and not called wrong either.
+    # Any number of connections: excess attempts are not checked, and not called wrong either.
     known = await authorizer(attempts=AttemptTable())
     app = pb.Application("test", known)
     app.add_service(Chat())
@@ -442,7 +442,7 @@ async def test_who_waits_for_an_answer_is_not_hung_up() -> None:
         assert not answer.done()
         await skip(31)
         assert await answer is not None
-        await skip(100)  # who has logged in, stays
+        await skip(100)  # users that have logged in, stay
         assert root.connection.close_cause is None
 
 

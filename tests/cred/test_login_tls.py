@@ -1,4 +1,4 @@
-"""Logins over TLS: bound to the channel, so that nobody in between can use one, however well he is believed."""
+"""Logins over TLS: bound to the channel, so a man in the middle cannot use one, even with a trusted certificate."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_it_is_bound(authority: Authority) -> None:
 async def in_between(
     url: str, shows: ssl.SSLContext | None, believes: ssl.SSLContext | None
 ) -> AsyncIterator[str]:
-    """Somebody who reads along: takes connections, and hands everything on to a server of ours."""
+    """A man in the middle: accepts connections, and relays all bytes to a server of ours."""
     port = int(url.rpartition(":")[2])
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -108,7 +108,7 @@ def anyone() -> ssl.SSLContext:
 
 
 async def test_who_is_in_between_gets_nothing(authority: Authority) -> None:
-    # He has a certificate that the client believes, and TLS of his own with the server.
+    # The relay has a certificate that the client trusts, and its own TLS connection with the server.
     app = await noting()
     async with pb.serve(app, "tls://127.0.0.1:0", tls=authority.server()) as server:
         his = authority.server("127.0.0.1", "mallory.example").context
@@ -119,7 +119,7 @@ async def test_who_is_in_between_gets_nothing(authority: Authority) -> None:
 
 
 async def test_tls_that_ends_before_the_server(authority: Authority) -> None:
-    # A proxy of the operator's own: the server cannot bind, and the client says that it could.
+    # The operator's own proxy: the server cannot bind, and the client announces that it could.
     app = await noting()
     async with (
         pb.serve(app, "tcp://127.0.0.1:0") as server,

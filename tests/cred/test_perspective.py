@@ -1,4 +1,4 @@
-"""Perspectives: who is attached, what they are told, and that each attachment ends exactly once."""
+"""Perspectives: attached clients, hooks, and that each attachment ends exactly once."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_the_client_gets_what_attached_returns() -> None:
 
 
 class Member(Chatter):
-    """Of two classes of users, as the page on logging in says it."""
+    """Two classes of users, as the page on logging in describes them."""
 
     seen: list[Any] = []
 
@@ -173,7 +173,7 @@ async def test_two_classes_of_users() -> None:
             assert await one.call("service") == "chat"
             assert await one.call("clients") == ["True", "False"]
             assert await two.call("clients") == ["True", "False"]  # one object for both
-            for me in (bob, other):  # who is not given a moderator's by the name of the perspective
+            for me in (bob, other):  # a user that does not get a moderator's by the name of the perspective
                 with pytest.raises(pb.NoSuchMethod):
                     await me.call("service")
             assert len(Member.seen) == 4
@@ -192,7 +192,7 @@ async def test_two_classes_of_users() -> None:
 
 
 class Picky(Chatter):
-    """Says no, or makes a mistake."""
+    """Refuses, or raises another error."""
 
     def attached(self, client: Any, identity: pb.Identity) -> Any:
         if self.name == "alice":
@@ -213,7 +213,7 @@ async def test_who_is_not_attached_is_not_detached(caplog: pytest.LogCaptureFixt
 
 
 class Slow(Chatter):
-    """Attached, when the test says so."""
+    """Attaches on the test's command."""
 
     waiting: list[asyncio.Future[None]] = []
 
@@ -332,7 +332,7 @@ async def test_logging_out(kind: type[Chatter]) -> None:
         assert service.diary == ["attached alice as alice"] * 2 + ["detached alice as alice"] * 2
         await wrapper.call("logout")
         (accepted,) = server.connections
-        assert len(accepted._driver._endings) == 1  # the login's own: nothing is kept of who was here
+        assert len(accepted._driver._endings) == 1  # the login's own: nothing is kept of users that were here
     assert len(service.diary) == 4
 
 
@@ -356,7 +356,7 @@ async def test_a_connection_lost_while_logging_out() -> None:
         with pytest.raises(pb.ConnectionLost):
             await leaving
         going.set_result(None)
-        await accepted.wait_closed()  # which waits for what the logout has begun
+        await accepted.wait_closed()  # which waits for the work that the logout has started
         assert service.diary == ["attached alice as alice", "detached alice as alice"]
 
 

@@ -1,4 +1,4 @@
-"""The time of an answer does not tell which users there are: a login does the same work, counted in calls, for all."""
+"""The time of an answer does not reveal which users exist: a login does the same work, counted in calls, for all."""
 
 from __future__ import annotations
 

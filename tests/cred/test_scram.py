@@ -1,4 +1,4 @@
-"""SCRAM: the exchange itself, bound to a channel and not, and what comes of tampering with it."""
+"""SCRAM: the exchange itself, with and without a bound channel, and the effects of tampering."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def test_a_bound_login() -> None:
 
 
 def test_a_relayed_login() -> None:
-    # Somebody in between has TLS with each of them, and a certificate of his own.
+    # A man in the middle has TLS with each of them, and a certificate of its own.
     assert not log_in(ClientExchange("user", "pencil", CHANNEL), OTHER)
 
 
 def test_a_client_that_was_talked_down() -> None:
-    # It was told that the server cannot bind, and says so under its proof: the server knows better.
+    # The client was told that the server cannot bind, and its proof contains this: the server detects the lie.
     client = ClientExchange("user", "pencil", CHANNEL, server_binds=False)
     assert client.mechanism == UNBOUND
     assert client.first.startswith(b"y,,")
     with pytest.raises(LoginFailed):
         ServerExchange(UNBOUND, client.first, OTHER)
-    # Changing what the client said breaks its proof.
+    # Changing the client's message breaks its proof.
     forged = ServerExchange(UNBOUND, b"n" + client.first[1:], OTHER)
     assert forged.final(client.final(forged.first(VERIFIER))) is None
 

@@ -1,4 +1,4 @@
-"""Services: where perspectives come from, how long they are kept, and what a second login means."""
+"""Services: the sources and the lifetimes of perspectives, and second logins."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_one_that_the_program_keeps_is_found() -> None:
 
 
 class Loading(Chat):
-    """Loads perspectives from elsewhere, when the test says so."""
+    """Loads perspectives from elsewhere, on the test's command."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ async def test_loading_is_done_once_for_all_who_wait() -> None:
     requests = [asyncio.ensure_future(service.request_perspective("alice")) for _ in range(3)]
     await turns()
     assert service.asked == ["alice"]
-    requests[0].cancel()  # who asked first gives up, the others do not
+    requests[0].cancel()  # the first caller gives up, the others do not
     await turns()
     service.loads["alice"].set_result(loaded := Chatter("alice"))
     assert [await request for request in requests[1:]] == [loaded, loaded]
@@ -106,7 +106,7 @@ async def test_loading_that_fails_is_tried_again() -> None:
 
 
 class Members(Chat):
-    """Has perspectives for some, and says so in either way."""
+    """Has perspectives for some users, and refuses in either way."""
 
     def get_perspective(self, name: str) -> Any:
         if name == "alice":

@@ -1,4 +1,4 @@
-"""What only a store in a database does: shared by processes, migrated, full, locked, restarted, missing."""
+"""The behaviour of a store in a database alone: shared by processes, migrated, full, locked, restarted, missing."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_rounds_are_a_setting_of_the_store(sql_url: str) -> None:
 
 
 def test_rounds_of_which_a_user_is_the_first_are_shown_for_nobodies_too(sql_url: str) -> None:
-    """Also before they are counted again: otherwise a user whom another program has added stands out."""
+    """Also before they are counted again: otherwise a user that another program has added would stand out."""
 
     async def main() -> None:
         async with SQLAuthorizer(sql_url, iterations=ITERATIONS) as authorizer:
@@ -350,7 +350,7 @@ def test_sqlite_waits_for_a_lock_and_then_says_busy(sqlite_url: str, tmp_path: P
                     StoreBusy, match=r"locked by another process for 0\.05 s \(busy_timeout\)"
                 ):
                     await authorizer.disable("alice")
-                # Who only reads is not in anybody's way.
+                # A reader does not block others.
                 assert await authorizer.get_identity("alice") == Identity("alice")
                 other.execute("COMMIT")
             finally:
@@ -395,7 +395,7 @@ def test_sqlite_full(sqlite_url: str) -> None:
 
             with pytest.raises(StoreFull, match="no room left"):
                 await fill()
-            # All or nothing: nobody is there with half of the keys.
+            # All or nothing: no user has half of the keys.
             assert {len(identity.keys) async for identity in authorizer.list()} <= {0, 50}
             await authorizer.remove_identity("alice")
 
@@ -525,7 +525,7 @@ def test_urls() -> None:
 
 
 def child(code: str) -> str:
-    """Run code in a fresh interpreter; returns what it printed."""
+    """Run code in a fresh interpreter; return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, "PYTHONPATH": source_path()},

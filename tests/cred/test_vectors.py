@@ -35,9 +35,9 @@ def plain(expression: Any) -> Any:
 
 
 class Replay:
-    """One session: says what the client said, and compares what our server says with what the other one did.
+    """One session: sends the client's messages, and compares our server's messages with the other server's.
 
-    Ids that the server chose and challenges are its own affair; so is when it gives references back.
+    The server's own choice, and not compared, are its ids, its challenges, and the time of its releases.
 
     Args:
         peer: connected, and past the greeting.
@@ -60,7 +60,7 @@ class Replay:
                 self.released[expression[1]] += 1
             else:
                 self.compare(await self.next(), expression)
-        # What our side owes is on its way as soon as nothing here holds it.
+        # Our releases are sent as soon as nothing here holds the references.
         gc.collect()
         request = 10_000
         self.peer.send([b"message", request, b"nobody", b"hello", 1, [b"tuple"], [b"dictionary"]])
@@ -68,7 +68,7 @@ class Replay:
         assert +self.released == Counter()
 
     async def next(self) -> Any:
-        """Return the next thing that our server says, releases apart."""
+        """Return the next message of our server that is not a release."""
         while True:
             expression = await self.peer.read()
             assert b"boolean" not in expression
@@ -77,7 +77,7 @@ class Replay:
             self.released[expression[1]] -= 1
 
     def ours(self, said: Any) -> Any:
-        """Return what the client said, with our ids and the response to our challenge."""
+        """Return the client's message, with our ids and the response to our challenge."""
         said = [*said]
         if said[0] == b"decref":
             said[1] = self.ids[said[1]]
@@ -122,7 +122,7 @@ class Replay:
         assert self._same_ids(ours, theirs) == theirs
 
     def _same_ids(self, ours: Any, theirs: Any) -> Any:
-        """Return what our server said with the other one's ids, where it introduces or mentions one."""
+        """Return our server's message with the other server's ids, where it contains one."""
         if not isinstance(ours, list) or not isinstance(theirs, list) or len(ours) != len(theirs) or not ours:
             return ours
         first = theirs[0]
@@ -360,7 +360,7 @@ async def test_a_login_of_2002_that_fails(name: str) -> None:
 
 
 async def test_the_unknown_user_of_2002_hears_what_a_wrong_password_does() -> None:
-    # The one place where ours differs on purpose: there `username` said that there is no such user.
+    # The one intended difference: there `username` answered that the user does not exist.
     (_, asked), (_, refused) = session_of_2002("login, unknown user")
     assert refused == [b"error", 1, b"unauthorized"]
     wrong = session_of_2002("login, wrong password")

@@ -37,7 +37,7 @@ _leaves = st.one_of(
 
 
 def values() -> st.SearchStrategy[Any]:
-    """Return whatever the classic dialect carries that can be compared with ``==``."""
+    """Return values of the classic dialect that can be compared with ``==``."""
     return st.recursive(
         st.one_of(_leaves, _hashable, st.sets(_hashable, max_size=4)),
         lambda inner: st.one_of(
@@ -51,7 +51,7 @@ def values() -> st.SearchStrategy[Any]:
 
 
 def banana_values() -> st.SearchStrategy[Any]:
-    """Return what banana alone carries."""
+    """Return values of banana alone."""
     return st.recursive(
         st.one_of(st.binary(max_size=300), _integers, st.floats(allow_nan=False)),
         lambda inner: st.lists(inner, max_size=6),
@@ -67,7 +67,7 @@ _WORDS = [
 
 
 def jellies() -> st.SearchStrategy[Any]:
-    """Return lists that look like jelly and mostly are none: right words, few numbers, wrong places."""
+    """Return lists that look like jelly and mostly are not: right words, few numbers, wrong places."""
     words = st.sampled_from(_WORDS)
     return st.recursive(
         st.one_of(words, st.integers(-1, 3), _integers, st.floats(), st.binary(max_size=5)),

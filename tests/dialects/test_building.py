@@ -1,4 +1,4 @@
-"""What keys cost: counted in parts that are hashed, as the same tuple in many keys is hashed for each of them."""
+"""The cost of keys: counted in hashed parts, because a tuple that many keys share is hashed for each of them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_budget_is_for_all_dictionaries_of_a_message() -> None:
 
 
 def test_keys_of_one_hash_are_counted_for_their_comparisons_too() -> None:
-    """-1 and -2 have one hash: what is compared with 63 others costs more than its own parts."""
+    """-1 and -2 have one hash: a key that is compared with 63 others costs more than its own parts."""
     check = KeyCheck(KeyBudget(0))
     keys = [(*range(200), *ends) for ends in itertools.product((-1, -2), repeat=6)]
     with pytest.raises(DecodeError, match="share"):
@@ -119,6 +119,6 @@ def test_what_is_refused_after_it_was_read_leaves_every_reference_counted(kind: 
     end.feed(framed(answer_body(packb([reference[0], flawed, reference[2]]))))
     _, _, arrived = end.got.pop()
     assert isinstance(arrived, DecodeError)
-    counted = [*end.tables.imported, *end.tables.passed_over]
+    counted = [*end.imports.imported, *end.imports.passed_over]
     assert sorted(counted) == ([1, 2, 3, 4] if kind == "within" else [1, 2, 3])
-    assert bool(end.tables.passed_over) is (kind == "within")
+    assert bool(end.imports.passed_over) is (kind == "within")

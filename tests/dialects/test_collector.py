@@ -1,4 +1,4 @@
-"""The collector rests while a large message becomes values, and goes on whatever becomes of it."""
+"""The collector is paused while a large message is decoded, and always resumed."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_tokens_that_are_refused_leave_it_running() -> None:
     assert gc.isenabled()
 
 
-_REGISTRY = pb.Registry()
+_REGISTRY = pb.registry.Registry()
 
 
 @pb.copier_for("test.Watching", registry=_REGISTRY)
 class _Watching(pb.Copyable, pb.RemoteCopy):
-    """Says whether the collector was running when its state was set."""
+    """Records whether the collector was running when its state was set."""
 
     def get_type_to_copy(self) -> str:
         return "test.Watching"

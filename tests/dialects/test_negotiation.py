@@ -1,4 +1,4 @@
-"""The greeting, both roles: what is agreed on, and what ends it."""
+"""The greeting, both roles: agreements, and errors that end it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects import Negotiation
 from perspective_broker.dialects.classic import NONE
 from perspective_broker.dialects.classic.banana import encode
+from perspective_broker.ports import Message, Receiver
 from perspective_broker.testing import BrokerPair
 
 #: The beginning of a TLS client's hello, up to the first byte that no greeting has.
@@ -19,17 +20,18 @@ TLS_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", ""))
 NAMES = ("pb7", "pb", "none")
 
 
-class Side:
+class Side(Receiver):
     """One side of a greeting: what it said, and what it agreed on."""
 
     def __init__(self, *, server: bool, dialects: Iterable[str] = NAMES) -> None:
         self.said = b""
         self.agreed: tuple[Any, bytes] | None = None
         makers: dict[str, Any] = {name: partial(str, name) for name in dialects}
-        self.negotiation = Negotiation(server=server, dialects=makers, host=self, limits=Limits())
+        self.negotiation = Negotiation(server=server, dialects=makers, receiver=self, limits=Limits())
         self.negotiation.open()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Message) -> None:
+        assert isinstance(data, bytes)
         self.said += data
 
     def on_dialect(self, dialect: Any, rest: bytes) -> None:

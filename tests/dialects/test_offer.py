@@ -21,13 +21,13 @@ def test_the_classic_ones_are_there_in_their_order() -> None:
 @pytest.mark.parametrize("name", DIALECTS)
 def test_each_carries_a_call(name: str) -> None:
     with BrokerPair(Echo(), dialects=[name]) as pair:
-        assert pair.client.broker.dialect_name == pair.server.broker.dialect_name == name
+        assert pair.client.broker.dialect.name == pair.server.broker.dialect.name == name
         assert pair.call("echo", {"user": "alice"}) == {"user": "alice"}
 
 
 def test_the_best_is_agreed_on() -> None:
     with BrokerPair(Echo()) as pair:
-        assert pair.client.broker.dialect_name == DIALECTS[0]
+        assert pair.client.broker.dialect.name == DIALECTS[0]
 
 
 def test_names_are_kept_in_the_caller_s_order() -> None:

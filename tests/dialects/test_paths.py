@@ -76,7 +76,7 @@ def test_an_equal_value_is_not_the_culprit() -> None:
 
 
 def test_only_what_crosses_is_searched() -> None:
-    """A referenceable stays here with all that it holds, a reference has nothing to search, a class is no value."""
+    """A referenceable stays here with all that it holds, a reference has nothing to search, a class is not a value."""
     held = pb.Referenceable()
     held.bad = BAD  # type: ignore[attr-defined]
     assert place(args=(held, Bad, object(), {"deep": [[BAD]]})) == 'args[3]["deep"][0][0]'

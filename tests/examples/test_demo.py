@@ -27,7 +27,7 @@ def play(directory: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def told(output: str) -> dict[str, list[str]]:
-    """Return what each process told."""
+    """Return the lines of each process."""
     lines: dict[str, list[str]] = {}
     for who, text in re.findall(r"^ +(\w+) \| (.*)$", output, re.MULTILINE):
         lines.setdefault(who, []).append(text)
@@ -35,7 +35,7 @@ def told(output: str) -> dict[str, list[str]]:
 
 
 def without_numbers(output: str) -> str:
-    """Replace what no two runs have in common: ports, directories and sizes."""
+    """Replace the parts that differ from run to run: ports, directories and sizes."""
     return re.sub(r"pb-demo-\w+|\d+(?= bytes| received| messages)|(?<=localhost:)\d+", "*", output)
 
 
@@ -49,7 +49,7 @@ def test_the_demo_ends_well_shows_the_same_every_time_and_leaves_nothing() -> No
 
     alice, bob = (told(first.stdout)[name] for name in ("alice", "bob"))
     assert (
-        "logged in over TLSv1.3, at a server that proved to be localhost, and nobody in between; we speak pb7"
+        "logged in over TLSv1.3, at a server that proved to be localhost, bound to the channel; we speak pb7"
         in alice
     )
     assert bob[0].startswith(

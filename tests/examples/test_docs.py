@@ -1,9 +1,9 @@
-"""What the pages show is what happens: their programs are written to files, their commands run, outputs compared.
+"""The pages are right: their programs are written to files, their commands run, their outputs compared.
 
 A ``python`` or ``toml`` block that starts with ``# name`` is that file; one that starts with ``# %%`` has the cells of
-a notebook, and behind each ``print`` what it prints. In a ``console`` block a line that starts with ``$`` is a command,
-and what follows it is what it prints; a server goes on running, as does what ends in ``&``. Ports and socket paths are
-replaced by free ones; how many seconds tests took is not compared. Blocks without ``$`` are for reading only.
+a notebook, and after each ``print`` its output. In a ``console`` block a line that starts with ``$`` is a command, and
+the lines after it are its output; a server goes on running, as does a command with ``&``. Ports and socket paths are
+replaced by free ones; the duration of tests is not compared. Blocks without ``$`` are for reading only.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ PAGES = [
     "docs/do/serve-on-a-unix-socket.md",
     "docs/do/report-errors.md",
     "docs/do/tls.md",
-    "docs/do/identities.md",
+    "docs/do/manage-users.md",
     "docs/do/streams.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
+    "docs/do/progress-and-cancellation.md",
     "docs/do/watch-an-object.md",
-    "docs/do/let-each-user-see-his-own.md",
+    "docs/do/per-user-views.md",
     "docs/do/log-in.md",
-    "docs/do/show-the-door.md",
-    "docs/do/call-many-back.md",
-    "docs/do/hold-until-the-holder-goes.md",
+    "docs/do/disconnect-a-user.md",
+    "docs/do/broadcast-to-many-clients.md",
+    "docs/do/locks-and-leases.md",
     "docs/do/threads-and-notebooks.md",
     "docs/do/test-your-program.md",
-    "docs/do/operate.md",
+    "docs/do/deploy-and-operate.md",
     "docs/do/talk-to-twisted.md",
 ]
 
@@ -88,7 +89,7 @@ def test_the_page_tells_the_truth(page: str) -> None:
         assert ran
 
 
-#: What the commands of the pages are, where nothing is installed.
+#: The commands of the pages, without an installation.
 _PRELUDE = f"""
 pb() {{ exec "{sys.executable}" -m perspective_broker.cli "$@"; }}
 python() {{ exec "{sys.executable}" "$@"; }}

@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "examples"
 
 
 def _example(name: str, *arguments: str) -> str:
-    """Run an example to its end and return what it printed; it must not complain."""
+    """Run an example to its end and return its output; it must not print errors."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,

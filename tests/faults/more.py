@@ -1,6 +1,6 @@
-"""The same faults in larger numbers, for people: ``python -m tests.faults.more``. Takes a few minutes.
+"""The same faults in larger numbers, to be run by hand: ``python -m tests.faults.more``. Takes a few minutes.
 
-Each line says what was done and how long it took; what goes wrong is an AssertionError.
+Each line has a step and its duration; a fault is an AssertionError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.loops import LOOPS
 
 
 async def cancel(number: int) -> None:
-    """Row 15: calls made and given up. A turn of the loop that is late by 100 ms is said."""
+    """Row 15: calls that are made and cancelled. A turn of the loop that is late by 100 ms is printed."""
     limits, desk = pb.Limits(calls_in_flight=16), Desk()
     async with (
         pb.serve(desk, "tcp://127.0.0.1:0", limits=limits) as server,
@@ -36,7 +36,7 @@ async def cancel(number: int) -> None:
 
 
 async def connect(number: int, loop: str) -> None:
-    """Row 13: idle connections, what they take of the server's memory, and how long it takes to have and close them."""
+    """Row 13: idle connections, their memory in the server, and the time to open and close them."""
     limits = {"strangers_per_address": number, "ping_seconds": 3600.0}
     async with running("serve", "tcp://127.0.0.1:0", "--loop", loop, limits=limits) as server:
         (url,) = (await server.hear())["urls"]

@@ -18,7 +18,7 @@ from tests.library import PYTHONPATH
 
 __all__ = ["Process", "eventually", "running"]
 
-#: Seconds that only bound what a process that hangs can cost.
+#: Seconds that only limit the time of a hanging process.
 PATIENCE = 120
 
 
@@ -30,7 +30,7 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 
 class Process:
-    """A running process, and what it says."""
+    """A running process, and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -41,7 +41,7 @@ class Process:
         return self._process.pid
 
     async def hear(self) -> dict[str, Any]:
-        """Return the next thing that it says."""
+        """Return its next line."""
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
         assert line, f"the process has ended:\n{self.logged()}"
@@ -67,7 +67,7 @@ class Process:
         return await asyncio.wait_for(self._process.wait(), PATIENCE)
 
     def logged(self) -> str:
-        """What it has logged so far."""
+        """Its log so far."""
         return without_lag(self._log.read_text(errors="replace"))
 
 

@@ -1,6 +1,6 @@
-"""What the processes of these tests serve and do: ``python -m tests.faults.served ROLE ...``.
+"""The processes of these tests: ``python -m tests.faults.served ROLE ...``.
 
-A process says one line of JSON for everything that somebody may wait for, and ends when its standard input closes.
+A process prints one line of JSON for each event that a test may wait for, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ USERS, ITERATIONS = {"alice": "secret", "bob": "sesame"}, 4096
 
 
 class Desk(pb.Root):
-    """Does what a test wants to see interrupted.
+    """Has methods that a test interrupts.
 
     Args:
         ledger: a file in which every call of :meth:`remote_enter` is written down before it is answered.
@@ -93,12 +93,12 @@ def memory(pid: int | None = None) -> dict[str, int]:
 
 
 def say(**what: Any) -> None:
-    """Say a line, whole even when several processes share the pipe."""
+    """Print a line in one piece, even if several processes share the pipe."""
     os.write(1, json.dumps(what).encode() + b"\n")
 
 
 def end_with_stdin(number: int) -> None:
-    """Send this process a signal when nobody holds its standard input open any more."""
+    """Send this process a signal when its standard input is closed."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -119,7 +119,7 @@ async def make_application(second_login: Any = "coexist") -> tuple[pb.Applicatio
 
 
 class Seat(pb.Perspective):
-    """A user's view of the service, and a list of who went."""
+    """A user's view of the service, and a list of users that have disconnected."""
 
     gone: list[str] = []
 
@@ -143,7 +143,7 @@ async def serve(url: str, limits: pb.Limits, ledger: Path | None = None, **more:
 
 
 async def attend(url: str, username: str) -> None:
-    """Log in, say so, wait for an answer that does not come, and say how it ended."""
+    """Log in, report it, wait for an answer that does not come, and report the end of the call."""
     async with pb.connect(url, username=username, password=USERS[username], service="desk") as seat:
         say(pid=os.getpid(), attached=username)
         try:

@@ -1,4 +1,4 @@
-"""The faults, what was asked for, what is observed, and the tests that show it: docs/faults.md is made from this.
+"""The faults, their observed effects, and the tests that show them: the source of docs/faults.md.
 
 ``python -m tests.faults.table`` writes the page.
 """
@@ -19,9 +19,9 @@ class Row:
 
     Attributes:
         number: in the list of faults that this library was built to.
-        fault: what happens.
-        observed: what the library then does.
-        tests: where that is shown, as ``path`` or ``path::function`` below ``tests/``; empty where nothing shows it.
+        fault: the fault.
+        observed: the reaction of the library.
+        tests: the tests that show it, as ``path`` or ``path::function`` below ``tests/``; empty if there are none.
     """
 
     number: int
@@ -41,11 +41,11 @@ ROWS = (
     ),
     Row(
         2,
-        "half-open: the peer's machine is gone, or its process stands still, and nobody says so",
+        "half-open: the peer's machine is gone, or its process stands still, without a message",
         "pb7: ended with `ping-timeout` after `ping_seconds` + `pong_seconds` of silence, and the "
         "socket at most `close_seconds` later. TCP connections of every dialect also have "
-        "`SO_KEEPALIVE` and `TCP_USER_TIMEOUT`, which is all that a classic dialect has: to it a "
-        "process that stands still looks like a slow one.",
+        "`SO_KEEPALIVE` and `TCP_USER_TIMEOUT`. A classic dialect has nothing else: it cannot distinguish a "
+        "process that stands still from a slow one.",
         (
             "faults/test_stalled.py::test_a_peer_that_is_stopped_is_given_up_and_so_is_its_socket",
             "faults/test_stalled.py::test_closing_does_not_wait_for_a_peer_that_is_stopped",
@@ -56,8 +56,8 @@ ROWS = (
     Row(
         3,
         "clients that never greet, or never log in",
-        "Closed at `handshake_seconds`, or `login_seconds` without an attempt. Of one address (a /64 of "
-        "IPv6) at most `strangers_per_address` are let in; further ones are closed at once, counted in "
+        "Closed at `handshake_seconds`, or `login_seconds` without an attempt. From one address (a /64 of "
+        "IPv6) at most `strangers_per_address` are accepted; further ones are closed at once, counted in "
         "`server.statistics()`, and logged once. 400 against a server of 300.",
         (
             "faults/test_too_much.py::test_clients_that_never_greet_are_gone_when_their_time_is_over",
@@ -68,10 +68,10 @@ ROWS = (
     Row(
         4,
         "a peer that reads nothing",
-        "300 answers, or 300 updates, of 600 KB each to a peer that reads none: the server's memory "
+        "300 answers, or 300 updates, of 600 KB each to a peer that reads nothing: the server's memory "
         "peaks less than 8 MiB higher and stays less than 5 MiB higher; closed with `slow-consumer` "
         "after `slow_consumer_seconds`. Answers of asynchronous methods that end all at once are charged to "
-        "the peer (`memory_bytes`), and the more of them wait the sooner it is closed.",
+        "the peer (`memory_bytes`); the more of them wait, the sooner it is closed.",
         (
             "session/test_memory.py",
             "faults/test_too_much.py::test_a_peer_that_reads_nothing_costs_a_little_memory_and_is_closed",
@@ -80,10 +80,10 @@ ROWS = (
     ),
     Row(
         5,
-        "methods that take their time, all slots taken",
-        "Further calls wait at their caller's, so pings, answers and cancellations pass. A peer that "
-        "sends more than the window is not read until there is room; then its silence is not held "
-        "against it, and our pings show that we live.",
+        "slow methods, all slots taken",
+        "Further calls wait at their caller, so pings, answers and cancellations pass. The library pauses reading "
+        "from a peer that sends more than the window until there is room; meanwhile the peer's silence does not "
+        "count, and our pings show the peer that we live.",
         (
             "faults/test_too_much.py::test_while_all_slots_are_taken_pings_are_answered_and_calls_can_be_given_up",
             "session/test_not_reading.py",
@@ -93,7 +93,7 @@ ROWS = (
     Row(
         6,
         "a flood of small calls, with or without answers",
-        "64 messages or 2 ms of one connection a turn of the loop, 5 ms of all together, and light ones "
+        "A turn of the loop handles 64 messages or 2 ms of one connection, 5 ms of all together, cheap connections "
         "first: during a flood of 20 000 a bystander's calls are answered one after the other, more than 50 "
         "of them. Milliseconds of the clock are not asserted.",
         (
@@ -106,7 +106,7 @@ ROWS = (
         "the server is restarted, clients reconnect",
         "Killed four times under 20 clients: every call ran at most once, was answered, failed as lost, "
         "or as `not-sent` and never ran; every client came back. Old references stay dead. By the "
-        "default back-off 1000 clients come back at less than 200 a second however long the server was "
+        "default back-off 1000 clients come back at less than 200 a second, for any time that the server was "
         "away, on average 4 to 5 s after a quick restart.",
         (
             "faults/test_restart.py",
@@ -118,7 +118,7 @@ ROWS = (
         8,
         "a half-open connection is replaced by a new login",
         'With `pb.Service(..., second_login="replace")` the new login takes over within a second of a '
-        "client that stands still, exactly one is attached, and the old one is told `replaced` "
+        "client that stands still, exactly one is attached, and the old one gets the code `replaced` "
         "(classic: its connection is lost). A reconnecting reference that was replaced does not come "
         "back.",
         (
@@ -130,8 +130,8 @@ ROWS = (
     Row(
         9,
         "graceful drain",
-        "`server.close(drain=seconds)`: in 400 runs, beginning anywhere among 30 calls, every method "
-        "that began was answered and every other call was refused. What is overdue is cut, and said in "
+        "`server.close(drain=seconds)`: in 400 runs, starting at any point among 30 calls, every method "
+        "that started was answered and every other call was refused. Overdue calls are ended, and logged in "
         "one line.",
         (
             "faults/test_drain.py",
@@ -141,7 +141,7 @@ ROWS = (
     Row(
         10,
         "the clock is set a day forward or back",
-        "Nothing happens: only the event loop's clock is asked. The wall clock is read in one place, "
+        "There is no effect, because only the event loop's clock is used. The wall clock is read in one place, "
         "for a timestamp.",
         (
             "faults/test_stalled.py::test_a_wall_clock_that_jumps_is_nobodys_business",
@@ -151,8 +151,8 @@ ROWS = (
     Row(
         11,
         "our own event loop stands still",
-        "No healthy connection is lost: a late judgement is put off until what came has been read. A "
-        "server measures how late its loop is (`server.statistics()`) and warns above 100 ms, once a "
+        "No healthy connection is lost: a late judgement is deferred until the bytes that arrived have been read. A "
+        "server measures the delay of its loop (`server.statistics()`) and warns above 100 ms, once a "
         "minute.",
         (
             "faults/test_stalled.py::test_a_stall_of_our_own_kills_no_healthy_connection",
@@ -163,24 +163,24 @@ ROWS = (
     Row(
         12,
         "the peer's event loop stands still",
-        "Kept as long as it is shorter than `pong_seconds`; calls keep their own deadlines meanwhile.",
+        "The connection is kept if the stall is shorter than `pong_seconds`; calls keep their own deadlines meanwhile.",
         ("faults/test_stalled.py::test_a_peer_whose_loop_stands_still_for_less_than_its_time_is_kept",),
     ),
     Row(
         13,
         "10 000 connections",
         "An idle connection costs the server 8 KB, compiled (11 KB in plain Python), and no task; 10 000 "
-        "are open in 1.6 s, and their pings take 1.1 % of a core. Measured by `python -m bench.idle`, "
-        "whose figures no test asserts.",
+        "are open in 1.6 s, and their pings take 1.1 % of a core. `python -m bench.idle` measures these figures; "
+        "no test asserts them.",
         ("bench/test_idle.py",),
     ),
     Row(
         14,
         "deadlines and cancellation",
-        "Giving a call up cancels the method, and what it called at a third program, and so on. A late "
-        "answer is ignored. With `pb.deadline` the time that is left crosses with the call (pb7): the "
-        "callee stops by itself, also when nothing more gets through, and a call that is late never "
-        "begins. A classic peer is not told.",
+        "Cancelling a call cancels the method, and its calls to a third program, and so on. A late "
+        "answer is ignored. With `pb.deadline` the time that is left is sent with the call (pb7): the "
+        "callee stops by itself, even if the connection is cut, and a late call never "
+        "starts. A classic peer does not learn it.",
         (
             "aio/test_deadlines.py",
             "faults/test_methods.py::test_who_gives_up_first_gives_up_for_all_that_were_called_on_the_way",
@@ -189,17 +189,17 @@ ROWS = (
     ),
     Row(
         15,
-        "a storm of calls that are made and given up",
-        "A slot is held until its method has ended: never more run than may, and a bystander is "
-        "answered all the while. 2000 in the tests; 100 000 in `python -m tests.faults.more`, where no "
-        "turn of the loop was late by more than 95 ms, but by 1.1 s on a machine with too much else to do.",
+        "a storm of calls that are made and cancelled",
+        "A slot is held until its method has ended: never more methods run than allowed, and a bystander is "
+        "answered all the time. 2000 in the tests; 100 000 in `python -m tests.faults.more`, where no "
+        "turn of the loop was late by more than 95 ms, but by 1.1 s on an overloaded machine.",
         ("faults/test_too_much.py::test_calls_that_are_made_and_given_up_take_no_slot_that_is_not_there",),
     ),
     Row(
         18,
         "replicas: a storm of updates, an observer that is stuck, a first state that fails",
-        "A peer that leaves `observer_backlog_bytes` unread loses its connection, for a replica is true "
-        "or gone. A state that cannot be sent or read leaves nothing behind on either side. Replicas "
+        "A peer that leaves `observer_backlog_bytes` unread loses its connection, because a replica must be "
+        "right or gone. A state that cannot be sent or read leaves nothing behind on either side. Replicas "
         "equal their source in random lives.",
         (
             "session/test_caches.py::test_a_peer_that_reads_no_updates_is_given_up",
@@ -211,7 +211,7 @@ ROWS = (
         19,
         "partial writes, one byte at a time, frames glued together",
         "The same operations for any split, in random lives of two brokers and in the samples of every "
-        "codec. What it costs in time is not asserted.",
+        "codec. The processor time is not asserted.",
         (
             "session/test_state_machine.py",
             "transports/test_conformance.py",
@@ -221,10 +221,10 @@ ROWS = (
         20,
         "certificates expire and are renewed; connections grow old",
         "`reload()` or SIGHUP: new connections get the new certificate, none is lost. Files that are replaced "
-        "while they are read are read again; when they do not fit, the old ones stay in use. Expired, for "
-        "another name, signed by itself or a stranger, or TLS below 1.2: refused, with a code. With "
-        "`connection_seconds` a connection of that age takes no new calls, lets what runs end, and is "
-        "closed with `aged`; a reconnecting client changes over at once.",
+        "while they are read are read again; if they do not fit, the old ones stay in use. Expired, for "
+        "another name, signed by itself or an unknown authority, or TLS below 1.2: refused, with a code. With "
+        "`connection_seconds` a connection of that age takes no new calls, lets running calls end, and is "
+        "closed with `aged`; a reconnecting client makes a new connection at once.",
         (
             "aio/test_tls.py",
             "transports/test_tls.py::test_files_that_belong_together_are_of_one_reading",
@@ -236,9 +236,9 @@ ROWS = (
     Row(
         22,
         "out of file descriptors; no room on the disk of the identities",
-        "No descriptor: calls go on, new connections wait and are accepted a second after there is "
-        "room, with one line in the log each second. No room: logins go on, a change fails whole, `pb "
-        "identity` says why in one line and exits with 3. All connections together hold "
+        "No descriptor: calls go on, new connections wait and are accepted a second after one is "
+        "free, with one line in the log each second. No room: logins go on, a change fails completely, `pb "
+        "identity` prints the reason in one line and exits with 3. All connections together hold "
         "`server_memory_bytes` at most; then large calls are refused, and small ones go on.",
         (
             "faults/test_descriptors.py",
@@ -249,9 +249,9 @@ ROWS = (
     Row(
         23,
         "methods that raise anything, return anything, or never end",
-        "The caller gets an error whatever is raised, `BaseException` too, except a KeyboardInterrupt, "
-        "which ends the program; the connection and the server go on. What never ends is counted "
-        "(`calls_in`), and left behind `close_seconds` after the connection, with a warning.",
+        "The caller gets an error for any exception, `BaseException` too, except a KeyboardInterrupt, "
+        "which ends the program; the connection and the server go on. A method that never ends is counted "
+        "(`calls_in`), and abandoned `close_seconds` after the connection, with a warning.",
         (
             "faults/test_methods.py",
             "aio/test_close.py",
@@ -260,8 +260,8 @@ ROWS = (
     Row(
         24,
         "shutdown in the middle of everything",
-        "Handshakes, logins, calls both ways, streams, connections that are just seen off, `close()` "
-        "three times at once: no task, no file descriptor, no warning and no complaint of the loop is "
+        "Handshakes, logins, calls both ways, streams, connections that are just being closed, `close()` "
+        "three times at once: no task, no file descriptor, no warning and no error of the loop is "
         "left, in 12 runs on each event loop.",
         (
             "faults/test_shutdown.py",
@@ -271,7 +271,7 @@ ROWS = (
     Row(
         25,
         "a forked child, another thread, another event loop",
-        "`UsageError` at once, and the parent's connection is as it was.",
+        "`UsageError` at once, and the parent's connection is unchanged.",
         (
             "faults/test_boundaries.py",
             "aio/test_references.py::test_another_thread_and_another_loop_are_told_so",
@@ -290,21 +290,21 @@ ROWS = (
     Row(
         27,
         "a buffer is used again while it is being sent",
-        "What was handed over is what arrives: 100 to 8000 bytes and 8 MB, one behind the other, "
+        "The content at the time of the call arrives: 100 to 8000 bytes and 8 MB, one after the other, "
         "overwritten at once.",
         ("faults/test_payloads.py",),
     ),
 )
 
 HEAD = """\
-# Faults, and what happens then
+# Faults and their effects
 
-Made from `tests/faults/table.py` by `python -m tests.faults.table`; not to be edited here. The words in code
+Generated from `tests/faults/table.py` by `python -m tests.faults.table`; do not edit it here. The words in code
 are fields of `pb.Limits`, codes with which connections end, and names of the library. Tests are below
-`tests/`. The numbers are those of the list this library was built to: 16 and 17 (churn of references) are
-shown by its soak, and 21 waits for the transport that it is about.
+`tests/`. The numbers are those of the list that this library was built to: 16 and 17 (churn of references) are
+shown by `make soak`, and 21 is about a transport that does not exist yet.
 
-| # | fault | what is observed | shown by |
+| # | fault | observed effect | shown by |
 |---|---|---|---|
 """
 

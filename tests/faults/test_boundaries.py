@@ -1,4 +1,4 @@
-"""Row 25: a forked child, another thread and another event loop are told so at once."""
+"""Row 25: a forked child, another thread and another event loop get UsageError at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_forked_child_cannot_use_its_parents_references() -> None:
                 os._exit(status)
         _, status = await asyncio.to_thread(os.waitpid, pid, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        # What the child did is nothing to the parent.
+        # The child does not affect the parent.
         assert await root.connection.ping() > 0
         assert await lasting.connection.ping() > 0
 

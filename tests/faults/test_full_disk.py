@@ -1,4 +1,4 @@
-"""Row 22: no room under the store of identities. Logins go on; a change fails whole, with an error that says so."""
+"""Row 22: no room under the store of identities. Logins go on; a change fails completely, with the reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_server_whose_store_is_full_lives_and_lets_people_in(tmp_path: P
                     assert await seat.connection.ping() > 0
                 with pytest.raises(pb.LoginFailed):
                     await pb.connect(url, username="alice", password="wrong", service="desk")
-        # What was written is there, and of what was not there is no half.
+        # Changes that were written are complete; others have left nothing.
         assert {one.name async for one in authorizer.list()} == {"alice", *added}
 
 

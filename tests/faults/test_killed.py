@@ -20,7 +20,7 @@ SERVERS, CLIENTS = 30, 40
 
 
 class Ours(pb.Referenceable):
-    """What the killed server holds of ours."""
+    """An object that the killed server holds."""
 
 
 async def killed_in_mid_call(url: str, pid: int) -> None:
@@ -44,7 +44,7 @@ async def killed_in_mid_call(url: str, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["lost"] * 3
-        # In the turn that saw the end they had failed, and the tables were empty, before anybody was told.
+        # In the turn that saw the end they had failed, and the tables were empty, before any callback ran.
         assert told == [[True] * 3, (0, 0, 0)]
         with pytest.raises(pb.DeadReferenceError):
             theirs.call("wait")

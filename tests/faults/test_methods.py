@@ -1,4 +1,4 @@
-"""Rows 14 and 23: whatever a method does, its call ends, and nobody else is harmed; and it ends when nobody waits."""
+"""Rows 14 and 23: every call ends, for any method, without harm to others; a cancelled call ends its method."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.loops import both_loops
 
 
 class Odd(BaseException):
-    """What no ``except Exception`` catches."""
+    """An exception that ``except Exception`` does not catch."""
 
 
 class Endless:
-    """A value that is no value: asked for anything, it raises."""
+    """A value that raises when any attribute is read."""
 
     def __getattr__(self, name: str) -> Any:
         raise Odd(name)
@@ -69,7 +69,7 @@ JUNK["a cycle"].append(JUNK["a cycle"])
 
 
 class Bad(pb.Root):
-    """Raises and returns what it is told to, at once or later."""
+    """Raises and returns the requested values, at once or later."""
 
     def remote_raise(self, what: str) -> None:
         raise RAISED[what]
@@ -148,5 +148,5 @@ async def test_who_gives_up_first_gives_up_for_all_that_were_called_on_the_way()
         await until(lambda: not last.running)
         assert (middle.cancelled, last.cancelled) == (1, 1)
         for connection in (root.connection, second_to_third.connection):
-            # The slot is free when the peer has said that the method has ended.
+            # The slot is free when the peer has answered, after the method has ended.
             await until(lambda statistics=connection.statistics: not statistics().calls_out)

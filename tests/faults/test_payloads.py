@@ -1,6 +1,6 @@
-"""Row 27: what was handed over is what arrives, whatever becomes of the buffer it was in.
+"""Row 27: the content at the time of the call arrives, even if the buffer changes later.
 
-Of pb7, for a classic dialect takes ``bytes`` alone, and nobody can change those.
+For pb7 only, because a classic dialect takes ``bytes`` alone, which are immutable.
 """
 
 from __future__ import annotations

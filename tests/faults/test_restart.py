@@ -15,7 +15,7 @@ CLIENTS, KILLS = 20, 4
 
 
 class Books:
-    """What became of every call, as its caller sees it."""
+    """The outcome of every call, as its caller sees it."""
 
     def __init__(self) -> None:
         self.answered: set[str] = set()
@@ -26,7 +26,9 @@ class Books:
         """Whether every client has had another answer."""
         return len({entry.split("-")[0] for entry in self.answered - before}) == CLIENTS
 
-    async def call_until(self, over: asyncio.Event, root: pb.ReconnectingReference, who: int) -> None:
+    async def call_until(
+        self, over: asyncio.Event, root: pb.annotations.ReconnectingReference, who: int
+    ) -> None:
         """Call, one call after the other, each with an entry of its own."""
         number = 0
         while not over.is_set():

@@ -97,7 +97,7 @@ async def test_closing_in_the_middle_of_everything(tmp_path: Path) -> None:
     dice = random.Random(24)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        await asyncio.to_thread(int)  # the thread pool makes what it keeps
+        await asyncio.to_thread(int)  # the thread pool makes its threads
         await shut_down(authorizer, tls, trust, dice, tmp_path, 0)
         gc.collect()
         before = len(os.listdir("/proc/self/fd"))

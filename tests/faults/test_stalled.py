@@ -1,4 +1,4 @@
-"""Rows 2, 8, 10, 11, 12: who stands still, and who is gone. Times are scaled down a hundredfold."""
+"""Rows 2, 8, 10, 11, 12: peers that stand still, and peers that are gone. Times are scaled down a hundredfold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/faults.md is what the table says, and the table names tests that exist."""
+"""docs/faults.md is generated from the table, and the table names tests that exist."""
 
 from __future__ import annotations
 

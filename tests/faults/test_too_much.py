@@ -1,4 +1,4 @@
-"""Rows 3 to 6: peers that say nothing, read nothing, or say too much. Counted, not timed, wherever that can be."""
+"""Rows 3 to 6: peers that send nothing, read nothing, or send too much. Counted, not timed, wherever possible."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_a_peer_that_reads_nothing_costs_a_little_memory_and_is_closed(wha
             pb.connect(url, dialects=[dialect]) as bystander,
             pb.connect(url, dialects=[dialect]) as slow,
         ):
-            for _ in range(5):  # so that what the allocator keeps is kept before
+            for _ in range(5):  # so that the allocator has its memory before
                 await bystander.call("big", 600_000)
             before = await bystander.call("rss")
             if what == "answers":
@@ -139,7 +139,7 @@ async def test_a_flood_does_not_keep_a_bystander_from_its_answers(kind: str, dia
             ScriptedPeer.connect(url, dialect="pb") as flood,
         ):
             for told in range(0, number, number // 10):
-                # What both say is there before the server can act on any of it, and so its turns can be counted.
+                # All bytes of both arrive before the server handles any, so its turns can be counted.
                 await server.stop()
                 flood.send_bytes(
                     b"".join(

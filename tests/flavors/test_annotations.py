@@ -1,4 +1,4 @@
-"""Annotations: read without needing what only a type checker knows."""
+"""Annotations: read without names that only a type checker knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copyables: what a peer may set of an object that is built from its state."""
+"""Copyables: the attributes that a peer may set in an object that is built from its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dispatch of names: what carries the prefix is reached, and nothing else."""
+"""The dispatch of names: attributes with the prefix are reached, and no others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -78,7 +78,7 @@ class Signatures:
 
 
 def _raised(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
-    """Return what is reported when a method is called so."""
+    """Return the error of a method that is called in this way."""
     try:
         method(*args, **kwargs)
     except TypeError as error:

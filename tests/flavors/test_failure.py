@@ -79,7 +79,7 @@ def test_what_was_remote_keeps_the_names_it_came_with() -> None:
 
 
 def test_it_becomes_the_registered_class_and_keeps_what_was_told() -> None:
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(Sorry)
     error = Failure.of(Sorry("too late")).as_exception(registry)
     assert type(error) is Sorry
@@ -94,7 +94,7 @@ class Particular(Exception):
 
 @pytest.mark.parametrize("cls", [None, Particular])
 def test_it_becomes_a_remote_error_where_no_class_fits(cls: type[Exception] | None) -> None:
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     if cls is not None:
         registry.set_error_class(cls, "their.Type")
     error = Failure("their.Type", "text", "", ("their.Type",)).as_exception(registry)
@@ -111,7 +111,7 @@ EVIL = "\x1b[2J\x1b]0;owned\x07\nCRITICAL root all is lost\r\u202e\ud800" + "x" 
 )
 def test_the_text_of_what_arrives_is_tame_and_the_text_that_came_is_kept(kind: str) -> None:
     """Whoever shows the exception: a log, a traceback, asyncio for one that nobody looked at."""
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(Sorry)
     error = Failure(kind, EVIL, "", (kind,)).as_exception(registry)
     group = ExceptionGroup("all", [error])
@@ -134,6 +134,6 @@ def test_taming_twice_changes_nothing(text: str) -> None:
 
 
 def test_what_is_unavailable_arrives_as_itself() -> None:
-    error = Failure.of(pb.Unavailable("not now", code="draining")).as_exception(pb.Registry())
+    error = Failure.of(pb.Unavailable("not now", code="draining")).as_exception(pb.registry.Registry())
     assert type(error) is pb.Unavailable
     assert (str(error), error.text, error.code) == ("draining: not now", "not now", "draining")

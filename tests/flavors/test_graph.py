@@ -1,4 +1,4 @@
-"""A graph arrives as what it holds, with its sharing and its cycles, whatever the dialect."""
+"""A graph arrives as its value, with its sharing and its cycles, in every dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard: what code of the application raises becomes an ordinary error, and is logged once."""
+"""The guard: an exception in application code becomes an ordinary error, and is logged once."""
 
 from __future__ import annotations
 

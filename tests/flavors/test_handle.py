@@ -1,4 +1,4 @@
-"""What belongs to a connection: a copy of a reference is the reference, and nothing else is copied or pickled."""
+"""Objects of a connection: a copy of a reference is the reference, and the others cannot be copied or pickled."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from perspective_broker.flavors.policy import BASIC_TYPES
 
 
 def test_by_default_everything_registered_is_let_in() -> None:
-    policy = pb.Policy()
+    policy = pb.registry.Policy()
     assert all(map(policy.allows_type, BASIC_TYPES))
     assert policy.allows_class("any.Class")
 
@@ -22,20 +22,20 @@ def test_by_default_everything_registered_is_let_in() -> None:
     tag=st.text(max_size=5),
 )
 def test_nothing_is_let_in_that_is_not_listed(types: set[str], classes: set[str], tag: str) -> None:
-    policy = pb.Policy(types, classes)
+    policy = pb.registry.Policy(types, classes)
     assert {name for name in BASIC_TYPES if policy.allows_type(name)} == types
     assert policy.allows_class(tag) is (tag in classes)
 
 
 def test_it_is_a_value() -> None:
     names = ["list"]
-    policy = pb.Policy(names, iter(["a.B"]))
-    assert policy == pb.Policy({"list"}, {"a.B"})
-    assert hash(policy) == hash(pb.Policy({"list"}, {"a.B"}))
+    policy = pb.registry.Policy(names, iter(["a.B"]))
+    assert policy == pb.registry.Policy({"list"}, {"a.B"})
+    assert hash(policy) == hash(pb.registry.Policy({"list"}, {"a.B"}))
     names.append("tuple")
     assert not policy.allows_type("tuple")
 
 
 def test_a_misspelt_type_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"Policy\.types: unknown types lists, tupel"):
-        pb.Policy(["list", "tupel", "lists"])
+        pb.registry.Policy(["list", "tupel", "lists"])

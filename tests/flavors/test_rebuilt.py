@@ -1,4 +1,4 @@
-"""Classes that a decorator makes anew, and generic ones: what is registered is the class that the program has."""
+"""Classes that a decorator rebuilds, and generic ones: the program's class is the registered one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import perspective_broker as pb
 from perspective_broker.testing import memory_pair
 
 T = TypeVar("T")
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Missing(pb.Error):
 
 
 class Special(Point):
-    """An ordinary subclass takes nobody's place."""
+    """An ordinary subclass replaces no other class."""
 
 
 @pb.copier_for("tests.rebuilt.Box", registry=registry)
@@ -67,7 +67,7 @@ def test_the_class_that_the_program_has_is_registered() -> None:
 
 
 def test_a_later_registration_stays() -> None:
-    own = pb.Registry()
+    own = pb.registry.Registry()
 
     @pb.copier_for("tests.rebuilt.Taken", registry=own)
     class Taken(pb.RemoteCopy):
@@ -89,7 +89,7 @@ async def test_they_cross(dialect: str) -> None:
 
 
 def test_a_generic_alias_is_no_class() -> None:
-    own = pb.Registry()
+    own = pb.registry.Registry()
     for register in (
         lambda: own.set_unjellyable_for_class("tests.rebuilt.Box", Box[int]),
         lambda: own.set_unjellyable_for_class(Box[int], Box),

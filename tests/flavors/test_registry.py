@@ -1,4 +1,4 @@
-"""Registry: what a type tag means, who answers for it, and what registering refuses."""
+"""Registry: the meaning of type tags, their classes, and refusals."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Two(One): ...
 
 
 def test_a_child_answers_first_and_its_parent_for_the_rest() -> None:
-    parent = pb.Registry()
-    child = pb.Registry(parent)
+    parent = pb.registry.Registry()
+    child = pb.registry.Registry(parent)
     parent.set_unjellyable_for_class("tag", One)
     assert child.find_class("tag") is One
     child.set_unjellyable_for_class("tag", Two)
@@ -28,9 +28,9 @@ def test_a_child_answers_first_and_its_parent_for_the_rest() -> None:
 
 
 def test_the_later_of_class_and_factory_counts() -> None:
-    parent = pb.Registry()
+    parent = pb.registry.Registry()
     parent.set_unjellyable_for_class("tag", One)
-    child = pb.Registry(parent)
+    child = pb.registry.Registry(parent)
     child.set_unjellyable_factory_for_class("tag", list)
     assert (child.find_class("tag"), child.find_factory("tag")) == (None, list)
     child.set_unjellyable_for_class("tag", Two)
@@ -41,7 +41,7 @@ def test_a_tree_is_what_its_module_defines_not_what_it_imports() -> None:
     module = ModuleType("shapes")
     own = type("Own", (One,), {"__module__": "shapes"})
     module.__dict__.update(Own=own, One=One, imported=Two)
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_unjellyable_for_class_tree(module, pb.RemoteCopy)
     assert registry.find_class("shapes.Own") is own
     assert registry.find_class("shapes.One") is None
@@ -49,7 +49,7 @@ def test_a_tree_is_what_its_module_defines_not_what_it_imports() -> None:
 
 
 def test_what_cannot_take_a_state_is_refused() -> None:
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     with pytest.raises(TypeError):
         registry.set_unjellyable_for_class("tag", int)
     with pytest.raises(TypeError):
@@ -59,7 +59,7 @@ def test_what_cannot_take_a_state_is_refused() -> None:
 
 
 def test_a_tag_has_one_class() -> None:
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     pb.copier_for("test.Tag", registry=registry)(One)
     pb.copier_for("test.Tag", registry=registry)(One)
 
@@ -70,7 +70,7 @@ def test_a_tag_has_one_class() -> None:
     again = type("One", (pb.RemoteCopy,), {"__module__": One.__module__, "__qualname__": One.__qualname__})
     pb.copier_for("test.Tag", registry=registry)(again)  # a cell of a notebook, run once more
     assert registry.find_class("test.Tag") is again
-    pb.copier_for("test.Tag", registry=pb.Registry(registry))(Other)  # for one connection
+    pb.copier_for("test.Tag", registry=pb.registry.Registry(registry))(Other)  # for one connection
 
 
 def test_the_decorator_without_parentheses_is_refused() -> None:
@@ -85,7 +85,7 @@ def test_the_decorator_without_parentheses_is_refused() -> None:
 
 
 def test_the_decorator_tells_errors_from_copies() -> None:
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
 
     @pb.copier_for("test.Oops", registry=registry)
     class Oops(Exception): ...

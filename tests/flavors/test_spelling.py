@@ -1,4 +1,4 @@
-"""A hook that is spelled as in Twisted is refused, where it would be passed over and let cross what it was to hide."""
+"""A hook with Twisted's spelling is refused, because ignoring it would send state that it should hide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Viewable and ViewPoint: what an export of them reaches, and who is put in."""
+"""Viewable and ViewPoint: the methods that an export of them reaches, and the perspective that they get."""
 
 from __future__ import annotations
 

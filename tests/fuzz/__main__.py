@@ -27,18 +27,18 @@ from tests.fuzz.targets import TARGETS
 RESULTS: Final = Path(__file__).with_name("results")
 _ROOT: Final = Path(__file__).parents[2]
 
-#: The target that is no function of bytes, but a program of its own.
+#: The target that is not a function of bytes, but a program.
 LIVES: Final = "lives"
 
 #: Bytes of an input: a length of any number of bytes, and more work than any turn may have, fits.
 _MOST_BYTES: Final = 1024 * 1024
-#: Seconds on the clock after which an input hangs. What it may compute is judged by the processor's time, in the child:
-#: a machine that stands still is no finding.
+#: Seconds on the clock after which an input hangs. Its computation is judged by processor time, in the child: a machine
+#: that stands still is not a finding.
 _MOST_SECONDS: Final = 120
 #: MiB of memory that a target may take, the interpreter included.
 _MOST_MEMORY: Final = 2048
 
-#: What is kept of what fuzzers find worth keeping: inputs of each target, and bytes of each.
+#: Limits on the inputs that are kept: inputs of each target, and bytes of each.
 _GROWN: Final = 120
 _GROWN_BYTES: Final = 220
 
@@ -53,15 +53,15 @@ _AGAIN = re.compile(r"^ *to see it again: (.+)$", re.MULTILINE)
 
 @dataclass
 class Outcome:
-    """What came of one target's run.
+    """The result of one target's run.
 
     Attributes:
         target: its name.
         runs: inputs that were tried.
-        rate: of them, per second.
-        corpus: inputs that reach something that no other does.
-        findings: commands that show where the invariant did not hold.
-        failed: whether the fuzzer itself ended in another way than it should.
+        rate: inputs per second.
+        corpus: inputs that reach code that no other input reaches.
+        findings: commands that reproduce broken invariants.
+        failed: whether the fuzzer itself failed.
     """
 
     target: str
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def fuzz(name: str, seconds: int) -> Outcome:
-    """Run one target, saying every few seconds how far it is."""
+    """Run one target, printing its progress every few seconds."""
     learnt, found, log = RESULTS / "corpus" / name, RESULTS / "findings", RESULTS / f"{name}.log"
     learnt.mkdir(parents=True, exist_ok=True)
     found.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def fuzz(name: str, seconds: int) -> Outcome:
     command = [
         sys.executable, "-m", "tests.fuzz.child", name,
         f"-max_total_time={seconds}", f"-max_len={_MOST_BYTES}", f"-timeout={_MOST_SECONDS}",
-        f"-report_slow_units={_MOST_SECONDS}",  # a slow machine is no finding
+        f"-report_slow_units={_MOST_SECONDS}",  # a slow machine is not a finding
         "-entropic_scale_per_exec_time=1",  # large inputs are slow, and would take nearly all of the time
         f"-rss_limit_mb={_MOST_MEMORY}", f"-artifact_prefix={found / name}-", "-print_final_stats=1",
         str(learnt), str(CORPUS / name),
@@ -111,7 +111,7 @@ def live(seconds: int) -> Outcome:
 
 
 def _run(name: str, command: list[str], log: Path, seconds: int) -> int:
-    """Run a child, saying every few seconds how far it is; return what it ends with."""
+    """Run a child, printing its progress every few seconds; return its exit code."""
     began = time.monotonic()
     with log.open("w") as output:
         child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT)
@@ -146,7 +146,7 @@ def _read(name: str, log: Path) -> Outcome:
 
 
 def report(outcomes: list[Outcome]) -> int:
-    """Print the table, and how to see each finding again; return what the program ends with."""
+    """Print the table, and how to see each finding again; return the exit code of the program."""
     print(f"\n{'target':<16} {'executions':>12} {'per second':>11} {'corpus':>7}  findings")
     for outcome in outcomes:
         verdict = str(len(outcome.findings)) if not outcome.failed else "the fuzzer failed"
@@ -160,7 +160,7 @@ def report(outcomes: list[Outcome]) -> int:
 
 
 def grow(name: str) -> int:
-    """Take the smallest of what was found into the corpus of the repository; return how many there are of them."""
+    """Take the smallest new inputs into the corpus of the repository; return their number."""
     learnt = RESULTS / "corpus" / name
     known = {path.read_bytes() for path in inputs(name) if not path.name.startswith("grown-")}
     fresh = sorted(

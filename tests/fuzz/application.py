@@ -1,6 +1,7 @@
-"""What stands behind the broker that is fuzzed: an application with one of everything.
+"""The application behind the fuzzed broker, with one object of each kind.
 
-It runs on :class:`perspective_broker.testing.End`, without an event loop; what needs one is in :mod:`.connection`.
+It runs on :class:`perspective_broker.testing.End`, without an event loop; :mod:`.connection` has the objects that need
+one.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class RemoteScore(pb.RemoteCache):
 
 
 class Score(pb.Cacheable):
-    """Counts who was told of it, and who was told of the end."""
+    """Counts the observers that got it, and those that were notified of the end."""
 
     def __init__(self) -> None:
         self.points = 0
@@ -69,7 +70,7 @@ class Score(pb.Cacheable):
 
 
 class Thing(pb.Referenceable):
-    """An object that knows only its name, and who it was before."""
+    """An object that knows only its name, and its former name."""
 
     def remote_name(self) -> str:
         return "thing"
@@ -99,7 +100,7 @@ class Person(pb.Perspective):
         return things
 
 
-REGISTRY = pb.Registry()
+REGISTRY = pb.registry.Registry()
 for prefix in ("fuzz", "vectors"):
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Note", Note)
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Score", RemoteScore)
@@ -196,7 +197,7 @@ class Desk(pb.Root):
                 later.answer(outcome.value)
 
     def remote_chain(self, theirs: SansIOReference) -> None:
-        """Call what an answer will be, and mention it, before it is there."""
+        """Call an answer, and pass it as an argument, before it is there."""
         first = self.called(theirs.call("self"))
         second = self.called(first.call("name"))
         self.called(theirs.call("keep", first, [second]))

@@ -1,6 +1,6 @@
-"""Any bytes are values of banana or a ProtocolError, nothing else; and the same however they are cut, in time.
+"""Any bytes are values of banana or a ProtocolError, nothing else; and the same for any cuts, in time.
 
-The first byte says whether words of the vocabulary are legal and how tight the limits are, the second how to cut.
+The first byte selects the vocabulary and the limits, the second the cuts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMITS = (
 def read(
     chunks: Iterable[bytes], limits: Limits, words: bool, meter: Meter | None = None
 ) -> tuple[list[str], str]:
-    """Return what bytes hold, and how they end: the code of an error, or how much of a value they leave open."""
+    """Return the values of bytes, and their end: the code of an error, or the open rest of a value."""
     decoder = Decoder(limits, words)
     found = []
     meter = meter or Meter()

@@ -1,8 +1,8 @@
 """The core never raises on a peer's input; when it is over every call ended exactly once and the tables are empty.
 
-All of it is the same however the bytes are cut, and costs no more than their size allows. The first byte says which
-side we are, the dialects, the limits and whether the rest is what a peer said, as it came, or what a whole session is
-made from: things that the peer says, and things that happen here meanwhile.
+The result is the same for any cuts of the bytes, and costs no more than their size allows. The first byte selects our
+side, the dialects, the limits, and whether the rest is a peer's raw bytes or a script for a whole session: messages of
+the peer, and local events between them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.fuzz.making import jelly
 
 __all__ = ["DIALECTS", "MOST_SENT", "classic_message", "greeting", "target"]
 
-#: Whom we offer, and what a peer that is made picks, or offers.
+#: The dialects that we offer, and those that a scripted peer picks or offers.
 DIALECTS = ("pb7", "pb", "none")
 
 _LIMITS = (
@@ -48,10 +48,10 @@ _LIMITS = (
 #: More is not looked at: a life of so many steps has everything in it.
 _MOST_STEPS = 60
 
-#: Bytes of a peer's from which on it says nothing more.
+#: Bytes of a peer after which it sends nothing more.
 MOST_SENT = 1 << 20
 
-#: What a script is made of: bytes that come, or something that happens here, with a number that says which.
+#: The parts of a script: bytes that arrive, or a local event, given by its number.
 Step = bytes | tuple[str, int]
 
 _COMMANDS: list[
@@ -104,12 +104,12 @@ def classic_message(draw: Draw) -> bytes:
         message.append(jelly(draw))
     try:
         return encode(message, PB)
-    except pb.SerializationError:  # an integer that nobody could read
+    except pb.SerializationError:  # an integer that no peer could read
         return b""
 
 
 def greeting(server: bool, dialect: str) -> bytes:
-    """Return what a peer says until calls may be made."""
+    """Return a peer's bytes until calls may be made."""
     name = dialect.encode()
     hello = framed(packb([0, 7, {}])) if dialect == "pb7" else encode([b"version", 6])
     return encode(name if server else [name]) + hello
@@ -156,7 +156,7 @@ class Life:
                 try:
                     getattr(self, name)(number)
                 except pb.BrokerError:
-                    pass  # what our own caller is told
+                    pass  # the error for our own caller
                 self.end.check()
         with self.meter:
             self.take(0)
@@ -165,7 +165,7 @@ class Life:
         self.end.broker.data_to_send()
         for later in list(self.end.running):
             later.answer(self.desk)
-        self.end.check()  # the core ends what it cannot go on with, and must not have had to
+        self.end.check()  # the core ends the connection after an error of its own, which must not happen
         assert self.end.cause is not None
         assert all(outcome.done for outcome in self.desk.outcomes)
         outcomes = [outcome.error or outcome.value for outcome in self.desk.outcomes]
@@ -177,7 +177,7 @@ class Life:
         assert not self.desk.score.observers
         assert self.desk.score.asked == self.desk.score.stopped
 
-    # -- what happens on our side
+    # -- events on our side
 
     def call(self, number: int) -> None:
         name = pb7.NAMES[number % len(pb7.NAMES)]
@@ -272,7 +272,7 @@ def target(data: bytes) -> None:
     server, limits = options & 1 == 0, _LIMITS[options >> 1 & 1]
     steps: list[Step] = [draw.rest()] if options & 4 == 0 else script(draw, server)
     logging.disable()
-    gc.disable()  # so that what is dropped is dropped at the same moment in every life
+    gc.disable()  # so that dropped objects are freed at the same moment in every life
     try:
 
         def whole(meter: Meter) -> Life:
@@ -284,7 +284,7 @@ def target(data: bytes) -> None:
         for seed_of_cuts in {0, seed}:
             other = Life(server, limits)
             other.live(steps, lambda step, by=seed_of_cuts: cuts(step, by))  # type: ignore[misc]
-            if "too-many-pings" not in first.seen:  # which are judged by what comes at once
+            if "too-many-pings" not in first.seen:  # which are judged by the bytes that come at once
                 assert other.seen == first.seen
                 # (Not the very bytes: a set of objects has no order of its own.)
                 assert list(map(len, other.said)) == list(map(len, first.said))

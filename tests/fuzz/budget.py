@@ -1,7 +1,7 @@
-"""What an input may cost: processor time that grows with its size, and is measured again before it is called a finding.
+"""The budget of an input: processor time that grows with its size. It is measured again before it counts as a finding.
 
-The bound finds what is quadratic, not what is slow: a MiB may cost twenty times what bench.hostile asks for. Processor
-time of one thread hardly depends on what else a machine does, and the least of three runs is judged.
+The bound finds quadratic code, not slow code: a MiB may cost twenty times the goal of bench.hostile. Processor time of
+one thread hardly depends on other work of the machine, and the least of three runs is judged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 #: Seconds for any input, and for each MiB of it that is only decoded.
 BASE: Final = 0.05
 PER_MIB: Final = 1.0
-#: The same where a broker acts on it: twice what the costliest shape takes, calls on the answers of calls.
+#: The same if a broker handles it: twice the cost of the costliest shape, calls on the answers of calls.
 PER_MIB_OF_CALLS: Final = 2.0
 
 #: Runs of an input that seems to cost too much.
@@ -47,7 +47,7 @@ class Meter:
 
     def __enter__(self) -> Meter:
         self._collects = gc.isenabled()
-        gc.disable()  # it looks at whatever else is in memory
+        gc.disable()  # it examines everything else in memory
         self._began = time.thread_time()
         return self
 
@@ -68,7 +68,7 @@ def allowed(size: int, per_mib: float = PER_MIB) -> float:
 
 
 def judged(size: int, run: Callable[[Meter], _T], per_mib: float = PER_MIB) -> _T:
-    """Run, measured by what ``run`` puts under the meter, and return what it returns.
+    """Run, measured by the parts that ``run`` puts under the meter, and return its result.
 
     Args:
         size: bytes of the input.

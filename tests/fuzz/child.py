@@ -1,6 +1,6 @@
 """One target under atheris: ``python -m tests.fuzz.child TARGET [libFuzzer's options and directories]``.
 
-Started by :mod:`tests.fuzz`, which gives it its time, its corpus, and a place for what it finds.
+Started by :mod:`tests.fuzz`, which passes the time, the corpus, and a directory for findings.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Whatever a peer says to a connection on an event loop, with streams and logins behind it, nothing is left at its end.
+"""For any bytes of a peer, a connection on an event loop, with streams and logins, leaves nothing at its end.
 
 No exception in the loop or in the core, no task, no method that runs on, no entry in a table, no unexpected line in the
-log; and nothing costs more than the bytes allow. The first byte says which side we are, what is served, and whether the
-rest is what a peer said, as it came, or what a session is made from.
+log; and nothing costs more than the bytes allow. The first byte selects our side, the served object, and whether the
+rest is a peer's raw bytes or a script for a session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LIMITS = pb.Limits(close_seconds=0.05, calls_in_flight=8)
 #: More is not looked at: a life of so many steps has everything in it.
 _MOST_STEPS = 40
 
-#: Turns of the loop after every step, and before the end: what a method here needs to come to something.
+#: Turns of the loop after every step, and before the end, so that methods can finish.
 _TURNS = 6
 
 
@@ -75,7 +75,7 @@ class StreamDesk(Desk):
 
 
 class Complaints(logging.Handler):
-    """What the library logs as an error that is not an application's."""
+    """Log lines of the library that report an error, other than an application's."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -120,7 +120,7 @@ def target(data: bytes) -> None:
 
 
 def script(draw: Draw, server: bool) -> list[bytes]:
-    """Return what a peer says in one session."""
+    """Return a peer's bytes in one session."""
     dialect = draw.choice(("pb7", "pb7", "pb"))
     pieces = [greeting(server, dialect)]
     while draw.left and len(pieces) < _MOST_STEPS:
@@ -160,7 +160,7 @@ async def as_client(pieces: list[bytes], with_logins: bool, meter: Meter) -> Non
 
 
 async def use(url: str, who: dict[str, Any]) -> None:
-    """Be a client of whoever is there."""
+    """Run a client of the peer."""
     try:
         async with pb.connect(url, limits=_LIMITS, registry=REGISTRY, **who) as root:
             first = root.call("thing")
@@ -171,7 +171,7 @@ async def use(url: str, who: dict[str, Any]) -> None:
             try:
                 async for _ in stream:
                     break
-            except (pb.BrokerError, pb.Error, TypeError):  # what is no stream is told so
+            except (pb.BrokerError, pb.Error, TypeError):  # other values are refused as a stream
                 pass
             waited[1].cancel()
             await asyncio.wait(waited)
@@ -202,7 +202,7 @@ def check(connection: pb.Connection) -> None:
     """Assert that nothing is left of a connection, and that no defect of this side has ended it."""
     assert not broker_leaks(connection._driver.broker)
     cause = connection.close_cause
-    assert cause is None or cause.clean or cause.code != "internal"  # a farewell says what it likes
+    assert cause is None or cause.clean or cause.code != "internal"  # a farewell may have any text
 
 
 def end(desk: StreamDesk, connections: list[pb.Connection]) -> None:

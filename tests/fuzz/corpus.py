@@ -1,7 +1,7 @@
 """The corpus: small inputs for every target, as files, each named by where it comes from.
 
-- ``seed-…``: facts of the wire, made from tests/vectors (what real Twisted peers said) and docs/wire/pb7-frames.json by
-  ``python -m tests.fuzz.corpus``;
+- ``seed-…``: facts of the wire, made from tests/vectors (messages of real Twisted peers) and docs/wire/pb7-frames.json
+  by ``python -m tests.fuzz.corpus``;
 - ``grown-…``: inputs that a fuzzer kept because they reached something new, taken by ``python -m tests.fuzz --grow``;
 - ``found-…``: inputs that once broke an invariant.
 
@@ -86,14 +86,14 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         yield "proxies", name, signature + kind + len(addresses).to_bytes(2, "big") + addresses
 
 
-#: Parts of a shape, by the beginning of its name: where the number itself is what matters,
+#: Parts of a shape, by the beginning of its name: where the number itself matters,
 _COUNTS: Final = {"array": (65_535, 65_536, 70_000), "answer": (65_535, 65_536, 70_000), "message": (70_000,)}
 #: and of the others.
 _COUNT: Final = 2_000
 
 
 def _sizes(shapes: Mapping[str, Callable[[int], _T]]) -> Iterator[tuple[str, _T]]:
-    """Yield a name and what is made, for every shape."""
+    """Yield a name and the input, for every shape."""
     for name, make in shapes.items():
         for count in _COUNTS.get(name.split()[0], (_COUNT,)):
             yield f"{_slug(name)}-{count}", make(count)

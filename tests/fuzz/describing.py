@@ -1,4 +1,4 @@
-"""A value as text: the same for two values exactly when nobody could tell them apart.
+"""A value as text: the same for two values exactly if they are indistinguishable.
 
 Types, the bits of floats, and which containers are one and the same, cycles included.
 """
@@ -13,7 +13,7 @@ from perspective_broker.flavors import Exportable, Reference, RemoteCopy
 
 __all__ = ["TOO_DEEP", "describe"]
 
-#: What stands for a value that is deeper than this description goes.
+#: The placeholder for a value that is deeper than this description goes.
 TOO_DEEP: Final = "(too deep)"
 
 

@@ -1,7 +1,7 @@
-"""Draw: what a fuzzer's bytes decide, one small choice after the other.
+"""Draw: a fuzzer's bytes decide one small choice after the other.
 
 A target that makes its input in this way gets past greetings and checksums of structure, and a mutation of one byte is
-a change of one choice. It is a reader of bytes in plain Python, so that whoever replays an input needs no fuzzer.
+a change of one choice. It is a reader of bytes in plain Python, so that an input can be replayed without a fuzzer.
 """
 
 from __future__ import annotations

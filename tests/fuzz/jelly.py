@@ -1,6 +1,6 @@
 """Any jelly is a whole value or a CallError, nothing else, in time; written and read again it is the same.
 
-The first byte says whether the rest is banana as it came from a wire, or what a jelly is made from.
+The first byte selects whether the rest is raw banana or a script for a jelly.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from perspective_broker import CallError, Limits, Policy, ProtocolError, SerializationError
+from perspective_broker import CallError, Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
-from tests.dialects.pb7.coding import Tables
+from perspective_broker.registry import Policy
+from tests.dialects.pb7.coding import Exports, Imports
 from tests.fuzz.application import REGISTRY
 from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
@@ -40,7 +41,7 @@ def expressions(data: bytes, words: bool = True) -> Iterator[Any]:
 
 
 def unjelly(expression: Any) -> Any:
-    return Unjellier(Tables(), None, _READERS, REGISTRY, _POLICY).unjelly(expression)
+    return Unjellier(Imports(), None, _READERS, REGISTRY, _POLICY).unjelly(expression)
 
 
 def _measured(expression: Any, meter: Meter) -> Any:
@@ -58,7 +59,7 @@ def target(data: bytes) -> None:
         text = describe(value)
         assert "_Pending" not in text, "a value that was never finished"
         try:
-            written = Jellier(PB, Tables(), None, _LIMITS).jelly(value)
+            written = Jellier(PB, Exports(), None, _LIMITS).jelly(value)
         except SerializationError:
             continue  # replicas and copies of the peer's, and exceptions, do not all go back
         [again] = expressions(written)
@@ -67,5 +68,5 @@ def target(data: bytes) -> None:
 
 
 def _comes_back(text: str) -> bool:
-    """Whether a value holds nothing that goes back as something else: a reference as what it refers to, and so on."""
+    """Whether a value contains nothing that returns as another value: a reference as its object, and so on."""
     return not any(word in text for word in ("Reference(", "local", "Error", "Note(", "Score(", "cache"))

@@ -1,4 +1,4 @@
-"""Jellies, pb7 payloads and values, made from what a fuzzer draws: nearly right, so that they get far."""
+"""Jellies, pb7 payloads and values, made from a fuzzer's choices: nearly right, so that they get far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fuzz.draw import Draw
 
 __all__ = ["COPIES", "jelly", "payload", "value"]
 
-#: Type tags that a peer may use: those of :mod:`tests.fuzz.application`, and one that nobody knows.
+#: Type tags that a peer may use: those of :mod:`tests.fuzz.application`, and an unknown one.
 COPIES = [
     "fuzz.Note",
     "fuzz.Made",
@@ -94,7 +94,7 @@ def payload(draw: Draw) -> bytes:
 
 
 def _packable(draw: Draw, depth: int, nodes: int) -> Any:
-    """Return what packs to a value; ``nodes`` containers of the graph around it may be mentioned."""
+    """Return a packable value; it may refer to ``nodes`` containers of the graph around it."""
     kind = draw.below(24) if depth < _DEEPEST and draw.left else draw.below(4)
     if kind == 0:
         return draw.text()

@@ -1,7 +1,7 @@
 """Any bytes are operations with values or CallErrors, or a ProtocolError, however they are cut, in time; nothing else.
 
-The first byte says whether the rest is a stream of frames as it came, or what frames are made from; the second how to
-cut. Besides: there is one spelling, so what was read as a value is written as the same bytes again.
+The first byte selects whether the rest is a raw stream of frames or a script for frames; the second selects the cuts.
+In addition, there is one spelling, so a value that was read is written as the same bytes again.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def frame(draw: Draw) -> bytes:
 def hear(
     chunks: Iterable[bytes], limits: Limits, meter: Meter | None = None
 ) -> tuple[str, list[tuple[Any, ...]], str]:
-    """Return what was said: described, as it is, and how it ended."""
+    """Return the decoded messages: described, as they are, and the end."""
     end = End(limits=limits, registry=REGISTRY, greeted=False)
     end.feed(framed(packb([codes.HELLO, codes.VERSION, {}])))
     end.got.clear()
@@ -122,7 +122,7 @@ def target(data: bytes) -> None:
     assert "_Node" not in whole, "a mention that was never resolved"
     for seed_of_cuts in {0, seed}:
         text, _, code = hear(cuts(sent, seed_of_cuts), limits)
-        if ending != "too-many-pings":  # which are judged by what comes at once
+        if ending != "too-many-pings":  # which are judged by the bytes that come at once
             assert (text, code) == (whole, ending)
     for operation in got:
         if operation[0] == "answer":
@@ -138,7 +138,7 @@ def check_answer(value: Any, limits: Limits) -> None:
     try:
         written = end.dialect.encode_answer(1, value, None)
     except SerializationError as refusal:
-        if "nested too deep" in str(refusal):  # what a graph holds may be nested deeper than arrays may
+        if "nested too deep" in str(refusal):  # values in a graph may be nested deeper than arrays may
             return
         raise
     end.feed(written)

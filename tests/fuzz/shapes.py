@@ -1,4 +1,4 @@
-"""Large inputs of shapes that are hard, made when they are wanted: as files they would be megabytes.
+"""Large inputs of hard shapes, made on demand: as files they would be megabytes.
 
 Those that bench.hostile measures, and those at which a length takes more bits, or one part is worth many. A target's
 corpus has each of them once (:mod:`.corpus`); a fuzzer makes them in other sizes (:func:`large`).
@@ -20,10 +20,10 @@ from tests.fuzz.draw import Draw
 
 __all__ = ["CLASSIC", "CLASSIC_VALUES", "COUNTS", "MODERN", "VALUES", "array", "large"]
 
-#: Given a number of parts, what a peer says behind its greeting.
+#: A function from a number of parts to a peer's bytes after its greeting.
 Shape = Callable[[int], bytes]
 
-#: Where the length of an array takes more bits, and sizes around what one message gives back.
+#: Sizes where the length of an array takes more bits, and around the number of releases in one message.
 COUNTS: Final = (1, 15, 16, 255, 256, 1024, 4096, 20_000, 32_767, 32_768, 65_535, 65_536, 70_000)
 
 #: Bytes of a shape that :mod:`bench.hostile` makes, for a part.
@@ -107,7 +107,7 @@ VALUES: Final[dict[str, Shape]] = {
 
 
 def _chain(count: int, end: bytes) -> bytes:
-    """Return calls, each on the answer of the one before, of which the first has none until ``end``."""
+    """Return calls, each on the answer of the previous one; the first has no answer until ``end``."""
     first = _says(codes.CALL, 0, "root", "later", _KEPT, [])
     return b"".join(
         (first, *(_says(codes.CALL, n, [n - 1], "me", _KEPT, []) for n in range(1, count + 1)), end)
@@ -145,7 +145,7 @@ _ANSWER_LATER: Final = framed(
     )
 )
 
-#: What a peer says in pb7, of so many parts.
+#: A peer's bytes in pb7, of so many parts.
 MODERN: Final[dict[str, Shape]] = {
     **{name: lambda count, value=value: _call(value(count)) for name, value in VALUES.items()},  # type: ignore[misc]
     "answer": lambda count: framed(array(b"\x02", b"\x01", VALUES["list"](count))),
@@ -211,7 +211,7 @@ def _classic_call(value: Any, name: bytes = b"keep") -> bytes:
     return encode([b"message", 1, b"root", name, 1, [b"tuple", value], [b"dictionary"]], PB)
 
 
-#: What a peer says in the classic dialects, of so many parts.
+#: A peer's bytes in the classic dialects, of so many parts.
 CLASSIC: Final[dict[str, Shape]] = {
     **{
         name: lambda count, value=value: _classic_call(value(count))  # type: ignore[misc]

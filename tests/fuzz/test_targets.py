@@ -1,4 +1,4 @@
-"""Every target holds on its whole corpus, and the corpus is what it should be. No fuzzer is needed for that."""
+"""Every target holds on its whole corpus, and the corpus is up to date. No fuzzer is needed for that."""
 
 from __future__ import annotations
 

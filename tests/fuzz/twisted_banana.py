@@ -1,7 +1,7 @@
 """The same bytes are the same values to Twisted's banana and to ours, or both refuse; each reads the other.
 
-Where the two differ on purpose stands in :data:`STRICTER`. The first byte says whether words are legal and whether
-the rest is bytes as they came or what a value is made from.
+Where the two differ on purpose stands in :data:`STRICTER`. The first byte selects the vocabulary, and whether the rest
+is raw bytes or a script for a value.
 """
 
 from __future__ import annotations

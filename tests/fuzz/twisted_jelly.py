@@ -1,7 +1,7 @@
 """The same jelly is the same value to Twisted and to us, or both refuse; either reads what the other writes.
 
-Where the two differ on purpose stands in :data:`STRICTER` and :data:`WIDER`. The first byte says whether the
-rest is banana as it came, what a jelly is made from, or what a value is made from.
+Where the two differ on purpose stands in :data:`STRICTER` and :data:`WIDER`. The first byte selects whether the rest is
+raw banana, a script for a jelly, or a script for a value.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from twisted.spread import jelly as twisted_jelly
 
-from perspective_broker import CallError, Limits, Policy, Registry
+from perspective_broker import CallError, Limits
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.vocabulary import PB
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter, NullImporter
+from perspective_broker.registry import Policy, Registry
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw
 from tests.fuzz.jelly import expressions
@@ -45,7 +46,7 @@ STRICTER: Final = {
     "nested too deep": "the stack of whoever reads",
 }
 
-#: What we take and Twisted does not, by what is in the jelly -> why.
+#: Jellies that we accept and Twisted does not, by their content -> the reason.
 WIDER: Final = {
     b"twisted.spread.pb.CopyableFailure": "we always know it; there the class is registered by another module",
     b"reference": "we also build tuples and sets, and keys, that are mentioned while they are made",
@@ -59,7 +60,7 @@ _LIMITS = Limits()
 _TASTER = twisted_jelly.SecurityOptions()
 _TASTER.allowBasicTypes()
 
-#: What is left in one of Twisted's values when something in it was never defined.
+#: The remains in one of Twisted's values when a part of it was never defined.
 _UNFINISHED: Final = ("_Dereference:", "_Tuple:", "_Container:", "_DictKeyAndValue:", "Unpersistable:")
 
 
@@ -75,7 +76,7 @@ def theirs(expression: Any) -> str:
 def ours(expression: Any) -> tuple[str, str]:
     """Return the value that we make of a jelly, described, and why we make none."""
     try:
-        made = Unjellier(NullPort(), None, _READERS, _REGISTRY, _POLICY).unjelly(expression)
+        made = Unjellier(NullImporter(), None, _READERS, _REGISTRY, _POLICY).unjelly(expression)
     except CallError as error:
         return "", str(error)
     return describe(made), ""
@@ -95,7 +96,7 @@ def compare(expression: Any) -> None:
 
 
 def _has_late_or_double_key(expression: Any) -> bool:
-    """Whether what a dictionary becomes is anybody's choice.
+    """Whether the reading of a dictionary is arbitrary.
 
     Some key is known only when others are in it: then its place there is. Or a key comes twice: here the last one wins,
     there the one whose value is known last.
@@ -115,7 +116,7 @@ def _has_late_or_double_key(expression: Any) -> bool:
 
 
 def _known_as(key: Any) -> Any:
-    """Return what is equal for keys that are, such as no and zero."""
+    """Return a value that is equal for equal keys, such as no and zero."""
     while type(key) is list and key[:1] == [b"reference"] and len(key) == 3:
         key = key[2]
     if type(key) is list and key[:1] == [b"boolean"]:
@@ -138,7 +139,7 @@ def _words(expression: Any) -> set[bytes]:
 def there_and_back(sent: Any) -> None:
     """Write a value on either side, and read it on both."""
     text = describe(sent)
-    [expression] = expressions(Jellier(PB, NullPort(), None, _LIMITS).jelly(sent))
+    [expression] = expressions(Jellier(PB, NullExporter(), None, _LIMITS).jelly(sent))
     assert ours(expression) == (text, "")
     assert theirs(expression) == text
     their_jelly = twisted_jelly.jelly(sent)

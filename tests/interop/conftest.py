@@ -24,7 +24,7 @@ def client_env(request: pytest.FixtureRequest) -> TwistedEnv:
 
 @pytest.fixture
 def other_env(server_env: TwistedEnv) -> TwistedEnv:
-    """The version that the server is not, for what need not be shown with every pair."""
+    """The version that the server does not have, for tests that do not need every pair."""
     return of_2019() if server_env.name == "today" else today()
 
 

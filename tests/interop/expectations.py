@@ -1,7 +1,7 @@
-"""What the Twisted client prints, scenario by scenario, when the server keeps the contract.
+"""The output of the Twisted client, scenario by scenario, if the server keeps the contract.
 
 The same table judges Twisted's server (does the rig work?) and ours (do we?). Outcomes are the canonical
-texts of `contract.show`; an error is ``!type: text``, or ``!type`` where the text is the server's own affair.
+texts of `contract.show`; an error is ``!type: text``, or ``!type`` where the server chooses the text.
 """
 
 from __future__ import annotations

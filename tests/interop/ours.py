@@ -26,7 +26,7 @@ import perspective_broker as pb
 from tests.interop.peers.contract import ECHO_DATES, EMPTY_TABLES, MODULE, hash_of, page_data, show
 
 #: What our side builds from the contract's tags.
-REGISTRY = pb.Registry()
+REGISTRY = pb.registry.Registry()
 
 
 class ContractError(pb.Error):
@@ -73,7 +73,7 @@ class Score(pb.Cacheable):
 
     def __init__(self) -> None:
         self.points = 0
-        self.observers: list[pb.RemoteCacheObserver] = []
+        self.observers: list[pb.annotations.RemoteCacheObserver] = []
 
     def win(self, n: int) -> int:
         self.points += n
@@ -82,12 +82,12 @@ class Score(pb.Cacheable):
         return self.points
 
     def get_state_to_cache_and_observe_for(
-        self, perspective: Any, observer: pb.RemoteCacheObserver
+        self, perspective: Any, observer: pb.annotations.RemoteCacheObserver
     ) -> dict[str, int]:
         self.observers.append(observer)
         return {"points": self.points}
 
-    def stopped_observing(self, perspective: Any, observer: pb.RemoteCacheObserver) -> None:
+    def stopped_observing(self, perspective: Any, observer: pb.annotations.RemoteCacheObserver) -> None:
         self.observers.remove(observer)
 
 
@@ -132,7 +132,7 @@ class Desk(pb.Referenceable):
         self.waiting: list[asyncio.Future[Any]] = []
         self.hanging = 0  #: `hang` calls that run
         self.held: Any = None
-        self.statistics: pb.Statistics | None = None  #: when `tables` was last asked for
+        self.statistics: pb.annotations.Statistics | None = None  #: when `tables` was last asked for
         self.own = Thing(self, "own")
         self.score = Score()
 
@@ -275,8 +275,8 @@ class Desk(pb.Referenceable):
         await send_all_pages(collector, kind, size)
 
     async def remote_collect(self, ref: pb.RemoteReference, kind: str, size: int) -> str:
-        pages = pb.get_pages(ref, "pages", kind, size)
-        return hash_of(await pb.collect_stream(pages, limit_bytes=size))
+        pages = pb.streams.get_pages(ref, "pages", kind, size)
+        return hash_of(await pb.streams.collect_stream(pages, limit_bytes=size))
 
     # -- leaks
 
@@ -293,11 +293,11 @@ class Desk(pb.Referenceable):
 async def send_all_pages(collector: pb.RemoteReference, kind: str, size: int) -> None:
     """Send what the contract's pagers send."""
     if kind == "string":
-        await pb.send_pages(collector, page_data(size))
+        await pb.streams.send_pages(collector, page_data(size))
         return
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(page_data(size))
-        await pb.send_pages(collector, pb.stream_file(file.name))
+        await pb.streams.send_pages(collector, pb.streams.stream_file(file.name))
 
 
 class ContractRoot(pb.Root):

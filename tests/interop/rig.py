@@ -5,7 +5,7 @@
         assert run.outcomes == {...}
 
 A server ends when its standard input closes, so it does not outlive the tests even when they are killed; a
-client has a time limit of its own. What they log is kept in a file and shown when something went wrong.
+client has a time limit of its own. Their log is kept in a file and shown if a test fails.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class ServerProcess:
         return self.process.wait(STOP)
 
     def logged(self) -> str:
-        """What it has logged so far."""
+        """Its log so far."""
         return self.log.read_text(errors="replace")
 
 
 @dataclass
 class ClientRun:
-    """What a finished `peers/client.py` printed."""
+    """The output of a finished `peers/client.py`."""
 
     status: int
     outcomes: dict[str, Outcomes] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def our_server(*, tcp: bool = True, unix: bool = False) -> Iterator[ServerProces
 def _server(
     command: list[str], environment: dict[str, str], *, tcp: bool, unix: bool
 ) -> Iterator[ServerProcess]:
-    # A directory of our own, for a test's own may be too deep for the 100 bytes of a Unix socket's path.
+    # A separate directory, because a test's own may be too deep for the 100 bytes of a Unix socket's path.
     with tempfile.TemporaryDirectory(prefix="pb-") as directory:
         log = Path(directory, "log")
         command += ["--tcp", "0"] if tcp else []
@@ -150,7 +150,7 @@ def _server(
 
 
 def _first_line(process: subprocess.Popen[bytes], timeout: float) -> str:
-    """The first line of its output, or nothing when it ended or said nothing in time."""
+    """The first line of its output, or an empty text if it ended or printed nothing in time."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     deadline = time.monotonic() + timeout

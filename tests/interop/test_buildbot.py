@@ -99,7 +99,7 @@ def play(place: Path, new_master: Path, *, our_master: bool, our_worker: bool) -
             start("master", *command(our_master, "buildbot"), "start", "--nodaemon", str(place / "master"))
             wait_for(
                 "started", place / "events", processes, until
-            )  # a worker that finds nobody waits a while
+            )  # a worker that finds no master waits a while
             start("worker", *command(our_worker, "buildbot-worker"), "start", "--nodaemon", str(worker))
             wait_for("attached", place / "events", processes, until)
             change = ["--master", f"127.0.0.1:{port}", "--auth", "changer:changing", "--who", "somebody"]

@@ -1,7 +1,6 @@
 """The rig itself: Twisted against Twisted, both versions crossed, must keep the contract.
 
-What holds here is what a test of ours against the same peers may count on; when a version of Twisted
-changes its mind, this is where it shows.
+Our own tests against the same peers may rely on these results; a change in a version of Twisted shows here.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def test_dates(server: ServerProcess, server_env: TwistedEnv, client_env: Twiste
         if client_env.sends_dates:
             assert run_client(client_env, server.tcp, *EXPECTED_ECHO_DATES).outcomes == EXPECTED_ECHO_DATES
     else:
-        # Not our bug, but it must not surprise whoever reads a failure of the tests with our server.
+        # Not our bug, but it must not surprise the reader of a failed test with our server.
         with pytest.raises(PeerError, match="PBConnectionLost"):
             run_client(client_env, server.tcp, *EXPECTED_DATES)
 

@@ -17,7 +17,7 @@ from tests.interop.twisted_env import TwistedEnv
 
 
 class Board(pb.Viewable):
-    """Shared by all avatars; told by the view who is looking."""
+    """Shared by all avatars; the view identifies the caller."""
 
     def __init__(self) -> None:
         self.posted: list[list[Any]] = []
@@ -113,7 +113,7 @@ class Realm:
 
 
 async def portal(face: str) -> tuple[Any, list[str]]:
-    """Return what is served, and the list of who is logged in."""
+    """Return the served object, and the list of users that are logged in."""
     authorizer = pb.MemoryAuthorizer(iterations=4096)
     for name, password in USERS.items():
         await authorizer.create(name, password, legacy=True)

@@ -30,7 +30,7 @@ from tests.interop.ours import REGISTRY, ContractRoot, Desk
 from tests.interop.rig import KILLED, our_server, run_client
 from tests.interop.twisted_env import TwistedEnv, today
 
-#: What any client can ask of our server.
+#: The scenarios that any client can run with our server.
 ALL = EXPECTED | EXPECTED_ECHOED_HOME | EXPECTED_DATES
 
 #: Errors that our scenarios provoke in the client itself, which it logs; any other is a surprise of our making.

@@ -24,7 +24,7 @@ SECONDS = 60.0
 PB: Final = "core/howto/listings/pb/"
 EXAMPLES: Final = "core/examples/"
 OURS: Final = CHECKOUT / "tests/interop/programs"
-#: What listings import.
+#: The modules that listings import.
 PATHS: Final = ("core/howto/listings", "core/howto/tutorial/listings/finger", "words/examples")
 
 

@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, server: ServerProcess) -> str:
 
 @contextlib.asynccontextmanager
 async def connected(
-    url: str, registry: pb.Registry = REGISTRY, dialects: Sequence[str] | None = None
+    url: str, registry: pb.registry.Registry = REGISTRY, dialects: Sequence[str] | None = None
 ) -> AsyncIterator[pb.RemoteReference]:
     """The root at a url."""
     async with pb.connect(url, registry=registry, dialects=dialects) as root:
@@ -415,8 +415,8 @@ class Pages(pb.Referenceable):
 @leaving_nothing
 async def test_pages(root: pb.RemoteReference) -> None:
     for kind, size in PAGED:
-        pages = pb.get_pages(root, "pages", kind, size)
-        assert await pb.collect_stream(pages, limit_bytes=size) == page_data(size)
+        pages = pb.streams.get_pages(root, "pages", kind, size)
+        assert await pb.streams.collect_stream(pages, limit_bytes=size) == page_data(size)
         del pages
         assert await root.call("collect", Pages(), kind, size) == hash_of(page_data(size))
 
@@ -426,17 +426,17 @@ async def test_pages(root: pb.RemoteReference) -> None:
 async def test_a_twisted_pager_that_is_read_slowly_is_held_up(root: pb.RemoteReference) -> None:
     """And one that is left sends on into nothing, without harm for others."""
     size = 20_000_000
-    pages = pb.get_pages(root, "pages", "file", size)
+    pages = pb.streams.get_pages(root, "pages", "file", size)
     first = await anext(pages)
     driver = root.connection._driver
-    while not driver.broker.paused:
+    while not driver.broker.is_paused:
         await asyncio.sleep(0)
     received = root.connection.statistics().bytes_received
     assert received < size // 2
     assert await root.call("echo", "beside") == "beside"  # for whose answer the connection goes on
-    rest = await pb.collect_stream(pages, limit_bytes=size)
+    rest = await pb.streams.collect_stream(pages, limit_bytes=size)
     assert first + rest == page_data(size)
-    left = pb.get_pages(root, "pages", "file", size)
+    left = pb.streams.get_pages(root, "pages", "file", size)
     await anext(left)
     await left.aclose()
     assert await root.call("echo", "behind") == "behind"
@@ -480,7 +480,7 @@ async def test_an_error_that_is_a_copyable_arrives_as_itself(root: pb.RemoteRefe
 
 
 async def test_a_registered_error_arrives_as_itself(url: str) -> None:
-    registry = pb.Registry(REGISTRY)
+    registry = pb.registry.Registry(REGISTRY)
     registry.set_error_class(ContractError)
     async with connected(url, registry) as root:
         with pytest.raises(ContractError, match=r"^boom$"):

@@ -153,7 +153,7 @@ def _unpack(archive: Path, packages: Path) -> None:
 
 
 def _run(*command: str) -> str:
-    """The command's output; when it fails, an error that shows what it said."""
+    """The command's output; if it fails, an error that contains the output."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:

@@ -18,7 +18,7 @@ SUITES = ("test_banana", "test_jelly", "test_pb", "test_pbfailure")
 
 
 def main() -> None:
-    # What Twisted's tests print must not end up in the answer.
+    # The output of Twisted's tests must not end up in the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     stand_in()

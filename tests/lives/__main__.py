@@ -38,7 +38,7 @@ def search(seed: int, stride: int, seconds: float) -> bool:
     found: Counter[str] = Counter()
     lives = calls = 0
     gc.collect()
-    gc.freeze()  # each life collects garbage, and what is there before the first is none
+    gc.freeze()  # each life collects garbage, and objects from before the first are not garbage
     while (now := time.monotonic()) - began < seconds or not lives:
         if now - pulse > _PULSE:
             pulse = now

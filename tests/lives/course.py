@@ -38,7 +38,7 @@ _DRAIN: Final = 0.02
 #: Before so many calls a life ends that does not end quietly.
 _ENOUGH: Final = 75
 
-#: Numbers of :class:`perspective_broker.Statistics` that say nothing of what is held.
+#: Numbers of :class:`perspective_broker.annotations.Statistics` that say nothing of what is held.
 _NOT_HELD: Final = frozenset(
     {"phase", "dialect", "bytes_received", "bytes_sent", "messages_received", "ignored"}
 )

@@ -135,7 +135,7 @@ def resolve(description: Any) -> Any:
 
 
 async def items(end: End, number: int) -> AsyncIterator[Any]:
-    """Give the items of a stream, which can be told apart."""
+    """Yield the items of a stream, which are distinguishable."""
     end.streams += 1
     try:
         for item in range(number):
@@ -338,7 +338,7 @@ class Guard(Node):
 
 
 def _spoil(args: tuple[Any, ...]) -> None:
-    """Change the lists among what was received, which are nobody else's."""
+    """Change the lists in the received values, which no other code uses."""
     for value in args:
         if isinstance(value, list):
             value.append("spoiled")

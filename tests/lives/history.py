@@ -1,7 +1,7 @@
-"""What happened in one life, and the laws that it is judged by (DESIGN, section 3).
+"""The events of one life, and the laws that judge it (DESIGN, section 3).
 
-A :class:`History` only records: calls made, methods started and ended, promises settled. :func:`judge` reads it when
-everything is over, because only then it is known which calls were given up and which depended on them::
+A :class:`History` only records: calls made, methods started and ended, promises settled. :func:`judge` reads it at the
+end, because only then it is known which calls were cancelled and which depended on them::
 
     made ----------> started ----------> answered ----------> known
     by a program     at the other end    by the method        to the program that made it
@@ -65,13 +65,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a promise was settled, or a call refused at once.
+    """The outcome of a promise, or of a call that was refused at once.
 
     Attributes:
-        mismatch: in which way the value is not the method's; "" when it is.
+        mismatch: the difference of the value from the method's; "" if there is none.
         error: names of the exception's class and its bases; empty for a value.
         text: the exception's.
-        ran: what the exception says of it.
+        ran: the exception's attribute.
     """
 
     mismatch: str = ""
@@ -169,12 +169,12 @@ class History:
     Attributes:
         calls: all calls, by serial.
         events: one line for each event; its place is the event's moment.
-        findings: laws that were broken for all to see, before the end.
-        cut: when the connection was cut, or was ended in spite of what the law says of closing.
+        findings: laws that were broken visibly, before the end.
+        cut: when the connection was cut, or was ended against the law of closing.
         closed: when each end closed it.
         drained: whether an end drained it.
-        at_call: what is called when the call of a serial is made.
-        released: objects a reference to which a program gave back by hand, so that using it is an error.
+        at_call: a function that is called when the call of a serial is made.
+        released: objects whose reference a program released by hand, so that using it is an error.
     """
 
     def __init__(self, most: int = 150) -> None:

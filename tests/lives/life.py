@@ -27,7 +27,7 @@ _PLENTY: Final = (1024, 2**24)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a life.
+    """The result of a life.
 
     Attributes:
         findings: laws that did not hold.
@@ -42,7 +42,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What decides everything that happens.
+    """The parameters of a life, which decide everything.
 
     Attributes:
         seed: of all that is random.
@@ -139,7 +139,7 @@ class _Complaints(logging.Handler):
 
 @contextlib.contextmanager
 def _watched(history: History) -> Iterator[None]:
-    """Take the library's complaints, and collect garbage only where the program says so."""
+    """Record the library's log lines, and collect garbage only where the program does."""
     log, complaints = logging.getLogger("perspective_broker"), _Complaints(history)
     propagates, collects = log.propagate, gc.isenabled()
     log.addHandler(complaints)

@@ -26,7 +26,7 @@ from tests.lives.values import (
 __all__ = ["Program", "run_nested"]
 
 
-#: What a program does, and how often: methods of :class:`Program`.
+#: The actions of a program, and their frequencies: methods of :class:`Program`.
 _ACTIONS: Final = {
     "call": 30,
     "tell": 8,
@@ -41,7 +41,7 @@ _ACTIONS: Final = {
     "call_with_deadline": 2,
 }
 
-#: What only a main program does as well: what it releases by hand is nobody else's, and a lock is waited for.
+#: Actions of a main program only: no other code uses the references that it releases by hand, and it waits for locks.
 _MAIN_ACTIONS: Final = {"release": 2, "hold": 2}
 
 
@@ -118,7 +118,7 @@ class Program:
         *,
         one_way: bool = False,
     ) -> pb.Promise | None:
-        """Make one call; return its promise, or None when it has none."""
+        """Make one call; return its promise, or None without one."""
         history, end = self._history, self._end
         if end.over or len(history.calls) >= history.most:
             return None
@@ -168,7 +168,7 @@ class Program:
             outcome = _outcome_of(error)
         else:
             value = promise.result()
-            # What an object of our own has returned is the object's own value, which may have changed since.
+            # The return value of an object of our own is the object's own value, which may have changed since.
             mismatch = "" if call.came_home else self._end.objects.mismatch(call, value)
             outcome = Outcome(mismatch)
             if not mismatch and call.method != "slow_hold":

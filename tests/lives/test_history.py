@@ -11,7 +11,7 @@ ROOT = Thing("B", 1)
 
 
 class Script:
-    """Writes a history: calls of A to B's first object, unless it says otherwise."""
+    """Writes a history: calls of A to B's first object, by default."""
 
     def __init__(self) -> None:
         self.history = History()

@@ -1,4 +1,4 @@
-"""What crosses, and how the model writes it down.
+"""The values that cross, and their descriptions in the model.
 
 The model never looks at a live value to know what to expect: beside each value stands its *description*, made of
 numbers, texts, containers and the words of this module. A call stands for its answer.
@@ -142,7 +142,7 @@ class Counter(pb.Cacheable):
         self.description = description
         self.value = 0
         self.begun = self.ended = 0
-        self._observers: list[pb.RemoteCacheObserver] = []
+        self._observers: list[pb.annotations.RemoteCacheObserver] = []
 
     def get_type_to_copy(self) -> str:
         return "counter"
@@ -164,7 +164,7 @@ class Counter(pb.Cacheable):
 
 
 class Replica(pb.RemoteCache):
-    """What a :class:`Counter` arrives as."""
+    """The replica of a :class:`Counter`."""
 
     value: int
     missed = False
@@ -174,9 +174,9 @@ class Replica(pb.RemoteCache):
         self.value = value
 
 
-def make_registry(end: str) -> pb.Registry:
+def make_registry(end: str) -> pb.registry.Registry:
     """Return what one end can decode."""
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_unjellyable_for_class("parcel", Parcel)
     registry.set_unjellyable_for_class("counter", Replica)
     registry.set_unjellyable_for_class(f"oddity.{end}", Oddity)
@@ -227,7 +227,7 @@ def words(description: Any) -> str:
 
 
 class Objects:
-    """What one end knows by identity: its own objects, and the references and replicas that it holds.
+    """The objects that one end knows by identity: its own, and the references and replicas that it holds.
 
     Args:
         end: its name.

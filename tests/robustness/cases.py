@@ -1,4 +1,4 @@
-"""What a case is, and what may come of it: the vocabulary of the table."""
+"""Cases and their verdicts: the vocabulary of the table."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = [
     "many",
 ]
 
-#: Where names and texts of a peer's choice are long: three in a row must be in no reply, and in no log.
+#: Used for long names and texts of a peer's choice: no reply and no log may contain three in a row.
 CANARY = "only-the-peer-has-said-this-"
 
-#: Who of the two is attacked: our server by a client, or our client by a server.
+#: The side that is attacked: our server by a client, or our client by a server.
 Direction = Literal["server", "client"]
 
 
 class Stand(Enum):
-    """Where a case begins."""
+    """The state in which a case begins."""
 
     CONNECTED = "a connection, nothing else"
     CHOSEN = "the dialect is agreed on"
@@ -47,19 +47,19 @@ class Stand(Enum):
 
 
 class Verdict(Protocol):
-    """What must come of a case."""
+    """The required effect of a case."""
 
     @property
     def said(self) -> str:
-        """The same for a reader."""
+        """The verdict in words, for the page."""
 
     async def judge(self, stage: Stage) -> None:
-        """Wait for it; AssertionError when something else happens."""
+        """Wait for the effect; raise AssertionError if another one happens."""
 
 
 @dataclass(frozen=True)
 class Fatal:
-    """The connection ends with that code; where the dialect has a farewell, the peer is told it, unless it said it."""
+    """The connection ends with that code; a dialect with farewells sends it, unless the peer sent it first."""
 
     code: str
     told: bool = True
@@ -73,7 +73,7 @@ class Fatal:
         await stage.hear_all() if stage.case.stand is Stand.OPEN else await stage.peer.read_to_end()
         told = [heard.what for heard in stage.heard if heard.kind == "farewell"]
         if self.told and stage.words.name == "pb7" and stage.case.stand is Stand.OPEN:
-            # Bytes that nobody has read can cost the last words of a connection over TCP.
+            # Over TCP, bytes that were not read can make the farewell of a connection disappear.
             assert told == [self.code] or (not told and stage.case.is_large)
         else:
             assert not told
@@ -105,7 +105,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Answered:
-    """The call is answered, with that value where one is given, and the connection is kept."""
+    """The call is answered, with that value if one is given, and the connection is kept."""
 
     value: Any = ...
     note: str = "accepted"
@@ -118,13 +118,13 @@ class Answered:
         heard = await stage.hear_end_of(stage.words.last_request)
         assert heard.kind == "answer", heard
         if self.value is not ...:
-            assert repr(heard.what) == repr(self.value)  # which tells numbers that are equal apart
+            assert repr(heard.what) == repr(self.value)  # which distinguishes numbers that compare equal
         await stage.probe()
 
 
 @dataclass(frozen=True)
 class Ignored:
-    """Nothing is said of it, and the connection is kept; it may be counted."""
+    """The peer gets no message about it, and the connection is kept; it may be counted."""
 
     counted: int = 1
 
@@ -141,13 +141,13 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Replied:
-    """The subject says something that is no answer, and the connection is kept."""
+    """The subject sends a message that is not an answer, and the connection is kept."""
 
     kind: str
 
     @property
     def said(self) -> str:
-        return f"`{self.kind}`, and kept"
+        return f"`{self.kind}`, and the connection lives"
 
     async def judge(self, stage: Stage) -> None:
         heard = await stage.hear()
@@ -159,7 +159,7 @@ class Replied:
 
 @dataclass(frozen=True)
 class PendingEnds:
-    """The subject's own call ends with that error, of that remote type if any, and the connection is kept."""
+    """The subject's own call ends with that error, of that remote type if given, and the connection is kept."""
 
     kind: str
     remote: str = ""
@@ -179,7 +179,7 @@ class PendingEnds:
 class Held:
     """Reading stops: no more than so many calls run, and so many wait, or a few more.
 
-    One more runs for each call of the subject's own that has no answer: these lend slots.
+    One more runs for each call of the subject without an answer, because these lend slots.
     """
 
     running: int
@@ -187,7 +187,7 @@ class Held:
 
     @property
     def said(self) -> str:
-        return f"{self.running} run, {self.waiting} wait, nothing more is read"
+        return f"{self.running} run, {self.waiting} wait, reading is paused"
 
     async def judge(self, stage: Stage) -> None:
         def wrong(state: dict[str, Any]) -> bool:
@@ -202,7 +202,7 @@ class Held:
 
 @dataclass(frozen=True)
 class SlotsHeld:
-    """So many calls run on although they were cancelled, and the others end before they have begun."""
+    """So many calls run on although they were cancelled, and the others end before they have started."""
 
     running: int
 
@@ -219,7 +219,7 @@ class SlotsHeld:
 
 @dataclass(frozen=True)
 class Said:
-    """The subject's own caller was told what is wrong, which it says in its answer."""
+    """The subject's own caller got an error, whose text is in its answer."""
 
     text: str
 
@@ -239,21 +239,21 @@ Script = Callable[[Any], "bytes | Iterable[bytes | None]"]
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to say, and what must come of it.
+    """One input, and its required effect.
 
     Attributes:
-        name: what is special about it, short.
-        script: given the words of the dialect, what is said: bytes, or pieces of them.
-        then: what must come of it.
-        stand: where it begins.
-        server: whom it is said to: ``desk``, ``small`` or ``hasty`` (limits and times scaled down), or ``login``.
-        directions: who is attacked.
-        probe: a method that answers where all is well, and its arguments.
+        name: a short description.
+        script: given the words of the dialect, the input: bytes, or pieces of them.
+        then: the required effect.
+        stand: the state in which the case begins.
+        server: the server that gets it: ``desk``, ``small`` or ``hasty`` (limits and times scaled down), or ``login``.
+        directions: the sides that are attacked.
+        probe: a method that answers if the connection is healthy, and its arguments.
         pause: seconds between pieces.
-        ends_pending: whether the subject's pending call is what it is about.
+        ends_pending: whether the case is about the subject's pending call.
         large_answer: whether an honest answer is large.
-        is_large: whether it is so much that the subject hangs up before it has read all.
-        memory: whether the subject notes how much it allocates.
+        is_large: whether the input is so large that the subject hangs up before it has read all of it.
+        memory: whether the subject measures its allocations.
     """
 
     name: str
@@ -270,7 +270,7 @@ class Case:
     memory: bool = False
 
     def pieces(self, words: Any) -> Iterable[bytes | None]:
-        """Return what is said, piece by piece; None waits for the answer to the last call."""
+        """Return the input, piece by piece; None waits for the answer to the last call."""
         said = self.script(words)
         return (said,) if isinstance(said, bytes) else said
 
@@ -297,11 +297,11 @@ class Row:
 
     Attributes:
         number: its number.
-        title: what comes in.
-        expected: what the table of the design demands, in its words: F, C, L, I and a code.
+        title: the input.
+        expected: the demand of the design's table, in its words: F, C, L, I and a code.
         cases: by dialect.
-        note: where the code means something else, and why.
-        elsewhere: a test that shows it, ``file::test``, where one beside this table does.
+        note: a difference between the code and the design, and the reason.
+        elsewhere: tests outside of this table that show it, ``file::test``.
     """
 
     number: int

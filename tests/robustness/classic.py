@@ -1,4 +1,4 @@
-"""The rows in the classic dialect: what exactly is said, and what comes of it."""
+"""The rows in the classic dialect: the exact input, and its effect."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _failure(**state: Any) -> list[Any]:
 
 
 def _given(*then: Any) -> Script:
-    """Return a script: let the subject give an object, then say things of its id."""
+    """Return a script: let the subject send an object, then send messages about its id."""
 
     def script(say: Classic) -> Iterator[bytes]:
         luid = say.next_luid
@@ -124,7 +124,7 @@ def _strings(say: Classic) -> Iterator[bytes]:
 
 
 def _say_badly(kind: str) -> Script:
-    """Return a script: let the subject call what it was given, with what cannot cross."""
+    """Return a script: let the subject call the object that it was given, with a value that cannot be sent."""
     return lambda say: (say.call("keep", say.reference(8)), say.call("say_badly", kind.encode()))
 
 
@@ -139,7 +139,7 @@ _NO_FLAGS: Final[tuple[Any, ...]] = (2, -1, b"1", [], 1.0)
 
 _ANSWERS_NOTHING: Final = ("authenticate", b"NOTHING", b"")
 
-#: Before there is a dialect, so the same for all.
+#: Before a dialect is agreed on, so the same for all.
 GREETINGS: Final[dict[int, tuple[Case, ...]]] = {
     14: (
         Case(
@@ -296,7 +296,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             ("mixed keys", "take", [b"dictionary", [b"a", 1], [2, 2]]),
             ("bad UTF-8", "take", [b"dictionary", [b"\xff", 1]]),
             ("self", "take", [b"dictionary", [b"self", 1]]),
-            ("none that the method has", "two", [b"dictionary", [b"one", 1], [CANARY.encode() * 9, 2]]),
+            ("unknown names", "two", [b"dictionary", [b"one", 1], [CANARY.encode() * 9, 2]]),
         )
     ),
     37: (
@@ -413,7 +413,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case(
             "not declared",
             _take([b"robustness.Point", [b"dictionary", [b"x", 1], [b"move", 1]]]),
-            Answered(note="accepted, what is not declared is left out"),
+            Answered(note="accepted, undeclared fields are left out"),
         ),
     ),
     54: (
@@ -470,10 +470,10 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         ),
     ),
     59: (
-        Case("decref of what was never given", lambda say: say.say(b"decref", 999), Fatal("refcount")),
-        Case("decache of what was never given", lambda say: say.say(b"decache", 999), Fatal("refcount")),
+        Case("decref of an id that was never sent", lambda say: say.say(b"decref", 999), Fatal("refcount")),
+        Case("decache of an id that was never sent", lambda say: say.say(b"decache", 999), Fatal("refcount")),
         Case("uncache of anything", lambda say: say.say(b"uncache", 999), Ignored()),
-        Case("decref of what was just released", _given(_decref, _decref), Ignored()),
+        Case("decref of an id that was just released", _given(_decref, _decref), Ignored()),
     ),
     60: (
         Case("negative", lambda say: say.say(b"decref", -1), Fatal("bad-id")),
@@ -569,7 +569,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     ),
 }
 
-#: Rows that mean something in the dialect without a vocabulary only.
+#: Rows that have a meaning only in the dialect without a vocabulary.
 NONE_CASES: Final[dict[int, tuple[Case, ...]]] = {
     14: (Case("in a dialect without words", lambda say: b"\x01\x80\x13\x87", Fatal("bad-token")),),
 }

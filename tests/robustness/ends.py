@@ -1,4 +1,4 @@
-"""Every call ends exactly once: what a peer can say in the place of an answer, as data."""
+"""Every call ends exactly once: the messages that a peer can send instead of an answer, as data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["ENDS", "End"]
 
 
 class End(NamedTuple):
-    """Something said in the place of an answer.
+    """A message that is sent instead of an answer.
 
     Attributes:
-        name: what is wrong with it.
-        say: given the words of the dialect and the call's id, its bytes; None breaks the connection behind them.
+        name: the flaw.
+        say: a function from the words of the dialect and the call's id to its bytes; None breaks the connection after
+            them.
         errors: names of the classes, one of which the call fails with.
         kept: whether the connection lives on.
     """
@@ -91,7 +92,7 @@ ENDS: Final[dict[str, tuple[End, ...]]] = {
         End("an unknown object", _value(Ext(codes.LOCAL, b"\x63")), ("BadAnswer",)),
         End("an unknown replica", _value(Ext(codes.CACHED, b"\x63")), ("BadAnswer",)),
         End("a list in a set", _value(_ext(codes.SET, [[]])), ("BadAnswer",)),
-        End("a node of no graph", _value(Ext(codes.NODE, b"\x01")), ("BadAnswer",)),
+        End("a node outside of a graph", _value(Ext(codes.NODE, b"\x01")), ("BadAnswer",)),
         End(
             "an endless tuple",
             _value(_ext(codes.GRAPH, [Ext(codes.NODE, b"\x00"), [2, Ext(codes.NODE, b"\x00")]])),

@@ -1,4 +1,4 @@
-"""Limits scaled down, for rows that are about time, and for those about much of something: the law does not change."""
+"""Limits scaled down, for rows about time and about quantities; the behaviour is the same."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SMALL = pb.Limits(
     references_received=100,
 )
 
-#: What the servers of the subject live under, by name, and its client when a case asks for it. Only where the handshake
-#: is meant to take too long has it little time: honest ones have all that they need on a busy machine.
+#: The limits of the subject's servers, by name, and of its client if a case needs them. One server has a short time for
+#: the handshake, for cases where it takes too long; honest handshakes need time on a busy machine.
 LIMITS: Final = {
     "desk": pb.Limits(),
     "small": _SMALL,

@@ -1,4 +1,4 @@
-"""The rows in pb7: what exactly is said, and what comes of it."""
+"""The rows in pb7: the exact input, and its effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["CASES"]
 
 MI: Final = 1024 * 1024
 
-#: Graph rows: what a container is.
+#: Graph rows: the kinds of containers.
 _LIST, _TUPLE = 0, 2
 
 
@@ -86,7 +86,7 @@ def _failure(kind: str, parents: list[str]) -> Ext:
 
 
 def _given(*then: Any) -> Script:
-    """Return a script: let the subject give an object, then say things of its id."""
+    """Return a script: let the subject send an object, then send messages about its id."""
 
     def script(say: Modern) -> Iterator[bytes]:
         luid = say.next_luid
@@ -121,7 +121,7 @@ def _nested_bytes(levels: int) -> bytes:
 
 
 def _say_badly(kind: str) -> Script:
-    """Return a script: let the subject call what it was given, with what cannot cross."""
+    """Return a script: let the subject call the object that it was given, with a value that cannot be sent."""
     return lambda say: (say.call("keep", say.reference(8)), say.call("say_badly", kind))
 
 
@@ -296,7 +296,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
                 ("integers as keys", "take", {1: 2}, "DecodeError"),
                 ("mixed keys", "take", {"a": 1, 2: 2}, "DecodeError"),
                 ("self", "take", {"self": 1}, "BadArguments"),
-                ("none that the method has", "two", {"one": 1, CANARY * 9: 2}, "BadArguments"),
+                ("unknown names", "two", {"one": 1, CANARY * 9: 2}, "BadArguments"),
             )
         ),
         Case(
@@ -400,7 +400,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
         Case(
             "not declared",
             _take(_copy("robustness.Point", {"x": 1, "move": 1})),
-            Answered(note="accepted, what is not declared is left out"),
+            Answered(note="accepted, undeclared fields are left out"),
         ),
     ),
     54: (
@@ -467,15 +467,19 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     ),
     59: (
         Case(
-            "release of what was never given", lambda say: say.say(codes.RELEASE, 999, 1), Fatal("refcount")
+            "release of an id that was never sent",
+            lambda say: say.say(codes.RELEASE, 999, 1),
+            Fatal("refcount"),
         ),
         Case(
-            "decache of what was never given", lambda say: say.say(codes.DECACHE, 999, 1), Fatal("refcount")
+            "decache of an id that was never sent",
+            lambda say: say.say(codes.DECACHE, 999, 1),
+            Fatal("refcount"),
         ),
         Case("uncache of anything", lambda say: say.say(codes.UNCACHE, 999), Ignored()),
-        Case("release of what was just released", _given(_release(1), _release(1)), Ignored()),
-        Case("cancel of what does not run", lambda say: say.say(codes.CANCEL, 999), Ignored()),
-        Case("forget of what is not kept", lambda say: say.say(codes.FORGET, 999), Ignored()),
+        Case("release of an id that was just released", _given(_release(1), _release(1)), Ignored()),
+        Case("cancel of a call that does not run", lambda say: say.say(codes.CANCEL, 999), Ignored()),
+        Case("forget of an answer that is not kept", lambda say: say.say(codes.FORGET, 999), Ignored()),
     ),
     60: (
         Case("more than owned", _given(_release(2)), Fatal("refcount")),
@@ -579,7 +583,7 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
     75: (
         Case("twenty at once", lambda say: say.say(codes.PING, b"") * 20, Fatal("too-many-pings")),
         Case("126 bytes", lambda say: say.say(codes.PING, bytes(126)), Fatal("bad-message")),
-        Case("a pong that nobody asked for", lambda say: say.say(codes.PONG, b""), Ignored(counted=0)),
+        Case("an unrequested pong", lambda say: say.say(codes.PONG, b""), Ignored(counted=0)),
     ),
     76: (
         Case(

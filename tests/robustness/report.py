@@ -1,6 +1,6 @@
-"""The table as a page: what comes in, what must happen, what happens. ``python -m tests.robustness.report`` writes it.
+"""The table as a page: the input, its required and its actual effect. ``python -m tests.robustness.report`` writes it.
 
-What happens is the verdict of each case, and :mod:`.test_table` fails when it is another.
+The actual effect is the verdict of each case; :mod:`.test_table` fails if the library's behaviour differs.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ __all__ = ["PAGE", "page"]
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "robustness.md"
 
 _HEAD: Final = """\
-# Bad input, and what happens
+# Bad input and its effects
 
-This page is made from the table that the tests play (`tests/robustness/`); do not edit it. Every row is said to a
-server in a process of its own, over a socket, and the other way round by a server to our client; `pb` is the classic
-dialect, `none` the same without its words, `pb7` the modern one.
+This page is generated from the table that the tests run (`tests/robustness/`); do not edit it. A test sends every row
+to a server in a process of its own, over a socket, and from a server to a client of this library; `pb` is the classic
+dialect, `none` the same without its vocabulary, `pb7` the modern one.
 
-Severities, in the demands of the design: **F** the connection ends with a code, **C** that call fails with a typed
-error and the connection lives, **L** our own caller gets an exception and nothing is sent, **I** ignored. With every
-row it is checked that
+Severities, in the demands of the design: **F** the connection ends with a code, **C** the call fails with a typed
+error and the connection lives, **L** the local caller gets an exception and nothing is sent, **I** ignored. With every
+row the test checks that
 
-1. each pending call of the connection ends exactly once, with a typed error, and not before it has to;
-2. tables, buffers and tasks of the process are back where they were;
-3. another connection is served meanwhile, and the loop never works long at a stretch;
+1. each pending call of the connection ends exactly once, with a typed error, and not too early;
+2. tables, buffers and tasks of the process have the same sizes as before;
+3. another connection is served meanwhile, and no turn of the event loop takes long;
 4. the log gets one short line for an event, and few lines for many events (16 at once for one peer, then one a second);
-5. no reply is larger than 1 KB or repeats more than 64 characters of what the peer has sent.
+5. no reply is larger than 1 KB or repeats more than 64 characters of the peer's messages.
 
-| # | comes in | must happen | happens |
+| # | input | required | actual |
 |---|---|---|---|
 """
 

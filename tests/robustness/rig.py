@@ -3,13 +3,13 @@
 Every case is staged in the same way (:func:`stage`), and ends with the five invariants of the table, checked by
 :meth:`Stage.check_invariants`:
 
-- **I1** each pending call of the connection has ended exactly once, with a typed error, and not before it had to;
-- **I2** tables, buffers and tasks of the subject are back where they were;
+- **I1** each pending call of the connection has ended exactly once, with a typed error, and not too early;
+- **I2** tables, buffers and tasks of the subject have the same sizes as before;
 - **I3** the bystander was served, and at no time did the loop work longer than :data:`LONGEST_TURN` at a stretch;
 - **I4** the log has at most a few records, none above 1 KB;
-- **I5** no reply was larger than 1 KB, nor held more than 64 bytes of what the peer had sent.
+- **I5** no reply was larger than 1 KB, nor contained more than 64 bytes of the peer's messages.
 
-What has to be waited for is asked for again and again, with a bound that only a broken subject meets.
+The rig polls for states that it waits for, with a time limit that only a broken subject reaches.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = ["Stage", "Subject", "stage", "subject_process"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Seconds. They only bound what a broken subject can cost.
+#: Seconds. They only limit the time that a broken subject can take.
 PATIENCE = 120.0
 
-#: Seconds of processor time that the subject's loop may work at a stretch. The law says 50 ms; a test allows for a
+#: Seconds of processor time that the subject's loop may work at a stretch. The goal is 50 ms; the test allows for a
 #: processor four times as slow as the one on which that was measured.
 LONGEST_TURN = 0.2
 
 #: Bytes of one reply, and of one record in the log.
 LARGEST_REPLY = LARGEST_RECORD = 1024
 
-#: Bytes that a connection may cost at its peak whose peer has announced much (640 KiB, or 16 MiB) and sent nothing: the
-#: 64 KiB of the design, its own set-up included, and what asyncio allocates for every read.
+#: Bytes that a connection may cost at its peak if its peer has announced much (640 KiB, or 16 MiB) and sent nothing:
+#: the 64 KiB of the design, including its own set-up, and the buffer that asyncio allocates for every read.
 MOST_MEMORY = (64 + 256) * 1024
 
-#: Records in the log that one connection may cause in an instant: its beginning, its end, and what is not yet too much.
+#: Records in the log that one connection may cause in an instant: start, end, and the lines below the allowance.
 MOST_RECORDS = 24
 
 
@@ -67,7 +67,7 @@ class Subject:
         self.urls: dict[str, str] = self._hear()
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        """Ask the subject something, and return what it says."""
+        """Send the subject a request, and return its answer."""
         self._lines.write(json.dumps({"do": do, **what}) + "\n")
         self._lines.flush()
         return self._hear()
@@ -130,13 +130,13 @@ class Stage:
     """One case under way.
 
     Attributes:
-        subject: who is attacked.
+        subject: the process under attack.
         peer: the hostile side's connection; bytes.
-        words: its language.
-        case: what is played.
-        direction: who of the two connected.
-        heard: what the subject has said since the case's own words, oldest first.
-        pending: the id of the subject's call that waits for an answer of the hostile side; 0 when there is none.
+        words: its dialect.
+        case: the case.
+        direction: the side that is attacked.
+        heard: the subject's messages since the input of the case, oldest first.
+        pending: the id of the subject's call that waits for an answer of the hostile side, or 0.
     """
 
     def __init__(
@@ -151,9 +151,9 @@ class Stage:
         self.pending = 0
         self.began = time.monotonic()
         self.before: dict[str, Any] = {}
-        self.tables: dict[str, Any] = {}  # what the connection held when the case's own words began
+        self.tables: dict[str, Any] = {}  # the sizes before the input of the case
 
-    # -- hearing
+    # -- receiving
 
     async def hear(self) -> Heard | None:
         """Return the next message of the subject; None at the end of the connection."""
@@ -205,14 +205,14 @@ class Stage:
         raise AssertionError(what)
 
     async def until_ended(self, code: str) -> None:
-        """Wait until the connection has ended, for that cause."""
+        """Wait until the connection has ended with that cause."""
         state = await self.until("the end", lambda state: not state["causes"])
         assert state["causes"] == [code]
 
-    # -- saying
+    # -- sending
 
     async def say(self) -> None:
-        """Say the case's own words."""
+        """Send the input of the case."""
         for piece in self.case.pieces(self.words):
             if self.peer.ended:
                 return
@@ -223,7 +223,7 @@ class Stage:
                 await asyncio.sleep(self.case.pause)
 
     async def hang_up(self) -> None:
-        """End the connection; what the subject does not read is lost."""
+        """End the connection; bytes that the subject does not read are lost."""
         if not self.peer.ended and self.case.is_large:
             self.peer.abort()
         await self.peer.aclose()
@@ -236,13 +236,13 @@ class Stage:
 
     @property
     def probe_target(self) -> Any:
-        """What honest calls go to."""
+        """The target of honest calls."""
         return "root" if self.direction == "server" else 1
 
     # -- judging
 
     async def check_invariants(self) -> None:
-        """Judge what every case requires, when its own verdict is there. The hostile side hangs up."""
+        """Judge the invariants, after the case's own verdict. The hostile side hangs up."""
         before, ended = self.before, self.peer.ended
         if self.pending and not self.case.ends_pending:
             pending = "meet" if self.direction == "client" else "later"
@@ -267,7 +267,7 @@ class Stage:
         if self.case.memory:
             assert 0 < state["peak"] < MOST_MEMORY, f"{state['peak']} bytes were allocated"
         log = state["log"]
-        # One line more may come with each second, and one that says how many were left out before it.
+        # One more line may come each second, and one with the number of lines that were left out before it.
         most = MOST_RECORDS + 2 * RATE * (time.monotonic() - self.began)
         assert len(log) <= most, f"I4: {len(log)} records: {log[:MOST_RECORDS]}"
         assert all(len(line) <= LARGEST_RECORD for line in log), f"I4: {max(log, key=len):.2000}"
@@ -279,7 +279,7 @@ class Stage:
         self.figures = {"longest": state["longest"], "gap": state["gap"], "peak": state["peak"]}
 
     def check_tables(self) -> None:
-        """A kept connection holds what it held, nothing more (I2)."""
+        """A kept connection holds the same as before, nothing more (I2)."""
         assert _tables(self.state()) == self.tables, "I2"
 
 
@@ -344,6 +344,6 @@ async def _set_up(playing: Stage) -> None:
         playing.pending = call.number
         words.target = playing.probe_target
         words.pending = call.number
-    await playing.probe()  # which is answered when all that was said before has been acted on
+    await playing.probe()  # which is answered when all earlier messages have been handled
     playing.tables = _tables(playing.state())
     playing.heard.clear()

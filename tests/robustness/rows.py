@@ -16,7 +16,7 @@ _ADMISSION: Final = "tests/cred/test_admission.py::"
 _MEMORY: Final = "tests/session/test_memory.py::"
 _RECONNECT: Final = "tests/aio/test_reconnect.py::"
 
-#: What comes in, and what the design demands.
+#: The input, and the demand of the design.
 _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("Unknown type byte 0x88", "F bad-token"),
     ("65-byte length prefix", "F limit-prefix"),
@@ -103,20 +103,26 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ("A store of users that fails, or one damaged row", "Unavailable; LoginFailed; no path, no url"),
     ("Escapes and line ends in the text of an error", "one escaped line wherever it is shown"),
     (
-        "`aged`, or draining without an end, said of each connection",
-        "back-off as ever; few kept, and not for ever",
+        "`aged`, or an endless drain, on each connection",
+        "the usual back-off; few connections kept, for a bounded time",
     ),
-    ("A PROXY header from anybody; none, or half of one, from a trusted proxy", "not taken; closed"),
-    ("More logins, or more attachments, begun at once than may fail or be held", "what is under way counts"),
-    ("The salt, the rounds and the work of a login as a user who does not exist", "as of one who does"),
-    ("A server that asks for few rounds of PBKDF2, or for MD5", "no answer below `min_iterations`"),
+    ("A PROXY header from other peers; no header, or half of one, from a trusted proxy", "not read; closed"),
     (
-        "Large calls that never end; calls that wait; answers that nobody reads",
-        "charged as objects; refused beyond `memory_bytes`, small calls go on",
+        "More logins, or more attachments, started at once than may fail or be held",
+        "those under way are counted",
     ),
     (
-        "A hundred peers that each send as much as they may at the same moment",
-        "a budget for each turn, light ones first",
+        "The salt, the rounds and the work of a login of a user that does not exist",
+        "the same as of real users",
+    ),
+    ("A server that requests few rounds of PBKDF2, or MD5", "no answer below `min_iterations`"),
+    (
+        "Large calls that never end; calls that wait; answers that are not read",
+        "charged as objects; refused above `memory_bytes`, small calls go on",
+    ),
+    (
+        "A hundred peers that each send as much as is allowed at the same moment",
+        "a budget for each turn, cheap connections first",
     ),
     (
         "Values that take long to read: dates, copyables, graphs, keys that share",
@@ -124,72 +130,72 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     ),
 )
 
-#: Where the code's own documents say it in another way, or a dialect has no such thing: what, and why.
+#: Notes on rows where the library's own documents differ, or where a dialect lacks the thing.
 _NOTES: Final[dict[int, str]] = {
-    1: "pb7: a byte that begins no value.",
-    2: "pb7: a length has four bytes; the highest bit of it set.",
-    3: "The deadline is 30 s, see `limits.py`; a test's 0.3 s.",
-    5: "pb7: a frame of 16 MiB + 1; a text that ends behind its frame is no message.",
+    1: "pb7: a byte with which no value begins.",
+    2: "pb7: a length has four bytes; the case sets its highest bit.",
+    3: "The deadline is 30 s, see `limits.py`; in the test 0.3 s.",
+    5: "pb7: a frame of 16 MiB + 1; a text that ends after its frame is not a message.",
     6: "pb7: a frame of 16 MiB.",
     7: "pb7 has one limit for all values of a message.",
     8: (
         "pb7: more than a million values are fatal; nesting by itself is call-level there "
         "(docs/wire/pb7.md, 6)."
     ),
-    10: "pb7: by the header, before any of it.",
-    11: "Decoded; the figures are those of `python -m bench.hostile`.",
+    10: "pb7: by the header, before any of the body is read.",
+    11: "Decoded; `python -m bench.hostile` measures the speed.",
     13: "pb7 has no vocabulary.",
     14: "pb7 has no vocabulary.",
     16: (
-        "pb7: integers beyond 64 bits are extensions, with a limit of 8192 bits, which is about a "
-        "value: call-level."
+        "pb7: integers beyond 64 bits are extensions, with a limit of 8192 bits. The limit concerns a value, "
+        "so it is call-level."
     ),
     17: "pb7: zero as a large integer is not in its shortest spelling.",
     19: "pb7: an empty frame, too.",
     20: "pb7: an operation is an integer.",
     21: "256 of them in a connection's life are fatal.",
-    22: "The text is not logged at all. pb7 has no such message; the reason of a farewell is escaped.",
-    24: "pb7: 8, for 7 is its own.",
+    22: "The text is not logged at all. pb7 does not have this message; the reason of a farewell is escaped.",
+    24: "pb7: 8, because 7 is its own version.",
     25: "PB: a command that does not exist is answered, as in row 21.",
-    28: "A test's timeout is 0.3 s.",
-    30: "pb7: bytes are no id, which is fatal; digits as text are a name.",
-    31: "pb7: an array means the answer of an earlier call, of which there is none.",
-    32: "The first 64 characters of the name are told to the caller, who sent it.",
+    28: "In the test the timeout is 0.3 s.",
+    30: "pb7: bytes are not an id, which is fatal; digits as text are a name.",
+    31: "pb7: an array means the answer of an earlier call, and there was no earlier call.",
+    32: "The error contains the first 64 characters of the name, which the caller sent itself.",
     35: "Arguments that do not fit the method are refused in the same way.",
-    36: "pb7: a key that is no text costs the value that it is in, so `DecodeError`.",
-    39: "pb7: the flags 0, 1 and 3 exist.",
-    40: "Here the error is called `InsecureJelly`.",
+    36: "pb7: a key that is not text spoils the value that contains it, so `DecodeError`.",
+    39: "pb7: the legal flags are 0, 1 and 3.",
+    40: "The library's name of the error is `InsecureJelly`.",
     42: "pb7: a copyable, or a container of a graph, that was not sent.",
-    43: "pb7: a graph's containers have their places as numbers.",
-    44: "Safe: it arrives as 31 containers, and nothing expands them. As a key it is refused.",
-    52: "pb7 has no such extension.",
+    43: "pb7: the containers of a graph are numbered by their positions.",
+    44: "Safe: it arrives as 31 containers, which are not expanded. As a key it is refused.",
+    52: "pb7 does not have this extension.",
     53: (
-        "A class that declares no fields takes every public name that is no code of its own; nothing "
-        "calls what it takes."
+        "A class that declares no fields accepts every public name that is not one of its own methods or "
+        "properties; the accepted values are never called."
     ),
     54: (
-        "PB: nesting is judged by the tokens, before it is known what they are: fatal, as row 8 "
+        "PB: nesting is judged by the tokens, before their meaning is known: fatal, as row 8 "
         "demands. The two rows cannot both hold there."
     ),
     55: "PB: depth is fatal as in row 54.",
     56: "PB: a bare string is the text of an error (DESIGN, 5).",
-    59: "The ids of replicas are the peer's own, so an `uncache` cannot be judged; it is ignored.",
-    60: "PB: a decref has no count; one too many comes for an object that is gone, as in row 59.",
-    64: "pb7: the answer of a call that is not kept, too.",
-    65: "A server exports its root to everybody, a client to nobody.",
-    67: "A test makes 8,000, where 16 may run and 64 KiB may wait.",
-    68: "PB has no cancel. A test's limit is 16 calls.",
-    69: "No dialect compresses: there is nothing to inflate.",
+    59: "The peer chooses the ids of its replicas, so an `uncache` cannot be judged; it is ignored.",
+    60: "PB: a decref has no count; one too many is for an object that is gone, as in row 59.",
+    64: "pb7: also the answer of a call that is not kept.",
+    65: "A server exports its root to every peer, a client does not.",
+    67: "The test makes 8,000 calls; 16 may run and 64 KiB may wait.",
+    68: "PB has no cancel. In the test the limit is 16 calls.",
+    69: "No dialect compresses, so nothing is inflated.",
     70: (
-        "Before login a message is a sixteenth, so 600 KB are fatal. A response that is none fails as "
-        "any wrong one does."
+        "Before login the limit of a message is a sixteenth, so 600 KB are fatal. A value that is not a response "
+        "fails like any wrong response."
     ),
-    71: "In the test the delays are a hundredth.",
+    71: "In the test the delays are a hundredth of the real ones.",
     75: (
-        "PB has no pings. More than 16 in what is read at once are too many; a pong that nobody asked "
-        "for is a sign of life."
+        "PB has no pings. More than 16 that are read at once are too many; an unrequested pong is a sign of "
+        "life."
     ),
-    76: "A test's deadline is 0.3 s.",
+    76: "In the test the deadline is 0.3 s.",
 }
 
 _ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {

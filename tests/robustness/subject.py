@@ -1,8 +1,8 @@
-"""The process under attack: this library, serving and connecting as it is told. Run by :mod:`.rig`.
+"""The process under attack: this library, serving and connecting on command. Run by :mod:`.rig`.
 
 It serves the same desk under four names: ``desk`` with the default limits, ``small`` with limits and times scaled
-down, ``hasty`` with the time for the handshake scaled down as well, ``login`` behind an application's login. What goes
-on in it is said over a control socket, JSON line by line: nothing that the attacker has a part in.
+down, ``hasty`` with the time for the handshake scaled down as well, ``login`` behind an application's login. It
+reports its state over a control socket, in lines of JSON, which the attacker cannot influence.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from perspective_broker.aio.driver import Driver
 from tests.loops import LOOPS
 from tests.robustness.limits import LIMITS
 
-#: Seconds between two looks of the metronome.
+#: Seconds between two ticks of the metronome.
 BEAT = 0.001
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 @pb.copier_for("robustness.Point", registry=registry)
@@ -40,7 +40,7 @@ class Point(pb.RemoteCopy):
 
 @pb.copier_for("robustness.Open", registry=registry)
 class Open(pb.RemoteCopy):
-    """A copyable that takes whatever is no code of its class."""
+    """A copyable that accepts every field except the names of its own methods and properties."""
 
     def move(self) -> None:
         raise AssertionError("nothing calls it")
@@ -53,7 +53,7 @@ class Forbidden(pb.RemoteCopy):
 
 @pb.copier_for("robustness.Board", registry=registry)
 class BoardReplica(pb.RemoteCache):
-    """What a cacheable of the peer's arrives as."""
+    """The replica of a cacheable of the peer."""
 
     def observe_mark(self, *marks: Any) -> int:
         return len(marks)
@@ -69,9 +69,9 @@ class Board(pb.Cacheable):
         return {}
 
 
-POLICY = pb.Policy(classes={"robustness.Point", "robustness.Open", "robustness.Board"})
+POLICY = pb.registry.Policy(classes={"robustness.Point", "robustness.Open", "robustness.Board"})
 
-#: What cannot cross, by what is wrong with it.
+#: Values that cannot be sent, by their flaw.
 BAD_VALUES = {
     "unserialisable": object,
     "surrogate": lambda: "\ud800",
@@ -81,7 +81,7 @@ BAD_VALUES = {
 
 
 class Desk(pb.Root):
-    """What peers reach, in either direction."""
+    """The object that peers reach, in either direction."""
 
     def __init__(self, subject: Subject, connection: pb.Connection) -> None:
         self._subject = subject
@@ -107,7 +107,7 @@ class Desk(pb.Root):
         return 2
 
     def remote_defect(self) -> None:
-        """Raise, deep inside, what a call with wrong arguments raises."""
+        """Raise, deep inside, the error of a call with wrong arguments."""
         int("1", bad=True)  # type: ignore[call-overload]
 
     def remote_keep(self, *things: Any) -> int:
@@ -132,7 +132,7 @@ class Desk(pb.Root):
         await asyncio.get_running_loop().create_future()
 
     async def remote_turn(self) -> None:
-        """End when what was called before has begun."""
+        """End when earlier calls have started."""
         await asyncio.sleep(0)
 
     async def remote_stubborn(self) -> None:
@@ -147,7 +147,7 @@ class Desk(pb.Root):
         return BAD_VALUES[_text(kind)]()
 
     async def remote_say_badly(self, kind: Any) -> str:
-        """Call the peer with what cannot cross; return how that ended."""
+        """Call the peer with a value that cannot be sent; return the outcome."""
         reference = self._held[0]
         held = reference.connection.statistics()
         try:
@@ -170,7 +170,7 @@ def _text(value: Any) -> str:
 
 
 class Serving:
-    """What ``serve`` is given: a desk for every connection, which is watched."""
+    """The argument of ``serve``: it makes a desk for every connection, and records the connection."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -180,14 +180,14 @@ class Serving:
 
 
 class PatientAuthorizer(pb.MemoryAuthorizer):
-    """One whose growing delays are a hundredth of what they are, for time is a parameter."""
+    """A throttle with a hundredth of the usual delays, because time is a parameter."""
 
     async def delay_for(self, name: str, now: float) -> float:
         return await super().delay_for(name, now) / 100
 
 
 class Clerk(pb.Perspective):
-    """Who has logged in."""
+    """A user that has logged in."""
 
     def perspective_probe(self) -> int:
         return 7
@@ -204,7 +204,7 @@ class WatchedApplication(pb.Application):
 
 
 class Log(logging.Handler):
-    """Keeps what an operator would read."""
+    """Keeps the lines that an operator would read."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -215,12 +215,12 @@ class Log(logging.Handler):
 
 
 class Subject:
-    """What is asked over the control socket.
+    """The requests over the control socket.
 
     Attributes:
         ticks: calls of the bystander so far.
-        gap: the longest that it waited for one, in seconds.
-        bystanders: their connections, which are no business of anybody's.
+        gap: the longest time of one of them, in seconds.
+        bystanders: their connections, which the checks ignore.
     """
 
     def __init__(self) -> None:
@@ -235,7 +235,7 @@ class Subject:
         self._longest = 0.0
         self._last = time.thread_time()
 
-    # -- what happens
+    # -- events
 
     def desk_for(self, connection: pb.Connection) -> Desk:
         """Return the desk of a new connection."""
@@ -265,10 +265,10 @@ class Subject:
         self._last = now
         asyncio.get_running_loop().call_later(BEAT, self._beat)
 
-    # -- what is asked
+    # -- requests
 
     def do_begin(self, memory: bool = False) -> dict[str, Any]:
-        """Forget what was; with ``memory`` note how much is allocated from now on."""
+        """Reset the records; with ``memory`` record the allocations from now on."""
         gc.collect()
         self._causes.clear()
         self._outcomes.clear()
@@ -282,13 +282,13 @@ class Subject:
         return state
 
     def do_state(self) -> dict[str, Any]:
-        """Say how everything is."""
+        """Report the state of the process."""
         longest, gap = self._longest, self.gap
         peak = 0
         if tracemalloc.is_tracing():
             peak = tracemalloc.get_traced_memory()[1]
         gc.collect()
-        self._last = time.thread_time()  # the collection is nobody's fault
+        self._last = time.thread_time()  # the time of the collection is not counted
         drivers = [thing for thing in gc.get_objects() if type(thing) is Driver]
         others = [driver.connection for driver in drivers if driver not in self.bystanders]
         alive = [connection for connection in others if connection.close_cause is None]

@@ -1,4 +1,4 @@
-"""Every call ends exactly once, whatever comes in the place of its answer, and whatever kind of call it is."""
+"""Every call ends exactly once, for any message instead of its answer, and for any kind of call."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .words import Modern, Words, words_of
 
 
 class Hostile:
-    """A server that answers when the test says so.
+    """A server that answers on the test's command.
 
     Attributes:
-        calls: ids of the calls that came and were not answered, by the method's name.
+        calls: ids of the calls without an answer, by the method's name.
     """
 
     def __init__(self, peer: ScriptedPeer, words: Words) -> None:
@@ -83,7 +83,7 @@ class Board(pb.Cacheable):
 
 @asynccontextmanager
 async def hostile_server(dialect: str, limits: pb.Limits) -> AsyncIterator[tuple[Any, Hostile]]:
-    """Connect to a hostile server; what is left of the connection at the end is closed."""
+    """Connect to a hostile server; close the connection at the end."""
     async with ScriptedPeer.listen("memory:ends") as listener:
         connecting = asyncio.ensure_future(
             pb.connect(listener.url, limits=limits, dialects=[dialect]).__aenter__()
@@ -171,7 +171,7 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
             await hostile.peer.aclose()
         else:
             hostile.peer.send_bytes(said)
-        if end.kept and kind in DEPENDENTS:  # which are the peer's to decide
+        if end.kept and kind in DEPENDENTS:  # the peer decides about these
             hostile.peer.send_bytes(hostile.not_run(request, *DEPENDENTS[kind]))
         for promise in promises:
             with pytest.raises(Exception) as caught:  # noqa: PT011 (the class is looked at below)
@@ -183,7 +183,7 @@ async def test_each_ends_once_with_a_typed_error(dialect: str, end: End, kind: s
             again = root.call("again")
             hostile.answer(await hostile.called("again"), 5)
             assert await again == 5
-        await asyncio.sleep(0)  # futures tell in the next turn of the loop
+        await asyncio.sleep(0)  # callbacks of futures run in the next turn of the loop
         assert [one.ends for one in watched] == [1] * len(watched)
         assert root.connection.statistics().calls_out == 0
         assert (root.connection.close_cause is None) is end.kept
@@ -203,7 +203,7 @@ async def test_a_call_that_was_not_run_because_of_an_answer_it_does_not_mention_
 
 
 async def test_a_stream_whose_items_are_malformed_ends_once() -> None:
-    """The stream itself came well; what is read of it does not."""
+    """The stream itself came well; its items do not."""
     for dialect, source, bad in (
         ("pb", [b"remote", 5], [b"unheard", 1]),
         ("pb7", Ext(codes.REMOTE, b"\x05"), Ext(codes.COPY, packb("unheard") + packb({}))),

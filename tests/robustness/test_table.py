@@ -14,7 +14,7 @@ from .rows import ROWS, every_case
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    """One process for all rows: each of them leaves it as it was."""
+    """Start one process for all rows: each of them leaves it unchanged."""
     with subject_process(tmp_path_factory.mktemp("subject")) as found:
         yield found
 

@@ -1,7 +1,7 @@
-"""What a hostile side says, and what it hears: one spelling for each dialect, the same words for both.
+"""The messages that a hostile side sends and receives: a class for each dialect, with the same methods.
 
-A :class:`Words` makes bytes and reads bytes, and keeps no tables. Values are given as the dialect has them: jelly for
-the classic one, MessagePack's own (with :class:`ormsgpack.Ext`) for pb7. Nothing in them is judged here.
+A :class:`Words` makes bytes and reads bytes, and keeps no tables. Values have the form of the dialect: jelly for
+the classic one, MessagePack's own (with :class:`ormsgpack.Ext`) for pb7. They are not checked here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Heard(NamedTuple):
     """One message of the other side.
 
     Attributes:
-        kind: ``call``, ``answer``, ``error``, ``farewell``, or the dialect's name of something else.
-        number: the request; 0 where there is none.
+        kind: ``call``, ``answer``, ``error``, ``farewell``, or the dialect's name of another message.
+        number: the request; 0 in messages without one.
         what: of a call the method's name, of an answer the value as the dialect has it, of an error the type's name
             without its module, of a farewell the code.
         size: encoded bytes.
@@ -44,12 +44,12 @@ class Heard(NamedTuple):
 
 
 class Words(ABC):
-    """How to speak one dialect.
+    """The messages of one dialect.
 
     Attributes:
         name: the dialect's.
-        target: the object that is called where nothing else is said.
-        greeting: what comes behind the choice of the dialect.
+        target: the object that is called by default.
+        greeting: the message after the choice of the dialect.
     """
 
     name: str
@@ -63,22 +63,22 @@ class Words(ABC):
 
     @property
     def next_luid(self) -> int:
-        """The id under which the other side will give its next object: our client gives its desk first."""
+        """The id under which the other side will send its next object: our client sends its desk first."""
         return 1 if self.target == "root" else 2
 
     @abstractmethod
     def say(self, *items: Any) -> bytes:
-        """Return one message, made of anything."""
+        """Return one message of any items."""
 
     @abstractmethod
     def call(self, method: Any, *args: Any, **options: Any) -> bytes:
-        """Return a call whose arguments are spelled already.
+        """Return a call whose arguments are encoded already.
 
         Args:
             method: its name.
             args: its arguments.
-            options: in the place of what an honest call has: ``to``, ``request``, ``answer``, ``args`` (all of them at
-                once, whatever they are) and ``kwargs``.
+            options: these replace parts of an honest call: ``to``, ``request``, ``answer``, ``args`` (all at once, of
+                any type) and ``kwargs``.
         """
 
     @abstractmethod
@@ -95,7 +95,7 @@ class Words(ABC):
 
     @abstractmethod
     def hear(self, data: bytearray) -> Heard | None:
-        """Take the first message off ``data``; None while it is not complete."""
+        """Remove and return the first message of ``data``; return None while it is not complete."""
 
     def _request(self, options: dict[str, Any]) -> Any:
         request = options.get("request")
@@ -260,7 +260,7 @@ _NAMES = {
 
 
 def words_of(dialect: str, target: int | str = "root") -> Any:
-    """Return how to speak a dialect."""
+    """Return the messages of a dialect."""
     if dialect == "pb7":
         return Modern(target)
     return Classic(target, {"pb": PB, "none": NONE}[dialect])

@@ -9,7 +9,7 @@ import perspective_broker as pb
 from perspective_broker.flavors import Cacheable, RemoteCache
 from perspective_broker.testing import BrokerPair, Later, Outcome
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 #: Set by the fixture of the same name.
 dialect = "pb"

@@ -98,7 +98,7 @@ def test_an_answer_to_a_call_that_has_not_left_ends_the_connection_and_the_call(
     with make_pair(Desk(), limits=pb.Limits(calls_in_flight=1)) as pair:
         outcomes = [pair.root.call("later"), pair.root.call("later")]
         pair.client.take()
-        dialect: Any = pair.server.broker._dialect
+        dialect: Any = pair.server.broker.dialect
         pair.client.receive(dialect.encode_answer(2, "forged", None))
         assert pair.client.code == "bad-id"
         for outcome in outcomes:
@@ -155,15 +155,15 @@ def test_a_late_answer_is_ignored_and_counted_and_what_it_gives_is_given_back(
 ) -> None:
     with make_pair() as pair:
         pair.call("echo", 1)
-        late = pair.server.broker._dialect.encode_answer(1, [Thing()], None)
-        pair.server.broker.send(late)
+        late = pair.server.broker.dialect.encode_answer(1, [Thing()], None)
+        pair.server.broker.outbox.send(late)
         pair.run()
         assert pair.client.broker.statistics().ignored == 1
 
 
 def test_an_answer_to_a_call_that_was_never_made_is_fatal() -> None:
     with make_pair() as pair:
-        pair.server.broker.send(pair.server.broker._dialect.encode_answer(99, None, None))
+        pair.server.broker.outbox.send(pair.server.broker.dialect.encode_answer(99, None, None))
         pair.run()
         assert pair.client.code == "bad-id"
 
@@ -171,9 +171,9 @@ def test_an_answer_to_a_call_that_was_never_made_is_fatal() -> None:
 def test_a_request_id_used_again_before_its_answer_is_fatal() -> None:
     desk = Desk()
     with make_pair(desk) as pair:
-        encode = pair.client.broker._dialect.encode_call
+        encode = pair.client.broker.dialect.encode_call
         for _ in range(2):
-            pair.client.broker.send(encode(7, "root", "later", True, (), {}, None))
+            pair.client.broker.outbox.send(encode(7, "root", "later", True, (), {}, None))
         pair.run()
         assert pair.server.code == "duplicate-id"
         assert desk.later[0].cancelled
@@ -227,7 +227,7 @@ def test_a_malformed_error_fails_its_call_once_and_the_connection_lives(payload:
     with make_pair(desk) as pair:
         outcome = pair.root.call("later")
         pair.run()
-        pair.client.broker.on_error(1, payload)
+        pair.client.broker.receiver.on_error(1, payload)
         with pytest.raises(pb.RemoteError, match="malformed"):
             outcome.result()
         desk.later[0].answer()
@@ -240,7 +240,7 @@ def test_an_error_that_is_a_bare_text_is_a_failure_too() -> None:
     with make_pair(desk) as pair:
         outcome = pair.root.call("later")
         pair.run()
-        pair.client.broker.on_error(1, b"no")
+        pair.client.broker.receiver.on_error(1, b"no")
         with pytest.raises(pb.RemoteError, match="no"):
             outcome.result()
         desk.later[0].answer()
@@ -330,8 +330,8 @@ def test_the_root_comes_home_as_itself_and_cannot_be_freed() -> None:
 @pytest.mark.parametrize("luid", ["root", 0, 7])
 def test_releasing_what_was_never_given_is_fatal(luid: Any) -> None:
     with make_pair() as pair:
-        dialect = pair.client.broker._dialect
-        pair.client.broker.send(
+        dialect: Any = pair.client.broker.dialect
+        pair.client.broker.outbox.send(
             dialect.encode_releases({luid: 1})
             if isinstance(luid, int)
             else dialect._decref_head + dialect._spelling.string(b"root")
@@ -346,7 +346,7 @@ def test_a_late_release_is_ignored_and_counted() -> None:
         gc.collect()
         pair.run()
         assert pair.client.broker.statistics().exported == 0
-        pair.server.broker.send(pair.server.broker._dialect.encode_releases({1: 1}))
+        pair.server.broker.outbox.send(pair.server.broker.dialect.encode_releases({1: 1}))
         pair.run()
         assert pair.client.broker.statistics().ignored == 1
         assert pair.client.code == ""
@@ -377,7 +377,7 @@ def test_an_object_cannot_be_called_after_its_release() -> None:
         gc.collect()
         pair.run()
         outcome = Outcome()
-        pair.server.broker.call(SansIOReference(pair.server.broker, luid, None), "name", (), {}, outcome)
+        pair.server.broker.outgoing.call(SansIOReference(pair.server, luid, None), "name", (), {}, outcome)
         pair.run()
         with pytest.raises(UnknownObject):
             outcome.result()
@@ -390,7 +390,7 @@ def test_a_reference_that_was_given_back_cannot_cross() -> None:
         reference = desk.kept.pop()
         reference.release()
         with pytest.raises(pb.SerializationError, match="given back"):
-            pair.server.broker.home_id(reference)
+            pair.server.broker.exporter.home_id(reference)
 
 
 def test_a_reference_to_a_third_party_cannot_cross() -> None:
@@ -421,8 +421,8 @@ def test_before_the_greeting_a_call_raises() -> None:
 def test_references_in_a_call_to_nobody_are_given_back() -> None:
     with make_pair() as pair:
         outcome = Outcome()
-        nobody = SansIOReference(pair.client.broker, 99, None)
-        pair.client.broker.call(nobody, "echo", (Thing(),), {"more": Thing()}, outcome)
+        nobody = SansIOReference(pair.client, 99, None)
+        pair.client.broker.outgoing.call(nobody, "echo", (Thing(),), {"more": Thing()}, outcome)
         pair.run()
         with pytest.raises(UnknownObject):
             outcome.result()
@@ -771,7 +771,7 @@ def test_whoever_hears_the_end_of_a_call_may_call_again() -> None:
 
     with make_pair() as pair:
         outcomes: list[Outcome] = [Again()]
-        pair.client.broker.call(pair.root, "echo", (1,), {}, outcomes[0])
+        pair.client.broker.outgoing.call(pair.root, "echo", (1,), {}, outcomes[0])
         pair.run()
         assert [outcome.result() for outcome in outcomes] == [1, "again"]
 
@@ -785,7 +785,7 @@ def test_whoever_hears_the_end_of_the_connection_may_try_to_call_again() -> None
 
     with make_pair() as pair:
         outcome = Again()
-        pair.client.broker.call(pair.root, "later", (), {}, outcome)
+        pair.client.broker.outgoing.call(pair.root, "later", (), {}, outcome)
         pair.link.cut()
         assert outcome.done
 
@@ -876,11 +876,11 @@ def test_a_draining_connection_refuses_calls_and_ends_what_runs() -> None:
         pair.server.broker.drain()
         with pytest.raises(pb.Unavailable, match="draining: "):
             pair.call("keep", Thing())
-        assert not pair.server.broker.idle
+        assert not pair.server.broker.is_idle
         desk.later[0].answer("done")
         pair.run()
         assert running.result() == "done"
-        assert pair.server.broker.idle
+        assert pair.server.broker.is_idle
 
 
 def test_a_greeting_that_takes_too_long_ends_the_connection() -> None:

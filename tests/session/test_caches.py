@@ -12,6 +12,7 @@ import pytest
 import perspective_broker as pb
 from perspective_broker.flavors import RemoteCache, Target
 from perspective_broker.session.caches import Replicas
+from perspective_broker.session.releases import Releases
 from perspective_broker.testing import BrokerPair, Outcome
 
 from . import objects
@@ -99,7 +100,7 @@ def test_a_re_send_that_crosses_the_drop_has_the_state() -> None:
 def test_two_sides_full_of_calls_that_introduce_replicas_do_not_block_each_other() -> None:
     here, there = Desk(), Desk()
     with make_pair(there, limits=pb.Limits(calls_in_flight=1)) as pair:
-        pair.client.broker.exports.name("root", here)
+        pair.client.broker.tables.exports.name("root", here)
         outcomes = []
         for end in (pair.client, pair.server):
             outcomes += [end.root.call("echo", 1), end.root.call("keep", Counter(a=1))]
@@ -113,7 +114,7 @@ def test_an_answer_that_mentions_a_replica_still_held_back_comes_after_it() -> N
     here, there, counter = Desk(), Desk(), Counter(a=1)
     here.kept.append(counter)
     with make_pair(there, client_limits=pb.Limits(calls_in_flight=1)) as pair:
-        pair.client.broker.exports.name("root", here)
+        pair.client.broker.tables.exports.name("root", here)
         pair.root.call("later")
         pair.root.call("keep", counter)  # waits for room
         given = pair.server.root.call("give")
@@ -222,7 +223,7 @@ def test_a_replica_that_could_not_be_read_hears_of_no_end(caplog: pytest.LogCapt
             kept.append(self)
             super().set_copyable_state(5)
 
-    own = pb.Registry(registry)
+    own = pb.registry.Registry(registry)
     own.set_unjellyable_for_class("test.Counter", Keeper)
     with BrokerPair(Desk(), registry=own, dialects=[objects.dialect]) as pair:
         with pytest.raises(pb.DecodeError):
@@ -317,15 +318,15 @@ def test_two_perspectives_on_one_connection_have_replicas_of_their_own() -> None
         del hers, again, people
 
 
-class Interrupting:
-    """A session whose loop goes on in the very middle of a replica's end, as threads may."""
+class Interrupting(Releases):
+    """Releases of a loop that goes on in the very middle of a replica's end, as threads may."""
 
     def __init__(self) -> None:
-        self.replicas = Replicas(pb.Limits(), self)
+        self.replicas = Replicas(pb.Limits(), self, self)
         self.owed: list[int] = []
         self.found: RemoteCache | None = None
 
-    def enqueue_decache(self, luid: int) -> None:
+    def replica_ended(self, luid: int) -> None:
         if not self.owed:
             self.found = self.replicas.receive(luid)
         self.owed.append(self.replicas.dropped(luid))

@@ -207,7 +207,7 @@ PLACES: list[tuple[Callable[[Any], Any], Callable[[Any], Any], str]] = [
 @given(drawn=drawn(), place=st.sampled_from(PLACES))
 def test_what_arrives_is_what_was_sent_or_nothing(dialect: str, drawn: Drawn, place: Any) -> None:
     cls, value = drawn.cls, drawn.value
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     if hasattr(cls, "set_copyable_state"):
         registry.set_unjellyable_for_class(cls, cls)
     around, within, path = place

@@ -17,7 +17,7 @@ from perspective_broker.testing import Outcome
 
 from .objects import Node, Thing, make_pair
 
-pytestmark = pytest.mark.skipif(pb.COMPILED, reason="compiled code runs no lines that can be counted")
+pytestmark = pytest.mark.skipif(pb.build.COMPILED, reason="compiled code runs no lines that can be counted")
 
 FEW = 50
 
@@ -71,8 +71,8 @@ def test_calls_on_promises_are_made_answered_and_cancelled_in_linear_time(
                     outcome.cancel()
 
             count += lines(cancel) + lines(pair.run)
-            pair.server.broker.exports.find("root").obj.held.clear()
-            pair.server.broker.exports.find("root").obj.log.clear()
+            pair.server.broker.tables.exports.find("root").obj.held.clear()
+            pair.server.broker.tables.exports.find("root").obj.log.clear()
             made.clear()
         return count
 

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
 
 import perspective_broker as pb
 from perspective_broker.session import Phase
 from perspective_broker.testing import BrokerPair, End, Outcome, broker_leaks
+from tests.broken import break_dialect
 
 from .objects import Desk, Thing, make_pair
 
 DEFECT = "somebody: closing the connection because of an error in this library"
 
 
-class Broken:
-    """A dialect with a defect: it raises where the attribute ``where`` is used."""
-
-    def __init__(self, dialect: Any, where: str) -> None:
-        self._dialect = dialect
-        self._where = where
-
-    def __getattr__(self, name: str) -> Any:
-        if name == self._where:
-            raise ZeroDivisionError("a defect")
-        return getattr(self._dialect, name)
-
-
 def broken(pair: BrokerPair, where: str) -> End:
     """Return the server's end, whose dialect is broken from now on."""
-    broker: Any = pair.server.broker
-    broker._dialect = Broken(broker._dialect, where)
+    break_dialect(pair.server.broker, where)
     return pair.server
 
 
@@ -54,7 +40,7 @@ def seen(end: End) -> BaseException | None:
 
 @pytest.mark.parametrize(
     "where",
-    ["receive_data", "next_message", "mid_message", "last_size", "encode_releases", "features"],
+    ["receive_data", "next_message", "mid_message", "last_size", "encode_releases", "has"],
 )
 def test_a_defect_ends_its_connection_and_is_logged_once(
     where: str, caplog: pytest.LogCaptureFixture
@@ -107,8 +93,7 @@ def test_the_peer_is_told_that_the_error_is_not_its_own() -> None:
 def test_a_defect_in_the_farewell_does_not_keep_the_connection() -> None:
     with make_pair() as pair:
         end = broken(pair, "encode_farewell")
-        broker: Any = end.broker
-        broker._dialect = Broken(broker._dialect, "next_message")
+        break_dialect(end.broker, "next_message")
         act(end, pair.client.take() or b"x")
         assert end.code == "internal"
         assert isinstance(seen(end), ZeroDivisionError)
@@ -124,7 +109,7 @@ def test_a_defect_in_the_end_is_logged_and_the_driver_hears_of_the_end(
 
     with make_pair(Desk()) as pair:
         end = pair.client
-        end.broker.call(pair.root, "later", (), {}, Deaf())
+        end.broker.outgoing.call(pair.root, "later", (), {}, Deaf())
         end.broker.receive_data(b"\x88" * 200, end.clock.now)
         end.broker.process(64, end.clock.now)
         assert end.cause is not None

@@ -11,7 +11,7 @@ import perspective_broker as pb
 from perspective_broker import Limits
 from perspective_broker.errors import DeadlineExceeded
 from perspective_broker.session.expiry import Expiry
-from perspective_broker.session.serving import IncomingCall
+from perspective_broker.session.incoming_call import IncomingCall
 from perspective_broker.testing import BrokerPair, Later, Outcome
 
 from .objects import Desk, Thing, make_pair
@@ -264,7 +264,7 @@ def test_the_end_of_the_connection_forgets_deadlines() -> None:
     assert pair.server.broker.next_deadline() == pair.clock.now + 1
     pair.link.cut()
     assert pair.server.broker.next_deadline() is None
-    assert len(pair.server.broker.serving.expiry) == 0
+    assert len(pair.server.broker.answers.expiry) == 0
 
 
 @pytest.mark.modern
@@ -272,4 +272,4 @@ def test_a_call_that_has_ended_leaves_no_deadline() -> None:
     with make_pair() as pair:
         assert [call_within(pair, 1, "echo", n) for n in range(3)]
         pair.run()
-        assert len(pair.server.broker.serving.expiry) == 0
+        assert len(pair.server.broker.answers.expiry) == 0

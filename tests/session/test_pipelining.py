@@ -357,7 +357,7 @@ def test_an_answer_that_cannot_cross_fails_what_hangs_on_it(node: Node) -> None:
 
 def test_an_answer_cannot_mention_a_promise_that_is_not_kept(node: Node) -> None:
     with make_pair(node) as pair:
-        pair.client.broker.exports.name("root", Node())
+        pair.client.broker.tables.exports.name("root", Node())
         promise = pair.server.root.call("later")
         outcome = pair.root.call("later")
         pair.run()
@@ -636,7 +636,7 @@ def test_a_call_that_the_peer_answers_and_drops_is_settled_once(node: Node) -> N
         body = packb([codes.ANSWER, outcome._call.request, 5])
         pair.client.receive(frame_header(len(body)) + body)
         assert pair.client.code == ""
-        assert pair.client.broker.ignored == 1
+        assert pair.client.broker.receiver.ignored == 1
 
 
 @pytest.mark.parametrize("held", [Desk, Referenceable])

@@ -6,21 +6,25 @@ import pytest
 
 from perspective_broker import Limits, ProtocolError
 from perspective_broker.ports import Message
-from perspective_broker.session.outgoing_calls import QUEUED, SENT, OutgoingCall
-from perspective_broker.session.questions import Questions
+from perspective_broker.session.outgoing_call import QUEUED, SENT, OutgoingCall
+from perspective_broker.session.questions import Questions, WayOut
 from perspective_broker.testing import Outcome
 
 
-class Table:
+class Table(WayOut):
     """A table of questions, what it has sent, and which calls have left its queue."""
 
     def __init__(self, **limits: int) -> None:
         self.sent: list[Message] = []
         self.left: list[OutgoingCall] = []
         self.lent = 0
-        self.questions = Questions(
-            Limits(**limits), lambda call, message: self.sent.append(message), self.left.append
-        )
+        self.questions = Questions(Limits(**limits), self)
+
+    def send_message(self, call: OutgoingCall, message: Message) -> None:
+        self.sent.append(message)
+
+    def has_left(self, call: OutgoingCall) -> None:
+        self.left.append(call)
 
     def ask(self, message: bytes) -> OutgoingCall:
         call = OutgoingCall(Outcome(), None)

@@ -75,7 +75,7 @@ def sent(pair: BrokerPair) -> Outcome:
 
 
 def node_of(pair: BrokerPair) -> Failing:
-    node = pair.server.broker.exports.find("root").obj
+    node = pair.server.broker.tables.exports.find("root").obj
     assert isinstance(node, Failing)
     return node
 

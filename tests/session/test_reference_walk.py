@@ -61,7 +61,7 @@ class Walk:
         self.random = Random(seed)
         self.holders = {"server": Holder(), "client": Holder()}
         self.pair = make_pair(self.holders["server"])
-        self.pair.client.broker.exports.name("root", self.holders["client"])
+        self.pair.client.broker.tables.exports.name("root", self.holders["client"])
         self.ends: dict[str, End] = {"server": self.pair.server, "client": self.pair.client}
         self.roots = {side: end.root for side, end in self.ends.items()}
         self.tokens = {side: [Token(number) for number in range(OBJECTS)] for side in self.ends}
@@ -145,7 +145,7 @@ class Walk:
             holder.home.clear()
             held = {number for number, _ in holder.held}
             assert len({id(reference) for _, reference in holder.held}) == len(held)
-            exports, imports = self.ends[owner].broker.exports, self.ends[side].broker.imports
+            exports, imports = self.ends[owner].broker.tables.exports, self.ends[side].broker.tables.imports
             assert len(exports) == len(imports) == len(held)
             counts = {exports.find(luid).obj.number: exports.find(luid).count for luid in exports._by_luid}
             assert counts == {number: reference._receipts for number, reference in holder.held}

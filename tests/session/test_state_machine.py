@@ -87,7 +87,7 @@ class Life(RuleBasedStateMachine):
         self.pair = BrokerPair(
             self.parties["server"], registry=registry, dialects=[self.dialect], limits=self.limits
         )
-        self.pair.client.broker.exports.name("root", self.parties["client"])
+        self.pair.client.broker.tables.exports.name("root", self.parties["client"])
         self.ends = {"server": self.pair.server, "client": self.pair.client}
         self.roots = {side: end.root for side, end in self.ends.items()}
         self.was_cut = False
@@ -432,7 +432,7 @@ class Replicas(Life):
     @invariant()
     def every_observer_is_of_a_replica_that_was_not_given_up(self) -> None:
         for side, counter in self.counters_made:
-            observers = self.end(side).broker.observers
+            observers = self.end(side).broker.tables.observers
             for observer in counter.observers:
                 assert observers.find(observer._luid) is not None
             assert len(counter.asked) == len(counter.stopped) + len(counter.observers)
@@ -465,7 +465,7 @@ class Replicas(Life):
 
     def check_equal(self) -> None:
         for side, party in self.parties.items():
-            observers = self.end(self.other(side)).broker.observers
+            observers = self.end(self.other(side)).broker.tables.observers
             for thing in party.held:
                 if isinstance(thing, CounterReplica):
                     observed = observers.find(thing._pb_luid)

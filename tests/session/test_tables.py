@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import perspective_broker as pb
 from perspective_broker.errors import UnknownObject
 from perspective_broker.flavors import Reference, ViewPoint
+from perspective_broker.session import Host
+from perspective_broker.session.releases import Releases
 from perspective_broker.session.tables import Exports, Imports, import_key
 from perspective_broker.session.weak import Received
 
@@ -27,19 +29,26 @@ class Known(pb.Referenceable):
         self.forgettings += 1
 
 
-class Session:
-    """What references tell that they are gone."""
+class Noted(Releases):
+    """Notes the references that are gone."""
 
     def __init__(self) -> None:
         self.released: list[tuple[int, int]] = []
 
-    def enqueue_release(self, received: Received) -> None:
+    def reference_ended(self, received: Received) -> None:
         self.released.append((received.luid, received.count))
 
 
-def imports(session: Session, limit: int = 100) -> Imports:
+class Maker(Host):
+    """Makes references."""
+
+    def make_reference(self, luid: int | str, perspective: Any) -> Reference:
+        return Reference(self, luid, perspective)
+
+
+def imports(releases: Noted, limit: int = 100) -> Imports:
     limits = pb.Limits(references_received=limit)
-    return Imports(limits, lambda luid, perspective: Reference(session, luid, perspective), session)
+    return Imports(limits, Maker(), releases)
 
 
 STEPS = st.lists(
@@ -157,8 +166,8 @@ def test_a_view_is_an_object_for_each_perspective() -> None:
     )
 )
 def test_imports_owe_a_release_for_every_receipt(steps: list[tuple[str, int, Any]]) -> None:
-    session = Session()
-    table, receipts = imports(session), dict.fromkeys((1, 2, 3), 0)
+    releases = Noted()
+    table, receipts = imports(releases), dict.fromkeys((1, 2, 3), 0)
     held: dict[Any, Reference] = {}
     for step, luid, perspective in steps:
         key = import_key(luid, perspective)
@@ -173,13 +182,13 @@ def test_imports_owe_a_release_for_every_receipt(steps: list[tuple[str, int, Any
     held.clear()
     gc.collect(0)
     owed = dict.fromkeys((1, 2, 3), 0)
-    for luid, count in session.released:
+    for luid, count in releases.released:
         owed[luid] += count
     assert owed == receipts
 
 
 def test_a_late_notice_does_not_drop_the_reference_that_came_since() -> None:
-    table = imports(Session())
+    table = imports(Noted())
     first = table.receive(1, None)
     del first
     second = table.receive(1, None)
@@ -190,7 +199,7 @@ def test_a_late_notice_does_not_drop_the_reference_that_came_since() -> None:
 
 
 def test_more_than_a_peer_may_give_is_its_fault() -> None:
-    table = imports(Session(), limit=1)
+    table = imports(Noted(), limit=1)
     held = table.receive(1, None)
     assert table.receive(1, None) is held
     with pytest.raises(pb.ProtocolError, match="limit-references"):
@@ -198,25 +207,25 @@ def test_more_than_a_peer_may_give_is_its_fault() -> None:
 
 
 def test_named_references_are_one_and_owe_nothing() -> None:
-    session = Session()
-    table = imports(session)
+    releases = Noted()
+    table = imports(releases)
     root = table.named("root")
     assert table.named("root") is root
     assert len(table) == 0
     del root
-    assert session.released == []
+    assert releases.released == []
 
 
-class Interrupted(Session):
+class Interrupted(Noted):
     """The same, where the loop's thread goes on in the very middle of a reference's end, as threads may."""
 
     def __init__(self, go_on: Any) -> None:
         super().__init__()
         self.go_on = go_on
 
-    def enqueue_release(self, received: Received) -> None:
+    def reference_ended(self, received: Received) -> None:
         self.go_on()
-        super().enqueue_release(received)
+        super().reference_ended(received)
 
 
 def test_a_reference_that_ends_in_another_thread_is_not_handed_out_again() -> None:
@@ -227,26 +236,26 @@ def test_a_reference_that_ends_in_another_thread_is_not_handed_out_again() -> No
         if not found:
             found.append(table.receive(1, None))
 
-    session = Interrupted(go_on)
-    table = imports(session)
+    releases = Interrupted(go_on)
+    table = imports(releases)
     first = table.receive(1, None)
     ended = weakref.ref(first)
     del first
     [second] = found
     assert ended() is None
-    assert session.released == [(1, 1)]
+    assert releases.released == [(1, 1)]
     del second
     found.clear()
-    assert session.released == [(1, 1), (1, 1)]
+    assert releases.released == [(1, 1), (1, 1)]
 
 
 def test_what_was_given_back_owes_nothing_when_it_ends() -> None:
-    session = Session()
-    table = imports(session)
+    releases = Noted()
+    table = imports(releases)
     reference = table.receive(1, None)
     table.receive(1, None)
     assert table.give_back(reference) == 2
     assert table.give_back(reference) == 0
     assert len(table) == 0
     del reference
-    assert session.released == [(1, 0)]
+    assert releases.released == [(1, 0)]

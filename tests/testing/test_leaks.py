@@ -1,4 +1,4 @@
-"""Leak checks find what is left, say what it is, and are content when nothing is."""
+"""Leak checks find leftovers, name them, and pass without any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strategies make what they say, and the comparison tells apart what it should."""
+"""The strategies make the described values, and the comparison distinguishes the values that it should."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ DIALECTS = ["pb7", "pb", "none"]
 LIVES = 200
 _STEPS = 60
 
-registry = pb.Registry()
+registry = pb.registry.Registry()
 
 
 # -- the objects
@@ -188,7 +188,7 @@ class Life:
             established=False,
         )
         self.link = self.pair.link = RecordingLink(self.pair, dialect)
-        self.pair.client.broker.exports.name("root", self.parties["client"])
+        self.pair.client.broker.tables.exports.name("root", self.parties["client"])
         self.pair.run()
         self.ends = {"server": self.pair.server, "client": self.pair.client}
         self.roots = {side: end.root for side, end in self.ends.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from perspective_broker import COMPILED
+from perspective_broker.build import COMPILED
 from tests.heap import frozen_before
 
 from . import golden

@@ -1,4 +1,4 @@
-"""A protocol that notes what its transport tells it."""
+"""A protocol that records its transport's calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what came in ``data``, and everything else in ``events``."""
+    """Keeps received bytes in ``data``, and everything else in ``events``."""
 
     def __init__(self) -> None:
         self.data = bytearray()

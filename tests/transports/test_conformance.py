@@ -1,4 +1,4 @@
-"""What every transport keeps, whatever it is made of: order, flow control, and how it ends."""
+"""The promises of every transport: order, flow control, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host with several addresses: which one is connected to, and what is said when none answers."""
+"""A host with several addresses: the one that is used, and the error when no address answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
 class Net:
-    """Stands for the network: which addresses a name has, and what becomes of an attempt to connect to one."""
+    """Replaces the network: the addresses of a name, and the outcome of connecting to each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: _Found) -> None:
         self.tried: list[str] = []

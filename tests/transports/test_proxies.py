@@ -1,4 +1,4 @@
-"""Proxies that are trusted: what they say in front of a connection, who may say it, and where it then comes from."""
+"""Trusted proxies: their header before a connection, the addresses that may send it, and the resulting source."""
 
 from __future__ import annotations
 
@@ -143,4 +143,4 @@ async def test_others_are_not_asked_for_a_header() -> None:
         assert server.connections[0].source == "127.0.0.1"
     async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server, ScriptedPeer.connect(server.urls[0]) as peer:
         peer.send_bytes(header("192.0.2.7"))
-        await peer.read_to_end()  # it is no greeting
+        await peer.read_to_end()  # it is not a greeting

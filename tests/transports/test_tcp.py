@@ -1,4 +1,4 @@
-"""TCP: what is bound, and what is not."""
+"""TCP: the addresses that are bound."""
 
 from __future__ import annotations
 

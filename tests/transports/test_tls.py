@@ -1,4 +1,4 @@
-"""TLS below the broker: files and what is wrong with them, renewal, handshakes and their ends, channel binding."""
+"""TLS below the broker: files and their flaws, renewal, handshakes and their ends, channel binding."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_failed_reload_leaves_in_use_what_was(authority: Authority) -> None:
 def test_a_certificate_that_is_replaced_while_it_is_read(
     how_often: int, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the context shows and what it believes that it shows, which logins are bound to, are of one reading."""
+    """The certificate that the context shows, and the one that logins are bound to, are of one reading."""
     path = authority.issue("localhost")
     tls = pb.ServerTLS(path)
     before = tls.context
@@ -225,7 +225,7 @@ def shown(tls: pb.ServerTLS) -> bytes | None:
 
 
 class Note(asyncio.Protocol):
-    """Notes what it is told, in order."""
+    """Records its calls, in order."""
 
     def __init__(self) -> None:
         self.notes: list[object] = []
@@ -253,7 +253,7 @@ class Note(asyncio.Protocol):
 
 
 class Eager(Note):
-    """Says something, and in one form hangs up, as soon as it is connected."""
+    """Sends bytes, and in one form hangs up, as soon as it is connected."""
 
     def __init__(self, hang_up: bool) -> None:
         super().__init__()

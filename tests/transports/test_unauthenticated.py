@@ -1,4 +1,4 @@
-"""Strangers are counted by where they come from, and one address cannot have too many."""
+"""Unauthenticated peers are counted by address, and the number from one address is limited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets in the file system: what happens to the file."""
+"""Sockets in the file system: the life of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Urls: what is said comes back, and what is none is refused with a hint."""
+"""Urls: a url survives parsing and formatting, and a wrong one is refused with a hint."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Promise(asyncio.Future[Any]):
         if not super().cancel(msg):
             return False
         if self._driver is not None:
-            self._driver.broker.cancel_call(self._call)
+            self._driver.broker.outgoing.cancel(self._call)
         else:
             self._call.end_unmade(None)
         return True
@@ -121,7 +121,7 @@ class Promise(asyncio.Future[Any]):
         elif self.done():
             self._call_settled(driver, chained, name, args, kwargs)
         else:
-            chained._call = driver.broker.call_answer(self._call, name, args, kwargs, chained)
+            chained._call = driver.broker.outgoing.call_answer(self._call, name, args, kwargs, chained)
         return chained
 
     def _call_settled(
@@ -139,9 +139,9 @@ class Promise(asyncio.Future[Any]):
         target = self.result()
         try:
             if isinstance(target, Reference):
-                chained._call = target._usable().broker.call(target, name, args, kwargs, chained)  # type: ignore[attr-defined]
+                chained._call = target._usable().broker.outgoing.call(target, name, args, kwargs, chained)  # type: ignore[attr-defined]
             else:
-                chained._call = driver.broker.call_here(target, name, args, kwargs, chained)
+                chained._call = driver.broker.outgoing.call_here(target, name, args, kwargs, chained)
         except DeadReferenceError as dead:
             chained.fail(with_ran(dead, False))
 
@@ -155,7 +155,7 @@ class Promise(asyncio.Future[Any]):
         driver = self._driver
         if driver is not None and not self.done():
             check_place(self.get_loop())
-            driver.broker.call_answer(self._call, name, args, kwargs, None)
+            driver.broker.outgoing.call_answer(self._call, name, args, kwargs, None)
         elif self._is_reference:
             self.result().tell(name, *args, **kwargs)
         else:
@@ -206,7 +206,7 @@ def call_here(
     """
     promise = call.answerable
     if any(isinstance(value, Promise) and value.cancelled() for value in (*args, *kwargs.values())):
-        driver.broker.cancel_call(call)
+        driver.broker.outgoing.cancel(call)
         if promise is not None:
             promise.abandon()
         return
@@ -253,7 +253,7 @@ def _run_here(
         else:
             raise not_callable(target)
         if not hasattr(type(result), "__await__"):
-            driver.broker.ended_here(call, result, None)
+            driver.broker.outgoing.ended_here(call, result, None)
             return
         running = call.handle = asyncio.ensure_future(result)
         _running_here.add(running)
@@ -261,7 +261,7 @@ def _run_here(
         error = ordinary(raised)
         if not isinstance(error, Exception):
             raise
-        driver.broker.ended_here(call, None, of_this_call(error, method is not None))
+        driver.broker.outgoing.ended_here(call, None, of_this_call(error, method is not None))
         return
 
     def ended(running: asyncio.Future[Any]) -> None:
@@ -269,19 +269,19 @@ def _run_here(
         _running_here.discard(running)
         if running.cancelled():
             promise = call.answerable
-            driver.broker.cancel_call(call)
+            driver.broker.outgoing.cancel(call)
             if promise is not None:
                 promise.abandon()
             return
         raised = running.exception()
         if raised is None:
-            driver.broker.ended_here(call, running.result(), None)
+            driver.broker.outgoing.ended_here(call, running.result(), None)
             return
         error = ordinary(raised)
         if not isinstance(error, Exception):
             error = RuntimeError()
         if method is not None:  # otherwise it is the error of this call, by way of another connection
             error = of_this_call(error, True)
-        driver.broker.ended_here(call, None, error)
+        driver.broker.outgoing.ended_here(call, None, error)
 
     running.add_done_callback(ended)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ..ports import Feature
+
 if TYPE_CHECKING:
     from .driver import Driver
 
@@ -47,14 +49,14 @@ class Closing:
                 transport.write_eof()
             except OSError:  # the peer has just reset the connection
                 transport.abort()
-        elif not self._driver.broker.has_farewell:  # closing is the only way to tell
+        elif not self._driver.broker.dialect.has(Feature.FAREWELL):  # closing is the only way to tell
             self._driver.broker.give_up()
 
     def _look(self) -> None:
         driver = self._driver
         transport, now = driver.transport, driver.loop.time()
-        unsent = 0 if transport is None else transport.get_write_buffer_size() + driver.broker.bytes_buffered
-        if unsent or not (self.said_last or driver.broker.has_heard_last):
+        unsent = 0 if transport is None else transport.get_write_buffer_size() + driver.broker.outbox.size
+        if unsent or not (self.said_last or driver.broker.lifecycle.heard_last is not None):
             self._last_written = now
         progress: tuple[int, ...] = (unsent,)
         if (

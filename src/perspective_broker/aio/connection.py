@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import CallError, LimitExceeded, RemoteError
 from ..flavors.handle import Handle
 from ..limits import Limits
+from ..ports import Feature
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate, address_of
 from .places import check_place
@@ -73,7 +74,7 @@ class Connection(Handle):
     @property
     def dialect(self) -> str:
         """The agreed dialect's name, ``""`` before there is one."""
-        return self._driver.broker.dialect_name
+        return self._driver.broker.dialect.name
 
     @property
     def tls_version(self) -> str:
@@ -104,7 +105,7 @@ class Connection(Handle):
     @property
     def draining(self) -> bool:
         """Whether the peer has said that it takes no new calls and will end the connection soon."""
-        return self._driver.broker.peer_draining
+        return self._driver.broker.receiver.peer_drains
 
     @property
     def limits(self) -> Limits:
@@ -133,7 +134,9 @@ class Connection(Handle):
 
     def speak_as_in_2002(self) -> None:
         """Send nothing from now on that a program of 2002 cannot read: plain strings for text, no booleans."""
-        self._driver.broker.speak_as_in_2002()
+        dialect = self._driver.broker.dialect
+        if dialect.has(Feature.OF_2002):
+            dialect.speak_as_in_2002()
 
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""
@@ -151,7 +154,7 @@ class Connection(Handle):
             DeadReferenceError: it had ended before.
             LimitExceeded: too many calls wait here already.
         """
-        nobody: Any = self._driver.broker.imports.named(_NOBODY)
+        nobody: Any = self._driver.broker.tables.imports.named(_NOBODY)
         began = time.perf_counter()
         promise = nobody.call("ping")
         try:

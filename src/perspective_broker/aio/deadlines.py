@@ -46,7 +46,7 @@ class Limit:
     @property
     def over(self) -> bool:
         """Whether it limits nothing any more."""
-        return self.left_behind or (self._call is not None and self._call.done)
+        return self.left_behind or (self._call is not None and self._call.has_ended)
 
     def left(self) -> float:
         """Return the seconds that are left; less than nothing when it has passed."""

@@ -24,6 +24,7 @@ from ..session import (
     SLOW_CONSUMER,
     Broker,
     CloseCause,
+    Host,
     IncomingCall,
     OutgoingCall,
     Phase,
@@ -73,7 +74,7 @@ MESSAGES_PER_TURN: Final = 64
 _MESSAGES_PER_LOOK: Final = 4
 
 
-class Driver:
+class Driver(Host):
     """One connection. The transport calls it as a protocol, the broker as its host.
 
     (It has the methods of :class:`asyncio.Protocol`, but is none by class: what is compiled has no base outside.)
@@ -175,14 +176,16 @@ class Driver:
                 return
         if self._root is not None:
             try:
-                self.broker.exports.name("root", self._root(self.connection))
+                self.broker.tables.exports.name("root", self._root(self.connection))
             except BaseException as error:
                 report(error, "no root object could be made for %s", self.connection.peer)
                 self.broker.close("no-root", "this side could not make its root object")
                 return
         self.broker.start(
             negotiate(
-                self.broker,
+                self.broker.receiver,
+                self.broker.exporter,
+                self.broker.importer,
                 server=self._server is not None,
                 limits=self.broker.limits,
                 registry=self.settings.registry,
@@ -302,7 +305,7 @@ class Driver:
         broker = self.broker
         self._turn_scheduled = False
         if self._page_readers is not None:
-            broker.paused = pages_are_unread(self._page_readers, len(broker.questions))
+            broker.is_paused = pages_are_unread(self._page_readers, len(broker.questions))
         received = broker.messages_received
         self._in_turn = True
         try:
@@ -351,7 +354,7 @@ class Driver:
             writer.write(out)
         if self._waiters:
             self._wake_waiters()
-        if self._closing is not None and self._transport is not None and not self.broker.bytes_buffered:
+        if self._closing is not None and self._transport is not None and not self.broker.outbox.size:
             self._closing.written(self._transport)
 
     def _set_timer(self) -> None:
@@ -416,7 +419,7 @@ class Driver:
         if promise.cancelled():
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)
         if not promise.done():
-            return self.broker.mention(promise._call)
+            return self.broker.outgoing.mention(promise._call)
         error = promise.exception()
         if error is not None:
             raise not_run(error) if isinstance(error, Exception) else error
@@ -491,7 +494,7 @@ class Driver:
         if self._closing is None:
             self._closing = Closing(self)
 
-    def on_last_word(self) -> None:
+    def on_last_message(self) -> None:
         assert self._closing is not None
         self._closing.said_last = True
         if self._transport is None:
@@ -601,9 +604,9 @@ class Driver:
     def buffered(self) -> int:
         """Bytes that were sent by the application and not yet taken by the system, without calls held back."""
         transport, broker = self._transport, self.broker
-        unsent = broker.bytes_buffered
+        unsent = broker.outbox.size
         if unsent > self.settings.limits.write_buffer_high:
-            unsent = broker.weigh_buffered()
+            unsent = broker.outbox.weight
         return (
             unsent
             + broker.questions.told_bytes
@@ -627,11 +630,11 @@ class Driver:
         """
         high = self.settings.limits.write_buffer_high
         broker = self.broker
-        if broker.outgoing:
+        if broker.outbox.large:
             high *= 2  # the transport's buffer is full of pieces, which are nobody's fault
         if self._is_closed:
             return  # which is what the message itself will meet
-        if not self._blocked and broker.bytes_buffered + broker.questions.told_bytes <= high:
+        if not self._blocked and broker.outbox.size + broker.questions.told_bytes <= high:
             return
         buffered = self.buffered
         if buffered > high and (not self._waiters or buffered > 4 * high):
@@ -659,7 +662,7 @@ class Driver:
 
     async def wait_idle(self) -> None:
         """Wait until no call is under way and everything said was handed to the transport, or the end."""
-        await self._wait_while(lambda: not self.broker.idle)
+        await self._wait_while(lambda: not self.broker.is_idle)
 
     async def _wait_while(self, condition: Callable[[], bool]) -> None:
         while condition() and not self._is_closed:

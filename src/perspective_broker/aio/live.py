@@ -260,13 +260,15 @@ class _Feed:
             self._changed[name] = value
             if not self._on_its_way:
                 self._on_its_way = True
-                self._observer._session.update_soon(self._send)  # with what is assigned right after this
+                self._observer._session.encoding.update_soon(
+                    self._send
+                )  # with what is assigned right after this
 
     def _send(self) -> None:
         fields, self._changed = self._changed, {}
         self._on_its_way = True
         try:
-            self._observer._session.update(self._observer, "changed", (fields,), {}, self)
+            self._observer._session.outgoing.update(self._observer, "changed", (fields,), {}, self)
         except DeadReferenceError:
             self._on_its_way = False  # stopped_observing is about to be called
 
@@ -281,7 +283,7 @@ class _Feed:
         if isinstance(error, (SerializationError, CallError)):
             # A replica is either true or gone.
             self._report("%r is given up: an update of its live object cannot cross: %.512a", error)
-            self._observer._session.give_up_replica(self._observer)
+            self._observer._session.exporter.give_up_replica(self._observer)
             return
         if not isinstance(error, (ConnectionError, DeadReferenceError)):
             self._report("%r had trouble with an update of its live object: %.512a", error)

@@ -80,8 +80,8 @@ class Methods:
         queue = self._queue
         while queue and not (self._unbegun and not _is_asynchronous(queue[0][1])):
             call, method, args, kwargs = queue.popleft()
-            if call.cancelled or call.expired:
-                self._broker.fail_call(call, asyncio.CancelledError())
+            if call.was_stopped:
+                self._broker.incoming.fail_call(call, asyncio.CancelledError())
             else:
                 self._run_limited(call, method, args, kwargs)
         self._on_end()  # of those among them that were plain
@@ -103,27 +103,27 @@ class Methods:
     def _run(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
-        if call.done:
+        if call.has_ended:
             return
         try:
             context = copy_context()  # what the method sets in it stays in this call
             result = context.run(method, *args, **kwargs)
         except TypeError as error:
-            self._broker.blame_call(call, error, method, args, kwargs)
+            self._broker.incoming.blame_call(call, error, method, args, kwargs)
             return
         except KeyboardInterrupt:  # somebody wants the program to end, and it is no business of the method's
             raise
         except BaseException as error:
-            self._broker.fail_call(call, error)
+            self._broker.incoming.fail_call(call, error)
             return
         if type(result) in _PLAIN:
-            self._broker.answer_call(call, result)
+            self._broker.incoming.answer_call(call, result)
         elif type(result) is CoroutineType:
             self._spawn(call, result, context)
         elif hasattr(type(result), "__await__"):
             self._spawn(call, _awaited(result), context)
         else:
-            self._broker.answer_call(call, result)
+            self._broker.incoming.answer_call(call, result)
 
     def _spawn(self, call: IncomingCall, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
         running = _Running(call, coroutine)
@@ -148,11 +148,11 @@ class Methods:
         try:
             value = await running.coroutine
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            self._broker.fail_call(call, error)
+            self._broker.incoming.fail_call(call, error)
         else:
             turns = self._turns
             began = turns.clock()
-            self._broker.answer_call(call, value)
+            self._broker.incoming.answer_call(call, value)
             turns.spend(
                 turns.clock() - began
             )  # encoding an answer is work of the connection, whoever calls for it
@@ -162,9 +162,9 @@ class Methods:
         if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
             self._begin(running)
             running.coroutine.close()
-            self._broker.fail_call(running.call, asyncio.CancelledError())
+            self._broker.incoming.fail_call(running.call, asyncio.CancelledError())
         elif not task.cancelled() and (error := task.exception()) is not None:
-            self._broker.fail_call(running.call, error)  # an exception that is no Exception
+            self._broker.incoming.fail_call(running.call, error)  # an exception that is no Exception
         self._on_end()
 
 

@@ -43,7 +43,7 @@ PATIENCE: Final = 64 * WINDOW
 
 
 def get_pages(reference: RemoteReference, method: str, /, *args: Any, **kwargs: Any) -> PageReader:
-    """Call a method that sends pages to a collector, and read them: ``async for page in pb.get_pages(...)``.
+    """Call a method that sends pages to a collector, and read them: ``async for page in pb.streams.get_pages(...)``.
 
     Nothing is called before the first page is asked for. Leaving early ends a pager of ours; Twisted's cannot be told,
     and what it goes on sending is dropped.
@@ -74,8 +74,8 @@ async def send_pages(
 
     Args:
         collector: whose ``gotPage`` and ``endedPaging`` are called.
-        pages: an asynchronous generator (such as :func:`~perspective_broker.stream_file`), left whatever happens; or
-            bytes, which are cut into pages.
+        pages: an asynchronous generator (such as :func:`~perspective_broker.streams.stream_file`), left whatever
+            happens; or bytes, which are cut into pages.
         page_bytes: size of these, in bytes.
         progress: called for bytes, with how many were sent and how many there are.
 
@@ -205,12 +205,12 @@ class PageReader(ItemReader):
 
     def _taken(self, said: int) -> None:
         if (self._unanswered and self._unread <= ANSWERING) or (
-            self._driver.broker.paused and self._unread <= PAUSING
+            self._driver.broker.is_paused and self._unread <= PAUSING
         ):
             _answer(self._driver, self._unanswered)
 
     def _waiting(self) -> None:
-        if self._driver.broker.paused:
+        if self._driver.broker.is_paused:
             self._driver.wake()
 
     async def aclose(self) -> None:

@@ -305,7 +305,7 @@ class ReconnectingReference(Name):
             try:
                 if call.wants_answer:
                     promise._driver = driver
-                    driver.broker.call(
+                    driver.broker.outgoing.call(
                         reference, call.name, call.args, call.kwargs, promise, call=promise._call
                     )
                     continue

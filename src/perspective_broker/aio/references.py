@@ -61,7 +61,7 @@ class RemoteReference(Reference):
         promise = Promise(loop=driver.loop)
         promise._driver = None  # until there is something to give up
         promise.deadline = None if under.get() is None else current()
-        promise._call = self._session.call(self, name, args, kwargs, promise, at_once)
+        promise._call = self._session.outgoing.call(self, name, args, kwargs, promise, at_once)
         promise._driver = driver
         return promise
 
@@ -79,7 +79,7 @@ class RemoteReference(Reference):
         """
         driver = self._usable()
         driver.check_room()
-        self._session.tell(self, name, args, kwargs)
+        self._session.outgoing.tell(self, name, args, kwargs)
         return driver.room
 
     def method(self, name: str) -> RemoteMethod:
@@ -132,7 +132,7 @@ class RemoteReference(Reference):
         if self._driver is not None:
             self._usable()
             self._driver = None
-            self._session.release(self)
+            self._session.importer.release(self)
 
     def _usable(self) -> Driver:
         driver = self._driver
@@ -201,7 +201,7 @@ class RemoteCacheObserver(Observer):
         self.check_place()
         promise = Promise(loop=self._driver.loop)
         promise._driver, promise.deadline = self._driver, None
-        promise._call = self._session.update(self, name, args, kwargs, promise)
+        promise._call = self._session.outgoing.update(self, name, args, kwargs, promise)
         return promise
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
@@ -216,7 +216,7 @@ class RemoteCacheObserver(Observer):
             UsageError: from another thread or event loop than the connection's.
         """
         self.check_place()
-        self._session.update(self, name, args, kwargs, None)
+        self._session.outgoing.update(self, name, args, kwargs, None)
 
     def check_place(self) -> None:
         """Make sure that the observer is told where its connection lives.

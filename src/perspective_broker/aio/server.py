@@ -377,7 +377,7 @@ class Server(Handle):
         if drain > 0 and drivers:
             await self._drain(drivers, drain)
         for driver in drivers:
-            code = "drained" if drain > 0 and driver.broker.idle else "closed"
+            code = "drained" if drain > 0 and driver.broker.is_idle else "closed"
             driver.finish(code, "the server was closed")
         for driver in [*drivers, *self._ending]:
             await driver.connection.wait_closed()
@@ -415,7 +415,7 @@ class Server(Handle):
                     await driver.wait_idle()
         except TimeoutError:
             busy = sum(driver.statistics().calls_in for driver in drivers)
-            names = sorted({call.name for driver in drivers for call in driver.broker.serving.running})
+            names = sorted({call.name for driver in drivers for call in driver.broker.answers.running})
             log.warning(
                 "closing after %g s of draining with %d calls still running: %s",
                 seconds,

@@ -202,7 +202,7 @@ class StreamSource(Exportable):
         sink = self._sink
         assert sink is not None
         # Without asking for room in the write buffer: a stream is bounded by its credit.
-        sink._session.tell(sink, "items", (cost, *items), {}, at_once=True)
+        sink._session.outgoing.tell(sink, "items", (cost, *items), {}, at_once=True)
         self._flushed = True
         self._sent += len(items)
 
@@ -505,7 +505,7 @@ def _tell(stream: RemoteReference | None, name: str, *args: Any) -> None:
     """Tell a source something, past all room: it is little, and frees much."""
     assert stream is not None
     try:
-        stream._session.tell(stream, name, args, {}, at_once=True)
+        stream._session.outgoing.tell(stream, name, args, {}, at_once=True)
     except DeadReferenceError:
         pass  # the end of the connection ends the stream as well
 

@@ -16,7 +16,9 @@ from ..dialects.classic.jelly import Jellier
 from ..dialects.classic.unjelly import Unjellier
 from ..dialects.classic.vocabulary import Spelling
 from ..errors import CallError
-from ..ports import Dialect
+from ..limits import Limits
+from ..ports import Dialect, Exporter, Perspective
+from ..session import Broker
 from .failures import Failed, as_failure, brief, copied_from, copyable
 from .flavors import Cacheable, Copyable, Referenceable, RemoteCache, Viewable
 from .jelly import ListJellier
@@ -45,7 +47,9 @@ class FaceJellier(Jellier):
 
     __slots__ = ("_face",)
 
-    def __init__(self, face: Any, spelling: Spelling, exporter: Any, perspective: Any, limits: Any) -> None:
+    def __init__(
+        self, face: Any, spelling: Spelling, exporter: Exporter, perspective: Perspective, limits: Limits
+    ) -> None:
         super().__init__(spelling, exporter, perspective, limits)
         self._face = face
 
@@ -148,12 +152,12 @@ class FaceDialect(ClassicDialect):
         session: the core's broker.
     """
 
-    def __init__(self, face: Any, spelling: Spelling, session: Any) -> None:
+    def __init__(self, face: Any, spelling: Spelling, session: Broker) -> None:
         super().__init__(
             spelling,
-            receiver=session,
-            exporter=session,
-            importer=session,
+            receiver=session.receiver,
+            exporter=session.exporter,
+            importer=session.importer,
             limits=session.limits,
             registry=flavors.default_registry,
             policy=TasterPolicy(face.security),
@@ -161,30 +165,32 @@ class FaceDialect(ClassicDialect):
         self._face = face
         self._face_readers = readers(face.security)
 
-    def _jellier(self, perspective: Any) -> Jellier:
+    def _jellier(self, perspective: Perspective) -> Jellier:
         return FaceJellier(self._face, self._spelling, self._exporter, perspective, self._decoder.limits)
 
-    def _unjellier(self, perspective: Any) -> Unjellier:
+    def _unjellier(self, perspective: Perspective) -> Unjellier:
         face = self._face
         return FaceUnjellier(
             self._importer, perspective, self._face_readers, face.security, face, self._most_units
         )
 
-    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+    def decode_error(self, payload: Any, perspective: Perspective) -> Exception:
         try:
             value = self._unjellier(perspective).unjelly(payload)
         except CallError as error:
             return Failed(as_failure(error))
         return Failed(copied_from(value))
 
-    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+    def encode_error(
+        self, request: int, error: BaseException, traceback: bool, perspective: Perspective
+    ) -> bytes:
         payload = error.payload if isinstance(error, Failed) else copyable(as_failure(error), traceback)
         try:
             return self._encode_error(request, payload, perspective)
         except errors.SerializationError:
             return self._encode_error(request, brief(payload), perspective)
 
-    def _encode_error(self, request: int, payload: Any, perspective: Any) -> bytes:
+    def _encode_error(self, request: int, payload: Any, perspective: Perspective) -> bytes:
         jellier = self._jellier(perspective)
         value = jellier.jelly(payload)
         try:
@@ -194,7 +200,7 @@ class FaceDialect(ClassicDialect):
             raise
 
 
-def makers(face: Any, session: Any, limits: Any, names: Any) -> dict[str, Callable[[], Dialect]]:
+def makers(face: Any, session: Broker, names: Any) -> dict[str, Callable[[], Dialect]]:
     """Return how each of the dialects that a broker of this face knows is made, best first."""
 
     def make(spelling: Spelling) -> Callable[[], Dialect]:

@@ -22,9 +22,11 @@ from twisted.python import failure, log
 from ..dialects.negotiation import Negotiation
 from ..errors import DeadReferenceError as CoreDeadReferenceError
 from ..errors import UnknownObject
+from ..flavors import RemoteCache as CoreRemoteCache
 from ..limits import Limits
 from ..ports import SENT_BEFORE, Deadline, Method, ObjectId
-from ..session import CloseCause, IncomingCall, Phase
+from ..session import Broker as CoreBroker
+from ..session import CloseCause, Host, IncomingCall, Phase
 from . import banana
 from ._values import Jellied, makers
 from .admission import Admission
@@ -41,7 +43,6 @@ from .flavors import Message, Received, RemoteCacheObserver, exportable
 from .jelly import globalSecurity
 from .references import Local, RemoteReference
 from .registry import called_as_in_twisted
-from .session import FaceSession
 
 __all__ = ["Broker"]
 
@@ -100,7 +101,7 @@ class _Table(Mapping[Any, Any]):
         return len(self._ids())
 
 
-class Broker(protocol.Protocol):
+class Broker(Host, protocol.Protocol):
     """One connection, as a Protocol.
 
     Args:
@@ -144,7 +145,7 @@ class Broker(protocol.Protocol):
         self._given = limits
         self.admission = Admission(self)
         self._limits = self.limits
-        self.session = FaceSession(self, self._limits)
+        self.session = CoreBroker(self, self._limits, time.monotonic())
         #: Called when the peer has logged in, or has gone.
         self._known: Callable[[], object] | None = None
         self._watched: set[weakref.ref[Any]] = set()
@@ -159,10 +160,10 @@ class Broker(protocol.Protocol):
         self._turn_call: Any = None
         self._exports: list[int] | None = None  # what an object that jellies itself has exported
         self._caches: list[int] | None = None
-        exports, observers, replicas = self.session.exports, self.session.observers, self.session.replicas
-        self.localObjects: Mapping[Any, Local] = _Table(self._find_local, exports.ids)
-        self.remotelyCachedObjects: Mapping[Any, Local] = _Table(self._find_observed, observers.ids)
-        self.locallyCachedObjects: Mapping[Any, Any] = _Table(self._find_replica, replicas.ids)
+        tables = self.session.tables
+        self.localObjects: Mapping[Any, Local] = _Table(self._find_local, tables.exports.ids)
+        self.remotelyCachedObjects: Mapping[Any, Local] = _Table(self._find_observed, tables.observers.ids)
+        self.locallyCachedObjects: Mapping[Any, Any] = _Table(self._find_replica, tables.replicas.ids)
         questions = self.session.questions
         self.waitingForAnswers: Mapping[int, Any] = _Table(questions.find, questions.ids)
 
@@ -182,8 +183,8 @@ class Broker(protocol.Protocol):
             self.session.start(
                 Negotiation(
                     server=not self.isClient,
-                    dialects=makers(self, self.session, self._limits, self.knownDialects),
-                    host=self.session,
+                    dialects=makers(self, self.session, self.knownDialects),
+                    receiver=self.session.receiver,
                     limits=self._limits,
                 )
             )
@@ -393,7 +394,7 @@ class Broker(protocol.Protocol):
 
     def _turn_soon(self) -> None:
         """Arrange another turn if the core has messages left; its output is written already."""
-        if self._more or self.session.serving.waiting or not self._reading:
+        if self._more or self.session.answers.waiting or not self._reading:
             reactor = running_reactor()
             if reactor is None:
                 self._turn()
@@ -413,7 +414,7 @@ class Broker(protocol.Protocol):
 
     def _collected(self, reference: weakref.ref[Any]) -> None:
         self._watched.discard(reference)
-        if not self._busy and self.session.dialect_name:
+        if not self._busy and self.session.dialect.name:
             self._flush()
 
     def invoke(
@@ -440,7 +441,7 @@ class Broker(protocol.Protocol):
         else:
             result = Jellied(result)
         with self._core():
-            self.session.answer_call(call, result)
+            self.session.incoming.answer_call(call, result)
         self.admission.review()
 
     def _fail_call(self, fail: Any, call: IncomingCall) -> None:
@@ -455,7 +456,7 @@ class Broker(protocol.Protocol):
             log.msg("Peer will receive following PB traceback:", isError=True)
             log.err(fail)
         with self._core():
-            self.session.fail_call(call, Failed(payload))
+            self.session.incoming.fail_call(call, Failed(payload))
         self.admission.review(fail)
 
     def cancel(self, call: IncomingCall) -> None:
@@ -483,7 +484,7 @@ class Broker(protocol.Protocol):
     def on_closing(self) -> None:
         """Do nothing: the program closes the transport."""
 
-    def on_last_word(self) -> None:
+    def on_last_message(self) -> None:
         raise AssertionError("this face closes at once")
 
     def make_reference(self, luid: ObjectId, perspective: Any) -> RemoteReference:
@@ -493,6 +494,15 @@ class Broker(protocol.Protocol):
 
     def make_observer(self, luid: int, perspective: Any) -> RemoteCacheObserver:
         return RemoteCacheObserver(self, self.session, luid, perspective)
+
+    def on_agreed(self) -> None:
+        self.connectionReady()  # Twisted's begin here, before the peer has said its version
+
+    def on_replica(self, replica: CoreRemoteCache) -> None:
+        self.watch(replica)
+
+    def on_freed(self, obj: Any) -> None:
+        self.clean_up(obj)
 
     def on_open(self) -> None:
         self._set_timer()
@@ -544,7 +554,7 @@ class Broker(protocol.Protocol):
             )
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
-        if self.session.dialect_name:
+        if self.session.dialect.name:
             try:
                 with self._core():
                     send(name, args, kw, outcome)
@@ -580,9 +590,9 @@ class Broker(protocol.Protocol):
     ) -> None:
         """Call a method of the peer's object."""
         if outcome is None:
-            self.session.tell(reference, name, args, kw)
+            self.session.outgoing.tell(reference, name, args, kw)
         else:
-            self.session.call(reference, name, args, kw, outcome)
+            self.session.outgoing.call(reference, name, args, kw, outcome)
 
     # -- logins
 
@@ -629,12 +639,12 @@ class Broker(protocol.Protocol):
         """Return the value of the arguments or keywords that ``remoteMessageReceived`` was handed."""
         if isinstance(sexp, Received):
             return sexp.value
-        return self.session.decode_value(sexp, perspective)
+        return self.session.dialect.decode_value(sexp, perspective)
 
     @property
     def importer(self) -> Any:
         """The object that makes references for ids."""
-        return self.session
+        return self.session.importer
 
     @contextmanager
     def serializing(self, perspective: Any, exports: list[int], caches: list[int]) -> Iterator[None]:
@@ -648,7 +658,7 @@ class Broker(protocol.Protocol):
 
     def registerReference(self, object: Any) -> int:
         """Give the peer a count on one of our objects and return its id."""
-        luid = self.session.export(exportable(object), self.serializingPerspective)
+        luid = self.session.exporter.export(exportable(object), self.serializingPerspective)
         if self._exports is not None:
             self._exports.append(luid)
         return luid
@@ -658,18 +668,20 @@ class Broker(protocol.Protocol):
 
         The state is None when the peer has it already.
         """
-        luid, state = self.session.export_cache(object, self.serializingPerspective)
+        luid, state = self.session.exporter.export_cache(object, self.serializingPerspective)
         if self._caches is not None:
             self._caches.append(luid)
         return luid, None if state is SENT_BEFORE else Received(state)
 
     def setNameForLocal(self, name: Any, object: Any) -> None:
         """Give an object a name by which the peer can call it."""
-        self.session.exports.name(name.decode() if isinstance(name, bytes) else name, exportable(object))
+        self.session.tables.exports.name(
+            name.decode() if isinstance(name, bytes) else name, exportable(object)
+        )
 
     def remoteForName(self, name: Any) -> RemoteReference:
         """Return the reference to the peer's object of that name, whether there is one or not."""
-        reference = self.session.imports.named(name.decode() if isinstance(name, bytes) else name)
+        reference = self.session.tables.imports.named(name.decode() if isinstance(name, bytes) else name)
         assert isinstance(reference, RemoteReference)
         return reference
 
@@ -686,17 +698,17 @@ class Broker(protocol.Protocol):
 
     def _find_local(self, luid: Any) -> Local | None:
         try:
-            export = self.session.exports.find(luid.decode() if isinstance(luid, bytes) else luid)
+            export = self.session.tables.exports.find(luid.decode() if isinstance(luid, bytes) else luid)
         except UnknownObject:
             return None
         return Local(export.obj, export.perspective, export.count)
 
     def _find_observed(self, luid: Any) -> Local | None:
-        observed = self.session.observers.find(luid)
+        observed = self.session.tables.observers.find(luid)
         return None if observed is None else Local(observed.obj, observed.perspective, observed.count)
 
     def _find_replica(self, luid: Any) -> Any:
-        return self.session.replicas.find(luid) if luid in self.session.replicas.ids() else None
+        return self.session.tables.replicas.find(luid) if luid in self.session.tables.replicas.ids() else None
 
     def __repr__(self) -> str:
         side = "client" if self.isClient else "server"

@@ -321,7 +321,7 @@ class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
     @property
     def broker(self) -> Any:
         session = getattr(self, "_pb_session", None)
-        return None if session is None else session.face
+        return None if session is None else session.host
 
     @property
     def luid(self) -> Any:
@@ -365,9 +365,9 @@ class RemoteCacheObserver(flavors.Observer):
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        if not self.broker.disconnected and self._session.observers.find(self._luid) is None:
+        if not self.broker.disconnected and self._session.tables.observers.find(self._luid) is None:
             return defer.succeed(None)
-        return self.broker.send_call(partial(self._session.update, self), _name, args, kw)
+        return self.broker.send_call(partial(self._session.outgoing.update, self), _name, args, kw)
 
     def remoteMethod(self, key: Any) -> RemoteCacheMethod:
         """Return the replica's method, to be called like a function."""

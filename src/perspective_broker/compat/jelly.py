@@ -20,7 +20,7 @@ from ..dialects.classic.banana import Decoder
 from ..dialects.classic.jelly import Jellier
 from ..dialects.classic.vocabulary import NONE
 from ..limits import Limits
-from ..ports import NullPort
+from ..ports import NullExporter
 from .jellyable import (
     Jellyable,
     None_atom,
@@ -206,7 +206,7 @@ _ATOMS: Final = (datetime.datetime, datetime.date, datetime.time, datetime.timed
 def _atom(value: Any) -> Any:
     """Return a date or decimal as the dialect writes it."""
     decoder = Decoder(_LIMITS, has_words=False)
-    decoder.receive_data(Jellier(NONE, NullPort(), None, _LIMITS).jelly(value))
+    decoder.receive_data(Jellier(NONE, NullExporter(), None, _LIMITS).jelly(value))
     return decoder.next()
 
 

@@ -109,7 +109,7 @@ def authIdentity(authServRef: Any, username: Any, password: Any) -> Any:
     The Deferred's result is None when the name or the password is wrong.
     """
     if isinstance(username, bytes):
-        authServRef.broker.session.speak_as_in_2002()
+        authServRef.broker.session.dialect.speak_as_in_2002()
     secret = password if isinstance(password, bytes) else password.encode()
 
     def answer(given: Any) -> Any:
@@ -457,7 +457,7 @@ class AuthServ(Referenceable, LogsIn):
     def remote_username(self, username: Any) -> Any:
         """Return a challenge and its challenger, for unknown names, too."""
         if isinstance(username, bytes):
-            self.broker.session.speak_as_in_2002()
+            self.broker.session.dialect.speak_as_in_2002()
         found = self.app.authorizer.getIdentityRequest(_text(username))
         return found.addErrback(_nobody).addCallback(self._challenge, username)
 

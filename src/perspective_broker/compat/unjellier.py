@@ -18,7 +18,7 @@ from ..dialects.classic.failures import FAILURE_TAG
 from ..dialects.classic.unjelly import Readers, Unjellier, readers_for
 from ..dialects.classic.work import UNLIMITED
 from ..flavors import Policy, Registry, RemoteCache
-from ..ports import Importer, NullPort
+from ..ports import Importer, NullImporter
 from .jellyable import (
     TasterPolicy,
     Unjellyable,
@@ -235,7 +235,7 @@ class LocalUnjellier(FaceUnjellier):
         known = readers(taster)
         for word, read in _LOCAL_READERS.items():
             known[word] = read if taster.isTypeAllowed(word) else _refuse
-        importer = NullPort() if invoker is None else invoker.importer
+        importer = NullImporter() if invoker is None else invoker.importer
         super().__init__(importer, getattr(invoker, "unserializingPerspective", None), known, taster, invoker)
         self.persistentLoad = persistentLoad
 

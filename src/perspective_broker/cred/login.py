@@ -94,8 +94,9 @@ class LoginRoot(ABC):
         authorizer: knows the users. The caller closes it.
         legacy_login: accept the MD5 logins of 2002 and of today's Twisted from everywhere, not only from this machine
             and over TLS. They are bound to no channel: anyone who reads or relays one can log in as well.
-        certificate_user: returns the name of the user to whom the :class:`~perspective_broker.PeerCertificate` of a
-            connection belongs, or None; may be ``async``. The owner of the certificate then needs no password.
+        certificate_user: returns the name of the user to whom the
+            :class:`~perspective_broker.annotations.PeerCertificate` of a connection belongs, or None; may be ``async``.
+            The owner of the certificate then needs no password.
 
     Raises:
         TypeError: ``authorizer`` is not an Authorizer.

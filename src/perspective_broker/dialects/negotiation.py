@@ -9,31 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Protocol
 
 from ..errors import ProtocolError
 from ..limits import CONTAINER_NODES, Limits
-from ..ports import DELIVERED, NEEDS_DATA, Data, Dialect
+from ..ports import DELIVERED, NEEDS_DATA, Data, Dialect, Receiver
 from .classic.banana import NEED_MORE, Decoder, encode
 from .classic.vocabulary import NONE
 
-__all__ = ["Negotiation", "NegotiationHost"]
+__all__ = ["Negotiation"]
 
 #: A greeting is a list of a few short words. Nothing more is read before a dialect is agreed on.
 _MAX_GREETING_BYTES = 1024
 _MAX_OFFERED = 16
 _MAX_NAME_BYTES = 32
-
-
-class NegotiationHost(Protocol):
-    """Who the negotiation is made for."""
-
-    def send(self, data: bytes) -> None:
-        """Queue bytes for the peer."""
-
-    def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
-        """Use ``dialect`` from now on; it is not opened yet, and ``rest`` is the beginning of its input."""
 
 
 @lru_cache(maxsize=16)
@@ -49,39 +37,40 @@ def _limits_of_greeting(limits: Limits) -> Limits:
     )
 
 
-class Negotiation:
+class Negotiation(Dialect):
     """Agrees on a dialect, as server or as client.
 
     Args:
         server: whether this side offers (the one that accepted the connection).
         dialects: name to maker, best first.
-        host: told of the outcome.
+        receiver: told of the outcome.
         limits: of the connection; a greeting gets a fraction of them.
     """
-
-    name = "negotiation"
-    unfinished: Mapping[int, int] = MappingProxyType({})
 
     def __init__(
         self,
         *,
         server: bool,
         dialects: Mapping[str, Callable[[], Dialect]],
-        host: NegotiationHost,
+        receiver: Receiver,
         limits: Limits,
     ) -> None:
         if not dialects:
             raise ValueError("at least one dialect is needed")
+        super().__init__("", frozenset())  # the name of the dialect that was agreed on: none yet
         self._server = server
         self._dialects = dict(dialects)
-        self._host = host
+        self._receiver = receiver
         self._first = True
         self._decoder = Decoder(_limits_of_greeting(limits), has_words=False)
 
+    def use_limits(self, limits: Limits) -> None:
+        """A greeting has limits of its own."""
+
     def open(self) -> None:
-        """Say what a server says first; a client waits for it."""
+        """Send what a server sends first; a client waits for it."""
         if self._server:
-            self._host.send(encode([name.encode() for name in self._dialects], NONE))
+            self._receiver.send(encode([name.encode() for name in self._dialects], NONE))
 
     @property
     def mid_message(self) -> int:
@@ -102,7 +91,7 @@ class Negotiation:
         self._decoder.receive_data(data)
 
     def next_message(self) -> int:
-        """Read the greeting if it is complete; False when more bytes are needed."""
+        """Read the greeting if it is complete."""
         try:
             greeting = self._decoder.next()
         except ProtocolError:
@@ -110,7 +99,7 @@ class Negotiation:
         if greeting is NEED_MORE:
             return NEEDS_DATA
         chosen = self._choose_offered(greeting) if self._server else self._pick(greeting)
-        self._host.on_dialect(self._dialects[chosen](), self._decoder.take_rest())
+        self._receiver.on_dialect(self._dialects[chosen](), self._decoder.take_rest())
         return DELIVERED
 
     def _choose_offered(self, choice: object) -> str:
@@ -126,6 +115,6 @@ class Negotiation:
             raise ProtocolError("bad-handshake", "a server offers a list of dialects")
         for name in self._dialects:
             if name.encode() in offer:
-                self._host.send(encode(name.encode(), NONE))
+                self._receiver.send(encode(name.encode(), NONE))
                 return name
         raise ProtocolError("no-dialect", f"the peer speaks none of {', '.join(self._dialects)}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from ..flavors import Policy, Registry
 from ..limits import Limits
-from ..ports import Dialect
+from ..ports import Dialect, Exporter, Importer, Receiver
 from .classic import NONE, PB, ClassicDialect
 from .negotiation import Negotiation
 from .pb7 import Pb7Dialect
@@ -41,7 +41,9 @@ def check_names(dialects: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def negotiate(
-    session: Any,
+    receiver: Receiver,
+    exporter: Exporter,
+    importer: Importer,
     *,
     server: bool,
     limits: Limits,
@@ -52,7 +54,9 @@ def negotiate(
     """Return the greeting of one connection.
 
     Args:
-        session: the broker: receiver, exporter, importer, and host of the negotiation.
+        receiver: gets the operations, and the dialect that is agreed on.
+        exporter: turns our objects into ids.
+        importer: turns the peer's ids into objects.
         server: whether this side accepted the connection.
         limits: what the peer may send.
         registry: what type tags mean.
@@ -65,13 +69,13 @@ def negotiate(
     makers = {
         name: partial(
             _MAKERS[name],
-            receiver=session,
-            exporter=session,
-            importer=session,
+            receiver=receiver,
+            exporter=exporter,
+            importer=importer,
             limits=limits,
             registry=registry,
             policy=policy,
         )
         for name in check_names(dialects)
     }
-    return Negotiation(server=server, dialects=makers, host=session, limits=limits)
+    return Negotiation(server=server, dialects=makers, receiver=receiver, limits=limits)

@@ -24,7 +24,7 @@ class Cacheable(Copyable):
 
         Args:
             perspective: the perspective of the peer (None outside of any).
-            observer: a :class:`perspective_broker.RemoteCacheObserver`; ``observer.tell("moved", 3)`` calls
+            observer: a :class:`perspective_broker.annotations.RemoteCacheObserver`; ``observer.tell("moved", 3)`` calls
                 ``observe_moved(3)`` of the replica. An update sent before this method returns follows the state, too.
         """
         return self.get_state_to_copy_for(perspective)

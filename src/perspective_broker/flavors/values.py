@@ -1,23 +1,19 @@
-"""Values of the application: what the library carries and never looks into.
+"""Aliases for values of the application, and for objects of the driver as hooks get them.
 
-The names stand for ``Any``, so that an application's own annotations fit wherever one of them is written. They say
-what kind of value is meant; whatever has a type of this library's has that type.
+All of them are ``Any``, so that an application's own annotations fit wherever one of them is written.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from ..ports import Perspective, Value
+
 __all__ = ["AnyConnection", "AnyObserver", "Perspective", "Value"]
-
-#: An argument, an answer, a state, or an object that is called.
-Value: TypeAlias = Any
-
-#: The object that stands for the caller: a :class:`perspective_broker.Perspective`, or any avatar; None outside of any.
-Perspective: TypeAlias = Any
 
 #: A connection of the driver, as hooks get it: :class:`perspective_broker.Connection`, or one of ``compat``.
 AnyConnection: TypeAlias = Any
 
-#: An observer of the driver, as hooks get it: :class:`perspective_broker.RemoteCacheObserver`, or one of ``compat``.
+#: An observer of the driver, as hooks get it: :class:`perspective_broker.annotations.RemoteCacheObserver`, or one of
+#: ``compat``.
 AnyObserver: TypeAlias = Any

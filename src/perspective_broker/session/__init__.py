@@ -1,4 +1,4 @@
-"""The sans-I/O broker: lifecycle, tables, questions, serving, and the broker that joins them."""
+"""The sans-I/O broker of one connection: its tables, its calls in both directions, and its end."""
 
 from typing import Final
 
@@ -6,11 +6,12 @@ from . import broker as _broker
 from .broker import Broker
 from .cause import CloseCause
 from .deadlines import SLOW_CONSUMER
+from .host import Host
+from .incoming_call import IncomingCall
 from .lifecycle import Phase
 from .memory import SharedMemory
-from .outgoing_calls import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
+from .outgoing_call import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
 from .reports import SharedAllowance
-from .serving import IncomingCall
 from .statistics import Statistics
 
 #: Whether the core of this installation is compiled, see ``docs/performance.md``; else it is plain Python.
@@ -21,6 +22,7 @@ __all__ = [
     "SLOW_CONSUMER",
     "Broker",
     "CloseCause",
+    "Host",
     "IncomingCall",
     "OutgoingCall",
     "Phase",

@@ -1,225 +1,251 @@
-"""The answers that the peer has asked us to keep, because calls of its own depend on them.
+"""The calls of the peer that have no outcome: those that run, those that wait for a slot, those that wait for answers.
 
-What is kept is the encoded answer with the objects that its ids mean, or a mark that it was an error. As the target
-of a call it is the object that it was; as an argument it is decoded anew for each call, as if the caller had sent
-back what it got. So what went by value stays a value of its own, and is charged by the bytes that it is.
+A ready call is queued and starts first in, first out. A call that depends on answers which are not there waits apart
+and delays no other call; when the last of these answers is there, it is queued. A slot is held until the method has
+ended, even if the peer cancels the call meanwhile.
+
+**Slots.** A method may begin when fewer than ``Limits.calls_in_flight`` run. Beyond that each call of ours to the
+peer that has no answer lends one more slot, because the peer may need the method to answer us
+(:mod:`.questions` has the other half of this rule). Messages of streams and updates take no slot and are not queued.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from ..errors import DecodeError, LimitExceeded, ProtocolError, UnknownObject
-from ..flavors import Cacheable, Reference, RemoteCache, Target
+from ..errors import ProtocolError
 from ..limits import Limits
-from ..ports import Message, NullPort, ObjectId
+from ..ports import LARGE_MESSAGE
+from ..queues import NO_LINE, NOTHING, Line, first_in, get_in, own
+from .call_states import BEGINS, ENDED, ENDS, QUEUES, WAITS
+from .expiry import Expiry
+from .incoming_call import LENT_SLOT, NO_SLOT, OWN_SLOT, Dependency, IncomingCall
 from .memory import Memory
 
-if TYPE_CHECKING:
-    from .serving import IncomingCall
-
-__all__ = ["KeptAnswer", "KeptAnswers", "Mentioned", "Pins"]
+__all__ = ["Answers"]
 
 
-class Pins(NullPort):
-    """Objects that ids mean, held so that they mean the same later, whatever is given back meanwhile.
-
-    It is the :class:`~perspective_broker.ports.Importer` of an answer that is decoded by the side that encoded it.
-
-    Attributes:
-        objects: ours, by the id under which the peer has them.
-        references: to the peer's objects, by their id.
-        caches: our cacheables, by their replica's id.
-        replicas: of the peer's cacheables, by their id.
-    """
-
-    def __init__(self) -> None:
-        self.objects: dict[ObjectId, Any] = {}
-        self.references: dict[ObjectId, Reference] = {}
-        self.caches: dict[int, Cacheable] = {}
-        self.replicas: dict[int, RemoteCache] = {}
-
-    def local_object(self, luid: ObjectId) -> Any:
-        return _found(self.objects.get(luid))
-
-    def import_reference(self, luid: ObjectId, perspective: Any) -> Any:
-        return _found(self.references.get(luid))
-
-    def import_named(self, name: str) -> Any:
-        return _found(self.references.get(name))
-
-    def local_cache(self, luid: int) -> Any:
-        return _found(self.caches.get(luid))
-
-    def import_cache(self, luid: int) -> Any:
-        return _found(self.replicas.get(luid))
-
-
-def _found(value: Any) -> Any:
-    if value is None:
-        raise UnknownObject("an answer mentions what it did not hold")
-    return value
-
-
-class KeptAnswer:
-    """One answer of ours that the peer may still refer to.
-
-    Attributes:
-        request: the call's.
-        is_known: whether the call has ended.
-        is_forgotten: whether the peer will mention it no more, although calls wait for it.
-        message: the answer as it was sent; None of an error.
-        pins: the objects that it mentions.
-        target: what calls to it reach; None when it is no object of ours.
-        error: in its place, for a call that depends on it: the answer is too much to be kept.
-        dependents: calls of the peer that wait for it, in the order in which they came.
-        size: bytes as which it counts.
-    """
-
-    __slots__ = (
-        "dependents",
-        "error",
-        "is_forgotten",
-        "is_known",
-        "message",
-        "pins",
-        "request",
-        "size",
-        "target",
-    )
-
-    def __init__(self, request: int) -> None:
-        self.request = request
-        self.is_known = False
-        self.is_forgotten = False
-        self.message: Message | None = None
-        self.pins: Pins | None = None
-        self.target: Target | None = None
-        self.error: LimitExceeded | None = None
-        self.dependents: dict[IncomingCall, None] = {}
-        self.size = 0
-
-    def is_obstacle(self, is_target: bool) -> bool:
-        """Whether a call that depends on the answer, which is known, cannot run.
-
-        Args:
-            is_target: whether it is a call *to* the answer.
-        """
-        return self.message is None or (is_target and self.target is None)
-
-
-class KeptAnswers:
-    """The answers of one connection that are kept, or will be.
+class Answers:
+    """The calls of one peer that have come and not ended.
 
     Args:
-        memory: is charged their bytes.
+        limits: of the connection.
+        memory: is charged the calls that have a weight.
+
+    Attributes:
+        running: those that have begun.
+        dependents: those that wait for answers of ours.
+        expiry: those of all that have a deadline.
+        moves: counts calls that began or ended, for judging whether anything moves.
+        tells: one-way calls that have come and have not begun.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, limits: Limits, memory: Memory) -> None:
+        self.use_limits(limits)
         self._memory = memory
-        self._answers: dict[int, KeptAnswer] = {}
-        self._bytes = 0
+        self.running: dict[IncomingCall, None] = NOTHING
+        self.dependents: dict[IncomingCall, None] = NOTHING
+        self.expiry = Expiry()
+        self.moves = 0
+        self.tells = 0
+        self._queue: Line[IncomingCall] = NO_LINE
+        self._requests: dict[int, IncomingCall] = NOTHING  # those whose answer the peer waits for
+        self._queue_bytes = 0
+        self._dependent_bytes = 0
+        self._in_slots = 0
+        self._slot_bytes = 0
+        self._on_loan = 0
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on. They are looked up here once, not by every call."""
+        self._slots = limits.calls_in_flight
+        self._most_slot_bytes = 2 * limits.window_bytes
+        self._most_begun = limits.most_begun
+        self._most_waiting_bytes = limits.waiting_bytes
 
     def __len__(self) -> int:
-        return len(self._answers)
+        """Calls that have come and not ended. Each lends a slot to our own calls."""
+        return len(self.running) + len(self._queue) + len(self.dependents)
 
-    def promise(self, request: int, limits: Limits) -> None:
-        """A call has come whose answer is to be kept.
+    @property
+    def waiting(self) -> int:
+        """Calls that have not begun."""
+        return len(self._queue) + len(self.dependents)
 
-        Raises:
-            ProtocolError: too many are kept, or one under that id.
-        """
-        if request in self._answers:
-            raise ProtocolError("duplicate-id", "a request id was used again before its answer was forgotten")
-        if len(self._answers) >= limits.references_exported:
-            raise ProtocolError(
-                "limit-kept",
-                f"at most {limits.references_exported} answers are kept (Limits.references_exported)",
-            )
-        self._answers[request] = KeptAnswer(request)
+    @property
+    def queued(self) -> int:
+        """Calls that wait for a slot."""
+        return len(self._queue)
 
-    def find(self, request: int) -> KeptAnswer | None:
-        """Return what is kept, or will be, of a call's answer; None when nothing is."""
-        return self._answers.get(request)
-
-    def depended_on(self, requests: Sequence[int]) -> dict[int, KeptAnswer]:
-        """Return the answers that a call depends on, by request.
+    def arrive(self, call: IncomingCall) -> None:
+        """Take note of a call that has come.
 
         Raises:
-            ProtocolError: one that is not kept.
+            ProtocolError: its id is that of a call which has not been answered yet.
         """
-        found = {}
-        for request in requests:
-            answer = self._answers.get(request)
-            if answer is None or answer.is_forgotten:
-                raise ProtocolError("bad-id", "a call depends on an answer that is not kept")
-            found[request] = answer
-        return found
+        if call.wants_answer:
+            if call.request in self._requests:
+                raise ProtocolError("duplicate-id", "a request id was used again before its answer")
+            self._requests = own(self._requests)
+            self._requests[call.request] = call
+        if call.weight:
+            self._memory.charge(call.weight)
 
-    def keep(
-        self, answer: KeptAnswer, message: Message, pins: Pins, target: Target | None, limits: Limits
-    ) -> None:
-        """A call has ended with a value."""
-        if self._bytes + len(message) > 4 * limits.message_bytes:
-            answer.error = LimitExceeded("answers to be kept are larger than 4 times Limits.message_bytes")
+    def find(self, request: int) -> IncomingCall | None:
+        """Return the call that the peer made under that id and waits for, or None."""
+        return self._requests.get(request)
+
+    # -- waiting for answers
+
+    def may_depend(self, call: IncomingCall) -> bool:
+        """Whether there is room for one more call that waits for answers."""
+        return self._dependent_bytes + call.waiting_size <= self._most_waiting_bytes
+
+    def wait_for_answers(self, call: IncomingCall, dependency: Dependency) -> None:
+        """Keep a call apart until the answers on which it depends are there."""
+        call.go(WAITS)
+        call.dependency = dependency
+        self.dependents = own(self.dependents)
+        self.dependents[call] = None
+        self._dependent_bytes += dependency.cost(call)
+        if not call.wants_answer:
+            self.tells += 1
+        for answer in dependency.answers.values():
+            if not answer.is_known:
+                answer.dependents[call] = None
+
+    def leave_dependents(self, call: IncomingCall) -> Dependency:
+        """A call does not wait for answers any more: they are there, or it is not run."""
+        dependency, call.dependency = call.dependency, None
+        assert dependency is not None
+        del self.dependents[call]
+        self._dependent_bytes -= dependency.cost(call)
+        if not call.wants_answer:
+            self.tells -= 1
+        for answer in dependency.answers.values():
+            answer.dependents.pop(call, None)
+        return dependency
+
+    # -- the queue
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is queued that reading must stop. The call that came last is let in whole."""
+        return self._queue_bytes > self._most_waiting_bytes
+
+    def queue(self, call: IncomingCall) -> None:
+        """Keep a call that is ready until there is a slot."""
+        call.go(QUEUES)
+        self._queue = get_in(self._queue, call)
+        self._queue_bytes += call.waiting_size
+        if not call.wants_answer:
+            self.tells += 1
+
+    def first(self) -> IncomingCall | None:
+        """Return the call that has been in the queue longest."""
+        return first_in(self._queue)
+
+    def leave_queue(self, call: IncomingCall) -> None:
+        """Take a call out of the queue."""
+        del self._queue[call]
+        self._queue_bytes -= call.waiting_size
+        if not call.wants_answer:
+            self.tells -= 1
+
+    # -- slots
+
+    def has_slot(self, lent: int) -> bool:
+        """Whether one more method may run.
+
+        Args:
+            lent: calls of ours to the peer that have no answer.
+        """
+        return self._has_own_slot or self._on_loan < lent
+
+    @property
+    def _has_own_slot(self) -> bool:
+        """A caller of this library has no more, and no larger, calls open at once."""
+        return self._in_slots < self._slots and self._slot_bytes < self._most_slot_bytes
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether so many methods run, in slots that were lent, that further calls are refused."""
+        return len(self.running) >= self._most_begun
+
+    def start(self, call: IncomingCall) -> None:
+        """The call's method is about to run, in a slot."""
+        call.go(BEGINS)
+        self.running = own(self.running)
+        self.running[call] = None
+        self.moves += 1
+        if self._has_own_slot:
+            call.slot = OWN_SLOT
+            self._in_slots += 1
+            self._slot_bytes += min(call.size, LARGE_MESSAGE)
         else:
-            answer.message, answer.pins, answer.target = message, pins, target
-            answer.size = len(message)
-            self._bytes += answer.size
-            self._memory.charge(answer.size)
+            call.slot = LENT_SLOT
+            self._on_loan += 1
 
-    def forget(self, request: int) -> bool:
-        """The peer will mention the answer no more; False when it was not kept. Calls that wait hold it themselves."""
-        answer = self._answers.get(request)
-        if answer is None or answer.is_forgotten:
+    def start_without_slot(self, call: IncomingCall) -> None:
+        """The method of a stream's message, or of an update, is about to run."""
+        call.go(BEGINS)
+        self.running = own(self.running)
+        self.running[call] = None
+
+    def end(self, call: IncomingCall) -> bool:
+        """The call is over; False when it had ended before."""
+        if call.state == ENDED:
             return False
-        answer.is_forgotten = True
-        if answer.is_known:
-            self.drop(answer)
+        call.go(ENDS)
+        if call.weight:
+            self._memory.charge(-call.weight)
+        if self.running.pop(call, self) is None and call.slot != NO_SLOT:
+            self.moves += 1
+            if call.slot == LENT_SLOT:
+                self._on_loan -= 1
+            else:
+                self._in_slots -= 1
+                self._slot_bytes -= min(call.size, LARGE_MESSAGE)
+        if call.due is not None:
+            self.expiry.remove(call)
+        if call.wants_answer:
+            self._requests.pop(call.request, None)
         return True
 
-    def drop(self, answer: KeptAnswer) -> None:
-        """Keep an answer no more."""
-        del self._answers[answer.request]
-        self._bytes -= answer.size
-        self._memory.charge(-answer.size)
+    # -- the end
 
-    def clear(self) -> None:
-        """The connection has ended."""
-        self._answers.clear()
-        self._bytes = 0
+    def unheard(self) -> list[IncomingCall]:
+        """Return the calls that want an answer, except those on whose answers one-way calls depend."""
+        needed: set[IncomingCall] = set()
+        todo = [call for call in self.dependents if not call.wants_answer]
+        while todo:
+            dependency = todo.pop().dependency
+            assert dependency is not None
+            for request in dependency.answers:
+                call = self._requests.get(request)
+                if call is not None and call not in needed:
+                    needed.add(call)
+                    if call.dependency is not None:
+                        todo.append(call)
+        return [call for call in self._requests.values() if call not in needed]
 
+    def abandon(self, in_order: bool) -> list[IncomingCall]:
+        """Forget every call: the connection has ended.
 
-class Mentioned:
-    """The answers that one call mentions, while its arguments are decoded.
+        Args:
+            in_order: methods of one-way calls may run to their end.
 
-    Each mention is decoded anew, so all together may be no larger than a message.
-
-    Args:
-        answers: by request.
-        most_bytes: that they may have together.
-    """
-
-    __slots__ = ("_answers", "_left")
-
-    def __init__(self, answers: dict[int, KeptAnswer], most_bytes: int) -> None:
-        self._answers = answers
-        self._left = most_bytes
-
-    def find(self, request: int) -> KeptAnswer:
-        """Return an answer that is a value.
-
-        Raises:
-            UnknownObject: the call did not say that it depends on it.
-            DecodeError: the answers that are mentioned are too large together.
+        Returns:
+            The calls whose methods have to be stopped.
         """
-        answer = self._answers.get(request)
-        if answer is None or answer.message is None:
-            raise UnknownObject("an answer is mentioned that is not kept")
-        self._left -= answer.size
-        if self._left < 0:
-            raise DecodeError(
-                "the answers that a call mentions are larger than a message (Limits.message_bytes)"
-            )
-        return answer
+        running = [call for call in self.running if call.wants_answer or not in_order]
+        for call in running:
+            call.go(ENDS)
+        self.running.clear()
+        self._queue = NO_LINE
+        for call in self.dependents:
+            call.dependency = None
+        self.dependents.clear()
+        self.expiry.clear()
+        self._requests.clear()
+        self._queue_bytes = self._dependent_bytes = self.tells = 0
+        self._in_slots = self._slot_bytes = self._on_loan = 0
+        return running

@@ -1,61 +1,53 @@
 """The broker: the protocol machine of one connection. Sans-I/O: bytes and times come in as arguments.
 
-A driver feeds it (:meth:`Broker.receive_data`, :meth:`Broker.receive_eof`, :meth:`Broker.handle_deadline`) and
-carries away what it has to say (:meth:`Broker.data_to_send`). None of these raises: an exception that nothing here
-expects is a defect, and ends this one connection with the code ``internal``. Dialects call its ``on_*`` methods with
-the peer's operations; applications call through references, which end in :meth:`Broker.call` and
-:meth:`Broker.tell`.
+A driver feeds it (:meth:`Broker.receive_data`, :meth:`Broker.receive_eof`, :meth:`Broker.handle_deadline`) and writes
+what it returns (:meth:`Broker.data_to_send`). None of these raises: an exception that nothing here expects is a defect,
+and ends this one connection with the code ``internal``.
 
-The broker is put together from what it does: :mod:`.speaking` makes messages, :mod:`.holding` keeps what the sides hold
-of each other, :mod:`.asking` calls, :mod:`.answering` is called. Here are its beginning and its end, bytes and time.
+The broker owns its parts, and each part owns its state::
 
-**An orderly end.** When a side closes, or reads the peer's farewell, it takes no new calls, sends its queue, and then
-sends nothing more. It runs the calls that the peer sent before its own end, if they want no answer. Then the connection
-has ended::
+    the peer's bytes ──▶ dialect ──▶ receiver ─┬▶ incoming ──▶ host: methods of this program
+                                               ├▶ outgoing ──▶ promises of this program
+                                               └▶ exporter, importer, ending
+    references of this program ──▶ outgoing ──▶ sender ─┐
+    methods that have ended ─────▶ incoming ──▶ replies ┴▶ encoding, dialect ──▶ outbox ──▶ the peer
 
-    finish() ──▶ queue sent ──▶ farewell, end of bytes ──▶ reads on ──▶ the peer's last word, or its end ──▶ closed
-                                      │                                          ▲
-    the peer: reads its calls ◀───────┘ ──▶ those without an answer have begun ──┘
+"Life of a call" (``docs/understand/life-of-a-call.md``) follows one call through them.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from typing import Any, cast
 
-from ..errors import (
-    ProtocolError,
-)
+from ..errors import ProtocolError
+from ..flavors import Reference
 from ..limits import Limits
-from ..ports import (
-    FAREWELL,
-    LARGE_MESSAGE,
-    NEEDS_DATA,
-    OLD,
-    PIECES,
-    PING,
-    READING,
-    Data,
-    Dialect,
-    Message,
-    Rank,
-)
-from .answering import Answerer
+from ..ports import NEEDS_DATA, READING, Data, Dialect
+from .answers import Answers
+from .call_sender import CallSender
 from .cause import CloseCause
-from .deadlines import MUCH_UNREAD
-from .lifecycle import Phase
-from .outgoing import NOTHING_LARGE, Outgoing, weight
+from .connection_tables import ConnectionTables
+from .context import Context
+from .encoding import Encoding
+from .ending import Ending
+from .exporter import Exporter
+from .host import Host
+from .importer import Importer
+from .incoming_calls import IncomingCalls
+from .memory import Memory, SharedMemory
+from .outbox import Outbox
+from .outgoing_calls import OutgoingCalls
+from .receiver import Receiver
+from .releases import Releases
+from .replies import Replies
+from .reports import SharedAllowance
 from .statistics import Statistics
 
 __all__ = ["Broker"]
 
-#: What a peer may say of the end: a word, and a line.
-_MAX_CODE, _MAX_REASON = 32, 200
 
-
-class Broker(Answerer):
-    """One connection's protocol machine.
+class Broker:
+    """One connection's protocol machine, as its driver sees it.
 
     Args:
         host: the driver.
@@ -65,186 +57,173 @@ class Broker(Answerer):
         allowance: how much is logged about this peer and those that share it; None when none do.
         shared_memory: what this connection and those that share it hold; None when none do.
         takes_receivers: see :class:`.tables.Exports`.
+
+    Attributes:
+        host: the driver.
+        outgoing: our calls, for references and promises.
+        incoming: the peer's calls, for the driver that runs their methods.
+        exporter: turns our objects into ids.
+        importer: turns the peer's ids into objects, and gives references back.
+        receiver: acts on the peer's operations.
+        encoding: the message that is being encoded, and updates that are left for later.
+        outbox: the messages that the driver has not taken.
+        ending: how the connection ends.
+        tables: what the two sides hold of each other.
+        is_paused: whether the driver wants nothing more of the peer's for now; set by the driver.
+        messages_received: operations of the peer's so far.
     """
 
-    def start(self, negotiation: Any) -> None:
+    def __init__(
+        self,
+        host: Host,
+        limits: Limits,
+        now: float,
+        *,
+        unsafe_tracebacks: bool = False,
+        allowance: SharedAllowance | None = None,
+        shared_memory: SharedMemory | None = None,
+        takes_receivers: bool = True,
+    ) -> None:
+        self.host = host
+        context = self._context = Context(self, host, limits, now, allowance)
+        self.lifecycle = context.lifecycle
+        self.deadlines = context.deadlines
+        self.reports = context.reports
+        self.memory = Memory(limits, shared_memory)
+        self._releases = Releases(context)
+        tables = self.tables = ConnectionTables(self, host, limits, self._releases, takes_receivers)
+        outbox = self.outbox = Outbox(context, self.memory, tables.observers)
+        encoding = self.encoding = Encoding(context, tables.observers)
+        self.exporter = Exporter(context, outbox, encoding, tables)
+        self.importer = Importer(context, outbox, self._releases, tables)
+        self.answers = Answers(limits, self.memory)
+        sender = self._sender = CallSender(
+            context, outbox, encoding, self.exporter, self.importer, tables.observers, self.answers
+        )
+        self.questions = sender.questions
+        self.outgoing = OutgoingCalls(context, outbox, encoding, self.exporter, tables.observers, sender)
+        replies = Replies(context, outbox, encoding, unsafe_tracebacks)
+        self.incoming = IncomingCalls(
+            context,
+            outbox,
+            encoding,
+            self.importer,
+            tables,
+            self.answers,
+            self.questions,
+            self.memory,
+            replies,
+        )
+        self.ending = context.closer = Ending(
+            context,
+            outbox,
+            encoding,
+            tables,
+            self._releases,
+            self.memory,
+            self.questions,
+            self.outgoing,
+            self.incoming,
+        )
+        self.receiver = Receiver(
+            context, outbox, self.exporter, tables, sender, self.outgoing, self.incoming, self.ending
+        )
+        self.is_paused = False
+        self.messages_received = 0
+        self._has_unread = False  # whether the dialect may have a complete message
+        self._has_eof = False  # whether the peer's bytes have ended; acted on behind what came before
+        self._bytes_received = 0
+
+    # -- the beginning
+
+    def start(self, negotiation: Dialect) -> None:
         """Begin with the greeting. Called once, before anything else."""
-        self._dialect = negotiation
+        self._context.use_dialect(negotiation)
         negotiation.open()
 
     @property
-    def dialect_name(self) -> str:
-        """The agreed dialect's name; ``""`` before there is one."""
-        return self._agreed
+    def dialect(self) -> Dialect:
+        """The agreed dialect; before there is one, the negotiation, which has no name."""
+        return self._context.dialect
+
+    @property
+    def limits(self) -> Limits:
+        """What the peer may ask of us now."""
+        return self._context.limits
 
     def use_limits(self, limits: Limits) -> None:
         """Judge the peer by other limits from now on (it has logged in)."""
-        self.limits = self.exports.limits = self.imports.limits = self.questions.limits = limits
-        self.deadlines.limits = self.observers.limits = self.replicas.limits = limits
-        self.serving.use_limits(limits)
+        self._context.use_limits(limits)
+        self.tables.use_limits(limits)
+        self.questions.use_limits(limits)
+        self.answers.use_limits(limits)
         self.memory.use_limits(limits)
-        if self._dialect is not None:
-            self._dialect.use_limits(limits)
+        self.outbox.use_limits(limits)
 
-    def speak_as_in_2002(self) -> None:
-        """The peer is a program of 2002: write only what such a one can read, where the dialect is that old."""
-        if OLD in self._dialect.features:
-            self._dialect.speak_as_in_2002()
+    def root(self) -> Reference:
+        """Return the reference to the peer's root object.
 
-    def drain(self) -> None:
-        """Refuse new calls of the peer from now on, the first ones too; what runs may end."""
-        self._drains = True
-        if self.lifecycle.phase is Phase.OPEN:
-            self.lifecycle.enter(Phase.DRAINING)
-            if FAREWELL in self._dialect.features:
-                self.send(self._dialect.encode_draining())
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        if self.lifecycle.ended:
+            self.lifecycle.check_usable()
+        return self.tables.imports.named("root")
+
+    # -- the end
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
-        serving = self.serving
-        unsent = self._out or self.outgoing or self.unsent_updates
-        return not (len(serving) or not self.questions.idle or unsent)
+        unsent = self.outbox.size or self.encoding.has_updates
+        return not (len(self.answers) or not self.questions.idle or unsent)
+
+    def drain(self) -> None:
+        """Refuse new calls of the peer from now on, the first ones too; calls that run may end."""
+        self.ending.drain()
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
-        """End the connection now, with a farewell. What the peer has said and was not acted on is dropped."""
-        self._end(CloseCause(code, reason, clean=True), tell=True)
+        """End the connection now, with a farewell. What the peer has sent and was not acted on is dropped."""
+        self.ending.end(CloseCause(code, reason, clean=True), tell=True)
 
     def finish(self, code: str, reason: str, now: float) -> None:
-        """Begin to end the connection in order: take no new calls, send what was made, then wait for the peer's end.
+        """Begin to end the connection in order: take no new calls, send the queue, then wait for the peer's end.
 
-        Calls without an answer that wait alone may leave first, for ``Limits.close_seconds`` at most. Until the peer's
-        end its calls without an answer run. The driver calls :meth:`close` when nothing moves any more.
+        One-way calls that wait alone may leave first, for ``Limits.close_seconds`` at most. Until the peer's end its
+        one-way calls run. The driver calls :meth:`give_up` when nothing moves any more.
         """
-        if self.lifecycle.ended or self._closing is not None:
-            return
-        self._closing = CloseCause(code, reason, clean=True)
-        if self.lifecycle.phase in (Phase.NEGOTIATING, Phase.GREETING):
-            self._end(self._closing, tell=True)
-            return
-        if self._peer_said_last is not None:
-            return  # it ends by itself, when what the peer said has begun
-        self._enter_closing()
-        if self.lifecycle.ended:
-            return
-        if self.questions.tells_undecided:
-            self.deadlines.closing = now + self.limits.close_seconds
-            self._host.on_deadline()
-        else:
-            self._say_last()
-
-    def _maybe_say_last(self) -> None:
-        if not (self._mute or self.lifecycle.ended or self.questions.tells_undecided):
-            self._say_last()
-
-    def _say_last(self) -> None:
-        """Send what waits, room or not, and the farewell; nothing is sent behind it, and no answer can come."""
-        cause = self._closing
-        assert cause is not None
-        self.deadlines.closing = None
-        self._send_what_waits()
-        if FAREWELL in self._dialect.features:
-            self.send(self._dialect.encode_farewell(cause.code, cause.reason))
-        self._lose_calls(cause)
-        self._mute = True
-        self._stop_unheard()
-        self._host.on_last_word()
-
-    def _send_what_waits(self) -> None:
-        """Send what waits for room: the last chance of calls without an answer."""
-        if not self._mute:
-            self.questions.flush()
-
-    def _hear_last(self, cause: CloseCause) -> None:
-        """The peer has said its last. What came before runs if it wants no answer; then the connection has ended.
-
-        The peer reads on until our end, and runs what we have said if it wants no answer.
-        """
-        if self.lifecycle.ended or self._peer_said_last is not None:
-            return
-        if self.lifecycle.phase is Phase.GREETING:  # nothing has begun
-            self._end(cause)
-            return
-        self._peer_said_last = self._closing or cause
-        if self._closing is None:
-            self._enter_closing()
-        self._send_what_waits()
-        if self.lifecycle.ended:  # by a hook of the application
-            return
-        self._mute = True
-        self._lose_calls(self._peer_said_last)
-        self._stop_unheard()
-        self._maybe_end()
-
-    def _enter_closing(self) -> None:
-        if self.unsent_updates:
-            self.send_updates()
-            if self.lifecycle.ended:  # by a hook of the application
-                return
-        self.lifecycle.enter(Phase.CLOSING)
-        self._host.on_closing()
+        self.ending.finish(code, reason, now)
 
     def give_up(self) -> None:
         """Nothing moves any more in a connection that ends in order: it has ended."""
-        cause = self._closing or self._peer_said_last
-        if cause is not None:
-            if self.serving.tells:
-                text = "%d calls without an answer had not begun when the connection ended"
-                self.reports.say(self.deadlines.heard, logging.WARNING, text, self.serving.tells)
-            self._end(cause, in_order=True)
+        self.ending.give_up()
 
     @property
     def progress(self) -> tuple[int, ...]:
-        """What changes when a call begins or ends or, before the peer's last word, when it says something."""
-        moves = (self.serving.moves, self.questions.moves)
-        return moves if self._peer_said_last is not None else (*moves, self._bytes_received)
-
-    @property
-    def has_heard_last(self) -> bool:
-        """Whether the peer has said its last; what is left is that its calls begin."""
-        return self._peer_said_last is not None
-
-    @property
-    def has_farewell(self) -> bool:
-        """Whether the dialect has a word for the end."""
-        return FAREWELL in self._dialect.features
+        """Numbers that change when a call begins or ends or, before the peer's last message, when bytes come."""
+        moves = (self.answers.moves, self.questions.moves)
+        return moves if self.lifecycle.heard_last is not None else (*moves, self._bytes_received)
 
     def peer_hung_up(self) -> None:
-        """The peer will say nothing beyond what waits to be read, and hears nothing: see :meth:`receive_eof`."""
-        if not self.lifecycle.ended and not self._mute:
-            self._mute = True
-            self._stop_unheard()
-
-    def receive_eof(self) -> None:
-        """The peer will send nothing more. What came before is acted on first."""
-        self._eof = True
-        if self._unread and not self.lifecycle.ended:
-            self._host.wake()
-            return
-        try:
-            self._act_on_eof()
-        except Exception as error:
-            self._fail_by_defect(error)
-
-    def _act_on_eof(self) -> None:
-        if self.lifecycle.ended:
-            return
-        if self.lifecycle.phase is Phase.NEGOTIATING:
-            self._end(
-                CloseCause("bad-handshake", "the peer hung up before the greeting was over", clean=False)
-            )
-        elif self.lifecycle.phase is Phase.GREETING and self._dialect.mid_message:
-            self._end(
-                CloseCause("bad-handshake", "the peer hung up in the middle of its greeting", clean=False)
-            )
-        elif FAREWELL in self._dialect.features:
-            self._hear_last(CloseCause("lost", "the peer is gone without a farewell", clean=False))
-        else:  # a dialect that has no word for it
-            self._hear_last(CloseCause("lost", "the peer closed the connection", clean=True))
+        """The peer will send nothing beyond what waits to be read, and receives nothing: see :meth:`receive_eof`."""
+        self.ending.peer_hung_up()
 
     def connection_lost(self, reason: str) -> None:
         """The transport broke."""
-        self._end(self._closing or CloseCause("lost", reason, clean=False))
+        self.ending.end(self.lifecycle.closing or CloseCause("lost", reason, clean=False))
+
+    # -- bytes in
+
+    def receive_eof(self) -> None:
+        """The peer will send nothing more. What came before is acted on first."""
+        self._has_eof = True
+        if self._has_unread and not self.lifecycle.ended:
+            self.host.wake()
+            return
+        try:
+            self.ending.receive_eof()
+        except Exception as error:
+            self.ending.fail_by_defect(error)
 
     def receive_data(self, data: Data, now: float) -> None:
         """Keep bytes from the peer; :meth:`process` acts on them."""
@@ -253,14 +232,14 @@ class Broker(Answerer):
         self._bytes_received += len(data)
         self.deadlines.heard = now
         try:
-            self._dialect.receive_data(data)
+            self._context.dialect.receive_data(data)
         except ProtocolError as error:
-            self._fail(error)
+            self.ending.fail(error)
             return
         except Exception as error:
-            self._fail_by_defect(error)
+            self.ending.fail_by_defect(error)
             return
-        self._unread = True
+        self._has_unread = True
         if self.deadlines.message_began is None:
             self.deadlines.message_began = now
 
@@ -273,133 +252,89 @@ class Broker(Answerer):
         try:
             return self._process(messages, now)
         except Exception as error:
-            self._fail_by_defect(error)
+            self.ending.fail_by_defect(error)
             return False
 
     def _process(self, messages: int, now: float) -> bool:
-        lifecycle = self.lifecycle
-        if self.serving.waits:
-            self._start_waiting()
+        if self.answers.queued:
+            self.incoming.start_queued()
         # A property, because it changes while messages are acted on: compiled code takes a tested attribute as fixed.
-        if not self._unread or self.has_heard_last:  # nothing is taken behind the peer's last word
+        if not self._has_unread or self._is_over:
             return False
+        deadlines = self.deadlines
         for _ in range(messages):
-            if lifecycle.ended or self.has_heard_last:
+            if self._is_over:
                 return False
-            if not (self.wants_data or self._eof):
-                self.deadlines.reading_stopped()
+            if not (self.wants_data or self._has_eof):
+                deadlines.reading_stopped()
                 return False
+            dialect = self._context.dialect
             try:
-                step: int = self._dialect.next_message()
+                step = dialect.next_message()
                 if step == NEEDS_DATA:
-                    self._unread = False
-                    if self._eof:
-                        self._act_on_eof()
+                    self._has_unread = False
+                    if self._has_eof:
+                        self.ending.receive_eof()
                         return False
                     # Between messages no time runs; within one it began with these bytes at the latest.
-                    if not self._dialect.mid_message:
-                        self.deadlines.message_began = None
-                    elif self.deadlines.message_began is None:
-                        self.deadlines.message_began = now
-                    if self._dialect.unfinished:
-                        self.deadlines.pieces_came(self._dialect.unfinished, now)
-                        self._host.on_deadline()
+                    if not dialect.mid_message:
+                        deadlines.message_began = None
+                    elif deadlines.message_began is None:
+                        deadlines.message_began = now
+                    if dialect.unfinished:
+                        deadlines.pieces_came(dialect.unfinished, now)
+                        self.host.on_deadline()
                     return False
             except ProtocolError as error:
-                self._fail(error)
+                self.ending.fail(error)
                 return False
-            self.deadlines.message_began = None
+            deadlines.message_began = None
             if step == READING:
                 return True
             self.messages_received += 1
         return True
 
     @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is taken: the connection has ended, or the peer has sent its last message."""
+        return self.lifecycle.ended or self.lifecycle.heard_last is not None
+
+    @property
     def wants_data(self) -> bool:
         """Whether the driver should go on reading."""
-        # Refusals need no method that would wait for room; who does not read them causes no more.
-        if self._refusal_bytes and self._refusal_bytes > self.limits.write_buffer_high:
-            return False
-        return not (self.serving.is_full or self.paused)
+        return not (self.outbox.holds_refusals or self.answers.is_full or self.is_paused)
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message of the peer has begun and not ended."""
+        return self.deadlines.message_began is not None
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that have come and were not acted on."""
+        return self._context.dialect.mid_message
+
+    # -- bytes out
 
     def data_to_send(self, room: Callable[[], int] | None = None) -> Sequence[bytes | memoryview]:
         """Return, and forget, what is to be written now, in order.
 
         Args:
-            room: returns how many bytes the transport takes now; asked only when something is so large that it leaves
+            room: returns how many bytes the transport takes now; asked only when a message is so large that it leaves
                 in pieces. Then more may be left for the next time. None takes everything.
         """
         try:
-            return self._data_to_send(room)
+            if self.encoding.has_updates:
+                self.encoding.send_updates()
+            if self._releases:
+                self.importer.send_releases()
+            out = self.outbox.take(room)
+            if self.answers.queued and self.incoming.may_start_queued:
+                self.host.wake()  # there is room now, unless the transport says otherwise
+            return out
         except Exception as error:
-            self._fail_by_defect(error)
+            self.ending.fail_by_defect(error)
             return []
-
-    def _data_to_send(self, room: Callable[[], int] | None) -> Sequence[bytes | memoryview]:
-        if self.unsent_updates:
-            self.send_updates()
-        if self._releases:
-            self._send_releases()
-        out: Sequence[bytes | memoryview]
-        if self._out_bytes < LARGE_MESSAGE or PIECES not in self._dialect.features:
-            out = cast("list[bytes | memoryview]", self._out)  # none of them is so large that it is in parts
-            self._out = []
-            self._batch += 1
-            self._bytes_sent += self._out_bytes
-            self._out_bytes = 0
-            if self._refusal_bytes:
-                self._refusals_left()
-        else:
-            out = self._pieces_to_send(room)
-        if self.memory.unread:
-            self._count_unread()
-        if self._strict:
-            self._strict.clear()
-        if self.serving.waits:
-            first = self.serving.first()
-            if first is not None and self._may_start(first):
-                self._host.wake()  # there is room now, unless the transport says otherwise
-        return out
-
-    def _pieces_to_send(self, room: Callable[[], int] | None) -> list[bytes | memoryview]:
-        """The same while something large is on its way out."""
-        messages, self._out = self._out, []
-        self._batch += 1
-        if not self.outgoing and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones
-            self._bytes_sent += self._out_bytes
-            self._out_bytes = 0
-            self._refusals_left()
-            return cast("list[bytes | memoryview]", messages)
-        if self.outgoing is NOTHING_LARGE:
-            self.outgoing = Outgoing()
-        out = self.outgoing.take(messages, self._dialect, self._passes_nothing, room)
-        self._bytes_sent += sum(map(len, out))
-        self._out_bytes = self.outgoing.weight
-        if self.outgoing:
-            self._host.wake()  # more in another turn, unless the transport says otherwise
-        else:
-            self._refusals_left()
-        return out
-
-    def _refusals_left(self) -> None:
-        if self._refusal_bytes > self.limits.write_buffer_high:
-            self._host.wake()  # reading may go on
-        self._refusal_bytes = 0
-
-    def _passes_nothing(self, message: Message, rank: Rank) -> bool:
-        """Whether a message mentions a replica of ours, or may: it must not pass what introduces that."""
-        if rank is Rank.ANSWER:
-            return id(message) in self._strict
-        return rank is Rank.CALL and len(self.observers) > 0
-
-    @property
-    def bytes_buffered(self) -> int:
-        """Bytes made and not yet taken by :meth:`data_to_send`, or more: see :meth:`weigh_buffered`."""
-        return self._out_bytes
-
-    def weigh_buffered(self) -> int:
-        """Return the same with every large message counted as a few small ones. It looks at all of them."""
-        return self.outgoing.weight + sum(map(weight, self._out))
 
     def set_blocked(self, blocked: bool, now: float, buffered: int = 0) -> None:
         """The transport can take no more, or can again: while it cannot, no further method is started.
@@ -411,39 +346,19 @@ class Broker(Answerer):
         """
         if self.lifecycle.ended:
             return
-        self._blocked = blocked
-        self._in_transport = buffered
-        self.deadlines.blocked_since = now if blocked else None
-        if blocked or self.memory.unread:
-            self._count_unread()
+        self.outbox.set_blocked(blocked, now, buffered)
         if not blocked:
-            self._start_waiting()
+            self.incoming.start_queued()
 
-    def _count_unread(self) -> None:
-        unread = self._in_transport + self._out_bytes - self.outgoing.weight + self.outgoing.bytes
-        self.memory.leaves_unread(unread)
-        self.deadlines.unread = unread
-        if self._blocked and unread > MUCH_UNREAD:
-            self._host.on_deadline()
-
-    @property
-    def mid_message(self) -> bool:
-        """Whether a message of the peer has begun and not ended."""
-        return self.deadlines.message_began is not None
-
-    @property
-    def unread_bytes(self) -> int:
-        """Bytes that have come and were not acted on."""
-        unread: int = self._dialect.mid_message
-        return unread
+    # -- time
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`handle_deadline` wants to be called next, or None."""
         if self.lifecycle.ended:
             return None
-        due = self.serving.expiry.next()
-        other = self.deadlines.next(self._dialect.mid_message)
-        for standstill in (self._line_standstill, self._queue_standstill):
+        due = self.answers.expiry.next()
+        other = self.deadlines.next(self._context.dialect.mid_message)
+        for standstill in (self.incoming.standstill, self._sender.standstill):
             if standstill.due is not None and (other is None or standstill.due < other):
                 other = standstill.due
         return due if other is None or (due is not None and due < other) else other
@@ -453,87 +368,57 @@ class Broker(Answerer):
         try:
             self._handle_deadline(now)
         except Exception as error:
-            self._fail_by_defect(error)
+            self.ending.fail_by_defect(error)
 
     def _handle_deadline(self, now: float) -> None:
         if self.lifecycle.ended:
             return
+        context, deadlines = self._context, self.deadlines
+        answers, questions, limits = self.answers, self.questions, context.limits
         try:
-            if overdue_calls := self.serving.expiry.take(now):
-                self._expire(overdue_calls)
-            if self._line_standstill.is_over(now, self.serving.moves, self.serving.waiting, self.limits):
-                self._refuse_stalled()
-            if self._queue_standstill.is_over(now, self.questions.moves, self.questions.queued, self.limits):
-                self._refuse_first()
-        except ProtocolError as error:  # in what came with these calls, and is looked at only now
-            self._fail(error)
+            self.incoming.expire(now)
+            if self.incoming.standstill.is_over(now, answers.moves, answers.waiting, limits):
+                self.incoming.refuse_stalled()
+            if self._sender.standstill.is_over(now, questions.moves, questions.queued, limits):
+                self.outgoing.refuse_first()
+        except ProtocolError as error:  # in arguments that are decoded only now
+            self.ending.fail(error)
             return
-        if self.deadlines.closing is not None and now >= self.deadlines.closing and not self._mute:
-            self._say_last()  # what waits alone does not leave any more
+        if deadlines.closing is not None and now >= deadlines.closing and not self.lifecycle.muted:
+            self.ending.send_last()  # calls that wait alone do not leave any more
         if not self.wants_data:
             # Its pings are unread, too: ours, sent in the same rhythm, show it that we live.
-            if self.deadlines.wants_ping(now):
-                self.send(self._dialect.encode_ping(b""))
-            self.deadlines.did_not_listen(now)
-        overdue = self.deadlines.overdue(now, self._dialect.mid_message)
+            self._ping_if_due(now)
+            deadlines.did_not_listen(now)
+        overdue = deadlines.overdue(now, context.dialect.mid_message)
         if overdue is not None:
-            self._fail(overdue)
+            self.ending.fail(overdue)
             return
+        self._ping_if_due(now)
+
+    def _ping_if_due(self, now: float) -> None:
         if self.deadlines.wants_ping(now):
-            self.send(self._dialect.encode_ping(b""))
+            self.outbox.send(self._context.dialect.encode_ping(b""))
 
-    def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
-        self._dialect = dialect
-        self._agreed = dialect.name
-        self.lifecycle.enter(Phase.GREETING)
-        dialect.open()
-        if rest:
-            dialect.receive_data(rest)
-
-    def on_ready(self) -> None:
-        self.lifecycle.enter(Phase.OPEN)
-        self.deadlines.established(keepalive=PING in self._dialect.features)
-        self._host.on_open()
-        if self._drains:
-            self.drain()
-
-    def on_ping(self, payload: bytes) -> None:
-        self.send(self._dialect.encode_pong(payload))
-
-    def on_pong(self, payload: bytes) -> None:
-        """That bytes came was the answer."""
-
-    def on_farewell(self, code: str, reason: str) -> None:
-        code = code[:_MAX_CODE] if code.replace("-", "").isalnum() and code.isascii() else "lost"
-        reason = reason[:_MAX_REASON].encode("unicode_escape").decode()[:_MAX_REASON]
-        self._hear_last(CloseCause(code, f"the peer says: {reason}", clean=True))
-
-    def on_draining(self) -> None:
-        if not self.peer_draining:
-            self.peer_draining = True
-            self._host.on_draining()
-
-    def on_complaint(self, text: str) -> None:
-        self.ignored += 1
-        self.reports.say(self.deadlines.heard, logging.INFO, "%s", text)
+    # -- looking
 
     def statistics(self) -> Statistics:
         """Return the state of the connection now."""
         return Statistics(
             phase=self.lifecycle.phase.value,
-            dialect=self.dialect_name,
-            exported=len(self.exports),
-            imported=len(self.imports),
-            observed=len(self.observers),
-            replicas=len(self.replicas),
+            dialect=self._context.dialect.name,
+            exported=len(self.tables.exports),
+            imported=len(self.tables.imports),
+            observed=len(self.tables.observers),
+            replicas=len(self.tables.replicas),
             calls_out=len(self.questions),
             calls_held=self.questions.queued + len(self.questions.alone),
-            calls_in=len(self.serving.running),
-            calls_waiting=self.serving.waiting,
+            calls_in=len(self.answers.running),
+            calls_waiting=self.answers.waiting,
             bytes_received=self._bytes_received,
-            bytes_sent=self._bytes_sent,
-            bytes_buffered=self._out_bytes - self.outgoing.weight + self.outgoing.bytes,
+            bytes_sent=self.outbox.bytes_sent,
+            bytes_buffered=self.outbox.exact_size,
             messages_received=self.messages_received,
-            answers_kept=len(self.kept),
-            ignored=self.ignored,
+            answers_kept=self.incoming.answers_kept,
+            ignored=self.receiver.ignored,
         )

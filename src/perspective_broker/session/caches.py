@@ -1,4 +1,4 @@
-"""Who keeps replicas of our objects, and which replicas of the peer's objects live here.
+"""The replicas that the peer keeps of our objects, and the replicas of the peer's objects that live here.
 
 An owner counts how often an object was sent; the holder of the replica owes a ``decache`` for each. At zero the
 owner forgets the observer and says ``uncache``; only then may the holder forget the state, because until then the
@@ -7,51 +7,20 @@ object may be sent again, as nothing but its id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Hashable
 
 from ..errors import DecodeError, ProtocolError, SerializationError, UnknownObject
-from ..flavors import Cacheable, Observer, RemoteCache
+from ..flavors import Cacheable, RemoteCache
 from ..flavors.guard import call_back
 from ..limits import Limits
+from ..ports import Perspective, Value
+from ..queues import NOTHING, own
+from .host import Host
+from .observed import Observed
+from .releases import Releases
 from .weak import Current
 
-__all__ = ["Observed", "Observers", "Replicas", "tell_end"]
-
-
-class Observed:
-    """One of our objects that the peer keeps a replica of.
-
-    Attributes:
-        obj: the object; ``perspective`` whose state it was sent as; ``observer`` what tells the peer.
-        luid: the replica's id.
-        count: decaches that the peer owes.
-        asked: whether the object has handed out its state, and so knows the observer.
-    """
-
-    __slots__ = ("asked", "count", "key", "luid", "obj", "observer", "perspective")
-
-    def __init__(
-        self, luid: int, key: Hashable, obj: Cacheable, perspective: Any, observer: Observer
-    ) -> None:
-        self.luid = luid
-        self.key = key
-        self.obj = obj
-        self.perspective = perspective
-        self.observer = observer
-        self.count = 0
-        self.asked = False
-
-    def stopped(self) -> None:
-        """Tell the object, once, that nobody observes it through this observer any more."""
-        if not self.asked:
-            return
-        self.asked = False
-        call_back(
-            lambda: self.obj.stopped_observing(self.perspective, self.observer),
-            "stopped_observing of a %s raised",
-            type(self.obj).__name__,
-        )
+__all__ = ["Observers", "Replicas", "tell_end"]
 
 
 class Observers:
@@ -61,14 +30,18 @@ class Observers:
         freed: those whose last replica was just dropped, by its id, see :attr:`Exports.freed`.
     """
 
-    def __init__(self, limits: Limits, make_observer: Callable[[int, Any], Observer]) -> None:
+    def __init__(self, limits: Limits, host: Host) -> None:
         self.limits = limits
-        self._make_observer = make_observer
-        self._by_luid: dict[int, Observed] = {}
-        self._by_key: dict[Hashable, Observed] = {}
-        self._new: dict[int, Observed] = {}  # in the message that is being encoded, by id
+        self._host = host
+        self._by_luid: dict[int, Observed] = NOTHING
+        self._by_key: dict[Hashable, Observed] = NOTHING
+        self._new: dict[int, Observed] = NOTHING  # in the message that is being encoded, by id
         self._next = 1
-        self.freed: dict[int, Cacheable] = {}
+        self.freed: dict[int, Cacheable] = NOTHING
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
 
     def __len__(self) -> int:
         return len(self._by_luid)
@@ -77,7 +50,7 @@ class Observers:
         """Return the ids of the replicas that the peer keeps."""
         return list(self._by_luid)
 
-    def add(self, obj: Cacheable, perspective: Any) -> Observed:
+    def add(self, obj: Cacheable, perspective: Perspective) -> Observed:
         """Count one more sending of ``obj`` to ``perspective``.
 
         Raises:
@@ -92,8 +65,10 @@ class Observers:
                 )
             luid = self._next
             self._next += 1
-            observed = Observed(luid, key, obj, perspective, self._make_observer(luid, perspective))
+            observed = Observed(luid, key, obj, perspective, self._host.make_observer(luid, perspective))
+            self._by_luid, self._by_key = own(self._by_luid), own(self._by_key)
             self._by_luid[luid] = self._by_key[key] = observed
+            self._new = own(self._new)
             self._new[luid] = observed
         observed.count += 1
         return observed
@@ -101,7 +76,7 @@ class Observers:
     def begin(self) -> None:
         """A message is about to be encoded."""
         if self._new:
-            self._new = {}
+            self._new = NOTHING
 
     @property
     def introduces(self) -> bool:
@@ -109,7 +84,7 @@ class Observers:
         return bool(self._new)
 
     def find(self, luid: int) -> Observed | None:
-        """Return what the peer's replica ``luid`` is a replica of, or None when it is not any more."""
+        """Return the entry of the peer's replica ``luid``, or None when there is none any more."""
         return self._by_luid.get(luid)
 
     def come_home(self, luid: int) -> Cacheable:
@@ -136,7 +111,7 @@ class Observers:
         return self._drop(observed, 1) and self._new.pop(luid, None) is None
 
     def release(self, luid: int, count: int) -> bool | None:
-        """Take ``count`` of what the peer owes off.
+        """Take ``count`` off the counts of the peer.
 
         Returns:
             True when the replica is gone, so that ``uncache`` is due; False when it lives on; None when it was
@@ -154,6 +129,7 @@ class Observers:
             raise ProtocolError("refcount", "a replica was dropped more often than it was sent")
         gone = self._drop(observed, count)
         if gone:
+            self.freed = own(self.freed)
             self.freed[luid] = observed.obj
         return gone
 
@@ -189,7 +165,7 @@ class _Replica:
 
     def __init__(self, cls: type[RemoteCache]) -> None:
         self.cls = cls
-        self.state: dict[str, Any] = {}
+        self.state: dict[str, Value] = {}
         self.current: Current | None = None
         self.owed = 0
         self.spoiled = False
@@ -200,13 +176,19 @@ class Replicas:
 
     Args:
         limits: ``references_received`` bounds them.
-        session: is told that a replica was dropped: ``enqueue_decache(luid)``.
+        session: the broker; replicas carry it as the mark of their connection.
+        releases: are told when a replica is gone: where the collector runs, in any thread.
     """
 
-    def __init__(self, limits: Limits, session: Any) -> None:
+    def __init__(self, limits: Limits, session: object, releases: Releases) -> None:
         self.limits = limits
         self._session = session
-        self._by_luid: dict[int, _Replica] = {}
+        self._releases = releases
+        self._by_luid: dict[int, _Replica] = NOTHING
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
 
     def __len__(self) -> int:
         return len(self._by_luid)
@@ -227,6 +209,7 @@ class Replicas:
             raise ProtocolError(
                 "limit-references", f"a peer may give {self.limits.references_received} replicas"
             )
+        self._by_luid = own(self._by_luid)
         entry = self._by_luid[luid] = _Replica(cls)
         try:
             return self.receive(luid)
@@ -291,7 +274,7 @@ class Replicas:
 
     def _on_end(self, current: Current) -> None:
         """A replica object is gone (called where the collector runs, in any thread)."""
-        self._session.enqueue_decache(current.luid)
+        self._releases.replica_ended(current.luid)
 
     def dropped(self, luid: int) -> int:
         """A replica was collected: return how many decaches are owed now (0 when another took its place)."""

@@ -1,7 +1,7 @@
-"""Time, as far as one connection minds it: what must have happened by when. The clock is the driver's.
+"""The deadlines of one connection: what must have happened by when. The clock is the driver's.
 
 Everything is judged by bytes, never by a timer alone: a timer that comes late shows that *our* loop stood still,
-and then the peer's bytes may be waiting unread. So a late judgement is put off once, until they have been read.
+and then the peer's bytes may be waiting unread. So a late judgement is postponed once, until they have been read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from ..errors import ProtocolError
 from ..limits import Limits
+from ..queues import NOTHING
 
 __all__ = ["MUCH_UNREAD", "SLOW_CONSUMER", "Deadlines", "Standstill"]
 
@@ -42,7 +43,7 @@ class Deadlines:
         message_began: when the first bytes of an incomplete message came; None between messages.
         unread: bytes of answers that wait for the peer to read.
         blocked_since: when the peer stopped reading what we send; None while it reads.
-        closing: until when calls without an answer may wait alone while the connection is closed; None otherwise.
+        closing: until when one-way calls may wait alone while the connection is closed; None otherwise.
     """
 
     __slots__ = (
@@ -68,8 +69,10 @@ class Deadlines:
         self.blocked_since: float | None = None
         self.unread = 0
         self.closing: float | None = None
-        self._unfinished: Mapping[int, int] = {}  # messages that come in pieces, with their bytes so far,
-        self._first_pieces: dict[int, float] = {}  # and when the first piece of each came
+        self._unfinished: Mapping[int, int] = (
+            NOTHING  # messages that come in pieces, with their bytes so far,
+        )
+        self._first_pieces: dict[int, float] = NOTHING  # and when the first piece of each came
         self._handshake: float | None = now + limits.handshake_seconds
         self._keepalive = False
         self._pinged = now  # when we last asked whether the peer lives
@@ -77,6 +80,10 @@ class Deadlines:
             now  # when to look whether the answer came, for then the next silence counts from it
         )
         self._granted = now  # nothing is judged before
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
 
     def established(self, keepalive: bool) -> None:
         """The greeting is over; with ``keepalive`` the peer answers pings."""
@@ -86,7 +93,7 @@ class Deadlines:
     def stop(self) -> None:
         """The connection has ended: nothing is due any more."""
         self._handshake = self.message_began = self.blocked_since = self.closing = None
-        self._first_pieces = {}
+        self._first_pieces = NOTHING
         self._keepalive = False
 
     def pieces_came(self, unfinished: Mapping[int, int], now: float) -> None:
@@ -102,7 +109,7 @@ class Deadlines:
     def reading_stopped(self) -> None:
         """We read no further for now: the time that what is incomplete takes is ours, not the peer's."""
         self.message_began = None
-        self._first_pieces = {}
+        self._first_pieces = NOTHING
 
     def next(self, mid_message: int) -> float | None:
         """Return when :meth:`overdue` and :meth:`wants_ping` have to be asked next, or None.

@@ -6,10 +6,8 @@ only when a deadline may have passed are all of them looked at. The time to look
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .serving import IncomingCall
+from ..queues import NOTHING, own
+from .incoming_call import IncomingCall
 
 __all__ = ["Expiry"]
 
@@ -20,7 +18,7 @@ class Expiry:
     __slots__ = ("_calls", "_look_at")
 
     def __init__(self) -> None:
-        self._calls: dict[IncomingCall, float] = {}
+        self._calls: dict[IncomingCall, float] = NOTHING
         self._look_at = 0.0  # no call is due before
 
     def __len__(self) -> int:
@@ -29,6 +27,7 @@ class Expiry:
     def add(self, call: IncomingCall, due: float) -> None:
         """A call has come that shall not run beyond ``due``."""
         self._look_at = min(self._look_at, due) if self._calls else due
+        self._calls = own(self._calls)
         self._calls[call] = due
 
     def remove(self, call: IncomingCall) -> None:

@@ -1,388 +1,628 @@
-"""One call of ours, from the moment it is made to its end, and how it depends on the answers of others.
+"""Our calls: from the reference on which they are made to the outcome that the program receives.
 
-A call depends on the unsettled promises that it mentions, as its target or among its arguments. Where the peer can be
-told so, the call is sent at once and the peer waits for the answers ("pipelined"). Where it cannot, the call *waits
-alone*: it is neither encoded nor in the queue, and holds up nothing else. ``docs/understand/order-and-errors.md``
-explains the law; :mod:`.asking` applies it.
+**Order, at the caller.** A call that is ready is encoded when it is made and leaves in order (:mod:`.questions`). A
+call that refers to promises without an outcome depends on them::
+
+    made ──▶ encoded ──▶ queue ──▶ sent ──▶ answered
+      │         │  the peer keeps the answers on which it depends  ▲
+      │         └──────────────────────────────────────────────────┘
+      └──▶ waits alone for one answer ──▶ made again, under a new id
+
+It is sent at once where the peer can keep the answers on which it depends. Otherwise it waits alone, and so does every
+later call that depends on the same promise. When an answer comes, the promise is settled first and then, before the
+program runs again, the calls that depend on it are looked at, in the order in which they were made and without
+recursion (:attr:`OutgoingCalls._settled`):
+
+- a call that waited alone for it is made;
+- a call *to* it, when the answer is an object of this program ("it came home"), is made here. The peer has seen the
+  same answer and does not run the call; its notice of that closes only the record of the message. What depends on such
+  a call waits alone from then on;
+- any other call that was sent is the peer's to decide: it runs, or is answered "because of request n".
+
+:mod:`.encoding` says which calls are deferred, and :mod:`.call_sender` how a call leaves.
 """
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Final, TypeAlias
+import logging
+from functools import partial
 
-from ..errors import ConnectionLost, with_ran
-from ..flavors import Exportable, Reference, RemoteCache
-from ..ports import Answerable, Message
-from .caches import Observed
+from ..errors import (
+    BadAnswer,
+    CallError,
+    ConnectionLost,
+    DeadlineExceeded,
+    DeadReferenceError,
+    LimitExceeded,
+    ProtocolError,
+    with_ran,
+)
+from ..flavors import Observer, Reference
+from ..ports import Answerable, Feature, PromisedAnswer, Undecoded, Value
+from ..queues import Queue, put
+from .caches import Observers
+from .call_sender import CallSender
+from .cause import CloseCause
+from .context import Context
+from .deadlines import SLOW_CONSUMER
+from .encoding import Encoding
+from .exporter import Exporter
+from .outbox import Outbox
+from .outgoing_call import (
+    ALONE,
+    ENDED,
+    HERE,
+    MADE,
+    QUEUED,
+    SENT,
+    OutgoingCall,
+    Owner,
+    Parts,
+    Unready,
+    not_callable,
+    not_run,
+    of_this_call,
+)
 
-__all__ = [
-    "ALONE",
-    "DEPENDENT_PLACE",
-    "ENDED",
-    "HERE",
-    "LENT_PLACE",
-    "MADE",
-    "NO_PLACE",
-    "QUEUED",
-    "SENT",
-    "WINDOW_PLACE",
-    "Content",
-    "Links",
-    "OutgoingCall",
-    "Owner",
-    "Parts",
-    "Unready",
-    "call_when_connected",
-    "not_callable",
-    "not_run",
-    "of_this_call",
-]
+__all__ = ["OutgoingCalls"]
 
-#: Where a call is (integers, because every call sets them several times).
-MADE: Final = 0  #: it was made, and is being encoded, or deferred until the message before it is encoded
-ALONE: Final = 1  #: it waits for an answer before it can be encoded
-QUEUED: Final = 2  #: it is encoded and waits for room in the window
-SENT: Final = 3  #: the peer has it
-HERE: Final = 4  #: its target is an object of this program, whose method runs
-ENDED: Final = 5  #: the program has its outcome, or does not want it any more
-
-#: What a call takes of the window while it is on its way.
-NO_PLACE: Final = 0  #: nothing: it is not on its way, or is a message of a stream or an update
-WINDOW_PLACE: Final = 1  #: one of ``Limits.calls_in_flight``, and its bytes of ``Limits.window_bytes``
-LENT_PLACE: Final = 2  #: a place lent by a call of the peer that has not ended here
-DEPENDENT_PLACE: Final = 3  #: none of the window: it waits at the peer for an answer
-
-
-class Unready(Exception):
-    """A promise is mentioned whose answer is not known here and cannot be built upon. Never leaves the library.
-
-    Attributes:
-        call: the call whose answer it is.
-    """
-
-    def __init__(self, call: OutgoingCall) -> None:
-        super().__init__("a promise that is not kept yet")
-        self.call = call
+log = logging.getLogger("perspective_broker")
 
 
-#: What one message mentions of this connection's tables: ids of objects of ours that it gives the peer a count on,
-#: cacheables of ours whose replicas it gives the peer a count on, references and replicas that go home.
-Content: TypeAlias = list[int | Observed | Reference | RemoteCache]
+class OutgoingCalls(Owner):
+    """The calls that this side makes."""
 
+    def __init__(
+        self,
+        context: Context,
+        outbox: Outbox,
+        encoding: Encoding,
+        exporter: Exporter,
+        observers: Observers,
+        sender: CallSender,
+    ) -> None:
+        self._context = context
+        self._host = context.host
+        self._lifecycle = context.lifecycle
+        self._outbox = outbox
+        self._encoding = encoding
+        self._exporter = exporter
+        self._observers = observers
+        self._sender = sender
+        self._questions = sender.questions
+        #: Calls whose dependency has an outcome, with that dependency: looked at first in, first out.
+        self._settled: Queue[tuple[OutgoingCall, OutgoingCall]] = ()
+        #: One-way calls that will never leave.
+        self._undelivered = 0
 
-class Parts:
-    """What a call is made of, as long as it may have to be encoded again.
+    # -- making calls
 
-    Attributes:
-        target: a reference, an observer, the call whose answer is called, or what that answer turned out to be.
-        name: of the method.
-        args: positional arguments.
-        kwargs: keyword arguments.
-    """
+    def call(
+        self,
+        target: Reference,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        answerable: Answerable,
+        at_once: bool = False,
+        call: OutgoingCall | None = None,
+    ) -> OutgoingCall:
+        """Call a method of the peer's object; ``answerable`` receives the outcome in any case.
 
-    __slots__ = ("args", "kwargs", "name", "target")
+        Args:
+            target: the object.
+            name: the method's name.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            answerable: receives the outcome.
+            at_once: the call is a message of a stream: it takes no slot and is not queued.
+            call: the same, where it was promised before there was a connection.
 
-    def __init__(self, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.target = target
-        self.name = name
-        self.args = args
-        self.kwargs = kwargs
-
-    def references(self) -> list[Reference]:
-        """Return the references that the call is to or mentions, in containers too, but not in objects' states."""
-        found: list[Reference] = []
-        seen: set[int] = set()
-        todo: list[Any] = [self.target, self.args, self.kwargs]
-        while todo:
-            value = todo.pop()
-            if isinstance(value, Reference):
-                found.append(value)
-            elif isinstance(value, (list, tuple, dict, set, frozenset)) and id(value) not in seen:
-                seen.add(id(value))
-                todo.extend(value)
-                if isinstance(value, dict):
-                    todo.extend(value.values())
-        return found
-
-
-class Owner:
-    """What makes calls: a broker, or nothing yet."""
-
-    def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
-        """Note that a call depends on ``on``, which has an outcome now."""
-        raise NotImplementedError
-
-    def look_at_settled(self) -> None:
-        """Act on what :meth:`dependency_settled` has noted."""
-        raise NotImplementedError
-
-
-class Links:
-    """How a call depends on others, and others on it. Made when there is something to note: most calls have none.
-
-    Attributes:
-        owner: the broker that makes the call; None while there is none.
-        parts: what the call is made of.
-        dependents: calls that depend on this one's answer.
-        dependencies: calls whose answers the message of this one mentions.
-        unsettled: how many of these have no outcome here.
-        waits_for: the call for whose answer this one waits alone.
-        because: the call because of whose answer the peer has not run this one; its outcome has not come yet.
-        kept: whether the peer keeps the answer until it is told to forget it.
-        mentions: messages in the queue that mention the answer.
-        answered: whether the peer has answered, so that it can be told to forget when nothing mentions the answer.
-        alone_only: whether a call waits alone for the answer; then later ones must as well, or they would overtake it.
-        value: the outcome,
-        error: or the exception, once the call has ended;
-        cancelled: or that it was given up.
-        never_left: whether the call ended before its message left, so that no other message may mention it.
-    """
-
-    __slots__ = (
-        "_is_disordered",
-        "_latest",
-        "alone_only",
-        "answered",
-        "because",
-        "cancelled",
-        "dependencies",
-        "dependents",
-        "error",
-        "kept",
-        "mentions",
-        "never_left",
-        "owner",
-        "parts",
-        "unsettled",
-        "value",
-        "waits_for",
-    )
-
-    def __init__(self) -> None:
-        self.owner: Owner | None = None
-        self.parts: Parts | None = None
-        self.dependents: dict[OutgoingCall, None] = {}
-        self.dependencies: dict[OutgoingCall, None] = {}
-        self.unsettled = 0
-        self.waits_for: OutgoingCall | None = None
-        self.because: OutgoingCall | None = None
-        self.kept = False
-        self.mentions = 0
-        self.answered = False
-        self.alone_only = False
-        self.value: Any = None
-        self.error: Exception | None = None
-        self.cancelled = False
-        self.never_left = False
-        self._latest = 0
-        self._is_disordered = False
-
-    @property
-    def came_home(self) -> bool:
-        """Whether the answer is an object of this program."""
-        return isinstance(self.value, Exportable)
-
-    def add_dependent(self, call: OutgoingCall) -> None:
-        """Note that ``call`` depends on this answer."""
-        self.dependents[call] = None
-        if call.serial < self._latest:  # found to depend on it only when another answer had come
-            self._is_disordered = True
+        Raises:
+            DeadReferenceError: the connection has ended, or there is none yet.
+        """
+        _check_name(name)
+        self._lifecycle.check_usable()
+        if call is None:
+            call = OutgoingCall(answerable, target._perspective)
+            call.at_once = at_once
         else:
-            self._latest = call.serial
+            call.perspective = target._perspective
+            call.linked().owner = self
+        self._make(call, target, name, args, kwargs)
+        return call
 
-    def take_dependents(self) -> list[OutgoingCall]:
-        """Return, and forget, the calls that depend on this answer, in the order in which they were made."""
-        dependents = sorted(self.dependents, key=_serial) if self._is_disordered else list(self.dependents)
-        self.dependents = {}
-        return dependents
+    def tell(
+        self,
+        target: Reference,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        at_once: bool = False,
+    ) -> None:
+        """Make a one-way call of a method of the peer's object.
 
+        Raises:
+            SerializationError: the arguments cannot cross; nothing was sent.
+            DeadReferenceError: the connection has ended.
+        """
+        _check_name(name)
+        self._lifecycle.check_usable()
+        call = OutgoingCall(None, target._perspective)
+        call.at_once = at_once
+        self._make(call, target, name, args, kwargs)
 
-class OutgoingCall:
-    """One call of ours, with an answer or without one.
+    def call_answer(
+        self,
+        on: OutgoingCall,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        answerable: Answerable | None,
+    ) -> OutgoingCall:
+        """Call a method of the object that one of our calls will be answered with.
 
-    Attributes:
-        answerable: told how the call ends; None without an answer, and from the end on.
-        wants_answer: whether the peer answers it.
-        perspective: under which arguments and answer are coded.
-        serial: its place in the order in which calls were made.
-        request: the id of its present message; 0 while it has none.
-        size: bytes of the window that the message takes.
-        stage: where it is: MADE, ALONE, QUEUED, SENT, HERE or ENDED.
-        place: what it takes of the window.
-        is_update: whether it is to a replica.
-        is_stub: whether it only stands for the message of a call that is made again.
-        at_once: whether it stands in no queue: an update, or a message of a stream.
-        message: the encoded call while it is in the queue.
-        content: what the message mentions, while the call has not left.
-        held: the references that must not be given back before the call has left, while it waits in the queue or alone.
-        batch: which of the batches of messages that leave together has its message,
-        position: and where there; what has not left can still be changed.
-        links: how it depends on others, and others on it.
-        handle: the driver's own, such as the task that runs the method here.
-    """
+        Args:
+            on: that call, which has no outcome yet.
+            name: the method's name.
+            args: positional arguments.
+            kwargs: keyword arguments.
+            answerable: receives the outcome; None for a one-way call.
 
-    __slots__ = (
-        "answerable",
-        "at_once",
-        "batch",
-        "content",
-        "handle",
-        "held",
-        "is_stub",
-        "is_update",
-        "links",
-        "message",
-        "perspective",
-        "place",
-        "position",
-        "request",
-        "serial",
-        "size",
-        "stage",
-        "wants_answer",
-    )
+        Raises:
+            DeadReferenceError: the connection has ended.
+            SerializationError: the arguments of a one-way call cannot cross.
+        """
+        _check_name(name)
+        self._lifecycle.check_usable()
+        call = OutgoingCall(answerable, on.perspective)
+        self._make(call, on, name, args, kwargs)
+        return call
 
-    def __init__(self, answerable: Answerable | None, perspective: Any) -> None:
-        self.answerable: Answerable | None = answerable
-        self.wants_answer = answerable is not None
-        self.perspective = perspective
-        self.serial = 0
-        self.request = 0
-        self.size = 0
-        self.stage = MADE
-        self.place = NO_PLACE
-        self.is_update = False
-        self.is_stub = False
-        self.at_once = False
-        self.message: Message | None = None
-        self.content: Content | None = None
-        self.held: list[Reference] | None = None
-        self.batch = 0
-        self.position = 0
-        self.links: Links | None = None
-        self.handle: Any = None
+    def call_here(
+        self,
+        target: Value,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        answerable: Answerable,
+    ) -> OutgoingCall:
+        """Call a method of an answer that is an object of this program, or not an object."""
+        call = OutgoingCall(answerable, None)
+        call.serial = self._questions.next_request()
+        call.linked().parts = Parts(target, name, args, kwargs)
+        self._make_here(call, target, name, args, kwargs)
+        return call
 
-    @property
-    def waits_there(self) -> bool:
-        """Whether the peer has to wait for an answer of its own before it can start the call."""
-        return self.links is not None and self.links.unsettled > 0
+    def update(
+        self,
+        observer: Observer,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        answerable: Answerable | None,
+    ) -> OutgoingCall:
+        """Call an ``observe_`` method of the peer's replica; without ``answerable`` it is a one-way call.
 
-    def linked(self) -> Links:
-        """Return the links of the call; new ones when it has none."""
-        links = self.links
-        if links is None:
-            links = self.links = Links()
-        return links
+        An update that is made while the state is encoded follows the message with the state. A peer that leaves more
+        updates than ``Limits.observer_backlog_bytes`` unread can keep no true replica any more; its connection is
+        ended.
 
-    def depend_no_more(self) -> None:
-        """Be told no more of the outcomes of the calls that this one depends on."""
-        links = self.links
-        if links is None:
-            return
-        for on in links.dependencies:
-            on.linked().dependents.pop(self, None)
-        if links.waits_for is not None:
-            links.waits_for.linked().dependents.pop(self, None)
-        if links.parts is not None and isinstance(links.parts.target, OutgoingCall):
-            links.parts.target.linked().dependents.pop(self, None)
-        links.dependencies = {}
+        Raises:
+            DeadReferenceError: the peer does not keep the replica any more, or the connection has ended.
+        """
+        _check_name(name)
+        self._lifecycle.check_usable()
+        if self._observers.find(observer._luid) is None:
+            raise DeadReferenceError("the peer has dropped its replica")
+        call = OutgoingCall(answerable, observer._perspective)
+        call.is_update = call.at_once = True
+        self._make(call, observer, name, args, kwargs)
+        most = self._context.limits.observer_backlog_bytes
+        if self._outbox.size > most and self._outbox.small_bytes > most:
+            self._context.closer.fail(
+                ProtocolError(SLOW_CONSUMER, "too many updates of a cached object are unread")
+            )
+        return call
 
-    def pass_on(self, value: Any, error: Exception | None) -> None:
-        """The call has ended: let the owners of those that depend on it look at them."""
-        links = self.links
-        if links is None:
-            return
-        self.depend_no_more()  # a call may end before those that it depends on, for example at its deadline
-        links.parts = None
-        links.value, links.error = value, error
-        if links.dependents:
-            owners: dict[Owner, None] = {}
-            for dependent in links.take_dependents():
-                owner = dependent.linked().owner
-                if owner is _UNCONNECTED and links.owner is not None:
-                    owner = dependent.linked().owner = links.owner
-                assert owner is not None
-                owner.dependency_settled(dependent, self)
-                owners[owner] = None
-            for owner in owners:
-                owner.look_at_settled()
+    def mention(self, on: OutgoingCall) -> PromisedAnswer:
+        """See :meth:`.CallSender.mention`."""
+        return self._sender.mention(on)
 
-    def end_unmade(self, error: Exception | None) -> None:
-        """End a call that no connection has made: with an error, or given up when there is none."""
-        if self.stage == ENDED:
-            return
-        self.stage = ENDED
-        self.answerable = None
-        self.linked().cancelled = error is None
-        self.pass_on(None, error)
+    def _make(
+        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+    ) -> None:
+        """Make a call: encode it and send or queue it, or let it wait alone.
 
+        Raises:
+            Exception: a one-way call cannot be encoded; any other call fails.
+        """
+        if self._encoding.defers_calls:
+            if isinstance(target, OutgoingCall):
+                target.linked()  # which keep its outcome, if it ends before
+            self._encoding.defer(partial(self._make_deferred, call, Parts(target, name, args, kwargs)))
+        else:
+            self._make_now(call, target, name, args, kwargs)
 
-class _Unconnected(Owner):
-    """Keeps calls on promises whose own calls wait for a connection, until they are made there."""
+    def _make_now(
+        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+    ) -> None:
+        answerable = call.answerable
+        if answerable is not None:
+            deadline = answerable.deadline
+            if deadline is not None and deadline.left() <= 0:
+                late = DeadlineExceeded("the time for the call passed before it was made")
+                self._end_call(call, None, with_ran(late, False))
+                return
+        sender = self._sender
+        self._encoding.enter()
+        try:
+            message = sender.encode(call, target, name, args, kwargs)
+        except Unready as unready:
+            self._wait_alone(call, unready.call, Parts(target, name, args, kwargs))
+        except Exception as error:
+            if not call.wants_answer:
+                call.stage = ENDED
+                raise
+            self._end_call(call, None, of_this_call(error, False))
+        else:
+            if self._encoding.dependencies is not None:
+                call.linked().owner = self
+            sender.send(call, message, target, name, args, kwargs)
+        finally:
+            self._encoding.end()
 
-    def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
+    def _make_deferred(self, call: OutgoingCall, parts: Parts) -> None:
+        """Make a call that was deferred, unless it was given up."""
         if call.stage == ENDED:
             return
-        answerable, links = call.answerable, on.linked()
-        error = None if links.cancelled else not_run(links.error or ConnectionLost())
-        if answerable is not None:
-            if error is None:
-                answerable.abandon()
+        target = parts.target
+        if isinstance(target, OutgoingCall) and target.stage == ENDED:
+            if target.linked().cancelled:
+                self._give_up(call)
             else:
+                self._make_of(call, parts)
+        else:
+            self._make(call, target, parts.name, parts.args, parts.kwargs)
+
+    def _wait_alone(self, call: OutgoingCall, on: OutgoingCall, parts: Parts) -> None:
+        call.linked().owner = self
+        self._sender.wait_alone(call, on, parts)
+
+    # -- outcomes
+
+    def answered(self, request: int, payload: Undecoded, is_error: bool) -> bool:
+        """A call of ours has ended: decode the outcome and pass it on.
+
+        Returns:
+            Whether the program waited for it.
+        """
+        call = self._questions.settle(request)
+        dialect = self._context.dialect
+        # A late answer is decoded too: the references in it are counted, and released with the value.
+        perspective = None if call is None else call.perspective
+        try:
+            value = (
+                dialect.decode_error(payload, perspective)
+                if is_error
+                else dialect.decode_value(payload, perspective)
+            )
+        except ProtocolError as error:
+            if call is not None:
+                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), True))
+            raise
+        except CallError as error:
+            value = BadAnswer(f"the method has run, but its answer cannot be read here: {error}")
+            value.__cause__ = error
+        finally:
+            if self._exporter.has_freed:
+                self._exporter.forget_freed()
+        was_awaited = call is not None and call.answerable is not None
+        if call is not None:
+            if call.answerable is None:
+                pass
+            elif isinstance(value, Exception):
+                self._end_call(call, None, value if isinstance(value, BadAnswer) else _of_the_peer(value))
+            elif call.links is None:
+                answerable, call.answerable = call.answerable, None
+                call.stage = ENDED
+                answerable.succeed(value)
+            else:
+                self._end_call(call, value, None)
+            if call.links is not None:
+                call.links.answered = True
+                self._sender.forget_if_unused(call)
+        self._sender.send_queued()
+        return was_awaited
+
+    def dropped(self, request: int, because: int) -> bool:
+        """The peer has not run one of our calls, because of its answer to another one.
+
+        Returns:
+            Whether the program waited for it.
+
+        Raises:
+            ProtocolError: the call does not depend on that answer.
+        """
+        call = self._questions.settle(request)
+        links = None if call is None else call.links
+        was_awaited = call is not None and call.answerable is not None
+        if call is not None and call.answerable is not None:
+            found = [] if links is None else [on for on in links.dependencies if on.request == because]
+            if links is None or not found:
+                error = ProtocolError(
+                    "bad-id", "a call was not run because of an answer that it does not mention"
+                )
+                self._end_call(call, None, with_ran(ConnectionLost(error.code, error.reason), None))
+                raise error
+            if found[0].stage == ENDED:
+                self._end_because(call, found[0])
+            else:  # that answer is large, and on its way
+                links.because = found[0]
+                self._questions.wait_alone(call)
+        if call is not None and links is not None:
+            links.answered = True
+            self._sender.forget_if_unused(call)
+        self._sender.send_queued()
+        return was_awaited
+
+    def ended_here(self, call: OutgoingCall, value: Value, error: Exception | None) -> None:
+        """The method that :meth:`.Host.call_here` called returned ``value``, or raised ``error``."""
+        if call.stage == HERE:
+            self._end_call(call, value, error)
+
+    def _end_because(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        """End a call that was not run because of the outcome of ``on``."""
+        assert call.links is not None
+        links = on.linked()
+        error: Exception
+        if links.cancelled:
+            self._give_up(call)
+            return
+        if links.error is not None:
+            error = not_run(links.error)
+        elif call.links.parts is not None and call.links.parts.target is on:
+            error = with_ran(not_callable(links.value), False)
+        else:
+            error = CallError("the peer could not use the answer of another call, which this one mentions")
+        self._end_call(call, None, error)
+
+    def _end_call(self, call: OutgoingCall, value: Value, error: Exception | None) -> None:
+        """Pass on the outcome of a call; then look at the calls that depend on it."""
+        self._sender.wait_no_more(call)
+        call.stage = ENDED
+        answerable, call.answerable = call.answerable, None
+        if answerable is not None:
+            if error is not None:
                 answerable.fail(error)
-        call.end_unmade(error)
+            else:
+                answerable.succeed(value)
+        call.pass_on(value, error)
+
+    # -- calls that depend on an outcome
+
+    def dependency_settled(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        self._settled = put(self._settled, (call, on))
 
     def look_at_settled(self) -> None:
-        """Everything was done at once."""
+        if not self._encoding.hold():
+            return
+        try:
+            while self._settled:
+                self._look_at(*self._settled.popleft())
+        finally:
+            self._encoding.resume()
+        if self._lifecycle.closing is not None:
+            self._context.closer.outgoing_settled()
+        self._sender.send_queued()
+
+    def _look_at(self, call: OutgoingCall, on: OutgoingCall) -> None:
+        links = call.links
+        if call.stage == ENDED or links is None:
+            return
+        on_links = on.linked()
+        is_target_at_home = on_links.came_home and links.parts is not None and links.parts.target is on
+        if on_links.cancelled:
+            self._give_up(call)
+        elif links.waits_for is on:
+            links.waits_for = None
+            self._make_again(call)
+        elif links.because is on:
+            links.because = None
+            if is_target_at_home:
+                self._take_home(call)
+            else:
+                self._end_because(call, on)
+        elif on not in links.dependencies:  # it is the target of a call that waits alone for an argument
+            if on_links.error is not None:
+                self._end_call(call, None, not_run(on_links.error))
+        elif on_links.never_left:  # so this one has not left, either
+            self._sender.withdraw(call)
+            links.never_left = True
+            self._end_call(call, None, not_run(on_links.error or ConnectionLost()))
+        else:
+            links.unsettled -= 1
+            if is_target_at_home:
+                self._take_home(call)
+            elif not links.unsettled:
+                self._questions.is_ready(call)
+                if not call.wants_answer and call.stage == SENT:
+                    call.stage = ENDED
+
+    def _make_again(self, call: OutgoingCall) -> None:
+        """Make a call that waited alone for an answer which is there now."""
+        assert call.links is not None
+        parts = call.links.parts
+        assert parts is not None
+        self._questions.wait_no_more(call)
+        held, call.held = call.held, None
+        try:
+            self._make_of(call, parts)
+        finally:
+            self._sender.unhold(held)  # which the call holds again if it waits
+
+    def _make_of(self, call: OutgoingCall, parts: Parts) -> None:
+        """Make a call of its parts, of which the target may have an outcome now."""
+        call.stage = MADE
+        target = parts.target
+        if isinstance(target, OutgoingCall) and target.stage == ENDED:
+            on = target.linked()
+            if on.error is not None:
+                self._end_call(call, None, not_run(on.error))
+                return
+            target = parts.target = on.value
+        if isinstance(target, (OutgoingCall, Observer)) or (
+            isinstance(target, Reference) and target._session is self._context.session
+        ):
+            if isinstance(target, Reference):
+                call.perspective = target._perspective
+            try:
+                self._make_now(call, target, parts.name, parts.args, parts.kwargs)
+            except Exception as error:  # of a one-way call: it is too late to tell the program
+                log.debug("a one-way call could not be sent: %s", type(error).__name__)
+        else:
+            self._make_here(call, target, parts.name, parts.args, parts.kwargs)
+
+    def _make_here(
+        self, call: OutgoingCall, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+    ) -> None:
+        """Let the driver call a method of the value to which a promise was kept: an object of this program."""
+        call.stage = HERE
+        try:
+            self._host.call_here(call, target, name, args, kwargs)
+        except Unready as unready:
+            self._wait_alone(call, unready.call, Parts(target, name, args, kwargs))
+        except Exception as error:  # with which a promised argument has failed
+            self._end_call(call, None, error)
+
+    def _take_home(self, call: OutgoingCall) -> None:
+        """The target of a call turned out to be an object of ours: the peer does not run it, it is made here.
+
+        The peer also drops the messages that depend on the call, and their dependents: these calls wait alone.
+        """
+        self._take_back(call)
+        call.linked().alone_only = True
+        todo = [call]
+        while todo:
+            on = todo.pop()
+            for dependent in list(on.linked().dependents):
+                links = dependent.links
+                assert links is not None
+                assert links.parts is not None
+                if links.waits_for is None:
+                    self._take_back(dependent)
+                    self._wait_alone(dependent, on, links.parts)
+                    todo.append(dependent)
+        self._make_again(call)
+
+    def _take_back(self, call: OutgoingCall) -> None:
+        """Undo the message of a call, which is made again: it does not leave, or the peer does not run it."""
+        links = call.linked()
+        self._sender.wait_no_more(call)  # when the peer has said already that it did not run the call
+        if call.stage == QUEUED:
+            self._sender.withdraw(call)
+            links.kept = False
+        elif self._questions.find(call.request) is call:
+            stub = OutgoingCall(None, call.perspective)
+            if links.kept:
+                stub.linked().kept = True
+                links.kept = False
+            self._questions.replace(call, stub)
+        elif not call.wants_answer:
+            self._questions.is_ready(call)
+        call.depend_no_more()
+        links.unsettled = 0
+        call.request = 0
+        call.stage = MADE
+
+    # -- giving calls up
+
+    def cancel(self, call: OutgoingCall) -> None:
+        """The program does not want the outcome of a call any more (and does not wait for it).
+
+        The peer stops the method, if the dialect can say so. What depends on the call is given up as well. The call
+        stays open until the peer has answered it, because its method runs until then.
+        """
+        stage = call.stage
+        if stage == ENDED or (self._lifecycle.ended and stage != HERE):
+            return
+        call.answerable = None
+        call.stage = ENDED
+        if stage == SENT:
+            dialect = self._context.dialect
+            if dialect.has(Feature.CANCEL) and self._questions.find(call.request) is call:
+                self._outbox.send(dialect.encode_cancel(call.request))
+            self._sender.wait_no_more(call)  # when only the outcome of another call was missing
+            if not call.wants_answer:
+                self._questions.is_ready(call)
+        elif stage == QUEUED:
+            self._sender.withdraw(call)
+        elif stage == ALONE:
+            self._sender.wait_no_more(call)
+        elif stage == HERE:
+            self._host.cancel_here(call)
+        links = call.links
+        if links is not None:
+            links.cancelled = True
+            call.depend_no_more()
+            call.pass_on(None, None)
+        if stage == QUEUED and not self._encoding.is_held:
+            self._sender.send_queued()
+
+    def _give_up(self, call: OutgoingCall) -> None:
+        """End a call of ours as cancelled, because one on which it depends was."""
+        answerable = call.answerable
+        self.cancel(call)
+        if answerable is not None:
+            answerable.abandon()
+
+    def refuse_first(self) -> None:
+        """Nothing has moved for ``Limits.stalled_seconds``: end the call that has been queued longest."""
+        call = self._questions.first()
+        if call is None:
+            return
+        self._sender.withdraw(call)
+        call.linked().never_left = True
+        error = LimitExceeded(
+            f"calls_in_flight: {len(self._questions)} calls have no answer, and none was answered for"
+            f" {self._context.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
+        )
+        self._end_call(call, None, with_ran(error, False))
+        self._sender.send_queued()
+
+    @property
+    def undelivered(self) -> int:
+        """One-way calls that have not left, and will not when the connection ends now."""
+        return self._undelivered + self._questions.undelivered
+
+    def lose(self, cause: CloseCause) -> None:
+        """No answer can come any more: end all calls."""
+        self._undelivered += self._questions.undelivered
+        lost = [(call, None if call.stage == SENT else False) for call in self._questions.abandon()]
+        for call, _ in lost:
+            call.stage = ENDED
+        for call, ran in lost:
+            error = with_ran(ConnectionLost(cause.code, cause.reason), ran)
+            answerable, call.answerable = call.answerable, None
+            if answerable is not None:
+                answerable.fail(error)
+            call.pass_on(None, error)  # to calls of other connections
 
 
-_UNCONNECTED: Final = _Unconnected()
+def _check_name(name: object) -> None:
+    """Raise TypeError if a method's name is not text; compiled code does so by itself.
 
-
-def call_when_connected(
-    on: OutgoingCall, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answerable: Answerable
-) -> OutgoingCall:
-    """Return a call of what ``on``, which waits for a connection, will be answered with."""
-    call = OutgoingCall(answerable, None)
-    call.stage = ALONE
-    links = call.linked()
-    links.owner, links.parts, links.waits_for = _UNCONNECTED, Parts(on, name, args, kwargs), on
-    on_links = on.linked()
-    on_links.alone_only = True
-    on_links.add_dependent(call)
-    return call
-
-
-def not_callable(value: Any) -> TypeError:
-    """Return the error of a call on a promise that was kept with what has no methods for callers."""
-    return TypeError(f"the promise was kept with a {type(value).__name__}, which cannot be called")
-
-
-def not_run(error: Exception) -> Exception:
-    """Return the error of one call for another that was not run because of it: the same, but that ``ran`` is False."""
-    return _again(error, False)
-
-
-def of_this_call(error: Exception, ran: bool) -> Exception:
-    """Return what the program raised in a call, saying whether that has run.
-
-    It may be the error of another call, which keeps its own word about that one.
+    Here its own caller hears of it. Sent to the peer it would cost all callers the connection.
     """
-    return with_ran(error, ran) if getattr(error, "ran", None) is None else _again(error, ran)
+    if not isinstance(name, str):
+        raise TypeError(f"a method's name is text (str), not {type(name).__name__}")
 
 
-def _again(error: Exception, ran: bool) -> Exception:
-    """Return a copy of an error that says something else in ``ran``; the error itself where none can be made."""
-    try:
-        same = copy.copy(error)
-        if type(same) is not type(error) or same.args != error.args:
-            return error
-    except Exception:  # of a class of the application that cannot be copied
-        return error
-    same.__cause__ = error.__cause__  # not the error itself, or a chain of calls would be a chain of causes
-    return with_ran(same.with_traceback(error.__traceback__), ran)
-
-
-def _serial(call: OutgoingCall) -> int:
-    return call.serial
+def _of_the_peer(error: Exception) -> Exception:
+    """Return an error that the peer has answered with, with ``ran`` set."""
+    if isinstance(error, CallError):
+        error.of_a_call = True
+        return with_ran(error, False)
+    if isinstance(error, LimitExceeded):
+        return with_ran(error, False)
+    return with_ran(error, None if isinstance(error, DeadlineExceeded) else True)

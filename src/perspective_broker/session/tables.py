@@ -1,21 +1,23 @@
 """What a connection holds: the objects we gave to the peer, and the references it gave to us.
 
-Both tables count. The one who owns an object keeps it while the other side owes releases; the one who holds a
-reference owes a release for every time the object was sent. So a release that crosses a re-send is safe.
+Both tables count. The owner of an object keeps it while the other side owes releases; the holder of a reference owes a
+release for every time the object was sent. So a release that crosses a re-send is safe.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
 from ..flavors import Exportable, Reference, Target
 from ..flavors.guard import call_back
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
-from ..ports import ObjectId
+from ..ports import ObjectId, Perspective, Value
+from ..queues import NOTHING, own
+from .host import Host
+from .releases import Releases
 from .weak import Received
 
 __all__ = ["Export", "Exports", "Imports", "import_key"]
@@ -59,11 +61,15 @@ class Exports:
     def __init__(self, limits: Limits, takes_receivers: bool = True) -> None:
         self.limits = limits
         self._takes_receivers = takes_receivers
-        self._by_luid: dict[int, Export] = {}
-        self._by_key: dict[Hashable, Export] = {}
-        self._named: dict[str, Export] = {}
+        self._by_luid: dict[int, Export] = NOTHING
+        self._by_key: dict[Hashable, Export] = NOTHING
+        self._named: dict[str, Export] = NOTHING
         self._next = 1
-        self.freed: dict[int, Any] = {}
+        self.freed: dict[int, Value] = NOTHING
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
 
     def __len__(self) -> int:
         """The objects that the peer holds, without the named ones."""
@@ -75,9 +81,10 @@ class Exports:
 
     def name(self, name: str, obj: Exportable) -> None:
         """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
+        self._named = own(self._named)
         self._named[name] = Export(0, name, obj.export_target(None), 1)
 
-    def add(self, obj: Exportable, perspective: Any) -> int:
+    def add(self, obj: Exportable, perspective: Perspective) -> int:
         """Count one more sending of ``obj`` and return its LUID.
 
         Raises:
@@ -98,6 +105,7 @@ class Exports:
         luid = self._next
         self._next += 1
         export = Export(luid, key, target, 1)
+        self._by_luid, self._by_key = own(self._by_luid), own(self._by_key)
         self._by_luid[luid] = self._by_key[key] = export
         return luid
 
@@ -117,7 +125,7 @@ class Exports:
             return self._by_luid.get(where)
         return self._named.get(where)
 
-    def come_home(self, where: ObjectId) -> Any:
+    def come_home(self, where: ObjectId) -> Value:
         """Return our own object that the peer sends back.
 
         Raises:
@@ -150,6 +158,7 @@ class Exports:
         if count > export.count:
             raise ProtocolError("refcount", "an object was released more often than it was sent")
         if self._drop(export, count):
+            self.freed = own(self.freed)
             self.freed[where] = export.obj
         return True
 
@@ -174,7 +183,7 @@ class Exports:
         return held
 
 
-def _tell_forgotten(obj: Any) -> None:
+def _tell_forgotten(obj: Value) -> None:
     call_back(lambda: obj.forgotten(), "forgotten of a %s raised", type(obj).__name__)
 
 
@@ -186,22 +195,27 @@ class Imports:
 
     Args:
         limits: ``references_received`` bounds them.
-        make: makes a reference.
-        session: is told of ends: ``enqueue_release(received)``.
+        host: makes references.
+        releases: are told when a reference is gone: where the collector runs, in any thread, in the middle of anything.
     """
 
-    def __init__(self, limits: Limits, make: Callable[[ObjectId, Any], Reference], session: Any) -> None:
+    def __init__(self, limits: Limits, host: Host, releases: Releases) -> None:
         self.limits = limits
-        self._make = make
-        self._session = session
-        self._received: dict[Hashable, Received] = {}
-        self._named: dict[str, weakref.ref[Reference]] = {}
+        self._host = host
+        self._releases = releases
+        self._on_end: Callable[[Received], None] | None = None  # made with the first reference
+        self._received: dict[Hashable, Received] = NOTHING
+        self._named: dict[str, weakref.ref[Reference]] = NOTHING
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
 
     def __len__(self) -> int:
         """The references alive, or not yet known to be dead; without the named ones."""
         return len(self._received)
 
-    def receive(self, luid: int, perspective: Any) -> Reference:
+    def receive(self, luid: int, perspective: Perspective) -> Reference:
         """Return the reference to the peer's object ``luid``, counting one receipt.
 
         Under one perspective the same object is always the same reference.
@@ -217,15 +231,18 @@ class Imports:
                 raise ProtocolError(
                     "limit-references", f"a peer may give {self.limits.references_received} references"
                 )
-            reference = self._make(luid, perspective)
-            found = Received(reference, self._session.enqueue_release)
+            reference = self._host.make_reference(luid, perspective)
+            if self._on_end is None:
+                self._on_end = self._releases.reference_ended
+            found = Received(reference, self._on_end)
             found.luid, found.key, found.count, found.held, found.dropped = luid, key, 0, 0, False
+            self._received = own(self._received)
             self._received[key] = reference._received = found
         assert found is not None
         found.count += 1
         return reference
 
-    def count(self, luid: int, perspective: Any) -> bool:
+    def count(self, luid: int, perspective: Perspective) -> bool:
         """Count one receipt of the reference to ``luid`` if it lives here; False when it does not."""
         found = self._received.get(import_key(luid, perspective))
         if found is None or found() is None:
@@ -238,7 +255,8 @@ class Imports:
         found = self._named.get(name)
         reference = found() if found is not None else None
         if reference is None:
-            reference = self._make(name, None)
+            reference = self._host.make_reference(name, None)
+            self._named = own(self._named)
             self._named[name] = weakref.ref(reference)
         return reference
 
@@ -283,7 +301,7 @@ class Imports:
         return [reference for reference in found if reference is not None]
 
 
-def import_key(luid: ObjectId, perspective: Any) -> Hashable:
+def import_key(luid: ObjectId, perspective: Perspective) -> Hashable:
     """Return the key of a reference in the table.
 
     Perspectives are told apart by identity; a reference keeps its own alive, so the id stays its own.

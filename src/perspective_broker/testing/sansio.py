@@ -18,10 +18,11 @@ from ..errors import NoSuchMethod
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, Root, default_registry
 from ..flavors.dispatch import find_method
 from ..limits import Limits
-from ..ports import Deadline, Method, ObjectId
+from ..ports import Deadline, Method, ObjectId, Perspective, Value
 from ..session import (
     Broker,
     CloseCause,
+    Host,
     IncomingCall,
     OutgoingCall,
     Phase,
@@ -106,7 +107,7 @@ class Outcome:
         if not self.done:
             self.done = self.cancelled = True
             self.error = Cancelled("the call was given up")
-            self._broker.cancel_call(self._call)
+            self._broker.outgoing.cancel(self._call)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method of what the answer will be, without waiting for it where the dialect can."""
@@ -115,13 +116,13 @@ class Outcome:
         assert broker is not None
         if not self.done:
             assert self._call is not None
-            outcome._call = broker.call_answer(self._call, name, args, kwargs, outcome)
+            outcome._call = broker.outgoing.call_answer(self._call, name, args, kwargs, outcome)
         elif self.error is not None:
             outcome.fail(not_run(self.error))
         elif isinstance(self.value, SansIOReference):
             return self.value.call(name, *args, **kwargs)
         else:
-            outcome._call = broker.call_here(self.value, name, args, kwargs, outcome)
+            outcome._call = broker.outgoing.call_here(self.value, name, args, kwargs, outcome)
         return outcome
 
     def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
@@ -129,7 +130,7 @@ class Outcome:
         assert self._broker is not None
         assert self._call is not None
         assert not self.done
-        self._broker.call_answer(self._call, name, args, kwargs, None)
+        self._broker.outgoing.call_answer(self._call, name, args, kwargs, None)
 
     def result(self) -> Any:
         """Return the answer, or raise what the call failed with; AssertionError when it has not ended."""
@@ -158,12 +159,12 @@ class Later:
     def answer(self, value: Any = None) -> None:
         """End the method by returning ``value``."""
         end, call = self._take()
-        end.broker.answer_call(call, value)
+        end.broker.incoming.answer_call(call, value)
 
     def fail(self, error: BaseException) -> None:
         """End the method by raising ``error``."""
         end, call = self._take()
-        end.broker.fail_call(call, error)
+        end.broker.incoming.fail_call(call, error)
 
     def _begin(self, end: End, call: IncomingCall) -> None:
         self._end, self._call = end, call
@@ -183,42 +184,50 @@ class Later:
 class SansIOReference(Reference):
     """A reference of one :class:`End`: calls are encoded at once and carried when the link is told to."""
 
-    __slots__ = ()
+    __slots__ = ("_end",)
 
-    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
+    def __init__(self, end: End, luid: ObjectId, perspective: Perspective) -> None:
+        super().__init__(end.broker, luid, perspective)
+        self._end = end
+
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Outcome:
         """Call a method; the outcome is filled in when the answer has been carried back."""
-        outcome = Outcome(self._session._host.deadline)
-        outcome._broker = broker = self._session
-        outcome._call = broker.call(self, name, args, kwargs, outcome)
+        outcome = Outcome(self._end.deadline)
+        outcome._broker = broker = self._end.broker
+        outcome._call = broker.outgoing.call(self, name, args, kwargs, outcome)
         return outcome
 
-    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+    def tell(self, name: str, /, *args: Value, **kwargs: Value) -> None:
         """Call a method that sends no answer."""
-        self._session.tell(self, name, args, kwargs)
+        self._end.broker.outgoing.tell(self, name, args, kwargs)
 
     def release(self) -> None:
         """Give the reference back now."""
-        self._session.release(self)
+        self._end.broker.importer.release(self)
 
 
 class SansIOObserver(Observer):
     """The far end of a replica, as a cacheable object of one :class:`End` sees it."""
 
-    __slots__ = ()
+    __slots__ = ("_end",)
 
-    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
+    def __init__(self, end: End, luid: int, perspective: Perspective) -> None:
+        super().__init__(end.broker, luid, perspective)
+        self._end = end
+
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Outcome:
         """Call ``observe_<name>`` of the replica."""
         outcome = Outcome()
-        outcome._broker = broker = self._session
-        outcome._call = broker.update(self, name, args, kwargs, outcome)
+        outcome._broker = broker = self._end.broker
+        outcome._call = broker.outgoing.update(self, name, args, kwargs, outcome)
         return outcome
 
-    def tell(self, name: str, /, *args: Any, **kwargs: Any) -> None:
+    def tell(self, name: str, /, *args: Value, **kwargs: Value) -> None:
         """Call ``observe_<name>`` of the replica and ask for no answer."""
-        self._session.update(self, name, args, kwargs, None)
+        self._end.broker.outgoing.update(self, name, args, kwargs, None)
 
 
-class End:
+class End(Host):
     """One side of a :class:`BrokerPair`: a broker and its host, which runs methods where they are called.
 
     A method that returns a :class:`Later` is answered when the test resolves it; any other is answered at once.
@@ -258,13 +267,14 @@ class End:
         self.deadline: Deadline | None = None
         self.blocked = False
         self.said_last = False
-        self._negotiation: Any = None
         self.broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
         if root is not None:
-            self.broker.exports.name("root", root)
+            self.broker.tables.exports.name("root", root)
         self.broker.start(
             negotiate(
-                self.broker,
+                self.broker.receiver,
+                self.broker.exporter,
+                self.broker.importer,
                 server=server,
                 limits=limits,
                 registry=registry or default_registry,
@@ -317,7 +327,7 @@ class End:
         self.blocked = blocked
         self.broker.set_blocked(blocked, self.clock.now)
 
-    # -- ports.Host
+    # -- Host
 
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -327,15 +337,15 @@ class End:
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            self.broker.blame_call(call, error, method, args, kwargs)
+            self.broker.incoming.blame_call(call, error, method, args, kwargs)
             return
         except Exception as error:
-            self.broker.fail_call(call, error)
+            self.broker.incoming.fail_call(call, error)
             return
         if isinstance(result, Later):
             result._begin(self, call)
         else:
-            self.broker.answer_call(call, result)
+            self.broker.incoming.answer_call(call, result)
 
     def cancel(self, call: IncomingCall) -> None:
         self._alive()
@@ -349,7 +359,7 @@ class End:
         if value.done:
             return self._settled(value)
         assert value._call is not None
-        return self.broker.mention(value._call)
+        return self.broker.outgoing.mention(value._call)
 
     def call_here(
         self, call: OutgoingCall, target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -358,16 +368,18 @@ class End:
         kwargs = {key: self._settled(arg) for key, arg in kwargs.items()}
         if not isinstance(target, Exportable):
             error = TypeError(f"a {type(target).__name__} cannot be called")
-            self.broker.ended_here(call, None, of_this_call(error, False))
+            self.broker.outgoing.ended_here(call, None, of_this_call(error, False))
             return
         where = target.export_target(None)
         self.invoked.append(name)
         try:
             value = find_method(where.holder, where.prefix, name)(*where.leading, *args, **kwargs)
         except Exception as raised:
-            self.broker.ended_here(call, None, of_this_call(raised, not isinstance(raised, NoSuchMethod)))
+            self.broker.outgoing.ended_here(
+                call, None, of_this_call(raised, not isinstance(raised, NoSuchMethod))
+            )
         else:
-            self.broker.ended_here(call, value, None)
+            self.broker.outgoing.ended_here(call, value, None)
 
     def _settled(self, arg: Any) -> Any:
         """Return what an argument of a call that is made here is: the answer, for one that is promised."""
@@ -386,7 +398,7 @@ class End:
     def on_closing(self) -> None:
         self._alive()
 
-    def on_last_word(self) -> None:
+    def on_last_message(self) -> None:
         self.said_last = True
 
     def on_draining(self) -> None:
@@ -395,13 +407,13 @@ class End:
     def on_deadline(self) -> None:
         self._alive()
 
-    def make_reference(self, luid: ObjectId, perspective: Any) -> SansIOReference:
+    def make_reference(self, luid: ObjectId, perspective: Perspective) -> SansIOReference:
         self._alive()
-        return SansIOReference(self.broker, luid, perspective)
+        return SansIOReference(self, luid, perspective)
 
-    def make_observer(self, luid: int, perspective: Any) -> SansIOObserver:
+    def make_observer(self, luid: int, perspective: Perspective) -> SansIOObserver:
         self._alive()
-        return SansIOObserver(self.broker, luid, perspective)
+        return SansIOObserver(self, luid, perspective)
 
     def wake(self) -> None:
         self.woken = True

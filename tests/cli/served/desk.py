@@ -1,4 +1,4 @@
-"""What the tests of the command line serve; started by ``pb serve desk:...`` in this directory."""
+"""The objects that the tests of the command line serve; started by ``pb serve desk:...`` in this directory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Desk(pb.Root):
         return cycle
 
     async def remote_ask(self, client: Any) -> Any:
-        """Answer what the caller's own object answers, in its own time."""
+        """Return the answer of the caller's own object, when it comes."""
         return await client.call("answer")
 
     async def remote_hang(self) -> None:

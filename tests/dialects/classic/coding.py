@@ -1,16 +1,17 @@
-"""What the tests of the classic dialect share: values and bytes in one step, with no connection around."""
+"""Shared by the tests of the classic dialect: values and bytes in one step, without a connection."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from perspective_broker import Limits, Policy, Registry
+from perspective_broker import Limits
 from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import Jellier
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter, NullImporter
+from perspective_broker.registry import Policy, Registry
 
 LIMITS = Limits()
 SPELLINGS = {"pb": PB, "none": NONE}
@@ -32,7 +33,7 @@ def to_bytes(
     value: Any, *, dialect: str = "pb", exporter: Any = None, perspective: Any = None, limits: Limits = LIMITS
 ) -> bytes:
     """Return a value's jelly in banana."""
-    return Jellier(SPELLINGS[dialect], exporter or NullPort(), perspective, limits).jelly(value)
+    return Jellier(SPELLINGS[dialect], exporter or NullExporter(), perspective, limits).jelly(value)
 
 
 def to_lists(value: Any, **options: Any) -> Any:
@@ -47,10 +48,10 @@ def from_lists(
     """Return the value that a jelly stands for."""
     policy = policy or Policy()
     return Unjellier(
-        importer or NullPort(), None, readers_for(policy), registry or Registry(), policy
+        importer or NullImporter(), None, readers_for(policy), registry or Registry(), policy
     ).unjelly(jelly)
 
 
 def across(value: Any, *, dialect: str = "pb", **options: Any) -> Any:
-    """Return what a value arrives as."""
+    """Return the value that arrives."""
     return from_lists(to_lists(value, dialect=dialect), **options)

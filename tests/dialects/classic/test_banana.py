@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from perspective_broker import COMPILED, Limits, ProtocolError, SerializationError
+from perspective_broker import Limits, ProtocolError, SerializationError
+from perspective_broker.build import COMPILED
 from perspective_broker.dialects.classic import NONE, PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode, encode_integer
 from perspective_broker.dialects.classic.vocabulary import BY_NUMBER
@@ -244,7 +245,7 @@ def test_what_is_received_is_kept_by_value() -> None:
 
 
 class CountedBytes(bytes):
-    """Bytes that count what is read of them: every byte looked at, sliced off or joined."""
+    """Bytes that count reads: every byte that is inspected, sliced off or joined."""
 
     work = 0
 

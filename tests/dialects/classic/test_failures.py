@@ -1,4 +1,4 @@
-"""Exceptions between classic peers: in Twisted's form, readable by a peer of 2002, whatever they hold."""
+"""Exceptions between classic peers: in Twisted's form, readable by a peer of 2002, with any content."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_traceback_arrives_when_it_is_sent() -> None:
     assert "raise ValueError" in failure_from_state(state).traceback
 
 
-# -- what others send
+# -- failures from other peers
 
 STATES: dict[str, dict[Any, Any]] = {
     "today's Twisted": {
@@ -167,7 +167,7 @@ def test_forged_names_map_to_nothing_but_what_is_registered() -> None:
     arrived = from_lists(forged)
     assert type(arrived) is RemoteError
     assert arrived.type == "builtins.SystemExit"
-    registry = pb.Registry()
+    registry = pb.registry.Registry()
     registry.set_error_class(Refused, "their.Refused")
     forged[1][1] = [b"type", b"their.Refused"]
     known = from_lists(forged, registry=registry)

@@ -1,4 +1,4 @@
-"""Jelly: what values are written as, what cannot be written, and that nothing stays exported then."""
+"""Jelly: the form of values, values that cannot be written, and that nothing stays exported then."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import Limits, ProtocolError, Registry, SerializationError
+from perspective_broker import Limits, ProtocolError, SerializationError
 from perspective_broker.dialects.classic import PB
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder
 from perspective_broker.dialects.classic.jelly import MAX_KEPT_KEYS, Jellier
 from perspective_broker.flavors import Exportable
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter
+from perspective_broker.registry import Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, across, from_lists, read, to_bytes, to_lists
 
@@ -147,7 +148,7 @@ def test_cycles_through_copyables() -> None:
 
 
 def test_cycles_through_sets_and_keys() -> None:
-    """An object that can be hashed and holds what holds it."""
+    """A hashable object that refers to its own container."""
     one = Tagged()
     key = (one, 7)
     one.held = {key: "value", "plain": {key}, "frozen": frozenset({key})}  # type: ignore[attr-defined]
@@ -217,7 +218,7 @@ def test_states_made_in_passing_are_not_mixed_up() -> None:
     assert [thing.held for thing in arrived] == [[id(thing)] for thing in things]
 
 
-# -- what cannot cross
+# -- values that cannot be sent
 
 
 class Colour(enum.IntEnum):
@@ -279,22 +280,22 @@ def test_nothing_stays_exported_when_encoding_fails(bad: object) -> None:
     with BrokerPair(dialects=["pb"]) as pair:
         broker = pair.client.broker
         kept = pb.Referenceable()
-        before = Jellier(PB, broker, None, LIMITS)
+        before = Jellier(PB, broker.exporter, None, LIMITS)
         before.jelly(kept)
-        assert len(broker.exports) == 1
-        jellier = Jellier(PB, broker, None, LIMITS)
+        assert len(broker.tables.exports) == 1
+        jellier = Jellier(PB, broker.exporter, None, LIMITS)
         with pytest.raises((SerializationError, RuntimeError)):
             jellier.jelly([kept, pb.Referenceable(), [pb.Referenceable()], bad])
         assert jellier.exported == []
-        assert len(broker.exports) == 1
+        assert len(broker.tables.exports) == 1
         before.rollback()
-        assert len(broker.exports) == 0
+        assert len(broker.tables.exports) == 0
 
 
 def test_what_a_value_exports_is_collected_one_entry_for_every_count() -> None:
     with BrokerPair(dialects=["pb"]) as pair:
         shared = pb.Referenceable()
-        jellier = Jellier(PB, pair.client.broker, None, LIMITS)
+        jellier = Jellier(PB, pair.client.broker.exporter, None, LIMITS)
         [jelly] = read(jellier.jelly([shared, pb.Referenceable(), shared]))
         assert jelly == [b"list", [b"remote", 1], [b"remote", 2], [b"remote", 1]]
         assert jellier.exported == [1, 2, 1]
@@ -308,14 +309,14 @@ def test_a_reference_goes_home_and_no_further() -> None:
 
     with BrokerPair(Desk(), dialects=["pb"]) as pair:
         thing = pair.call("thing")
-        assert to_lists(thing, exporter=pair.client.broker) == [b"local", 1]
-        assert to_lists(pair.root, exporter=pair.client.broker) == [b"local", b"root"]
+        assert to_lists(thing, exporter=pair.client.broker.exporter) == [b"local", 1]
+        assert to_lists(pair.root, exporter=pair.client.broker.exporter) == [b"local", b"root"]
         with pytest.raises(SerializationError, match="third program"):
-            to_bytes(thing, exporter=pair.server.broker)
+            to_bytes(thing, exporter=pair.server.broker.exporter)
         with pytest.raises(SerializationError, match="connection"):
-            to_bytes(thing, exporter=NullPort())
+            to_bytes(thing, exporter=NullExporter())
         del thing
-        pair.call("thing")  # until a next message, the broker keeps what the last one mentions
+        pair.call("thing")  # until the next message the broker keeps the objects of the last one
 
 
 # -- depth and size: judged here exactly as the peer will
@@ -384,7 +385,7 @@ def test_nesting_beyond_the_stack_is_refused_not_crashed() -> None:
 
 
 def test_a_bound_on_items_is_never_too_low() -> None:
-    """What the jellier says at most is at least what the decoder charges, whatever the value is made of."""
+    """The jellier's upper bound is at least the decoder's charge, for any value."""
     shared: list[list[Any]] = [[] for _ in range(20)]
     for value in (
         [shared, shared],
@@ -398,7 +399,7 @@ def test_a_bound_on_items_is_never_too_low() -> None:
         [Tagged(held="x")] * 2,
         [RuntimeError("x")],
     ):
-        jellier = Jellier(PB, NullPort(), None, LIMITS)
+        jellier = Jellier(PB, NullExporter(), None, LIMITS)
         data = jellier.jelly(value)
         low, high = 1, jellier.nodes_at_most
         while low < high:  # the fewest nodes with which a decoder lets it in

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import (
-    BadArguments,
-    Limits,
-    Policy,
-    ProtocolError,
-    Registry,
-    RemoteError,
-    SerializationError,
-)
+from perspective_broker import BadArguments, Limits, ProtocolError, RemoteError, SerializationError
 from perspective_broker.dialects.classic import ClassicDialect
 from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.dialects.classic.messages import MAX_COMPLAINTS
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import Message, NullExporter, NullImporter, Receiver
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, SPELLINGS, read
 
 
-class Operations:
+class Operations(Receiver):
     """Takes down what a dialect delivers."""
 
     def __init__(self) -> None:
@@ -36,7 +29,17 @@ class Operations:
     def on_ready(self) -> None:
         self.got.append(("ready",))
 
-    def on_call(self, request: int, target: Any, name: str, wants_answer: bool, arguments: Any) -> None:
+    def on_call(
+        self,
+        request: int,
+        target: Any,
+        name: str,
+        wants_answer: bool,
+        arguments: Any,
+        keep: bool = False,
+        depends_on: Sequence[int] = (),
+        seconds: float | None = None,
+    ) -> None:
         self.got.append(("call", request, target, name, wants_answer, arguments))
 
     def on_update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Any) -> None:
@@ -60,7 +63,8 @@ class Operations:
     def on_complaint(self, text: str) -> None:
         self.got.append(("complaint",))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Message) -> None:
+        assert isinstance(data, bytes)
         self.said.append(data)
 
 
@@ -68,13 +72,15 @@ class Line:
     """One dialect, its operations, and expressions instead of bytes."""
 
     def __init__(
-        self, dialect: str = "pb", *, limits: Limits = LIMITS, port: Any = None, ready: bool = True
+        self, dialect: str = "pb", *, limits: Limits = LIMITS, broker: Any = None, ready: bool = True
     ) -> None:
         self.operations = Operations()
         self.spelling = SPELLINGS[dialect]
-        port = port or NullPort()
-        receiver: Any = self.operations  # lacks what no classic peer can say
-        self.dialect = ClassicDialect(self.spelling, receiver, port, port, limits, Registry(), Policy())
+        exporter = NullExporter() if broker is None else broker.exporter
+        importer = NullImporter() if broker is None else broker.importer
+        self.dialect = ClassicDialect(
+            self.spelling, self.operations, exporter, importer, limits, Registry(), Policy()
+        )
         self.dialect.open()
         if ready:
             self.hear([b"version", 6])
@@ -371,10 +377,10 @@ def test_a_message_that_cannot_be_sent_leaves_nothing_exported(
 ) -> None:
     pair = BrokerPair(dialects=["pb"])
     limits = replace(LIMITS, message_bytes=4000, nodes=150, depth=9)
-    line = Line(limits=limits, port=pair.client.broker)
+    line = Line(limits=limits, broker=pair.client.broker)
     with pytest.raises((SerializationError, RuntimeError)):
         send(line.dialect, value)
-    assert len(pair.client.broker.exports) == 0
+    assert len(pair.client.broker.tables.exports) == 0
     pair.link.cut()
 
 
@@ -443,12 +449,12 @@ def test_names_that_a_peer_would_refuse_are_refused_here() -> None:
 def test_what_is_sent_is_counted_once_for_each_mention() -> None:
     pair = BrokerPair(dialects=["pb"])
     broker = pair.client.broker
-    line = Line(port=broker)
+    line = Line(broker=broker)
     one, two = pb.Referenceable(), pb.Referenceable()
     [message] = line.expressions(encode_call(line.dialect, one, two, one, key=two))
     assert message[5] == [b"tuple", [b"remote", 1], [b"remote", 2], [b"remote", 1]]
     assert message[6] == [b"dictionary", [[b"unicode", b"key"], [b"remote", 2]]]
     for luid in (1, 2, 1, 2):
-        assert broker.exports.release(luid, 1)
-    assert len(broker.exports) == 0
+        assert broker.tables.exports.release(luid, 1)
+    assert len(broker.tables.exports) == 0
     pair.link.cut()

@@ -1,4 +1,4 @@
-"""What is written for a peer that has shown to be a program of 2002: nothing that such a one cannot read."""
+"""The messages for a peer that is a program of 2002 contain only what such a program can read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.dialects.classic.coding import SPELLINGS, read
 
 
 class Old(pb.Root):
-    """Answers whatever was put in; the peer is taken for one of 2002."""
+    """Returns its argument; the peer counts as one of 2002."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
@@ -28,7 +28,7 @@ class Old(pb.Root):
 def said(value: Any, dialect: str) -> Any:
     """Return the message in which our side answers a peer of 2002 with ``value``."""
     pair = BrokerPair(Old(value), dialects=[dialect])
-    pair.server.broker.speak_as_in_2002()
+    pair.server.broker.dialect.speak_as_in_2002()
     pair.root.call("value")
     pair.link.deliver(pair.server)
     (message,) = read(bytes(pair.link.transit[pair.client]), words=dialect == "pb")
@@ -97,7 +97,7 @@ def test_a_failure_has_plain_strings_and_the_names_of_python_2(dialect: str) -> 
 
 def test_calls_of_ours_have_plain_keywords_too() -> None:
     pair = BrokerPair(Old(), dialects=["pb"])
-    pair.client.broker.speak_as_in_2002()
+    pair.client.broker.dialect.speak_as_in_2002()
     pair.root.call("value", "text", key=True)
     pair.link.pull()
     (message,) = read(bytes(pair.link.transit[pair.server]), words=True)

@@ -10,9 +10,10 @@ from hypothesis import given
 from twisted.spread import jelly as twisted_jelly
 
 import perspective_broker as pb
-from perspective_broker import CallError, ProtocolError, Registry
+from perspective_broker import CallError, ProtocolError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
 from perspective_broker.dialects.classic.unjelly import _Pending
+from perspective_broker.registry import Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import LIMITS, SPELLINGS, across, from_lists, read, to_bytes, to_lists
 from tests.dialects.classic.test_messages import Line

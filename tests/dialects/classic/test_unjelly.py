@@ -1,4 +1,4 @@
-"""Unjelly: what a hostile peer can put into a value, and that it costs the one call, and little time."""
+"""Unjelly: hostile values cost only their call, and little time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import (
-    CallError,
-    DecodeError,
-    InsecureJelly,
-    Policy,
-    ProtocolError,
-    Registry,
-    UnknownObject,
-)
+from perspective_broker import CallError, DecodeError, InsecureJelly, ProtocolError, UnknownObject
 from perspective_broker.dialects.building import MAX_KEY_PARTS, MAX_SAME_HASH
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing import BrokerPair
 from tests.dialects.classic.coding import from_lists
 
@@ -140,7 +133,7 @@ def test_deep_values_are_refused_by_the_stack_at_the_latest() -> None:
         from_lists(jelly)
 
 
-# -- nothing costs more than its size: counted by what is done, not by a clock
+# -- nothing costs more than its size: counted by work, not by a clock
 
 
 class CountedKey:
@@ -384,12 +377,14 @@ def test_references_and_objects_come_from_the_session() -> None:
     root = pb.Root()
     pair = BrokerPair(root, dialects=["pb"])
     broker = pair.client.broker
-    one, two, three = from_lists([b"tuple", [b"remote", 5], [b"remote", 5], [b"remote", 6]], importer=broker)
+    one, two, three = from_lists(
+        [b"tuple", [b"remote", 5], [b"remote", 5], [b"remote", 6]], importer=broker.importer
+    )
     assert one is two is not three
     for jelly in ([b"local", 5], [b"local", b"5"], [b"local", b"root"], [b"lcache", 5], [b"cached", 5]):
         with pytest.raises(UnknownObject):
-            from_lists(jelly, importer=broker)
-    assert from_lists([b"local", b"root"], importer=pair.server.broker) is root
+            from_lists(jelly, importer=broker.importer)
+    assert from_lists([b"local", b"root"], importer=pair.server.broker.importer) is root
     pair.link.cut()
 
 
@@ -397,7 +392,7 @@ def test_more_references_than_allowed_end_the_connection() -> None:
     pair = BrokerPair(dialects=["pb"], limits=pb.Limits(references_received=3))
     jelly = [b"list", *([b"remote", n] for n in range(1, 5))]
     with pytest.raises(ProtocolError, match="limit-references"):
-        from_lists(jelly, importer=pair.client.broker)
+        from_lists(jelly, importer=pair.client.broker.importer)
     pair.link.cut()
 
 

@@ -1,4 +1,4 @@
-"""What real Twisted peers sent each other (tests/vectors), coded by us both ways and replayed at our broker."""
+"""The messages of real Twisted peers (tests/vectors), encoded and decoded by us and replayed at our broker."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker import Registry
 from perspective_broker.dialects.classic import PB
 from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.flavors import Observer
+from perspective_broker.registry import Registry
 from perspective_broker.testing import Clock, End, Later, Outcome, SansIOReference, broker_leaks
 from tests.dialects.classic.coding import SPELLINGS, from_lists, read, to_bytes
 
@@ -27,7 +27,7 @@ SESSIONS = json.loads((VECTORS / "sessions.json").read_text())["sessions"]
 
 
 def python(row: dict[str, Any]) -> Any:
-    """Return the row's value. What it shares cannot be seen in a literal."""
+    """Return the row's value. A literal does not show shared parts."""
     if row["name"] == "shared list":
         return [inner := [1, 2], inner]
     return eval(row["python"], {"Decimal": Decimal, "datetime": datetime})
@@ -131,7 +131,7 @@ class Desk(pb.Root):
         return self.relayed[1]
 
     def relay(self) -> None:
-        """Answer with what the call of our own has brought, once it has."""
+        """Answer with the result of our own call, when it has one."""
         if self.relayed is not None and self.relayed[0].done:
             outcome, later = self.relayed
             self.relayed = None
@@ -195,7 +195,7 @@ def call_it(visit: Visit) -> Outcome:
 
 
 def keep_points(visit: Visit) -> None:
-    """What the session says is its result; the replicas are dropped."""
+    """The messages of the session are its result; the replicas are dropped."""
     visit.value = visit.kept.pop().points
     visit.kept.clear()
 
@@ -205,7 +205,7 @@ def keep(visit: Visit) -> None:
     visit.value = None
 
 
-#: What the client does in each session, and what it then has.
+#: The client's actions in each session, and its results.
 REPLAYED: dict[str, tuple[list[Callable[[Visit], Outcome | None]], Callable[[Visit], Any]]] = {
     "echo of a dict": (
         [call("echo", {"user": "alice", "n": 42, "tags": ["a", "b"], "ratio": 0.5})],
@@ -236,7 +236,7 @@ def test_every_session_is_replayed_or_waits_for_something() -> None:
 
 
 def canonical(expression: Any) -> Any:
-    """Return an expression without what is its sender's choice: the order in dictionaries, details of failures."""
+    """Return an expression without the sender's choices: the order in dictionaries, details of failures."""
     if not isinstance(expression, list):
         return expression
     if expression[:1] == [b"twisted.spread.pb.CopyableFailure"]:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 
 import perspective_broker as pb
-from perspective_broker import Policy, Registry
 from perspective_broker.dialects.classic import PB, ClassicDialect
 from perspective_broker.dialects.classic.unjelly import Unjellier, readers_for
 from perspective_broker.dialects.classic.work import CHEAP, COSTLY, most_units, units_in
 from perspective_broker.errors import ProtocolError
-from perspective_broker.ports import NullPort
+from perspective_broker.ports import NullExporter, NullImporter, Receiver
+from perspective_broker.registry import Policy, Registry
 from perspective_broker.testing.strategies import classic_values
 from tests.dialects.classic.coding import LIMITS, to_lists
 
@@ -39,7 +39,7 @@ UNITS: dict[str, tuple[Any, int]] = {
 
 
 def unjelly(jelly: Any, units: int) -> Any:
-    return Unjellier(NullPort(), None, readers_for(Policy()), Registry(), Policy(), units).unjelly(jelly)
+    return Unjellier(NullImporter(), None, readers_for(Policy()), Registry(), Policy(), units).unjelly(jelly)
 
 
 @pytest.mark.parametrize(("value", "units"), UNITS.values(), ids=UNITS)
@@ -69,7 +69,7 @@ def test_a_copyable_counts_four() -> None:
     assert units_in(jelly) == COSTLY + CHEAP
     policy = Policy()
     for units in (COSTLY + CHEAP, COSTLY):
-        unjellier = Unjellier(NullPort(), None, readers_for(policy), registry, policy, units)
+        unjellier = Unjellier(NullImporter(), None, readers_for(policy), registry, policy, units)
         if units > COSTLY:
             assert isinstance(unjellier.unjelly(jelly), Point)
         else:
@@ -80,8 +80,7 @@ def test_a_copyable_counts_four() -> None:
 @pytest.mark.parametrize("make", [lambda n: [[] for _ in range(n)], lambda n: [Decimal(1)] * (n // COSTLY)])
 def test_what_is_too_much_work_is_not_sent(make: Any) -> None:
     limits = replace(LIMITS, nodes=10_000)
-    port: Any = NullPort()
-    dialect = ClassicDialect(PB, port, port, port, limits, Registry(), Policy())
+    dialect = ClassicDialect(PB, Receiver(), NullExporter(), NullImporter(), limits, Registry(), Policy())
     fits = make(most_units(limits) - 20)
     dialect.encode_answer(1, fits, None)
     with pytest.raises(pb.SerializationError, match=r"a tenth of Limits\.nodes"):

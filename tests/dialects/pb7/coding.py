@@ -9,13 +9,22 @@ from typing import Any
 from ormsgpack import packb
 
 import perspective_broker as pb
-from perspective_broker import Limits, Policy, Registry
+from perspective_broker import Limits
 from perspective_broker.dialects.building import instance
 from perspective_broker.dialects.pb7 import Pb7Dialect
 from perspective_broker.dialects.pb7.frames import frame_header
 from perspective_broker.errors import CallError, DecodeError, ProtocolError, UnknownObject
 from perspective_broker.flavors import Reference
-from perspective_broker.ports import SENT_BEFORE, AnswerOf, InParts, Message
+from perspective_broker.ports import (
+    SENT_BEFORE,
+    Exporter,
+    Importer,
+    InParts,
+    Message,
+    PromisedAnswer,
+    Receiver,
+)
+from perspective_broker.registry import Policy, Registry
 
 LIMITS = Limits()
 
@@ -36,16 +45,13 @@ class Promised:
         self.request = request
 
 
-class Tables:
-    """Exporter and importer over plain tables, which show what was counted."""
+class Exports(Exporter):
+    """An exporter over plain tables, which show what was counted."""
 
     def __init__(self) -> None:
         self.exported: list[Any] = []  # by id, less one
         self.counts: dict[int, int] = {}
         self.caches: dict[int, int] = {}
-        self.passed_over: list[int] = []  # mentions of references that nobody got
-        self.imported: dict[Any, Any] = {}  # references,
-        self.replicas: dict[int, Any] = {}  # and what is None when its state could not be read
 
     def export(self, obj: Any, perspective: Any) -> int:
         if obj not in self.exported:
@@ -59,7 +65,7 @@ class Tables:
 
     def adapt(self, value: Any) -> Any:
         if isinstance(value, Promised):
-            return AnswerOf(value.request)
+            return PromisedAnswer(value.request)
         return pb.Referenceable() if inspect.isgenerator(value) else value
 
     def home_id(self, reference: Any) -> int | str:
@@ -78,6 +84,15 @@ class Tables:
 
     def home_cache_id(self, replica: Any) -> int | None:
         return getattr(replica, "_pb_luid", None)
+
+
+class Imports(Importer):
+    """An importer over plain tables."""
+
+    def __init__(self) -> None:
+        self.passed_over: list[int] = []  # mentions of references that nobody got
+        self.imported: dict[Any, Any] = {}  # references,
+        self.replicas: dict[int, Any] = {}  # and what is None when its state could not be read
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
         return self.imported.setdefault(luid, Ref(None, luid, perspective))
@@ -114,7 +129,7 @@ class Tables:
         return f"local cache {luid}"
 
 
-class End:
+class End(Receiver):
     """One end: a dialect whose receiver keeps what arrives, decoded under the perspective ``"who"``."""
 
     def __init__(
@@ -125,13 +140,14 @@ class End:
         registry: Registry | None = None,
         greeted: bool = True,
     ) -> None:
-        self.tables = Tables()
+        self.exports = Exports()
+        self.imports = Imports()
         self.sent: list[bytes] = []
         self.got: list[tuple[Any, ...]] = []
         self.dialect = Pb7Dialect(
             receiver=self,
-            exporter=self.tables,
-            importer=self.tables,
+            exporter=self.exports,
+            importer=self.imports,
             limits=limits,
             registry=registry or Registry(),
             policy=policy or Policy(),
@@ -153,7 +169,8 @@ class End:
         """Receive one well-formed frame."""
         return self.feed(framed(packb(list(items))))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Message) -> None:
+        assert isinstance(data, bytes)
         self.sent.append(data)
 
     def _decoded(self, decode: Any, payload: Any) -> Any:
@@ -170,13 +187,13 @@ class End:
         wants_answer: bool,
         arguments: Any,
         keep: bool = False,
-        hangs_on: Sequence[int] = (),
+        depends_on: Sequence[int] = (),
         seconds: float | None = None,
     ) -> None:
         decoded = self._decoded(self.dialect.decode_arguments, arguments)
         self.got.append(("call", request, target, name, wants_answer, decoded))
-        if keep or hangs_on:
-            self.got.append(("pipelining", keep, list(hangs_on)))
+        if keep or depends_on:
+            self.got.append(("pipelining", keep, list(depends_on)))
         if seconds is not None:
             self.got.append(("seconds", seconds))
 
@@ -190,10 +207,10 @@ class End:
     def on_error(self, request: int, payload: Any) -> None:
         self.got.append(("error", request, self.dialect.decode_error(payload, "who")))
 
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("on_"):
-            raise AttributeError(name)
-        return lambda *fields: self.got.append((name.removeprefix("on_"), *fields))
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("on_") and name not in vars(End):
+            return lambda *fields: self.got.append((name.removeprefix("on_"), *fields))
+        return super().__getattribute__(name)
 
 
 def whole(message: Message) -> bytes:

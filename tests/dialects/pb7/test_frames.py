@@ -1,4 +1,4 @@
-"""Frames and pieces: the same messages however they are cut and mixed; what is announced is judged before it comes."""
+"""Frames and pieces: the same messages for any cuts and mixtures; announcements are judged before the bytes come."""
 
 from __future__ import annotations
 

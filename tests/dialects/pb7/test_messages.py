@@ -1,4 +1,4 @@
-"""The operations of pb7: golden frames, what is fatal, what costs one call, and any bytes at all."""
+"""The operations of pb7: golden frames, fatal errors, call-level errors, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from ormsgpack import Ext, packb
 
 import perspective_broker as pb
-from perspective_broker import Limits, Policy, ProtocolError, Registry
+from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import piece_header
 from perspective_broker.errors import BadArguments, DecodeError, InsecureJelly
-from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, AnswerOf
+from perspective_broker.ports import DELIVERED, NEEDS_DATA, READING, Feature, PromisedAnswer
+from perspective_broker.registry import Policy, Registry
 
 from .coding import LIMITS, End, Promised, answer_body, chopped, framed, read, whole
 from .test_packing import Card, cards, same
@@ -92,7 +93,7 @@ def test_golden_messages_are_written_and_read(golden: dict[str, Any]) -> None:
 @pytest.mark.parametrize("golden", GOLDEN["pipelined"], ids=lambda golden: golden["name"])
 def test_golden_calls_that_are_pipelined_are_written_and_read(golden: dict[str, Any]) -> None:
     frame = bytes.fromhex(golden["frame"])
-    target = AnswerOf(*golden["target"]) if isinstance(golden["target"], list) else golden["target"]
+    target = PromisedAnswer(*golden["target"]) if isinstance(golden["target"], list) else golden["target"]
     end = End()
     [got, *more] = end.feed(frame)
     _, request, read_target, name, wants_answer, (args, kwargs) = got
@@ -128,7 +129,7 @@ def test_what_a_peer_announces_is_what_it_is_told() -> None:
     for features, understood in (({}, False), ({"deadlines": True, "x": 1}, True), ({"deadlines": 1}, False)):
         end = End(greeted=False)
         end.message(0, 7, features)
-        assert ("deadlines" in end.dialect.features) == understood
+        assert end.dialect.has(Feature.DEADLINES) == understood
 
 
 @pytest.mark.parametrize("golden", GOLDEN["pieces"], ids=lambda golden: golden["name"])
@@ -245,7 +246,7 @@ def test_a_frame_beyond_the_limit_is_refused_by_its_header() -> None:
     assert End().feed(b"\x01\x00\x00\x00") == []
 
 
-# -- what costs one call
+# -- call-level errors
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_keywords_that_are_none(kwargs: Any) -> None:
 
 
 def head(payload: bytes) -> bytes:
-    """Return a call whose one argument is spelled so, behind an array that says so."""
+    """Return a call whose one argument has this spelling, with the matching array head."""
     return b"\x96\x01\x07\xa4root\xa1x\x01\x91" + payload
 
 
@@ -312,7 +313,7 @@ def test_a_value_that_cannot_be_read_costs_what_it_belongs_to(flaw: str, operati
 def test_so_does_one_behind_a_head_that_holds_arrays(target: Any, flags: Any) -> None:
     body = b"\x96" + b"".join(map(packb, [1, 7, target, "x", flags])) + b"\x91\xa1\xff"
     call, *_ = End().feed(framed(body))
-    assert call[:5] == ("call", 7, AnswerOf(3) if target == [3] else target, "x", True)
+    assert call[:5] == ("call", 7, PromisedAnswer(3) if target == [3] else target, "x", True)
     assert type(call[-1]) is DecodeError
 
 
@@ -630,7 +631,7 @@ def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
 
 
 def test_a_long_message_is_read_in_steps() -> None:
-    """The receiver hears of it behind the last one, and what came behind it is read then."""
+    """The receiver gets it after the last one, and later bytes are read then."""
     end = End()
     value = [["text", number, 1.5] for number in range(10_000)]
     message = end.dialect.encode_answer(1, [*value, ()], None)

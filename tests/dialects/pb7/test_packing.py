@@ -1,4 +1,4 @@
-"""Values keep their type and their value across pb7; what cannot cross says where it sits."""
+"""Values keep their type and their value across pb7; the error of a value that cannot cross has its path."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from hypothesis import strategies as st
 from ormsgpack import packb
 
 import perspective_broker as pb
-from perspective_broker import COMPILED, Limits, Registry
+from perspective_broker import Limits
+from perspective_broker.build import COMPILED
 from perspective_broker.dialects.building import KeyBudget, KeyCheck
 from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS, pieces
 from perspective_broker.dialects.pb7.unpacking import _Graph, _Node, _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
+from perspective_broker.registry import Registry
 
 from .coding import End, across, whole
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality that tells types apart, at any depth, and floats by their bits."""
+    """Equality that distinguishes types, at any depth, and floats by their bits."""
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
@@ -434,13 +436,13 @@ class Greedy(pb.Copyable):
 
 
 def test_no_hook_is_asked_twice_and_no_object_counted_twice_because_of_a_dictionary() -> None:
-    # ormsgpack stops at a key that is no text, after it has asked for what stands before it.
+    # ormsgpack stops at a key that is not text, after it has requested the values before it.
     copyable, token = Greedy(), pb.Referenceable()
     sender = End()
     value = [copyable, token, (token,), {"before": [token, {1: copyable, "t": token}]}]
     arrived = across(value, sender=sender, receiver=End(registry=cards()))
     assert copyable.asked == 1
-    assert sender.tables.counts == {1: 4}
+    assert sender.exports.counts == {1: 4}
     assert arrived[0] is arrived[3]["before"][1][1]
     assert arrived[0].n == 1
 
@@ -459,12 +461,12 @@ def test_a_value_that_the_session_has_a_stand_in_for_crosses_as_that() -> None:
     sender = End()
     [arrived] = across([(n for n in range(3))], sender=sender)
     assert arrived._luid == 1
-    assert sender.tables.counts == {1: 1}
+    assert sender.exports.counts == {1: 1}
 
 
 def test_a_named_object_comes_home() -> None:
     receiver = End()
-    root = receiver.tables.imported["root"] = copy.copy(across(pb.Referenceable(), receiver=receiver))
+    root = receiver.imports.imported["root"] = copy.copy(across(pb.Referenceable(), receiver=receiver))
     root._luid = "root"
     assert across((root,), sender=receiver) == ("local root",)
 
@@ -476,8 +478,8 @@ def test_a_failed_message_leaves_no_counts() -> None:
         sender.dialect.encode_call(
             1, "root", "x", True, (pb.Referenceable(), board, (pb.Referenceable(), {1: object()})), {}, None
         )
-    assert set(sender.tables.counts.values()) == {0}
-    assert set(sender.tables.caches.values()) == {0}
+    assert set(sender.exports.counts.values()) == {0}
+    assert set(sender.exports.caches.values()) == {0}
 
 
 class Broken(pb.Copyable):
@@ -489,7 +491,7 @@ def test_a_hook_that_raises_fails_the_message_and_leaves_nothing() -> None:
     sender = End()
     with pytest.raises(LookupError, match="not today"):
         sender.dialect.encode_answer(1, [pb.Referenceable(), (Broken(),)], None)
-    assert sender.tables.counts == {1: 0}
+    assert sender.exports.counts == {1: 0}
 
 
 class Board(pb.Cacheable):
@@ -512,7 +514,7 @@ def test_a_cacheable_crosses_once_and_its_replica_comes_home() -> None:
     assert type(first) is Replica
     assert first.n == 1
     assert again[0] is first
-    first._pb_luid = luid = next(iter(sender.tables.caches))
+    first._pb_luid = luid = next(iter(sender.exports.caches))
     assert across([first], sender=receiver, receiver=sender) == [f"local cache {luid}"]
 
 

@@ -31,7 +31,7 @@ VALUES = st.recursive(
 
 
 def count(value: Any) -> int:
-    """Return what a value counts of ``Limits.nodes``."""
+    """Return the nodes of a value, as ``Limits.nodes`` counts them."""
     if isinstance(value, list):
         return 4 + sum(map(count, value))
     if isinstance(value, dict):
@@ -93,7 +93,7 @@ def test_a_longer_spelling_is_found_among_thousands_of_others(longer: bytes) -> 
 
 
 def test_blocks_do_not_matter() -> None:
-    """Values that lie across the edge of what is looked at in one go are counted once."""
+    """Values across the edge of a scanned block are counted once."""
     for shift in range(1, 32):
         value = ["x" * shift, *(["y" * 31] * 5000), *([1.5] * 9000)]
         frame = packb(value)

@@ -1,6 +1,6 @@
-"""Writing: what is said of a message later, how a large one leaves, what is refused before it does.
+"""Writing: messages about earlier messages, how a large one leaves, refusals before that.
 
-That what is written is right, and can be read, is shown by the golden frames and by the packing's own tests.
+The golden frames and the packing's own tests show that the bytes are right, and can be read.
 """
 
 from __future__ import annotations

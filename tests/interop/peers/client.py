@@ -1,10 +1,10 @@
-"""A client made of unmodified Twisted: asks a server for what `contract.py` promises.
+"""A client of unmodified Twisted, which uses everything that `contract.py` promises.
 
     python -m tests.interop.peers.client tcp://127.0.0.1:8787 echo_all kwargs
 
 started in the checkout. Every scenario runs on a connection of its own and prints one line per step, a
 JSON list ``[scenario, step, outcome]``; outcomes are the texts of `contract.show`, an error is
-``!type: text``. It judges nothing: `tests/interop/expectations.py` says what the lines must be. Exit status 0
+``!type: text``. It judges nothing: `tests/interop/expectations.py` has the required lines. Exit status 0
 when all scenarios ran to their end, 1 when one broke off, 3 when time ran out.
 """
 
@@ -363,7 +363,7 @@ def errors(s: Session) -> Steps:
 
 @scenario
 def checks(s: Session) -> Steps:
-    """What programs compare failures with."""
+    """The values that programs compare failures with."""
 
     def check(step: str, answer: Any, *kinds: type[Exception]) -> Any:
         return s.step(
@@ -555,7 +555,7 @@ def views(s: Session) -> Steps:
 
 @defer.inlineCallbacks
 def _attached(s: Session, me: Any, wanted: list[str]) -> Any:
-    """Who is logged in. Others come and go on connections of their own, so it may take a moment."""
+    """The users that are logged in. Others come and go on connections of their own, so it may take a moment."""
     for _ in range(200):
         names = yield me.callRemote("attached")
         if names == wanted:

@@ -86,7 +86,7 @@ MODULE = "interop"
 
 USERS = {"alice": "secret", "bob": "builder"}
 
-#: What `tables()` answers when nothing is left over.
+#: The answer of `tables()` without leftovers.
 EMPTY_TABLES = {
     "local_objects": 0,  # references given to the caller
     "remotely_cached": 0,  # cacheables the caller holds replicas of
@@ -96,7 +96,7 @@ EMPTY_TABLES = {
 
 
 def page_data(size: int) -> bytes:
-    """What pagers send: as many bytes, no page like the next."""
+    """The data of pagers: so many bytes, no page like the next."""
     return b"".join(b"%07d\n" % n for n in range(size // 8 + 1))[:size]
 
 

@@ -1,7 +1,7 @@
 """The contract's classes as Twisted has them, shared by the Twisted server and the Twisted client.
 
-Each says ``__module__ = "interop"``: that is what Twisted makes its tag and its type name from, and it must
-not depend on how the program was started.
+Each has ``__module__ = "interop"``: Twisted makes its tag and its type name from that, and it must not depend on the
+way in which the program was started.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Score(pb.Cacheable):
 
 
 class ScoreReplica(pb.RemoteCache):
-    """The receiving end of a `Score`; keeps what it was told, in order."""
+    """The receiving end of a `Score`; keeps the updates, in order."""
 
     __module__ = MODULE
 
@@ -103,7 +103,7 @@ def start_pager(collector: Any, kind: str, size: int) -> None:
 
 
 def table_sizes(broker: Any) -> dict[str, int]:
-    """What the broker still keeps, after a collection of garbage. Named objects (the root) do not count."""
+    """The objects that the broker still keeps, after a collection of garbage. Named objects (the root) do not count."""
     gc.collect()
     return {
         "local_objects": sum(1 for luid in broker.localObjects if isinstance(luid, int)),

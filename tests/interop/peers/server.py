@@ -228,7 +228,7 @@ class ContractRoot(pb.Root):
 
 
 class Board(pb.Viewable):
-    """Shared by all avatars; told by the view who is looking."""
+    """Shared by all avatars; the view identifies the caller."""
 
     def __init__(self) -> None:
         self.posted: list[list[str]] = []
@@ -314,7 +314,7 @@ def login_portal() -> Any:
 
 
 class UntilInputEnds(protocol.Protocol):
-    """Stops the reactor when whoever started us closed our standard input."""
+    """Stops the reactor when the parent closed our standard input."""
 
     def connectionLost(self, reason: Any = None) -> None:
         if _reactor.running:

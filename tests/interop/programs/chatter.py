@@ -1,4 +1,4 @@
-"""Says hello in a group of twisted.words with Twisted's own client, and prints each of its steps."""
+"""Sends a greeting to a group of twisted.words with Twisted's own client, and prints each of its steps."""
 
 # mypy: ignore-errors
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 from ...errors import BadArguments, CallError, ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, Policy, Registry, is_copied
 from ...limits import NODE_BYTES, Limits
-from ...ports import DELIVERED, NEEDS_DATA, AnswerOf, CallTarget, Data, Exporter, Importer, ObjectId, Receiver
+from ...ports import (
+    DELIVERED,
+    NEEDS_DATA,
+    CallTarget,
+    Data,
+    Dialect,
+    Exporter,
+    Feature,
+    Importer,
+    ObjectId,
+    Perspective,
+    PromisedAnswer,
+    Receiver,
+    Undecoded,
+    Value,
+)
 from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, CollectorRests
 from ..paths import too_large, with_path
@@ -24,11 +38,13 @@ __all__ = ["ClassicDialect"]
 
 VERSION: Final = 6
 
+_FEATURES: Final = frozenset({Feature.OF_2002})
+
 #: Unknown commands that are answered, in a connection's life: an honest peer has a few, and each reply is memory.
 MAX_COMPLAINTS: Final = 256
 
 
-class ClassicDialect:
+class ClassicDialect(Dialect):
     """One connection's classic dialect; see :class:`perspective_broker.ports.Dialect` for the contract.
 
     Args:
@@ -41,8 +57,6 @@ class ClassicDialect:
         policy: what may be received.
     """
 
-    unfinished: Mapping[int, int] = MappingProxyType({})  # every message comes whole
-
     def __init__(
         self,
         spelling: Spelling,
@@ -53,8 +67,7 @@ class ClassicDialect:
         registry: Registry,
         policy: Policy,
     ) -> None:
-        self.name = spelling.name
-        self.features = frozenset({"2002"})
+        super().__init__(spelling.name, _FEATURES)
         self._spelling = spelling
         self._receiver = receiver
         self._exporter = exporter
@@ -197,12 +210,12 @@ class ClassicDialect:
     def _uncache(self, message: list[Any]) -> None:
         self._receiver.on_uncache(_cache_id(message[1]))
 
-    def _unjellier(self, perspective: Any) -> Unjellier:
+    def _unjellier(self, perspective: Perspective) -> Unjellier:
         return Unjellier(
             self._importer, perspective, self._readers, self._registry, self._policy, self._most_units
         )
 
-    def _unjelly(self, jelly: Any, perspective: Any) -> Any:
+    def _unjelly(self, jelly: Undecoded, perspective: Perspective) -> Value:
         """Return the value that ``jelly`` stands for; see :meth:`Unjellier.unjelly`."""
         if (
             self._decoder.last_size < LARGE_MESSAGE
@@ -211,7 +224,9 @@ class ClassicDialect:
         with CollectorRests():
             return self._unjellier(perspective).unjelly(jelly)
 
-    def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def decode_arguments(
+        self, arguments: Undecoded, perspective: Perspective
+    ) -> tuple[Sequence[Value], Mapping[str, Value]]:
         net_args, net_kwargs = arguments
         # The two are values of their own on the wire: what is shared between them does not stay shared.
         try:
@@ -228,10 +243,10 @@ class ClassicDialect:
             raise BadArguments("keyword arguments come as a dictionary")
         return args, {_keyword(key): value for key, value in kwargs.items()}
 
-    def decode_value(self, payload: Any, perspective: Any) -> Any:
+    def decode_value(self, payload: Undecoded, perspective: Perspective) -> Value:
         return self._unjelly(payload, perspective)
 
-    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+    def decode_error(self, payload: Undecoded, perspective: Perspective) -> Exception:
         try:
             error = self._unjelly(payload, perspective)
         except CallError:
@@ -242,7 +257,7 @@ class ClassicDialect:
 
     # -- sending
 
-    def _jellier(self, perspective: Any) -> Jellier:
+    def _jellier(self, perspective: Perspective) -> Jellier:
         return Jellier(self._spelling, self._exporter, perspective, self._decoder.limits)
 
     def encode_call(
@@ -251,11 +266,11 @@ class ClassicDialect:
         target: CallTarget,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> bytes:
-        assert not isinstance(target, AnswerOf), "the classic dialects do not pipeline"
+        assert not isinstance(target, PromisedAnswer), "the classic dialects do not pipeline"
         return self._encode_message(
             self._message_head, request, target, name, wants_answer, args, kwargs, perspective
         )
@@ -266,9 +281,9 @@ class ClassicDialect:
         luid: int,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> bytes:
         return self._encode_message(
             self._cachemessage_head, request, luid, name, wants_answer, args, kwargs, perspective
@@ -281,9 +296,9 @@ class ClassicDialect:
         target: ObjectId,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> bytes:
         spelling = self._spelling
         coded = [
@@ -312,7 +327,7 @@ class ClassicDialect:
                 raise with_path(error, args=args, kwargs=kwargs) from None
             raise
 
-    def encode_answer(self, request: int, value: Any, perspective: Any) -> bytes:
+    def encode_answer(self, request: int, value: Value, perspective: Perspective) -> bytes:
         jellier = self._jellier(perspective)
         try:
             return self._checked(
@@ -322,7 +337,9 @@ class ClassicDialect:
             jellier.rollback()
             raise with_path(error, answer=value) from None
 
-    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> bytes:
+    def encode_error(
+        self, request: int, error: BaseException, traceback: bool, perspective: Perspective
+    ) -> bytes:
         head = self._error_head + encode_integer(request)
         jellier = self._jellier(perspective)
         if is_copied(error):

@@ -12,7 +12,7 @@ from typing import Final
 from ...errors import ProtocolError
 from ...limits import Limits
 from ...ports import Data
-from ...queues import Queue, put
+from ...queues import NOTHING, Queue, own, put
 
 __all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "give_back", "piece_header"]
 
@@ -113,7 +113,7 @@ class Frames:
         self._body: list[bytes | bytearray] | None = None  # the beginning of a body whose end has not come,
         self._size = 0  # what it was announced as,
         self._missing = 0  # and the bytes it still lacks
-        self._pieces: dict[int, _Unfinished] = {}  # messages of which pieces have come, by their numbers
+        self._pieces: dict[int, _Unfinished] = NOTHING  # messages of which pieces have come, by their numbers
         self._piece_of: _Unfinished | None = None  # the one of them whose piece has not come to its end,
         self._number = 0  # its number,
         self._last = False  # and whether it is its last piece
@@ -219,6 +219,7 @@ class Frames:
         message = self._pieces.get(number)
         if message is None:
             self._serial += 1
+            self._pieces = own(self._pieces)
             message = self._pieces[number] = _Unfinished(self._serial)
             self.unfinished[self._serial] = 0
         self._check(message.size + size)

@@ -22,19 +22,21 @@ from ...errors import BadArguments, CallError, DecodeError, ProtocolError
 from ...flavors import Policy, Registry
 from ...limits import Limits
 from ...ports import (
-    DEADLINES,
     DELIVERED,
     NEEDS_DATA,
-    PIECES,
     READING,
-    AnswerOf,
     Data,
     Exporter,
+    Feature,
     Importer,
     InParts,
     Message,
     ObjectId,
+    Perspective,
+    PromisedAnswer,
     Receiver,
+    Undecoded,
+    Value,
 )
 from ..collector import CollectorRests
 from .codes import (
@@ -96,7 +98,7 @@ __all__ = ["Pb7Dialect"]
 MAX_PING_BYTES: Final = 125
 
 #: What this side understands beyond what every peer does: a peer's hello says it, and ours.
-_OPTIONAL: Final = (DEADLINES, PIECES)
+_OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES)
 
 #: Which of them a peer understands -> all that it does: one set for all connections.
 _WITH_OPTIONAL: Final = {
@@ -147,8 +149,6 @@ class Pb7Dialect(Pb7Writer):
         policy: what may be received.
     """
 
-    name = "pb7"
-
     def __init__(
         self,
         receiver: Receiver,
@@ -166,14 +166,14 @@ class Pb7Dialect(Pb7Writer):
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
-        self.unfinished: Mapping[int, int] = self._frames.unfinished
+        self.unfinished = self._frames.unfinished
         self._reading: _Reading | None = None  # of a large message
         self._frame: Frame | None = None  # of the message that is being delivered
         self._ready = False
         self._pings = 0
 
     def open(self) -> None:
-        self._receiver.send(framed(packb([HELLO, VERSION, dict.fromkeys(_OPTIONAL, True)])))
+        self._receiver.send(framed(packb([HELLO, VERSION, {feature.value: True for feature in _OPTIONAL}])))
 
     def use_limits(self, limits: Limits) -> None:
         super().use_limits(limits)
@@ -236,7 +236,7 @@ class Pb7Dialect(Pb7Writer):
             return DELIVERED
         return READING
 
-    def _act(self, message: Any, payload: Any) -> None:
+    def _act(self, message: Any, payload: Undecoded) -> None:
         """Give the receiver the operation of a message, whose values are to be decoded from ``payload``."""
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
@@ -355,20 +355,20 @@ class Pb7Dialect(Pb7Writer):
         )
         return [*message, None], _Flawed(error, frame)
 
-    def _hello(self, message: list[Any], payload: Any) -> None:
+    def _hello(self, message: list[Any], payload: Undecoded) -> None:
         _, version, features = message
         if self._ready:
             raise ProtocolError("bad-version", "a peer says hello once")
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
-        self.features = _WITH_OPTIONAL[tuple(features.get(key) is True for key in _OPTIONAL)]
+        self.features = _WITH_OPTIONAL[tuple(features.get(feature.value) is True for feature in _OPTIONAL)]
         self._receiver.on_ready()
 
-    def _call(self, message: list[Any], payload: Any) -> None:
+    def _call(self, message: list[Any], payload: Undecoded) -> None:
         target = message[2]
         if type(target) is list and len(target) == 1:
-            target = AnswerOf(_id(target[0]))
+            target = PromisedAnswer(_id(target[0]))
         elif not (type(target) is int and target >= 0) and not (type(target) is str and len(target) <= 256):
             raise ProtocolError(
                 "bad-id", "an object id is a positive integer or a name, or a call's in an array"
@@ -392,7 +392,7 @@ class Pb7Dialect(Pb7Writer):
             seconds,
         )
 
-    def _update(self, message: list[Any], payload: Any) -> None:
+    def _update(self, message: list[Any], payload: Undecoded) -> None:
         luid = _id(message[2])
         self._check_call(message)
         if message[4] not in _UPDATE_FLAGS:
@@ -413,10 +413,10 @@ class Pb7Dialect(Pb7Writer):
         if type(flags) is not int:
             raise _no_such_flag()
 
-    def _answer(self, message: list[Any], payload: Any) -> None:
+    def _answer(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_answer(_id(message[1]), payload)
 
-    def _error(self, message: list[Any], payload: Any) -> None:
+    def _error(self, message: list[Any], payload: Undecoded) -> None:
         request = _id(message[1])
         because = only_mention(payload.frame, PROMISE) if type(payload) is _Coded else None
         if because is not None:
@@ -424,43 +424,43 @@ class Pb7Dialect(Pb7Writer):
         else:
             self._receiver.on_error(request, payload)
 
-    def _release(self, message: list[Any], payload: Any) -> None:
+    def _release(self, message: list[Any], payload: Undecoded) -> None:
         if len(message) % 2 == 0:
             raise ProtocolError("bad-message", "a release with an id that has no count")
         for at in range(1, len(message), 2):
             self._receiver.on_release(_id(message[at]), _count(message[at + 1]))
 
-    def _decache(self, message: list[Any], payload: Any) -> None:
+    def _decache(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_decache(_id(message[1]), _count(message[2]))
 
-    def _uncache(self, message: list[Any], payload: Any) -> None:
+    def _uncache(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_uncache(_id(message[1]))
 
-    def _forget(self, message: list[Any], payload: Any) -> None:
+    def _forget(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_forget(_id(message[1]))
 
-    def _cancel(self, message: list[Any], payload: Any) -> None:
+    def _cancel(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_cancel(_id(message[1]))
 
-    def _ping(self, message: list[Any], payload: Any) -> None:
+    def _ping(self, message: list[Any], payload: Undecoded) -> None:
         self._pings += 1
         if self._pings > MAX_PINGS_AT_ONCE:
             raise ProtocolError("too-many-pings", "a peer waits for its pong before it asks again")
         self._receiver.on_ping(_ping_bytes(message[1]))
 
-    def _pong(self, message: list[Any], payload: Any) -> None:
+    def _pong(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_pong(_ping_bytes(message[1]))
 
-    def _farewell(self, message: list[Any], payload: Any) -> None:
+    def _farewell(self, message: list[Any], payload: Undecoded) -> None:
         _, code, reason = message
         if type(code) is not str or type(reason) is not str:
             raise ProtocolError("bad-message", "a farewell has a code and a reason")
         self._receiver.on_farewell(code, reason)
 
-    def _draining(self, message: list[Any], payload: Any) -> None:
+    def _draining(self, message: list[Any], payload: Undecoded) -> None:
         self._receiver.on_draining()
 
-    def _values(self, payload: Any, perspective: Any) -> list[Any]:
+    def _values(self, payload: Undecoded, perspective: Perspective) -> list[Any]:
         """Return the message whose values are wanted, every one of them built."""
         if type(payload) is list:
             return payload
@@ -478,7 +478,9 @@ class Pb7Dialect(Pb7Writer):
             raise payload.error
         return unpacker.unpack(payload.frame)
 
-    def decode_arguments(self, arguments: Any, perspective: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    def decode_arguments(
+        self, arguments: Undecoded, perspective: Perspective
+    ) -> tuple[Sequence[Value], Mapping[str, Value]]:
         message = arguments if type(arguments) is list else self._values(arguments, perspective)
         args = message[5]
         if type(args) is not list:
@@ -492,19 +494,19 @@ class Pb7Dialect(Pb7Writer):
             refuse_plain([*args, *kwargs.values()], self._refused)
         return args, kwargs
 
-    def decode_value(self, payload: Any, perspective: Any) -> Any:
+    def decode_value(self, payload: Undecoded, perspective: Perspective) -> Value:
         value = self._values(payload, perspective)[2]
         if self._refused:
             refuse_plain([value], self._refused)
         return value
 
-    def decode_error(self, payload: Any, perspective: Any) -> Exception:
+    def decode_error(self, payload: Undecoded, perspective: Perspective) -> Exception:
         error = None
         with contextlib.suppress(CallError):
             error = self._values(payload, perspective)[2]
         return error if isinstance(error, Exception) else failure_in(None).as_exception(self._registry)
 
-    def decode_kept(self, message: Message, importer: Importer) -> Any:
+    def decode_kept(self, message: Message, importer: Importer) -> Value:
         body = b"".join(message.parts) if isinstance(message, InParts) else message
         frame = body[HEADER_BYTES:]
         unpacker = Unpacker(
@@ -521,19 +523,18 @@ class Pb7Dialect(Pb7Writer):
             refuse_plain([value], self._refused)
         return value
 
-    def home_in(self, arguments: Any) -> tuple[list[ObjectId], list[Any]]:
+    def home_in(self, arguments: Undecoded) -> tuple[list[ObjectId], list[int]]:
         objects: list[ObjectId] = []
-        replicas: list[Any] = []
+        replicas: list[int] = []
         if type(arguments) is not list:
             for code, luid in mentioned(arguments.frame, self._limits):
-                if code == LCACHE:
+                if code == LCACHE and isinstance(luid, int):
                     replicas.append(luid)
                 elif code in (LOCAL, LOCAL_NAMED):
                     objects.append(luid)
         return objects, replicas
 
     def forget_unfinished(self) -> None:
-        """Nothing more will come: let go of what is incomplete."""
         self._frames = Frames(self._limits)
         self.unfinished = self._frames.unfinished
 

@@ -22,7 +22,7 @@ from ...errors import DecodeError, SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...flavors.guard import ordinary
 from ...limits import Limits
-from ...ports import SENT_BEFORE, AnswerOf, Exporter
+from ...ports import SENT_BEFORE, Exporter, PromisedAnswer
 from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
 from . import codes
@@ -444,7 +444,7 @@ class Packer:
         if isinstance(value, BaseException):
             return self.failure(Failure.of(value))
         adapted = self._exporter.adapt(value)
-        if type(adapted) is AnswerOf:
+        if type(adapted) is PromisedAnswer:
             self.depends_on[adapted.request] = None
             return Ext(codes.PROMISE, id_bytes(adapted.request))
         if adapted is not value:

@@ -16,7 +16,19 @@ from ormsgpack import Ext, packb, unpackb
 from ...errors import ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, is_copied
 from ...limits import CONTAINER_NODES, Limits
-from ...ports import LARGE_MESSAGE, PIECES, AnswerOf, CallTarget, Exporter, InParts, Message, Rank
+from ...ports import (
+    LARGE_MESSAGE,
+    CallTarget,
+    Dialect,
+    Exporter,
+    Feature,
+    InParts,
+    Message,
+    Perspective,
+    PromisedAnswer,
+    Rank,
+    Value,
+)
 from ..paths import too_large, with_path
 from .codes import (
     ANSWER,
@@ -65,10 +77,10 @@ _MOST_BYTES: Final = 0x7FFF_FFFF
 _PAIR: Final = 0x92
 
 #: What every peer understands.
-FEATURES: Final = frozenset({"cancel", "farewell", "ping", "pipelining"})
+FEATURES: Final = frozenset({Feature.CANCEL, Feature.FAREWELL, Feature.PING, Feature.PIPELINING})
 
 
-class Pb7Writer:
+class Pb7Writer(Dialect):
     """What one connection says in pb7. The base of :class:`.messages.Pb7Dialect`, which reads.
 
     Args:
@@ -76,9 +88,8 @@ class Pb7Writer:
         limits: what the peer may send, and is taken to accept.
     """
 
-    features: frozenset[str] = FEATURES
-
     def __init__(self, exporter: Exporter, limits: Limits) -> None:
+        super().__init__("pb7", FEATURES)
         self._exporter = exporter
         self._limits = limits
         #: Frames of this size cannot break a limit on what is in them; nor do they hold what is large.
@@ -98,9 +109,9 @@ class Pb7Writer:
         target: CallTarget,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> Message:
         return self._encode_message(CALL, request, target, name, wants_answer, args, kwargs, perspective)
 
@@ -110,9 +121,9 @@ class Pb7Writer:
         luid: int,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> Message:
         return self._encode_message(UPDATE, request, luid, name, wants_answer, args, kwargs, perspective)
 
@@ -123,11 +134,11 @@ class Pb7Writer:
         target: CallTarget,
         name: str,
         wants_answer: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        perspective: Any,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        perspective: Perspective,
     ) -> Message:
-        where = [target.request] if type(target) is AnswerOf else target
+        where = [target.request] if type(target) is PromisedAnswer else target
         message: list[Any] = [
             operation,
             request,
@@ -145,13 +156,15 @@ class Pb7Writer:
         except SerializationError as error:
             raise with_path(error, args=args, kwargs=kwargs) from None
 
-    def encode_answer(self, request: int, value: Any, perspective: Any) -> Message:
+    def encode_answer(self, request: int, value: Value, perspective: Perspective) -> Message:
         try:
             return self._encode([ANSWER, request, value], (value,), perspective)
         except SerializationError as error:
             raise with_path(error, answer=value) from None
 
-    def encode_error(self, request: int, error: BaseException, traceback: bool, perspective: Any) -> Message:
+    def encode_error(
+        self, request: int, error: BaseException, traceback: bool, perspective: Perspective
+    ) -> Message:
         if is_copied(error):
             return self._encode([ERROR, request, error], (), perspective)
         failure = Packer(self._exporter, perspective, self._limits).failure(
@@ -166,11 +179,9 @@ class Pb7Writer:
             return framed(body)
 
     def encode_dropped(self, request: int, because: int) -> bytes:
-        """Return the word that a call was not run because of the answer to another one."""
         return framed(packb([ERROR, request, Ext(PROMISE, id_bytes(because))]))
 
     def object_answered(self, message: Message) -> int | None:
-        """Return the id of the object of ours that an answer of ours is; None when it is anything else."""
         return None if isinstance(message, InParts) else only_mention(message[HEADER_BYTES:], REMOTE)
 
     def encode_releases(self, owed: Mapping[int, int]) -> bytes:
@@ -183,7 +194,6 @@ class Pb7Writer:
         return framed(packb([UNCACHE, luid]))
 
     def encode_kept(self, message: Message) -> Message:
-        """Return a call of ours with the wish that its answer be kept until :meth:`encode_forget`."""
         head = _head(message)
         pos = self._flags_in(head)
         if head[pos] == _PAIR:
@@ -191,7 +201,6 @@ class Pb7Writer:
         return _headed(message, b"".join((head[:pos], bytes((head[pos] | KEEP_ANSWER,)), head[pos + 1 :])))
 
     def encode_due(self, message: Message, seconds: float) -> Message:
-        """Return a call of ours with what its caller leaves it; unchanged when that is too much to be said."""
         milliseconds = seconds * 1000
         if not milliseconds <= MAX_MILLISECONDS:
             return message
@@ -212,31 +221,24 @@ class Pb7Writer:
         return skip(head, pos, 4, self._limits)
 
     def encode_forget(self, request: int) -> bytes:
-        """Return the notice that a kept answer will be mentioned no more."""
         return framed(packb([FORGET, request]))
 
     def encode_cancel(self, request: int) -> bytes:
-        """Return the wish that a call of ours be given up; its answer comes all the same."""
         return framed(packb([CANCEL, request]))
 
     def encode_ping(self, payload: bytes) -> bytes:
-        """Return a ping; the peer sends ``payload``, at most 125 bytes, back as a pong."""
         return framed(packb([PING, payload]))
 
     def encode_pong(self, payload: bytes) -> bytes:
-        """Return what a ping asks for."""
         return framed(packb([PONG, payload]))
 
     def encode_farewell(self, code: str, reason: str) -> bytes:
-        """Return the last message of a connection that this side ends."""
         return framed(packb([FAREWELL, code, reason]))
 
     def encode_draining(self) -> bytes:
-        """Return the notice that this side takes no new calls."""
         return framed(packb([DRAINING]))
 
     def rank(self, message: Message) -> tuple[Rank, int]:
-        """Return what a message of ours may pass on its way out, and the request that it is or is about."""
         head = _head(message)
         # A release may have so many fields that its array does not begin with one byte, as all others do.
         pos, _ = token(head, HEADER_BYTES, self._limits)
@@ -250,14 +252,6 @@ class Pb7Writer:
     def piece(
         self, message: Message, sent: int, number: int, room: int = 0
     ) -> tuple[list[bytes | memoryview], int]:
-        """Return the next piece of a message of ours, header and content, and how much of it has left then.
-
-        Args:
-            message: of which.
-            sent: how much of it has left.
-            number: under which its pieces travel.
-            room: bytes that may be one piece although it is longer than pieces are.
-        """
         start = max(sent, HEADER_BYTES)
         end = len(message)
         most = max(PIECE_BYTES, room)
@@ -270,7 +264,7 @@ class Pb7Writer:
             piece.append(memoryview(message)[start:end])
         return piece, end
 
-    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Any) -> Message:
+    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Perspective) -> Message:
         """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
         look = look_at(values)
         if look is NOT_PLAIN:
@@ -285,7 +279,7 @@ class Pb7Writer:
             return frame_header(len(body)) + body
         return self._framed(body)
 
-    def _encode_rich(self, message: list[Any], values: Sequence[Any], perspective: Any) -> bytes:
+    def _encode_rich(self, message: list[Any], values: Sequence[Any], perspective: Perspective) -> bytes:
         """Return a frame of a message with values that MessagePack does not have by itself."""
         packer = Packer(self._exporter, perspective, self._limits)
         try:
@@ -315,7 +309,7 @@ class Pb7Writer:
         large = [len(part) for part, is_large in parts if is_large]
         if (
             size < LARGE_MESSAGE
-            or PIECES not in self.features
+            or Feature.PIECES not in self.features
             # The rest is judged as if every byte of it were a container; what has more is joined and looked at.
             or size - sum(large) > limits.nodes // CONTAINER_NODES
             or max(large) > limits.large_string_bytes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import perspective_broker as pb
 from perspective_broker import Limits
 from perspective_broker.dialects.pb7.frames import PIECE_BYTES
-from perspective_broker.ports import LARGE_MESSAGE, Rank
-from perspective_broker.session.outgoing import MESSAGES_AT_ONCE, Outgoing, weight
+from perspective_broker.ports import LARGE_MESSAGE, Feature, Rank
+from perspective_broker.session.pieces import MESSAGES_AT_ONCE, PieceQueue, weight
 from perspective_broker.testing import BrokerPair, Later
 from tests.dialects.pb7.coding import End
 
@@ -49,7 +49,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.end = End()
-        self.outgoing = Outgoing()
+        self.outgoing = PieceQueue()
         self.strict: set[int] = set()
         self.kept: list[bytes] = []  # so that an identity stays a message's own
 
@@ -382,9 +382,9 @@ def test_the_statistics_say_what_has_not_left_to_the_byte() -> None:
         pieces = -(-sent // (PIECE_BYTES + 5))
         assert after.bytes_sent - before.bytes_sent == sent
         assert before.bytes_buffered - after.bytes_buffered == sent - 5 * pieces + 4
-        assert not broker.idle
+        assert not broker.is_idle
         pair.run()
-        assert broker.idle
+        assert broker.is_idle
         assert broker.statistics().bytes_buffered == 0
 
 
@@ -394,12 +394,12 @@ def test_the_last_word_comes_behind_what_was_said_and_nothing_is_left() -> None:
     pair.root.call("echo", bytes(MIB))
     trickle(pair, pair.client)
     assert pair.server.broker.statistics().bytes_received > 0
-    assert pair.server.broker._dialect.unfinished
+    assert pair.server.broker.dialect.unfinished
     pair.client.broker.close("tired", "of this")
-    assert not pair.client.broker.outgoing
+    assert not pair.client.broker.outbox.large
     pair.run()
     assert pair.server.code == "tired"
-    assert pair.server.broker._dialect.unfinished == {}
+    assert pair.server.broker.dialect.unfinished == {}
 
 
 @pytest.mark.modern
@@ -409,7 +409,7 @@ def test_a_message_whose_pieces_stop_coming_ends_the_connection_whatever_else_co
     trickle(pair, pair.client)
     for _ in range(20):
         pair.advance(5)
-        pair.server.receive(pair.client.broker._dialect.encode_ping(b""))
+        pair.server.receive(pair.client.broker.dialect.encode_ping(b""))
         pair.server.take()
     assert pair.server.code == "message-timeout"
 
@@ -417,8 +417,8 @@ def test_a_message_whose_pieces_stop_coming_ends_the_connection_whatever_else_co
 @pytest.mark.modern
 def test_a_peer_that_knows_of_no_pieces_gets_whole_messages() -> None:
     with make_pair(limits=WIDE) as pair:
-        dialect = pair.client.broker._dialect
-        dialect.features = dialect.features - {"pieces"}
+        dialect = pair.client.broker.dialect
+        dialect.features = dialect.features - {Feature.PIECES}
         outcome = pair.root.call("echo", bytes(MIB))
         assert trickle(pair, pair.client) > MIB
         pair.run()

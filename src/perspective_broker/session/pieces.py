@@ -1,16 +1,16 @@
-"""What leaves, when a message is so large that it travels in pieces: what may go before it, and what may not.
+"""The order in which messages leave when one of them is so large that it travels in pieces.
 
-As long as every message is small none of this runs: they leave in the order in which they were made. Behind a large one
-the law of order says what may pass. It is the table in ``docs/wire/pb7.md``, section 2a; each rank of message has a
-line of its own here:
+As long as every message is small this does not run: messages leave in the order in which they were made. Behind a large
+message the law of order says which messages may pass it (the table in ``docs/wire/pb7.md``, section 2a). Each rank of
+message has a line of its own here:
 
-- *calls* (and what is told, and updates) leave one behind the other;
+- *calls*, one-way calls and updates leave one behind the other;
 - *answers* pass calls, and each other;
-- *what gives something back* passes nothing that was made before it, for that may mention what it gives back;
+- *releases* and their like pass nothing that was made before them, because that may refer to the released object;
 - *the rest* (pings, cancellations) passes everything.
 
-What mentions a replica passes nothing either, for what introduces that replica may be before it. Every message waits at
-most for older ones, so nothing can wait in a circle.
+A message that refers to a replica passes nothing either, because the message that introduces the replica may be before
+it. Every message waits at most for older ones, so there is no circle.
 
 Pieces are cut when the transport has room for them, never ahead, and large messages take turns.
 """
@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from ..ports import LARGE_MESSAGE, Message, Rank
+from ..ports import LARGE_MESSAGE, Dialect, Message, Rank
 
-__all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "Outgoing", "weight"]
+__all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "PieceQueue", "weight"]
 
 #: Large messages of one side that are under way at once: what a receiver has to keep of them is bounded by it. One is
 #: for calls, the others for answers.
@@ -31,7 +31,7 @@ MESSAGES_AT_ONCE: Final = 4
 
 
 def weight(message: Message) -> int:
-    """Return the bytes as which a message counts in a window or a buffer: a large one is let in whole, as a few small.
+    """Return the bytes as which a message counts in a window or a buffer: a large one counts as a few small ones.
 
     Two of them fill the window of a caller (Limits.window_bytes).
     """
@@ -45,7 +45,7 @@ class _Waiting:
         message: as it was made.
         serial: its place among all that waited.
         rank: what it may pass.
-        strict: whether it passes nothing, whatever its rank.
+        strict: whether it passes nothing, in spite of its rank.
         request: the call that it is, or is about; 0 for none.
         large: whether it leaves in pieces,
         number: under which, when they have begun,
@@ -65,7 +65,7 @@ class _Waiting:
         self.sent = 0
 
 
-class Outgoing:
+class PieceQueue:
     """The messages of one connection that wait because a large one is under way.
 
     Attributes:
@@ -91,7 +91,7 @@ class Outgoing:
     def take(
         self,
         messages: list[Message],
-        dialect: Any,
+        dialect: Dialect,
         strict: Callable[[Message, Rank], bool],
         room: Callable[[], int] | None,
     ) -> list[bytes | memoryview]:
@@ -190,13 +190,14 @@ class Outgoing:
         self._numbers.discard(waiting.number)
         self._turns.append(waiting)
 
-    def _piece(self, dialect: Any, out: list[bytes | memoryview], room: int) -> int:
+    def _piece(self, dialect: Dialect, out: list[bytes | memoryview], room: int) -> int:
         """Add one piece to ``out``, and what may follow it; return how many bytes that is, 0 when nothing is left."""
         self._begin()
         if not self._turns:
             return 0
         waiting = self._turns.popleft()
         before = len(out)
+        assert waiting.number is not None
         # Where nothing takes turns, what the transport has room for is one piece.
         piece, sent = dialect.piece(waiting.message, waiting.sent, waiting.number, 0 if self._turns else room)
         out += piece
@@ -205,7 +206,6 @@ class Outgoing:
         if sent < len(waiting.message):
             self._turns.append(waiting)
         else:
-            assert waiting.number is not None
             self._numbers.add(waiting.number)
             self.weight -= LARGE_MESSAGE
             (self._calls if waiting.rank is not Rank.ANSWER else self._answers).remove(waiting)
@@ -213,5 +213,5 @@ class Outgoing:
         return sum(len(out[place]) for place in range(before, len(out)))
 
 
-#: Of every connection on which nothing large has left so far: an Outgoing of its own takes 3.5 KB. Nothing is put in.
-NOTHING_LARGE: Final = Outgoing()
+#: Of every connection on which nothing large has left so far: a queue of its own takes 3.5 KB. Nothing is put in.
+NOTHING_LARGE: Final = PieceQueue()

@@ -1,0 +1,84 @@
+"""What the parts of one broker share: the driver, the limits, the dialect, the lifecycle, the clock and the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..errors import ProtocolError
+from ..limits import Limits
+from ..ports import Dialect
+from .deadlines import Deadlines
+from .host import Host
+from .lifecycle import Lifecycle
+from .reports import Reports, SharedAllowance
+
+__all__ = ["Closer", "Context"]
+
+
+class Closer:
+    """Ends the connection. The parts that meet a reason for it know only this; :class:`.ending.Ending` does it."""
+
+    def fail(self, error: ProtocolError) -> None:
+        """End the connection because the peer broke the protocol."""
+        raise NotImplementedError
+
+    def outgoing_settled(self) -> None:
+        """Calls of ours have an outcome: while this side closes, its last message may be due."""
+        raise NotImplementedError
+
+    def incoming_begun(self) -> None:
+        """Calls of the peer have begun: behind the peer's last message, the end may be due."""
+        raise NotImplementedError
+
+
+#: In the place of a dialect before the greeting. Nothing is asked of it but its name and features.
+NOT_NEGOTIATED: Final = Dialect("", frozenset())
+
+
+class Context:
+    """What the parts of one broker share.
+
+    Args:
+        session: the broker; references and replicas carry it as the mark of their connection.
+        host: the driver.
+        limits: what the peer may ask of us.
+        now: the driver's clock.
+        allowance: how much is logged about this peer and those that share it; None when none do.
+
+    Attributes:
+        dialect: the negotiation first, which has no name, the dialect that was agreed on then.
+        closer: ends the connection.
+    """
+
+    closer: Closer
+
+    def __init__(
+        self, session: object, host: Host, limits: Limits, now: float, allowance: SharedAllowance | None
+    ) -> None:
+        self.session = session
+        self.host = host
+        self.limits = limits
+        self.dialect = NOT_NEGOTIATED
+        self.lifecycle = Lifecycle()
+        self.deadlines = Deadlines(limits, now)
+        self.reports = Reports(now, allowance)
+
+    def use_limits(self, limits: Limits) -> None:
+        """Go by other limits from now on."""
+        self.limits = limits
+        self.deadlines.use_limits(limits)
+        if self.dialect is not NOT_NEGOTIATED:
+            self.dialect.use_limits(limits)
+
+    def use_dialect(self, dialect: Dialect) -> None:
+        """Speak ``dialect`` from now on."""
+        self.dialect = dialect
+
+    def log(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
+        """Log a line about this peer, as far as its allowance goes; see :meth:`.Reports.say`."""
+        self.reports.say(self.deadlines.heard, level, text, *args, error=error)
+
+    def log_defect(self, error: Exception) -> None:
+        """Log an exception that nothing in this library expects."""
+        self.log(logging.ERROR, "closing the connection because of an error in this library", error=error)

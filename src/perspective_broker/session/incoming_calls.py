@@ -1,0 +1,474 @@
+"""The peer's calls: from their arrival to their outcome.
+
+:mod:`.call_states` is the table of a call's states, :mod:`.answers` keeps which calls run and which wait. Here they
+are started, stopped and ended. A call that is ready is decoded when it comes (:mod:`.preparing`) and starts when there
+is a slot. A call that depends on answers of ours waits for these first (:mod:`.pipelining`). How it ended is encoded by
+:mod:`.replies`.
+
+Releases, updates and messages of streams are acted on when they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from ..errors import (
+    BadArguments,
+    CallError,
+    DeadlineExceeded,
+    LimitExceeded,
+    ProtocolError,
+    SerializationError,
+    Unavailable,
+)
+from ..flavors.dispatch import blame
+from ..ports import CallTarget, Message, Method, Perspective, PromisedAnswer, Undecoded, Value
+from .answers import Answers
+from .call_states import QUEUED
+from .connection_tables import ConnectionTables
+from .context import Context
+from .deadlines import Standstill
+from .encoding import Encoding
+from .importer import Importer
+from .incoming_call import LEAST_WAITING, IncomingCall
+from .kept_answers import KeptAnswers
+from .lifecycle import Phase
+from .memory import UNCHARGED, Memory, at_most
+from .outbox import Outbox
+from .pipelining import Pipelining
+from .preparing import CallStarter, Preparing
+from .questions import Questions
+from .replies import Refusal, Replies
+
+__all__ = ["IncomingCalls"]
+
+
+class IncomingCalls(CallStarter):
+    """The calls that the peer makes.
+
+    Attributes:
+        answers: those that have no outcome.
+        standstill: whether the queue moves.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        outbox: Outbox,
+        encoding: Encoding,
+        importer: Importer,
+        tables: ConnectionTables,
+        answers: Answers,
+        questions: Questions,
+        memory: Memory,
+        replies: Replies,
+    ) -> None:
+        self._context = context
+        self._host = context.host
+        self._lifecycle = context.lifecycle
+        self._outbox = outbox
+        self._encoding = encoding
+        self._importer = importer
+        self._tables = tables
+        self._questions = questions
+        self._memory = memory
+        self._replies = replies
+        self.answers = answers
+        self.standstill = Standstill()
+        self._preparing = Preparing(context, tables.replicas, self)
+        self._pipelining: Pipelining | None = None  # made with the first answer to be kept
+        self._is_starting = False  # whether queued calls are being started
+
+    # -- arrival
+
+    def arrive(
+        self,
+        request: int,
+        target: CallTarget,
+        name: str,
+        wants_answer: bool,
+        arguments: Undecoded,
+        keep: bool,
+        depends_on: Sequence[int],
+        seconds: float | None,
+    ) -> None:
+        """Take a call; the arguments are those of :meth:`.ports.Receiver.on_call`.
+
+        Raises:
+            ProtocolError: an id is in use, or not kept; the arguments break the protocol.
+        """
+        dialect = self._context.dialect
+        call = IncomingCall(request, name, wants_answer, dialect.last_size)
+        if call.size > UNCHARGED:
+            call.weight = at_most(call.size) or dialect.last_weight
+        refusal = self._memory.refusal() if call.weight else None
+        self.answers.arrive(call)
+        if seconds is not None:
+            self._has_deadline(call, seconds)
+        if isinstance(target, PromisedAnswer):
+            depends_on = (target.request, *depends_on)
+        answers = self._pipeline().kept.depended_on(depends_on) if depends_on else None
+        if keep:
+            self._pipeline().kept.promise(request, self._context.limits)
+        if self._lifecycle.muted and wants_answer and not keep:  # the answer cannot be sent
+            self._preparing.forget(arguments)
+            self.answers.end(call)
+            return
+        try:
+            export = None if isinstance(target, PromisedAnswer) else self._tables.exports.find(target)
+        except CallError as error:
+            self._preparing.forget(arguments)
+            self.refuse(call, error)
+            return
+        if refusal is not None and not (export is not None and export.carries_on):
+            self._preparing.forget(arguments)
+            self.refuse(call, refusal)
+        elif export is None or answers is not None:
+            assert answers is not None
+            if self._comes_too_late(call):
+                self._preparing.forget(arguments)
+                self.refuse(call, _draining())
+            else:
+                self._weigh(call)
+                self._pipeline().arrive(call, export, arguments, answers)
+        else:
+            self._start(
+                call,
+                export.holder,
+                export.prefix,
+                export.leading,
+                export.perspective,
+                arguments,
+                export.carries_on,
+            )
+
+    def update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Undecoded) -> None:
+        """Take a call of an ``observe_`` method of our replica ``luid``.
+
+        Raises:
+            ProtocolError: its id is in use; the arguments break the protocol.
+        """
+        call = IncomingCall(request, name, wants_answer, self._context.dialect.last_size)
+        self.answers.arrive(call)
+        try:
+            replica = self._tables.replicas.find(luid)
+        except CallError as error:
+            self._preparing.forget(arguments)
+            self.refuse(call, error)
+            return
+        self._start(call, replica, "observe_", (), None, arguments, carries_on=True)
+
+    def _start(
+        self,
+        call: IncomingCall,
+        holder: Value,
+        prefix: str,
+        leading: tuple[Value, ...],
+        perspective: Perspective,
+        arguments: Undecoded,
+        carries_on: bool,
+    ) -> None:
+        """Decode a call that is ready, and start or queue it.
+
+        A call that carries on with others which have begun is neither refused nor queued.
+        """
+        if not carries_on and self._comes_too_late(call):
+            self._preparing.forget(arguments)
+            self.refuse(call, _draining())
+            return
+        if not self._preparing.prepare(call, holder, prefix, leading, perspective, arguments):
+            return
+        answers = self.answers
+        if carries_on:
+            answers.start_without_slot(call)
+            self._run(call)
+        elif answers.queued or not self._may_start(call):
+            self.queue(call)
+        elif answers.is_overrun:
+            self._refuse_overrun(call)
+        else:
+            answers.start(call)
+            self._run(call)
+
+    def _comes_too_late(self, call: IncomingCall) -> bool:
+        """Whether a new call is refused: this side drains, or is closing and could not answer."""
+        phase = self._lifecycle.phase
+        return phase is Phase.DRAINING or (
+            phase is Phase.CLOSING and call.wants_answer and not self._lifecycle.muted
+        )
+
+    def _weigh(self, call: IncomingCall) -> None:
+        """Note the bytes as which a call counts while it waits. Its message is the one that is being delivered."""
+        # Most calls have a few values, and count as the least: their number is what bounds them.
+        call.waiting_size = max(self._context.dialect.last_weight - UNCHARGED, call.size, LEAST_WAITING)
+
+    def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
+        """Give a call up in so many seconds from when its bytes came, in any state."""
+        call.due = self._context.deadlines.heard + seconds
+        self.answers.expiry.add(call, call.due)
+        self._host.on_deadline()
+
+    # -- starting
+
+    def queue(self, call: IncomingCall) -> None:
+        if not call.waiting_size:
+            self._weigh(call)
+        answers = self.answers
+        answers.queue(call)
+        context = self._context
+        if self.standstill.watch(context.deadlines.heard, answers.moves, context.limits):
+            self._host.on_deadline()
+
+    def _may_start(self, call: IncomingCall) -> bool:
+        """Whether a method may start: it has a slot, and its answer, if there is one, would find room."""
+        if not self.answers.has_slot(len(self._questions)):
+            return False
+        return not call.wants_answer or self._outbox.has_room
+
+    @property
+    def may_start_queued(self) -> bool:
+        """Whether a call is queued that may start."""
+        first = self.answers.first()
+        return first is not None and self._may_start(first)
+
+    def start_queued(self) -> None:
+        if self._is_starting:
+            return  # a plain method, started by the loop below, has ended: it goes on there, not deeper here
+        answers = self.answers
+        was_full = answers.is_full
+        self._is_starting = True
+        try:
+            while (first := answers.first()) is not None and self._may_start(first):
+                answers.leave_queue(first)
+                if answers.is_overrun:
+                    self._refuse_overrun(first)
+                else:
+                    answers.start(first)
+                    self._run(first)
+        finally:
+            self._is_starting = False
+        if was_full and not answers.is_full:
+            self._host.wake()  # reading may go on
+        if self._lifecycle.heard_last is not None:
+            self._context.closer.incoming_begun()
+
+    def _run(self, call: IncomingCall) -> None:
+        # The arguments are the method's alone from here: a reference that it drops is released while it runs.
+        args, call.args = call.args, ()
+        kwargs, call.kwargs = call.kwargs, {}
+        self._host.invoke(call, call.method, args, kwargs)
+
+    # -- outcomes
+
+    def answer_call(self, call: IncomingCall, value: Value) -> None:
+        """The method of ``call`` returned ``value``."""
+        if not self.answers.end(call) or self._lifecycle.ended:
+            return
+        if call.wants_answer:
+            self._answer(call, value)
+        if self.answers.queued:
+            self.start_queued()
+
+    def _answer(self, call: IncomingCall, value: Value) -> None:
+        encoding = self._encoding
+        if encoding.is_active:
+            encoding.defer(partial(self._answer, call, value))
+            return
+        if self._outbox.size > self._memory.high:
+            self._outbox.count_unread()
+            if self._memory.is_full_of_answers:
+                self._report(call, SerializationError(_UNREAD))
+                return
+        message: Message | None = None
+        encoding.enter()
+        try:
+            message = self._replies.answer(call, value)
+            content = encoding.content
+        finally:
+            encoding.end()
+        if self._pipelining is not None:
+            self._pipelining.keep(call, message, content)
+
+    def blame_call(
+        self,
+        call: IncomingCall,
+        error: TypeError,
+        method: Method,
+        args: Sequence[Value],
+        kwargs: Mapping[str, Value],
+    ) -> None:
+        """Calling the method of ``call`` raised ``error``: the arguments do not fit it, or the error is its own."""
+        blamed = blame(error, call.name, method, args, kwargs)
+        if isinstance(blamed, BadArguments):
+            self.refuse_begun(call, blamed)
+        else:
+            self.fail_call(call, blamed)
+
+    def fail_call(self, call: IncomingCall, error: BaseException) -> None:
+        """The method of ``call`` raised ``error``."""
+        if not self.answers.end(call) or self._lifecycle.ended:
+            return
+        if call.is_expired and not isinstance(error, Exception):  # how it was stopped is the driver's affair
+            error = DeadlineExceeded("the time for the call has passed")
+        self._report(call, error)
+        self.start_queued()
+
+    def _report(self, call: IncomingCall, error: BaseException) -> None:
+        encoding = self._encoding
+        if encoding.is_active:
+            encoding.defer(partial(self._report, call, error))
+            return
+        encoding.enter()
+        try:
+            self._replies.report(call, error)
+        finally:
+            encoding.end()
+        self._keep_nothing(call)
+
+    def refuse(self, call: IncomingCall, error: Refusal) -> None:
+        self.answers.end(call)
+        self._replies.refuse(call, error)
+        self._keep_nothing(call)
+
+    def refuse_begun(self, call: IncomingCall, error: Refusal) -> None:
+        if self._lifecycle.ended:
+            self.answers.end(call)
+            return
+        self.refuse(call, error)
+        if self.answers.queued:
+            self.start_queued()
+
+    def _refuse_overrun(self, call: IncomingCall) -> None:
+        """Refuse a call that would run in a lent slot beyond the bound of these: the methods that wait for it go on."""
+        call.forget_arguments()
+        text = f"calls_begun: {len(self.answers.running)} methods run for this connection, as many as may"
+        self.refuse(call, Unavailable(f"{text} (Limits.calls_begun)", code="slots"))
+
+    def _withdraw(self, call: IncomingCall, error: Refusal) -> bool:
+        """Refuse a call that has not begun; False when it has."""
+        if call.dependency is not None:
+            self._preparing.forget(self.answers.leave_dependents(call).arguments)
+        elif call.state == QUEUED:
+            self.answers.leave_queue(call)
+            call.forget_arguments()
+        else:
+            return False
+        self.refuse(call, error)
+        return True
+
+    # -- stopping
+
+    def cancel(self, request: int) -> bool:
+        """The peer does not wait for an answer any more; False when there is nothing to be stopped."""
+        call = self.answers.find(request)
+        if call is None or call.was_stopped:
+            return False
+        call.is_cancelled = True
+        if call.due is not None:
+            self.answers.expiry.remove(call)
+        if self._withdraw(call, LimitExceeded("the call was cancelled before it began")):
+            self.start_queued()
+        else:
+            self._stop(call)
+        return True
+
+    def expire(self, now: float) -> None:
+        """Stop the calls whose deadlines have passed: none begins any more, methods that run are stopped.
+
+        Raises:
+            ProtocolError: in arguments that are decoded only now.
+        """
+        calls = self.answers.expiry.take(now)
+        if not calls:
+            return
+        for call in calls:
+            call.is_expired = True
+            if not self._withdraw(call, DeadlineExceeded("the time for the call passed before it began")):
+                self._stop(call)
+        self.start_queued()
+
+    def _stop(self, call: IncomingCall) -> None:
+        call.stop()
+        self._host.cancel(call)
+
+    def refuse_stalled(self) -> None:
+        """Nothing has moved for ``Limits.stalled_seconds``: end the call that has been queued longest."""
+        call = self.answers.first()
+        if call is not None:
+            text = (
+                f"calls_in_flight: {len(self.answers.running)} calls are under way and none has ended for"
+                f" {self._context.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
+            )
+            self._withdraw(call, Unavailable(text, code="slots"))
+            self.start_queued()
+
+    # -- kept answers
+
+    def _pipeline(self) -> Pipelining:
+        """Return the part that keeps answers. Most connections need none."""
+        if self._pipelining is None:
+            self._pipelining = Pipelining(
+                self._context,
+                self.answers,
+                KeptAnswers(self._memory),
+                self._tables,
+                self._importer,
+                self._preparing,
+                self._replies,
+                self,
+            )
+        return self._pipelining
+
+    def _keep_nothing(self, call: IncomingCall) -> None:
+        if self._pipelining is not None:
+            self._pipelining.keep_nothing(call)
+
+    def forget(self, request: int) -> bool:
+        """See :meth:`.KeptAnswers.forget`."""
+        return self._pipelining is not None and self._pipelining.kept.forget(request)
+
+    @property
+    def answers_kept(self) -> int:
+        """Answers that the peer may still refer to."""
+        return 0 if self._pipelining is None else len(self._pipelining.kept)
+
+    # -- the end
+
+    def stop_unheard(self) -> None:
+        """Our answers cannot be sent any more: end the calls that want one, except those that others depend on."""
+        try:
+            for call in self.answers.unheard():
+                if self._lifecycle.ended:
+                    return
+                if call.was_stopped:
+                    continue  # a method that cleans up is not disturbed again
+                call.is_cancelled = True
+                if not self._withdraw(call, LimitExceeded("nobody waits for the answer any more")):
+                    self._stop(call)
+        except ProtocolError as error:  # in arguments that are decoded only now
+            self._context.closer.fail(error)
+        self.start_queued()
+
+    def abandon(self, in_order: bool) -> None:
+        """The connection has ended.
+
+        Args:
+            in_order: the one-way calls that have begun may run to their end.
+        """
+        for call in self.answers.abandon(in_order):
+            if not call.was_stopped:  # a method that cleans up is not disturbed again
+                self._host.cancel(call)
+        if self._pipelining is not None:
+            self._pipelining.kept.clear()
+
+
+_UNREAD: Final = (
+    "the method has run, but its answer was not sent: others that were not read take as much memory as they may"
+    " (Limits.memory_bytes)"
+)
+
+
+def _draining() -> Unavailable:
+    return Unavailable("this program is shutting down and takes no new calls", code="draining")

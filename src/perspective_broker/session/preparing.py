@@ -1,0 +1,129 @@
+"""From the bytes of a call to the method that it runs: its arguments are decoded, and its method is looked up."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..errors import CallError, LimitExceeded, NoSuchMethod, ProtocolError
+from ..flavors import Exportable, RemoteCache
+from ..flavors.dispatch import look_up, no_such_method
+from ..ports import Perspective, Undecoded, Value
+from .caches import Replicas, tell_end
+from .context import Context
+from .incoming_call import IncomingCall
+from .replies import Refusal
+
+__all__ = ["CallStarter", "Preparing"]
+
+
+class CallStarter:
+    """Queues, starts and ends calls; :class:`.incoming_calls.IncomingCalls` does it."""
+
+    def queue(self, call: IncomingCall) -> None:
+        """Queue a call that is ready."""
+        raise NotImplementedError
+
+    def start_queued(self) -> None:
+        """Start the queued calls, as far as there are slots."""
+        raise NotImplementedError
+
+    def refuse(self, call: IncomingCall, error: Refusal) -> None:
+        """End a call before its method could run."""
+        raise NotImplementedError
+
+    def fail_call(self, call: IncomingCall, error: BaseException) -> None:
+        """End a call with an exception of the application."""
+        raise NotImplementedError
+
+    def refuse_begun(self, call: IncomingCall, error: Refusal) -> None:
+        """The same as :meth:`refuse` for a call that has its slot."""
+        raise NotImplementedError
+
+
+class Preparing:
+    """Prepares the calls of one connection.
+
+    Args:
+        context: of the connection.
+        replicas: are told of updates that cannot be decoded.
+        calls: is told of calls that end here.
+    """
+
+    def __init__(self, context: Context, replicas: Replicas, calls: CallStarter) -> None:
+        self._context = context
+        self._lifecycle = context.lifecycle
+        self._replicas = replicas
+        self._calls = calls
+
+    def prepare(
+        self,
+        call: IncomingCall,
+        holder: Value,
+        prefix: str,
+        leading: tuple[Value, ...],
+        perspective: Perspective,
+        arguments: Undecoded,
+    ) -> bool:
+        """Decode a call and find its method; False when it is over before it began.
+
+        Args:
+            call: to be prepared.
+            holder: the object whose method is called.
+            prefix: of the names of its methods.
+            leading: arguments before those of the caller.
+            perspective: under which the arguments are decoded.
+            arguments: not decoded yet.
+
+        Raises:
+            ProtocolError: the arguments break the protocol.
+        """
+        try:
+            args, call.kwargs = self._context.dialect.decode_arguments(arguments, perspective)
+            method = look_up(holder, prefix, call.name)
+            if method is None:
+                self._calls.refuse(call, no_such_method(holder, call.name))
+                return False
+            call.method = method
+        except NoSuchMethod as error:
+            self._calls.refuse(call, error)
+            return False
+        except (CallError, LimitExceeded) as error:
+            if self._lifecycle.ended or not isinstance(error, CallError) or not _hears_of_errors(holder):
+                self._calls.refuse(call, error)
+                return False
+            # In its turn, because the calls before it may not have begun, either.
+            call.method, call.perspective = partial(self._tell_unread, call, holder, error), perspective
+            call.forget_arguments()
+            return True
+        except ProtocolError:
+            raise
+        except Exception as error:  # of the application: a property that raises, a class that cannot be made
+            self._calls.fail_call(call, error)
+            return False
+        if self._lifecycle.ended:  # by a hook of the application
+            return False
+        call.args = (*leading, *args) if leading else args
+        call.perspective = perspective
+        return True
+
+    def forget(self, arguments: Undecoded) -> None:
+        """Decode arguments that no method gets: the references in them are counted, and so released."""
+        try:
+            self._context.dialect.decode_arguments(arguments, None)
+        except CallError:
+            pass
+
+    def _tell_unread(self, call: IncomingCall, holder: Value, error: CallError) -> None:
+        """Tell the object that was to be called of a call that could not be decoded."""
+        self._calls.refuse_begun(call, error)
+        if self._lifecycle.ended:
+            return
+        if isinstance(holder, Exportable):
+            holder.unread(error)
+        elif self._replicas.spoil(holder._pb_luid):  # it is not true any more
+            tell_end(holder)
+
+
+def _hears_of_errors(holder: Value) -> bool:
+    """Whether an object wants to know of calls that could not be decoded."""
+    return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.hears_of_errors)
