@@ -15,23 +15,25 @@ import perspective_broker as pb
 def test_every_limit_is_a_positive_number(field: Any) -> None:
     wrong: Any
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be positive, not {wrong}"):
+        with pytest.raises(ValueError, match=rf"Limits\.{field.name}: must be positive, not {wrong}"):
             pb.Limits(**{field.name: wrong})
     for wrong in ("80MB", True, [1]):
-        with pytest.raises(TypeError, match=rf"Limits\.{field.name} is a (whole )?number, not "):
+        with pytest.raises(TypeError, match=rf"Limits\.{field.name}: must be a (whole )?number, not "):
             pb.Limits(**{field.name: wrong})
     for wrong in (1.5, math.nan, math.inf):
         if field.type in {"int", "int | None"}:
-            with pytest.raises(TypeError, match=rf"Limits\.{field.name} is a whole number, not {wrong}"):
+            with pytest.raises(
+                TypeError, match=rf"Limits\.{field.name}: must be a whole number, not {wrong}"
+            ):
                 pb.Limits(**{field.name: wrong})
         elif wrong != 1.5:
-            with pytest.raises(ValueError, match=rf"Limits\.{field.name} must be positive"):
+            with pytest.raises(ValueError, match=rf"Limits\.{field.name}: must be positive"):
                 pb.Limits(**{field.name: wrong})
 
 
 def test_only_the_age_of_a_connection_may_be_unlimited() -> None:
     assert pb.Limits(connection_seconds=None).connection_seconds is None
-    with pytest.raises(TypeError, match=r"Limits\.nodes is a whole number, not None"):
+    with pytest.raises(TypeError, match=r"Limits\.nodes: must be a whole number, not None"):
         pb.Limits(nodes=None)  # type: ignore[arg-type]
 
 

@@ -1,37 +1,37 @@
-"""The exception tree: everything the library raises, and what an application raises through it.
+"""The exception tree: all errors that the library raises, and the error that applications raise for their callers.
 
 ::
 
     Exception
-    ├── Error                     raise it (or a subclass) in a method: the caller is told, nothing is wrong here
-    └── BrokerError               whatever the library itself has to report
+    ├── Error                     raise it (or a subclass) in a method: the caller gets it, nothing is wrong here
+    └── BrokerError               every error of the library itself
         ├── ProtocolError         the peer broke the protocol; the connection is closed (.code, .reason)
         ├── ConnectionLost        the connection ended before the answer came (.code, .reason)
-        ├── TLSError              no encrypted connection came about (.code, .reason)
+        ├── TLSError              no encrypted connection could be made (.code, .reason)
         ├── DeadReferenceError    a reference, or its connection, was used after its end
         ├── SerializationError    a value of ours cannot cross (.path names where it sits)
-        ├── LimitExceeded         our own side asked for more than a limit allows
-        ├── DeadlineExceeded      the time that its caller gave a call has passed; a TimeoutError, too
-        ├── LoginFailed           the peer did not let us in (it never says which part was wrong)
-        ├── CallError             a call was refused before its method ran; told to the caller as itself
+        ├── LimitExceeded         this side has exceeded a limit
+        ├── DeadlineExceeded      the deadline of a call has passed; a TimeoutError, too
+        ├── LoginFailed           the peer has refused the login (without a reason)
+        ├── CallError             a call was refused before its method ran; the caller gets the same class
         │   ├── NoSuchMethod      ... the object has no method of that name for its callers
-        │   ├── UnknownObject     ... nothing lives under that id (any more)
-        │   ├── BadArguments      ... what came is not an argument list
+        │   ├── UnknownObject     ... no object has that id (any more)
+        │   ├── BadArguments      ... the arguments do not fit the method
         │   ├── DecodeError       ... a value could not be rebuilt
         │   │   └── InsecureJelly     ... because this connection's policy does not allow it
-        │   └── Unavailable       ... now, or by this peer: another attempt may be served (.code)
+        │   └── Unavailable       ... now, or by this peer: another attempt may succeed (.code)
         ├── BadAnswer             the method has run, but its answer cannot be read here
         ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...)
         └── UsageError            a call from a wrong thread, a wrong event loop, after a fork
 
-Nobody outside this module defines an exception class that the protocol knows by name.
+Every exception class that the protocol knows by name is defined in this module.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, TypeVar
 
-from .rebuilt import tell_rebuilt
+from .rebuilt import notify_rebuilt
 
 __all__ = [
     "BadAnswer",
@@ -61,42 +61,42 @@ __all__ = [
 
 _Error = TypeVar("_Error", bound=Exception)
 
-#: Characters of a peer's text in an exception that stands for an error of the peer's.
+#: Characters of a peer's text in an exception for an error of the peer.
 _MOST_TEXT: Final = 1024
 
 
 class Error(Exception):
     """Raise this, or a subclass, in a remotely callable method to report an expected condition.
 
-    The caller gets the type's name and the text, nothing is logged above debug level. Any other exception
-    counts as a defect of the method: it is logged here with its traceback.
+    The caller gets the type's name and the text; nothing is logged above debug level. Any other exception counts as a
+    defect of the method: it is logged here with its traceback.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        tell_rebuilt(cls)
+        notify_rebuilt(cls)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _reduced(self)
 
 
 class BrokerError(Exception):
-    """Base of everything that the library itself raises.
+    """Base of all errors that the library itself raises.
 
     Attributes:
-        ran: of an error with which a call has ended: whether the method has run. False: certainly not, so that the
-            call may be made again; True: it has, at least in part; None: that is not known. Every error of a call has
-            it, an application's own exceptions as well.
+        ran: whether the method of the call that ended with this error has run. False: certainly not, so that the call
+            may be made again; True: it has, at least in part; None: unknown. Every error of a call has it, exceptions
+            of the application included.
     """
 
     ran: bool | None = None
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _reduced(self)
 
 
-def _reduced(error: Exception) -> Any:
-    """Return how an exception is copied or pickled: without its constructor, which may take anything."""
+def _reduced(error: Exception) -> tuple[Any, ...]:
+    """Return how an exception is copied or pickled: without its constructor, whose parameters are unknown."""
     state: Any = error.__getstate__()
     own, slots = state if type(state) is tuple else (state, None)
     return _remake, (type(error), error.args, slots), own
@@ -132,7 +132,7 @@ class ConnectionLost(BrokerError, ConnectionError):
     """The connection ended, so the answer will never come. Whether the method ran is unknown.
 
     Attributes:
-        code: why, as a short word: ``"closed"``, ``"lost"``, ``"drained"``, or a :class:`ProtocolError` code.
+        code: the cause, a short word: ``"closed"``, ``"lost"``, ``"drained"``, or a :class:`ProtocolError` code.
         reason: one line for a human.
     """
 
@@ -147,11 +147,11 @@ class ConnectionLost(BrokerError, ConnectionError):
 
 
 class TLSError(BrokerError, ConnectionError):
-    """TLS was refused, by us or by the peer, or what it needs is not there.
+    """TLS was refused by this side or by the peer, or a certificate of this side is missing or wrong.
 
     Attributes:
         code: a short word: ``"certificate-expired"``, ``"certificate-not-yet-valid"``, ``"wrong-name"``,
-            ``"unknown-authority"``, ``"bad-certificate"`` (ours to fix), ``"certificate-required"``,
+            ``"unknown-authority"``, ``"bad-certificate"`` (a file of this side), ``"certificate-required"``,
             ``"certificate-refused"``, ``"tls-version"``, ``"not-tls"``, ``"timeout"``, ``"lost"``, ``"tls-failed"``.
         reason: one line for a human.
     """
@@ -171,11 +171,11 @@ class DeadReferenceError(BrokerError):
 
 
 class SerializationError(BrokerError):
-    """A value of ours cannot cross this connection; nothing was sent.
+    """A value of this side cannot cross the connection; nothing was sent.
 
     Attributes:
-        path: where in the message the value sits, such as ``args[0]["jobs"][3]``; empty when unknown.
-        culprit: the part of the value that cannot cross, where that is known on our own side.
+        path: the position of the value in the message, such as ``args[0]["jobs"][3]``; empty when unknown.
+        culprit: the part of the value that cannot cross, if this side knows it.
     """
 
     def __init__(self, message: str, path: str = "", *, culprit: object = None) -> None:
@@ -188,27 +188,27 @@ class SerializationError(BrokerError):
         return f"{self.path}: {self.message}" if self.path else self.message
 
     def __getstate__(self) -> object:
-        return {**vars(self), "culprit": None}  # which can often not be copied, either
+        return {**vars(self), "culprit": None}  # often it cannot be copied, either
 
 
 class LimitExceeded(BrokerError):
-    """Our own caller asked for more than a limit allows (see :class:`perspective_broker.Limits`)."""
+    """A call or value of this side exceeds a limit (see :class:`perspective_broker.Limits`)."""
 
 
 class DeadlineExceeded(BrokerError, TimeoutError):
-    """The time that its caller gave a call has passed: the call never began, or its method was stopped."""
+    """The deadline of a call has passed: the call never began, or its method was cancelled."""
 
 
 class LoginFailed(BrokerError):
-    """The login was refused. Deliberately silent about which part was wrong."""
+    """The login was refused. The error deliberately does not contain the reason."""
 
 
 class CallError(BrokerError):
     """A call was refused before its method ran. The caller receives the same class.
 
     Attributes:
-        of_a_call: whether a call that was made here has ended with it. A method that lets such a one through has run,
-            so its own caller gets a :class:`RemoteError`.
+        of_a_call: whether a call that was made here has ended with it. A method that raises such an error has run, so
+            its own caller gets a :class:`RemoteError`.
     """
 
     ran: bool | None = False
@@ -219,15 +219,15 @@ _CODES = ("draining", "busy", "moved", "slots")
 
 
 class Unavailable(CallError):
-    """The peer does not serve the call now. Somebody else, or a later attempt, may.
+    """The peer does not serve the call now. Another peer, or a later attempt, may.
 
     Args:
         text: for a human.
-        code: why, as a short word; when None it is what ``text`` begins with, as in ``"draining: try another"``.
+        code: the cause, a short word; when None it is the first word of ``text``, as in ``"draining: try another"``.
 
     Attributes:
         code: ``"draining"`` (the peer shuts down), ``"busy"`` (it has too much to do), ``"moved"`` (the object lives
-            elsewhere now) or ``"slots"`` (too many calls run or wait for this connection).
+            elsewhere now) or ``"slots"`` (too many calls of this connection run or wait).
     """
 
     def __init__(self, text: str, code: str | None = None) -> None:
@@ -240,25 +240,25 @@ class Unavailable(CallError):
 
 
 class BadAnswer(BrokerError):
-    """The method has run, but its answer cannot be read here, or is not what was declared; the cause says why."""
+    """The method has run, but its answer cannot be decoded here, or does not fit its declaration (see the cause)."""
 
     ran: bool | None = True
 
 
 class NoSuchMethod(CallError):
-    """The object exists, but offers no method of that name to its callers."""
+    """The object exists, but has no method of that name for its callers."""
 
 
 class UnknownObject(CallError):
-    """No object lives under the id that was used: never given to this peer, or released."""
+    """No object has the id of the call's target: it was never sent to this peer, or was released."""
 
 
 class BadArguments(CallError):
-    """The argument list is not one: positional arguments are a tuple, keywords a dictionary with text keys."""
+    """The arguments do not fit the method, or are not a tuple and a dictionary with text keys."""
 
 
 class DecodeError(CallError):
-    """A value that arrived cannot be rebuilt. Costs the one call it belongs to, never the connection."""
+    """A value that arrived cannot be decoded. Only its call fails; the connection stays."""
 
 
 class InsecureJelly(DecodeError):
@@ -277,7 +277,7 @@ class RemoteError(BrokerError):
     Attributes:
         type: qualified name of the class there, such as ``"builtins.KeyError"``.
         value: the exception's text.
-        traceback: the traceback's text when the peer sends it, else ``""``.
+        traceback: the traceback's text if the peer sends it, otherwise ``""``.
         parents: qualified names of the class and its bases, most derived first.
     """
 
@@ -312,10 +312,10 @@ class RemoteError(BrokerError):
 
 
 def with_ran(error: _Error, ran: bool | None) -> _Error:
-    """Return an error with which a call has ended, saying in ``ran`` whether the method has run."""
+    """Return the error with which a call has ended, with ``ran`` set: whether the method has run."""
     try:
         error.ran = ran  # type: ignore[attr-defined] # applications' exceptions have it as well
-    except Exception:  # of a class of the application that does not let itself be told
+    except Exception:  # of a class of the application that does not allow the attribute
         pass
     return error
 
@@ -326,12 +326,12 @@ def qualified_name(cls: type) -> str:
 
 
 def tamed(text: str) -> str:
-    """Return a peer's text as it may be shown anywhere: one line without control characters, at most 1024 characters.
+    """Return a peer's text in a form that is safe anywhere: one line of at most 1024 printable characters.
 
-    It reaches logs, terminals and tracebacks on many ways, so it is made harmless when it arrives.
-    Taming twice changes nothing.
+    It reaches logs, terminals and tracebacks in many ways, so it is made harmless when it arrives. A tamed text does
+    not change when it is tamed again.
     """
-    shown = text[: _MOST_TEXT + 1]  # more need not be looked at
+    shown = text[: _MOST_TEXT + 1]  # the rest is cut anyway
     if not shown.isprintable():
         shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
     return shown if len(shown) <= _MOST_TEXT else shown[: _MOST_TEXT - 3] + "..."

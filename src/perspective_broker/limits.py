@@ -1,7 +1,7 @@
-"""One frozen :class:`Limits`: how much a peer may ask of one connection, with a reason beside every default.
+"""Limits: what a peer may use of one connection, with a reason for every default.
 
-Limits are judged by the receiver, per connection; nothing in them is negotiated. A connection that has not
-logged in yet lives under :meth:`Limits.before_login`.
+The receiver applies limits, for each connection; they are not negotiated. A connection whose peer has not logged in yet
+has the limits of :meth:`Limits.before_login`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ __all__ = ["Limits"]
 KIB = 1024
 MIB = 1024 * KIB
 
-#: What a container counts of ``Limits.nodes``, beside its items: an empty one takes 56 bytes and more.
+#: Nodes (``Limits.nodes``) that a container counts beside its items: an empty one takes 56 bytes or more.
 CONTAINER_NODES: Final = 4
 
-#: Memory of one node: a number takes 28 to 36 bytes with its pointer, a short text 60 and counts two on pb7.
+#: Bytes of memory of one node: a number takes 28 to 36 with its pointer; a short text takes 60 and is two nodes on pb7.
 NODE_BYTES: Final = 32
 
-#: What stays as it is before login: times are not a resource the peer consumes, and a login needs whole words.
+#: Limits that stay the same before login: times are not a resource that the peer consumes, and a login needs whole
+#: words.
 _NOT_REDUCED = frozenset(
     {
         "depth",
@@ -43,8 +44,8 @@ _NOT_REDUCED = frozenset(
     }
 )
 
-#: Of these there is a sixty-fourth before login, of the others a sixteenth: they bound how many values are held
-#: at once, and a login has few.
+#: Limits of which a sixty-fourth is left before login, instead of a sixteenth: they bound how many values are held at a
+#: time, and a login has few.
 _REDUCED_MORE = frozenset({"memory_bytes", "nodes", "waiting_bytes", "window_bytes"})
 
 _MAY_BE_NONE = frozenset({"calls_begun", "connection_seconds", "stalled_seconds"})
@@ -55,66 +56,66 @@ class Limits:
     """Receiver-side bounds of one connection. Sizes in bytes, times in seconds.
 
     Attributes:
-        depth: nested lists in a message. 256 is deeper than any data met in practice, and leaves half of
-            Python's recursion limit of 1000 to the application.
-        message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings. On pb7 four of them may be under
-            way in pieces.
-        nodes: items in a message, counted when a container announces them; 32 bytes of memory each, or so. A value of
-            one byte is one, on pb7 a longer one is two, a container four (:data:`CONTAINER_NODES`). A million keeps
-            the worst message at some 32 MB, and at some 50 ms to read. What takes longer to read is counted as well: on
-            pb7 at most a twentieth of them may be extensions, which is tuples, dates, copyables, references and
-            whatever else MessagePack does not have; on a classic dialect a tenth may be containers, of which a date, a
-            decimal or a copyable counts five.
-        list_items: items in one list; the number every classic peer uses for its own bound.
-        string_bytes: one string on a classic dialect; one byte more is refused by every classic peer.
-        large_string_bytes: one string on pb7, where nothing but the message bounds it.
+        depth: nested lists in a message. 256 is deeper than real data, and leaves half of Python's recursion limit of
+            1000 to the application.
+        message_bytes: one message, encoded. 16 MiB: 25 of the largest classic strings. On pb7 four of them may be in
+            transit in pieces.
+        nodes: items in a message, counted when a container announces them; each takes about 32 bytes of memory. A value
+            of one byte is one, on pb7 a longer one is two, a container four (:data:`CONTAINER_NODES`). A million limits
+            the worst message to about 32 MB, and to about 50 ms of decoding. Values that take longer to decode are
+            limited as well: on pb7 at most a twentieth of the nodes may be extensions, which are tuples, dates,
+            copyables, references and all other types that MessagePack does not have; on a classic dialect a tenth may
+            be containers, of which a date, a decimal or a copyable counts five.
+        list_items: items in one list; the limit of every classic peer.
+        string_bytes: one string on a classic dialect; every classic peer refuses one byte more.
+        large_string_bytes: one string on pb7, where only the size of the message bounds it.
         method_name_bytes: a method's name; names are written by programmers.
-        int_bits: size of an integer: 64 base-128 digits, what every classic peer can read.
-        calls_in_flight: unanswered calls, either way; further ones wait, see ``window_bytes``. Each side's unanswered
-            calls lend the other side as many further slots, so that methods which call each other never block each
-            other.
-        calls_begun: methods that run at once for one connection, those in lent slots included; further calls are
-            refused with ``Unavailable("slots")``. None, the default, stands for the larger of 4096 and 4 times
-            ``calls_in_flight``: it ends a recursion that does not end, and an honest one is not so deep.
-        waiting_bytes: encoded size of a peer's calls that stand in line for a slot, from which on nothing more is read
-            of it; and of its calls that wait for answers, beyond which they are refused. Each counts as 256 at
-            least. 16 MiB: 65,536 small calls, or one message of the largest size.
-        stalled_seconds: how long a call may stand first in a line, or in a queue, without any call beginning or ending
-            there; then it is ended with an error that names the limit. None lets it wait for ever. Five minutes is
-            longer than people wait, and than most methods run.
-        window_bytes: encoded size of calls that may be on their way unanswered before further ones wait in
-            their caller's memory. 1 MiB fills any local network; a receiver holds twice as much. A call counts as
-            512 KiB at most, so that one large argument does not hold up the small calls behind it until it is answered.
-        memory_bytes: memory that one connection may take here by what it has sent and by what it does not read: calls
-            that have not ended, as objects, and answers as bytes. Then its calls of more than 1 KiB are refused with
-            ``Unavailable("slots")``, and answers that it does not read are not kept. 128 MiB, eight of the largest
-            messages; a client of ours has no more than a few of them on their way.
-        server_memory_bytes: the same of all connections of a server together; then those calls are refused with
-            ``Unavailable("busy")``. 1 GiB: eight connections that take all they may. It goes by the limits that
-            ``serve`` was given.
-        references_received: live references a peer may make us hold.
-        references_exported: live objects a peer may make us keep for it.
-        observer_backlog_bytes: unsent bytes at which a peer that keeps replicas is given up: it lags so far behind
-            that they are not true any more. Four write buffers, so a burst of updates alone does not end it.
-        write_buffer_high: unsent bytes at which producers are asked to wait.
-        write_buffer_low: unsent bytes at which they may go on.
+        int_bits: size of an integer: 64 base-128 digits, which every classic peer can read.
+        calls_in_flight: unanswered calls, in each direction; further ones wait, see ``window_bytes``. Each side's
+            unanswered calls lend the other side as many further slots, so that methods which call each other never
+            block each other.
+        calls_begun: methods that run at a time for one connection, those in lent slots included; further calls are
+            refused with ``Unavailable("slots")``. None, the default, is the larger of 4096 and 4 times
+            ``calls_in_flight``: it ends an endless recursion, and a useful one is not so deep.
+        waiting_bytes: encoded size of a peer's calls that wait for a slot, at which reading from the peer pauses; and
+            of its calls that wait for answers, beyond which they are refused. Each counts as 256 at least. 16 MiB:
+            65,536 small calls, or one message of the largest size.
+        stalled_seconds: how long a call may be first in a line, or in a queue, without any call beginning or ending
+            there; then it ends with an error that names the limit. None lets it wait forever. Five minutes is longer
+            than people wait, and than most methods run.
+        window_bytes: encoded size of unanswered calls beyond which further calls wait in their caller's memory. 1 MiB
+            fills any local network; a receiver holds twice as much. A call counts as 512 KiB at most, so that the small
+            calls behind one large argument need not wait for its answer.
+        memory_bytes: memory that one connection may use here for calls that it has sent and that have not ended, as
+            objects, and for answers that it does not read, as bytes. At this limit its calls of more than 1 KiB are
+            refused with ``Unavailable("slots")``, and answers that it does not read are dropped. 128 MiB, eight of the
+            largest messages; a client of this library has only a few of them in transit.
+        server_memory_bytes: the same for all connections of a server together; at this limit such calls are refused
+            with ``Unavailable("busy")``. 1 GiB: eight connections at their own limit. The limits given to ``serve``
+            determine it.
+        references_received: live references that a peer may make this side hold.
+        references_exported: live objects that a peer may make this side keep for it.
+        observer_backlog_bytes: unsent bytes at which the connection of a peer with replicas is closed, because these
+            are too far behind to be true. Four write buffers, so that a burst of updates alone does not close it.
+        write_buffer_high: unsent bytes at which producers have to wait.
+        write_buffer_low: unsent bytes at which producers may go on.
         handshake_seconds: from connection to the end of the greeting.
         message_seconds: from a message's first byte to its last, plus a second for every 16 KiB of it.
-        ping_seconds: silence after which a pb7 peer is asked whether it lives.
-        pong_seconds: silence after which it is then given up.
-        close_seconds: how long a close may take before the transport is aborted, and methods that go on although they
-            were cancelled are left behind.
+        ping_seconds: silence after which a pb7 peer is pinged.
+        pong_seconds: further silence after which its connection is closed.
+        close_seconds: how long a close may take before the transport is aborted, and before methods that still run
+            although they were cancelled are abandoned.
         slow_consumer_seconds: how long a peer may leave a full write buffer unread; less, in proportion, when more than
             8 MiB of answers wait behind it.
         logins: failed logins on one connection.
-        login_seconds: life of a login's challenge, and what a peer that has to log in may let pass without trying.
-            Programs need one; half a minute is for whoever connects first and asks for the password then.
-        strangers_per_address: connections from one IP address (one /64 of IPv6) whose peers have not said who they are:
-            no greeting yet, or no login where one is asked for. Further ones are closed at once. A thousand users
-            behind one address can log in at the same moment; who holds silent connections open gets no more.
-        connection_seconds: age at which a connection takes no new calls and ends as soon as those that run have ended,
-            or a tenth of that age later. None, the default, lets it live: who wants a certificate or a password that
-            was taken back to end what was begun with it sets a day (86 400) or less.
+        login_seconds: lifetime of a login's challenge, and how long a peer that has to log in may make no attempt.
+            Programs need one second; half a minute is for a program that asks for the password after it has connected.
+        strangers_per_address: connections from one IP address (one /64 of IPv6) whose peers are unauthenticated: no
+            greeting yet, or no login where one is required. Further ones are closed immediately. A thousand users
+            behind one address can log in at the same moment; more silent connections cannot be kept open.
+        connection_seconds: age at which a connection takes no new calls and closes as soon as the running ones have
+            ended, or a tenth of that age later. None, the default, sets no limit. With a day (86 400) or less, a
+            revoked certificate or password ends also the connections that were made with it.
     """
 
     depth: int = 256
@@ -156,29 +157,29 @@ class Limits:
             whole = field.type in ("int", "int | None")
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 raise TypeError(
-                    f"Limits.{field.name} is a {'whole ' if whole else ''}number, not {value!r:.100}"
+                    f"Limits.{field.name}: must be a {'whole ' if whole else ''}number, not {value!r:.100}"
                 )
             if not 0 < value < math.inf:
-                raise ValueError(f"Limits.{field.name} must be positive, not {value!r}")
+                raise ValueError(f"Limits.{field.name}: must be positive, not {value!r}")
         if self.write_buffer_low > self.write_buffer_high:
-            raise ValueError("Limits.write_buffer_low must not exceed write_buffer_high")
+            raise ValueError("Limits.write_buffer_low: must not exceed Limits.write_buffer_high")
 
     @property
     def most_begun(self) -> int:
-        """Methods that may run at once for one connection, see ``calls_begun``."""
+        """Methods that may run at a time for one connection, see ``calls_begun``."""
         return max(4096, 4 * self.calls_in_flight) if self.calls_begun is None else self.calls_begun
 
     def before_login(self) -> Limits:
-        """Return the limits of a peer that has not said who it is: a sixteenth of every quantity, or less.
+        """Return the limits of an unauthenticated peer: a sixteenth of every quantity, or less.
 
-        They keep what such a peer has here below 2 MiB.
+        They keep the memory of such a peer below 2 MiB.
         """
         return _before_login(self)
 
 
 @lru_cache(maxsize=16)
 def _before_login(limits: Limits) -> Limits:
-    """Return the same object for all the connections of a server: making one takes 30 µs, and it 250 bytes."""
+    """Return the same object for all connections of a server, because a new one takes 30 µs and 250 bytes."""
     reduced = {
         field.name: max(1, getattr(limits, field.name) // (64 if field.name in _REDUCED_MORE else 16))
         for field in fields(limits)

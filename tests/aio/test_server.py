@@ -97,7 +97,7 @@ def test_what_cannot_be_served_is_refused_at_once() -> None:
         pb.serve(pb.Viewable(), "memory:x")
     with pytest.raises(TypeError, match=r"a Root is one of perspective_broker\.compat's"):
         pb.serve(compat.Root(), "memory:x")
-    with pytest.raises(TypeError, match=r"a url is text, one of tcp://HOST:PORT, .*; not 8787"):
+    with pytest.raises(TypeError, match=r"url: must be a str, one of tcp://HOST:PORT, .*; not 8787"):
         pb.serve(Desk(), 8787)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dialects are"):
         pb.serve(Desk(), "memory:x", dialects=["latin"])

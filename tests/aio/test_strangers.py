@@ -28,7 +28,7 @@ async def test_further_strangers_are_closed_at_once(caplog: pytest.LogCaptureFix
                     assert await another.read_to_end() == b""
             statistics = server.statistics()
             assert (statistics.accepted, statistics.refused, statistics.connections) == (3, 20, 3)
-            assert len([r for r in caplog.records if "have not said who they are" in r.getMessage()]) == 1
+            assert len([r for r in caplog.records if "are unauthenticated" in r.getMessage()]) == 1
             async with pb.connect("memory:known") as root:  # which comes from no address
                 assert await root.call("echo", 1) == 1
         await until(lambda: not server.statistics().strangers)

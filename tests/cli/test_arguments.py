@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perspective_broker.cli.arguments import parse_arguments, parse_value
-from perspective_broker.cli.status import Trouble
+from perspective_broker.cli.status import CommandError
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,5 @@ def test_keywords_are_told_from_positional_arguments() -> None:
 
 
 def test_a_keyword_given_twice_is_refused() -> None:
-    with pytest.raises(Trouble, match="'a' is given twice"):
+    with pytest.raises(CommandError, match="'a' is given twice"):
         parse_arguments(["a=1", "a=2"])

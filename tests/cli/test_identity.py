@@ -77,7 +77,7 @@ def test_a_password_from_standard_input_and_what_legacy_keeps(directory: Path) -
     assert alice.legacy_digest == LegacyDigest.from_password("sesame")
 
     said = _done(directory, "passwd", "alice", "--password-file", "-", stdin="open\n")
-    assert said == "pb: note: the MD5 digest that was kept is gone; --legacy keeps one\n"
+    assert said == "pb: note: the old MD5 digest was removed; --legacy keeps one\n"
     alice = _kept(directory, "alice")
     assert alice.verify_password("open")
     assert alice.legacy_digest is None
@@ -159,16 +159,24 @@ def test_somebody_of_that_name_already(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "complaint"),
     [
-        ("add bob", "", "there is no terminal to ask for the password at; give --password-file FILE"),
+        ("add bob", "", "no terminal to prompt for the password; use --password-file FILE"),
         ("add bob --password-file nothing", "", "nothing: No such file or directory"),
-        ("add bob --password-file -", "", "standard input: the first line holds no password"),
-        ("add bob --password-file -", "\nsecret\n", "standard input: the first line holds no password"),
-        ("add bob --password-file -", "x" * 1025, "a password has at most 1024 bytes"),
+        (
+            "add bob --password-file -",
+            "",
+            "standard input: the first line is empty, and should be the password",
+        ),
+        (
+            "add bob --password-file -",
+            "\nsecret\n",
+            "standard input: the first line is empty, and should be the password",
+        ),
+        ("add bob --password-file -", "x" * 1025, "password: at most 1024 bytes"),
         ("add bob --password-file -", "sec\x07ret", "SASLprep forbids this text: control characters"),
         ("add bob --password-file . ", "", ".: Is a directory"),
         ("add bob --no-password --legacy", "", "--no-password goes with neither"),
         ("add ⅸ --no-password", "", "is not in SASLprep form; use 'ix'"),
-        ("grant alice " + "c" * 256, "", "a service's name has 1 to 255 bytes"),
+        ("grant alice " + "c" * 256, "", "service name: must have 1 to 255 bytes"),
         ("passwd alice secret", "", "secret"),
         ("passwd alice --password secret", "", "--password"),
         ("list --timeout 0", "", "--timeout"),
@@ -186,15 +194,15 @@ def test_wrong_usage_is_one_line_and_2(directory: Path, arguments: str, stdin: s
 def test_a_password_that_is_no_text_is_not_shown(directory: Path) -> None:
     (directory / "password").write_bytes(b"sec\xffret\n")
     done = _identity(directory, "add", "bob", "--password-file", "password")
-    assert (done.returncode, done.stderr) == (2, "pb: password: the first line is no text in UTF-8\n")
+    assert (done.returncode, done.stderr) == (2, "pb: password: the first line is not UTF-8 text\n")
 
 
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("mysql://localhost/db", "identities are kept in sqlite:///... or postgresql://..., not in mysql"),
-        ("nowhere", "the identity store's url is not one"),
-        ("sqlite:///:memory:", "a SQLite store is a file"),
+        ("mysql://localhost/db", "store url: must begin with sqlite:/// or postgresql://, not with mysql"),
+        ("nowhere", "store url: must be a url"),
+        ("sqlite:///:memory:", "store url: SQLite needs a file"),
         ("postgresql://bob:hunter2@localhost/db", "a password in --store could be read by others"),
         ("postgresql://bob@localhost/db?password=hunter2", "a password in --store could be read by others"),
     ],
@@ -263,7 +271,7 @@ def test_the_prompt_shows_nothing_and_asks_twice(directory: Path) -> None:
         terminal.type("shut\n")
         terminal.read_until("The same again: ")
         terminal.type("shout\n")
-        assert "pb: these are two different passwords; nothing was changed" in terminal.read_to_end()
+        assert "pb: the two passwords differ; nothing was changed" in terminal.read_to_end()
     assert terminal.process.returncode == 2
 
     with on_a_terminal("identity", "passwd", "alice", *STORE, cwd=directory) as terminal:

@@ -114,12 +114,12 @@ def test_at_a_terminal_the_password_is_asked_for(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("login", "complaint"),
     [
-        (("--user", "alice"), "there is no terminal to ask for the password at; give --password-file FILE"),
+        (("--user", "alice"), "no terminal to prompt for the password; use --password-file FILE"),
         (("--service", "chat"), "--service needs --user as well"),
         (("--password-file", "alice"), "--password-file needs --user as well"),
         (("--legacy-login",), "--legacy-login needs --user as well"),
         ((*ALICE, "--perspective", "operator"), "--perspective needs --service as well"),
-        (("--user", "", "--password-file", "alice"), "no login with this name and password"),
+        (("--user", "", "--password-file", "alice"), "username or password not valid"),
         (("--user", "alice", "--password", "sesame"), "--password"),
     ],
 )

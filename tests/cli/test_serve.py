@@ -125,7 +125,7 @@ async def test_connections_come_from_where_trusted_proxies_say() -> None:
         log = server.logged()
     assert "INFO    connection from 192.0.2.7:4711\n" in log
     assert "connection from 127.0.0.1" not in log
-    assert "the proxy at 127.0.0.1 does not say whom it connects" in log
+    assert "the proxy at 127.0.0.1 has sent no valid header" in log
 
 
 async def test_a_running_call_may_end_before_the_server_does() -> None:

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.cli.status import Status, Trouble, explain
+from perspective_broker.cli.status import CommandError, Status, explain
 
 
 def _registered() -> Exception:
@@ -21,7 +21,7 @@ def _registered() -> Exception:
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
-        (Trouble(Status.USAGE, "do\nthis"), 2, "do\\nthis"),
+        (CommandError(Status.USAGE, "do\nthis"), 2, "do\\nthis"),
         (pb.RemoteError("builtins.KeyError", "'x'"), 1, "KeyError: 'x'"),
         (pb.RemoteError("shop.Closed", ""), 1, "shop.Closed"),
         (pb.RemoteError("x.Y", "two\nlines\x1b"), 1, "x.Y: two\\nlines\\x1b"),

@@ -314,7 +314,7 @@ def test_where_nobody_logs_in_a_greeting_is_enough() -> None:
             return factory.buildProtocol(here)
 
     pumps = [Pump(From()) for _ in range(3)]
-    assert len(factory._strangers) == 0
+    assert len(factory._unauthenticated) == 0
     assert not any(pump.client.disconnected for pump in pumps)
 
 

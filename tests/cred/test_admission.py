@@ -131,7 +131,7 @@ async def test_steps_are_few_in_each_turn_of_the_loop() -> None:
     turn = 0
 
     async def step(number: int) -> None:
-        await line.mine()
+        await line.wait()
         order.append((turn, number))
 
     steps = [asyncio.create_task(step(number)) for number in range(5 * _STEPS_PER_TURN)]
@@ -147,7 +147,7 @@ async def test_steps_are_few_in_each_turn_of_the_loop() -> None:
         number for number in range(5 * _STEPS_PER_TURN) if number != _STEPS_PER_TURN + 3
     ]
     await turns(3)
-    await asyncio.wait_for(line.mine(), 1)  # no login waits: at once
+    await asyncio.wait_for(line.wait(), 1)  # no login waits: at once
     await turns(3)
 
 
@@ -156,7 +156,7 @@ def test_a_line_goes_on_in_another_event_loop() -> None:
     line = Turns()
 
     async def steps(count: int) -> None:
-        await asyncio.gather(*(line.mine() for _ in range(count)))
+        await asyncio.gather(*(line.wait() for _ in range(count)))
 
     loop = asyncio.new_event_loop()
     stopped = loop.create_task(steps(5 * _STEPS_PER_TURN))
@@ -169,7 +169,7 @@ def test_a_line_goes_on_in_another_event_loop() -> None:
 
 async def test_a_line_that_is_too_long_is_told_so() -> None:
     line = Turns()
-    waiting = [asyncio.ensure_future(line.mine()) for _ in range(_MOST_STEPS + _STEPS_PER_TURN + 1)]
+    waiting = [asyncio.ensure_future(line.wait()) for _ in range(_MOST_STEPS + _STEPS_PER_TURN + 1)]
     await asyncio.wait(waiting)
     assert [type(task.exception()) for task in waiting].count(pb.Unavailable) == 1
 

@@ -25,9 +25,9 @@ def test_what_it_is_made_of() -> None:
         app.add_service(Chat())
     with pytest.raises(RuntimeError, match="belongs to an application already"):
         pb.Application("other").add_service(chat)
-    with pytest.raises(TypeError, match="Services"):
+    with pytest.raises(TypeError, match="must be a Service"):
         app.add_service("chat")  # type: ignore[type-var]
-    with pytest.raises(TypeError, match="an application's name is text"):
+    with pytest.raises(TypeError, match="application name: must be a str"):
         pb.Application(7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="an Authorizer"):
         pb.Application("shop", {"alice": "secret"})  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def test_adding_twice(make_authorizer: MakeAuthorizer) -> None:
 
 def test_only_identities_are_kept(make_authorizer: MakeAuthorizer) -> None:
     async def check(authorizer: Authorizer) -> None:
-        with pytest.raises(TypeError, match="Identity objects, not str"):
+        with pytest.raises(TypeError, match="must be an Identity, not str"):
             await authorizer.add_identity("alice")  # type: ignore[arg-type]
 
     run(make_authorizer, check)
@@ -181,7 +181,7 @@ def test_a_password_that_cannot_be_one_changes_nothing(make_authorizer: MakeAuth
             assert bad == "" or bad not in str(caught.value)
             with pytest.raises(ValueError):  # noqa: PT011
                 await authorizer.create("bob", bad)
-        with pytest.raises(TypeError, match="a password is text"):
+        with pytest.raises(TypeError, match="password: must be a str"):
             await authorizer.set_password("alice", b"bytes")  # type: ignore[arg-type]
         assert [found async for found in authorizer.list()] == [made]
 
@@ -244,7 +244,7 @@ def test_keys_that_cannot_be(make_authorizer: MakeAuthorizer, bad: str) -> None:
         ):
             with pytest.raises(ValueError, match="name"):
                 await attempt
-        with pytest.raises(TypeError, match="a service's name is text"):
+        with pytest.raises(TypeError, match="service name: must be a str"):
             await authorizer.grant("alice", b"chat")  # type: ignore[arg-type]
         assert await authorizer.get_identity("alice") == Identity("alice")
 

@@ -497,7 +497,7 @@ async def test_md5_is_taken_where_it_is_safe_or_allowed(
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == (where == "far")  # once a connection
     if warnings:
-        assert warnings[0].startswith("taking" if switch else "refusing")
+        assert warnings[0].startswith("accepting" if switch else "refusing")
 
 
 # -- secrets

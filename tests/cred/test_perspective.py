@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perspective_broker as pb
-from perspective_broker.cred.perspective import Detacher
+from perspective_broker.cred.lifetime import Detacher
 from tests.cred.logins import Chat, Chatter, Mind, application, scram, serving, turns
 
 
@@ -57,7 +57,7 @@ def test_what_it_is_made_of() -> None:
     assert repr(perspective) == "<Perspective 'alice'>"
     with pytest.raises(RuntimeError, match="belongs to no service"):
         perspective.service  # noqa: B018
-    with pytest.raises(TypeError, match="a perspective's name is text"):
+    with pytest.raises(TypeError, match="perspective name: must be a str"):
         pb.Perspective(7)  # type: ignore[arg-type]
 
 
@@ -205,11 +205,11 @@ async def test_who_is_not_attached_is_not_detached(caplog: pytest.LogCaptureFixt
     async with serving(await application(service)) as (_, connect):
         with pytest.raises(pb.RemoteError, match="banned"):
             await connect("alice", service="chat")
-        with pytest.raises(pb.RemoteError, match="returns the perspective to use"):
+        with pytest.raises(pb.RemoteError, match="attached: must return a Perspective"):
             await connect("bob", service="chat")
         assert service.attached_count == 0
     assert service.diary == []
-    assert "returns the perspective to use" in caplog.text
+    assert "attached: must return a Perspective" in caplog.text
 
 
 class Slow(Chatter):

@@ -113,7 +113,7 @@ async def test_a_connection_is_logged_in_so_many_times_at_once() -> None:
         for _ in range(256):
             await wrapper.call("request_avatar", None)
         for call in (wrapper.call("request_avatar", None), root.call("loginAnonymous", None)):
-            with pytest.raises(pb.RemoteError, match="256 times at once"):
+            with pytest.raises(pb.RemoteError, match="at most 256 at a time"):
                 await call
         await wrapper.call("logout")
         avatar = await wrapper.call("request_avatar", None)

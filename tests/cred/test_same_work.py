@@ -27,7 +27,7 @@ _FILES = {
 }
 
 #: Done for the log when the answer has left.
-_AFTERWARDS = {"Admission._explain", "Judge.alias"}
+_AFTERWARDS = {"Admission._log_failure", "LoginThrottle.log_name"}
 
 Work = Counter[str]
 

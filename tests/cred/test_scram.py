@@ -110,5 +110,5 @@ def test_proofs_that_are_none(final: object) -> None:
 
 @pytest.mark.parametrize(("name", "password"), [("", "pencil"), ("a\0b", "pencil"), ("user", "a\0b")])
 def test_names_and_passwords_that_cannot_be(name: str, password: str) -> None:
-    with pytest.raises(ValueError, match="no login"):
+    with pytest.raises(ValueError, match="username or password not valid"):
         ClientExchange(name, password, None)

@@ -62,7 +62,7 @@ ROWS = (
         (
             "faults/test_too_much.py::test_clients_that_never_greet_are_gone_when_their_time_is_over",
             "aio/test_strangers.py",
-            "transports/test_strangers.py",
+            "transports/test_unauthenticated.py",
         ),
     ),
     Row(

@@ -54,10 +54,10 @@ async def test_clients_that_never_greet_are_gone_when_their_time_is_over(loop: s
         assert len([greeting for greeting in heard if greeting]) == most
         async with pb.connect(url) as root:
             assert await root.call("echo", 1) == 1
-        warnings = [line for line in server.logged().splitlines() if "have not said who they are" in line]
+        warnings = [line for line in server.logged().splitlines() if "are unauthenticated" in line]
         assert warnings == [
-            f"WARNING {most} connections from 127.0.0.1 have not said who they are; "
-            "further ones are closed at once"
+            f"WARNING {most} connections from 127.0.0.1 are unauthenticated; "
+            "further ones are closed (Limits.strangers_per_address)"
         ]
 
 

@@ -37,5 +37,5 @@ def test_it_is_a_value() -> None:
 
 
 def test_a_misspelt_type_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="no such basic types: lists, tupel"):
+    with pytest.raises(ValueError, match=r"Policy\.types: unknown types lists, tupel"):
         pb.registry.Policy(["list", "tupel", "lists"])

@@ -131,7 +131,7 @@ async def test_a_trusted_proxy_that_says_nothing_of_its_client_is_hung_up(
         assert server.statistics().accepted == 0
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warned) == 1
-    assert warned[0].startswith("the proxy at 127.0.0.1 does not say whom it connects: ")
+    assert warned[0].startswith("the proxy at 127.0.0.1 has sent no valid header: ")
 
 
 async def test_others_are_not_asked_for_a_header() -> None:

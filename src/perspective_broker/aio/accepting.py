@@ -41,7 +41,7 @@ class Accepting:
         settings: Settings,
         make_root: Callable[[Connection], Exportable],
     ) -> None:
-        self.unauthenticated = transports.Strangers(settings.limits.strangers_per_address)
+        self.unauthenticated = transports.UnauthenticatedPeers(settings.limits.strangers_per_address)
         self.accepted = 0
         self._loop = loop
         self._settings = settings

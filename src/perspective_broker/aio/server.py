@@ -162,7 +162,7 @@ class Server(Handle):
         self._listeners: list[transports.Listener] = []
         self._accepting: Accepting | None = None  # made with the event loop
         self._closed: asyncio.Event | None = None
-        self._handshakes = transports.Strangers(settings.limits.strangers_per_address)
+        self._handshakes = transports.UnauthenticatedPeers(settings.limits.strangers_per_address)
         self._watch: LoopWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
 
@@ -327,7 +327,7 @@ def _reload(tls: transports.ServerTLS) -> None:
     try:
         tls.reload()
     except OSError as error:
-        log.error("the certificates stay as they are: %s", transports.certificate_trouble(error))
+        log.error("the certificates stay as they are: %s", transports.certificate_error_text(error))
     else:
         log.info("the certificates were read again")
 

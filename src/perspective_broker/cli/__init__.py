@@ -1,7 +1,7 @@
-"""The ``pb`` command. One module per subcommand; :mod:`.app` joins them, :mod:`.status` owns exit codes.
+"""The ``pb`` command. One module per subcommand; :mod:`.app` joins them, :mod:`.status` has the exit codes.
 
-Its packages are the extra ``[cli]``: nothing of them is imported before :func:`main` runs, and without them it
-says what to install.
+Its dependencies are the extra ``[cli]``: they are imported only when :func:`main` runs, and without them it prints what
+to install.
 """
 
 from __future__ import annotations

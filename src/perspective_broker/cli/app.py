@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from .. import __version__
 from ..session import COMPILED
 from . import call, identity, ping, serve, shell
-from .output import complain, one_line
+from .output import one_line, print_error
 from .status import Status, explain
 
 __all__ = ["app", "run_command"]
@@ -25,7 +25,7 @@ app = App(
     name="pb",
     help="""Perspective Broker: programs that hold each other's objects.
 
-    Serve an object, call one, look around in one, say who may log in. Every command explains itself: pb call --help.
+    Serve an object, call a method, explore objects at a prompt, manage users. Help for each command: pb call --help.
     """,
     help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 4 no login, "
     "130 interrupted.",
@@ -41,9 +41,9 @@ app.command(identity.identity)
 
 
 def _open_closed_streams() -> None:
-    """Put the null device in the place of a standard stream that was closed when the program began.
+    """Replace each standard stream that was closed when the program began by the null device.
 
-    Nothing else may get its number: what is opened next takes the lowest that is free.
+    Otherwise the next file that is opened would get its number, the lowest free one.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -51,13 +51,13 @@ def _open_closed_streams() -> None:
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; what went wrong is told on standard error, in one line.
+    """Run one command and return its exit code; print the text of an error on standard error, in one line.
 
-    A defect of this program itself is raised.
+    An unexpected exception, which is a defect of this program, is raised.
     """
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A peer's text may not fit the terminal's encoding; showing it anyhow beats failing.
+        # A peer's text may not fit the terminal's encoding; escapes are better than an error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a text file here
     try:
         result = app(
@@ -70,12 +70,12 @@ def run_command(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else Status.OK
     except CycloptsError as error:
         command = " ".join(("pb", *(error.command_chain or ())))
-        complain("pb", f"{one_line(str(error))} (see: {command} --help)")
+        print_error("pb", f"{one_line(str(error))} (see: {command} --help)")
         return Status.USAGE
     except KeyboardInterrupt:
         return Status.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone. What is still buffered must not fail once more at exit.
+        # The reader of our output has gone. Buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.OK
     except Exception as error:
@@ -83,5 +83,5 @@ def run_command(arguments: Sequence[str]) -> int:
         if explained is None:
             raise
         status, text = explained
-        complain("pb", text)
+        print_error("pb", text)
         return status

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from ..aio import run
+from ..flavors.values import Value
 from .arguments import parse_arguments
 from .client import ClientOptions, Credentials, Url, connected
 from .output import show, show_json
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "call"]
 
@@ -62,7 +63,7 @@ def call(
     try:
         show_json(value)
     except ValueError as error:
-        raise Trouble(Status.REMOTE, f"the answer cannot be shown: {error}") from None
+        raise CommandError(Status.REMOTE, f"the answer cannot be shown: {error}") from None
 
 
 async def _call(
@@ -70,9 +71,9 @@ async def _call(
     options: ClientOptions,
     credentials: Credentials,
     method: str,
-    args: list[Any],
-    kwargs: dict[str, Any],
-) -> Any:
+    args: list[Value],
+    kwargs: dict[str, Value],
+) -> Value:
     async with connected(url, options, credentials) as root:
         try:
             async with asyncio.timeout(options.seconds) as limit:
@@ -81,4 +82,4 @@ async def _call(
             if not limit.expired():
                 raise
             text = f"{url} did not answer {method!r} within {options.timeout:g} s"
-            raise Trouble(Status.CONNECTION, text) from None
+            raise CommandError(Status.CONNECTION, text) from None

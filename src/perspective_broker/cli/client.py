@@ -1,4 +1,4 @@
-"""What the commands share that connect to a peer: their options, and the connection, with a login or without."""
+"""The options of commands that connect to a peer, and the connection, with a login or without."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .importing import import_here
 from .logs import Verbose, configure_logging
 from .output import printable
 from .passwords import PasswordFile, obtain_password
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["ClientOptions", "Credentials", "Url", "connected"]
 
@@ -33,12 +33,12 @@ Url = Annotated[str, Parameter(validator=_check_url)]
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who logs in, and to what; arguments of :func:`~perspective_broker.connect`.
+    """The user and the service of a login; arguments of :func:`~perspective_broker.connect`.
 
     Attributes:
         username: None does not log in.
-        password: None where a certificate stands for it.
-        service, perspective, legacy_login: as there.
+        password: None for a login by certificate.
+        service, perspective, legacy_login: see :func:`~perspective_broker.connect`.
     """
 
     username: str | None
@@ -54,23 +54,25 @@ class ClientOptions:
     """Options of the commands that connect.
 
     Attributes:
-        user: as whom to log in; None does not.
-        service: to which service; None for what the peer gives to who names none.
-        perspective: of the service; the user's own when None.
-        password_file: where the password is; None asks.
+        user: the user who logs in; None does not log in.
+        service: the service to log in to; None lets the peer choose.
+        perspective: the perspective of the service; the user's own when None.
+        password_file: the file with the password; None prompts for it.
         legacy_login: answer an MD5 challenge everywhere.
         dialect: names of dialects to allow, best first; empty for all.
-        timeout: seconds until the connection is there, and then until the answer is; 0 for ever.
-        tls_ca: whose signature makes a server's certificate good, instead of those that the system trusts.
-        tls_cert: certificate and key to show to a server that asks.
+        timeout: seconds for connecting, and then for the answer; 0 waits forever.
+        tls_ca: the authorities to trust instead of those of the system.
+        tls_cert: certificate and key for a server that requests one.
         modules: modules to import first.
         verbose: how much to log.
     """
 
-    user: Annotated[str | None, Parameter(help="Log in as this user; the password is asked for.")] = None
-    service: Annotated[
-        str | None, Parameter(help="Log in to this service; when not given, the peer chooses.")
+    user: Annotated[
+        str | None, Parameter(help="Log in as this user; the command prompts for the password.")
     ] = None
+    service: Annotated[str | None, Parameter(help="Log in to this service; by default the peer chooses.")] = (
+        None
+    )
     perspective: Annotated[
         str | None, Parameter(help="Attach to this perspective of the service instead of the user's own.")
     ] = None
@@ -78,7 +80,7 @@ class ClientOptions:
     legacy_login: Annotated[
         bool,
         Parameter(
-            help="Answer a peer that knows MD5 logins only, also where others can read along.",
+            help="Answer a peer that has only MD5 logins, even on a connection that others can read.",
             negative="",
             show_default=False,
         ),
@@ -94,7 +96,7 @@ class ClientOptions:
     timeout: Annotated[
         float,
         Parameter(
-            help="Seconds to wait for the connection, and then for each answer (not in pb shell); 0 waits for ever."
+            help="Seconds to wait for the connection, and then for each answer (not in pb shell); 0 waits forever."
         ),
     ] = 30.0
     tls_ca: Annotated[
@@ -104,7 +106,7 @@ class ClientOptions:
     tls_cert: Annotated[
         Path | None,
         Parameter(
-            help="For tls://, a file with the certificate and private key to show (PEM); it stands for a password."
+            help="For tls://, a file with a certificate and its private key (PEM), to log in without a password."
         ),
     ] = None
     modules: Annotated[
@@ -124,48 +126,48 @@ class ClientOptions:
         return self.timeout or None
 
     def prepare(self) -> None:
-        """Do what comes before connecting: logging, imports.
+        """Set up logging and import the modules, before connecting.
 
         Raises:
-            Trouble: a module cannot be imported.
+            CommandError: a module cannot be imported.
         """
         configure_logging(self.verbose, least=logging.ERROR)
         for name in self.modules:
             import_here(name)
 
     def credentials(self, url: str) -> Credentials:
-        """Return who logs in at ``url``, once the password is known.
+        """Return the credentials for ``url``; prompt for the password if necessary.
 
-        Without ``--password-file`` the certificate of ``--tls-cert`` stands for the password.
+        Without ``--password-file`` the certificate of ``--tls-cert`` replaces the password.
 
         Raises:
-            Trouble: options do not belong together, or there is no password.
+            CommandError: the options contradict each other, or there is no password.
         """
         password = None
         if self.user is None:
             for option in ("service", "perspective", "password_file", "legacy_login"):
                 if getattr(self, option):
-                    raise Trouble(Status.USAGE, f"--{option.replace('_', '-')} needs --user as well")
+                    raise CommandError(Status.USAGE, f"--{option.replace('_', '-')} needs --user as well")
         elif self.perspective is not None and self.service is None:
-            raise Trouble(Status.USAGE, "--perspective needs --service as well")
+            raise CommandError(Status.USAGE, "--perspective needs --service as well")
         elif self.password_file is not None or self.tls_cert is None or not url.startswith("tls:"):
             password = obtain_password(self.password_file, f"Password for {printable(self.user)}")
         return Credentials(self.user, password, self.service, self.perspective, self.legacy_login)
 
     def tls(self) -> ClientTLS | None:
-        """Return what ``tls://`` needs; None for the system's own trust, and to show no certificate.
+        """Return the settings for ``tls://``; None for the authorities of the system and no own certificate.
 
         Raises:
-            Trouble: a file is not what it should be.
+            CommandError: a file cannot be used.
         """
         if self.tls_ca is None and self.tls_cert is None:
             return None
         try:
             return ClientTLS(self.tls_ca, certificate=self.tls_cert)
         except TLSError as error:
-            raise Trouble(Status.USAGE, error.reason) from None
+            raise CommandError(Status.USAGE, error.reason) from None
         except OSError as error:
-            raise Trouble(Status.USAGE, f"{error.filename}: {system_text(error)}") from None
+            raise CommandError(Status.USAGE, f"{error.filename}: {system_text(error)}") from None
 
 
 @contextlib.asynccontextmanager
@@ -175,7 +177,7 @@ async def connected(
     """Connect within the block, and yield the peer's root; after a login, the perspective or avatar.
 
     Raises:
-        Trouble: there is no connection or no login, or a dialect's name is none.
+        CommandError: the connection or the login failed, or a dialect's name is unknown.
     """
     try:
         root = await connect(
@@ -186,18 +188,18 @@ async def connected(
             tls=options.tls(),
         )
     except LoginFailed as error:
-        raise Trouble(Status.LOGIN, f"no login at {url}: {error}") from None
+        raise CommandError(Status.LOGIN, f"no login at {url}: {error}") from None
     except (OSError, ProtocolError, ConnectionLost) as error:
-        if isinstance(error, TimeoutError) and error.errno is None:  # our own, which says it all
-            raise Trouble(Status.CONNECTION, str(error)) from None
+        if isinstance(error, TimeoutError) and error.errno is None:  # our own, whose text is complete
+            raise CommandError(Status.CONNECTION, str(error)) from None
         reason = (
             error.reason
             if isinstance(error, (ProtocolError, ConnectionLost, TLSError))
             else system_text(error)
         )
-        raise Trouble(Status.CONNECTION, f"no connection to {url}: {reason}") from None
+        raise CommandError(Status.CONNECTION, f"no connection to {url}: {reason}") from None
     except ValueError as error:
-        raise Trouble(Status.USAGE, str(error)) from None
+        raise CommandError(Status.USAGE, str(error)) from None
     try:
         yield root
     finally:

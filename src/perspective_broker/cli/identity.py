@@ -1,10 +1,11 @@
-"""``pb identity``: who may log in, and to what, in a store that servers share."""
+"""``pb identity``: the users in a store that servers share, and their keys."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,15 +19,15 @@ from rich.text import Text
 from ..aio import run
 from ..cred import Authorizer, Identity, IdentityExists, SQLAuthorizer, UnknownIdentity
 from .logs import configure_logging, counted
-from .output import complain, printable, show_json
+from .output import print_error, printable, show_json
 from .passwords import PasswordFile, obtain_password
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "identity"]
 
 _T = TypeVar("_T")
 
-#: Shown at the end of the help of all commands.
+#: The end of the help of all commands.
 _EXIT_CODES: Final = """\
 Exit codes: 0 done, 1 there is (or is not) such an identity or key, 2 wrong usage, 3 the store cannot be used.
 """
@@ -35,7 +36,7 @@ _STORE: Final = "--store sqlite:///identities.db"
 
 
 def _examples(*commands: str) -> str:
-    """Return what is shown at the end of a command's help; ``STORE`` stands for the option of all of them."""
+    """Return the end of a command's help; ``STORE`` stands for the option of all commands."""
     lines = "\n".join(f"pb identity {command.replace('STORE', _STORE)}" for command in commands)
     return f"\nExamples:\n\n```console\n{lines}\n```\n\n{_EXIT_CODES}"
 
@@ -45,7 +46,7 @@ EXAMPLES: Final = _examples("add alice STORE", "grant alice chat STORE", "list S
 
 identity = App(
     name="identity",
-    help="Manage who may log in, and to what. Every command explains itself: pb identity add --help.",
+    help="Manage users and the services to which they may log in. Help for each command: pb identity add --help.",
     help_epilogue=EXAMPLES,
 )
 
@@ -64,7 +65,7 @@ _Legacy = Annotated[
 ]
 _NoPassword = Annotated[
     bool,
-    Parameter(help="Keep no password: a certificate has to stand for it.", negative="", show_default=False),
+    Parameter(help="Keep no password; the user logs in by certificate.", negative="", show_default=False),
 ]
 
 
@@ -92,24 +93,24 @@ class StoreOptions:
     verbose: Annotated[int, counted("Log more to standard error; twice (-vv) everything.")] = 0
 
     def use(self, operation: Callable[[Authorizer], Awaitable[_T]], *, make: bool = False) -> _T:
-        """Run an operation on the store, and return what it returns.
+        """Run an operation on the store, and return its result.
 
         Args:
-            operation: what to do.
+            operation: takes the open store.
             make: whether a store that does not exist is made.
 
         Raises:
-            Trouble: the url is none of a store, or what is asked cannot be.
-            StoreError: the store says so.
+            CommandError: the url or an argument is not valid.
+            StoreError: the operation has failed.
         """
         configure_logging(self.verbose)
         url = urlsplit(self.store)
         if url.password is not None or "password" in parse_qs(url.query):
             text = "a password in --store could be read by others on this machine; put it into ~/.pgpass"
-            raise Trouble(Status.USAGE, text)
+            raise CommandError(Status.USAGE, text)
         path = url.path[1:]
         if not make and url.scheme.startswith("sqlite") and path and not os.path.exists(path):
-            raise Trouble(Status.CONNECTION, f"{path}: there is no store; pb identity add makes one")
+            raise CommandError(Status.CONNECTION, f"{path}: there is no store; pb identity add makes one")
 
         async def main() -> _T:
             async with SQLAuthorizer(self.store, busy_timeout=self.timeout) as authorizer:
@@ -118,10 +119,10 @@ class StoreOptions:
         try:
             return run(main())
         except ValueError as error:
-            raise Trouble(Status.USAGE, str(error)) from None
+            raise CommandError(Status.USAGE, str(error)) from None
 
     def find(self, name: str, *, make: bool = False) -> Identity | None:
-        """Return the identity of that name; None when there is none."""
+        """Return the identity of that name, or None."""
         return self.use(lambda authorizer: authorizer.get_identity(name), make=make)
 
 
@@ -141,7 +142,7 @@ def add(
 ) -> None:
     """Add an identity, and ask for its password. A store that does not exist is made."""
     _check_password_options(password_file, no_password, legacy)
-    # Before anything is asked; that nobody adds it meanwhile, is the store's business.
+    # Checked before the prompt for the password, and again by the store.
     if options.find(name, make=True) is not None:
         raise IdentityExists(f"there is an identity {name!a} already")
     password = _new_password(name, password_file, no_password)
@@ -170,7 +171,7 @@ def passwd(
     options.use(lambda authorizer: authorizer.set_password(name, password, legacy=legacy))
     _warn_of(legacy)
     if before.legacy_digest is not None and not legacy:
-        complain("pb", "note: the MD5 digest that was kept is gone; --legacy keeps one")
+        print_error("pb", "note: the old MD5 digest was removed; --legacy keeps one")
 
 
 @identity.command(
@@ -264,15 +265,16 @@ def _key_text(one: Identity, service: str, perspective: str) -> str:
 
 def _check_password_options(file: object, none: bool, legacy: bool) -> None:
     if none and (file is not None or legacy):
-        raise Trouble(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
+        raise CommandError(Status.USAGE, "--no-password goes with neither --password-file nor --legacy")
 
 
-def _new_password(name: str, file: Any, none: bool) -> str | None:
+def _new_password(name: str, file: Path | None, none: bool) -> str | None:
     return None if none else obtain_password(file, f"New password for {printable(name)}", twice=True)
 
 
 def _warn_of(legacy: bool) -> None:
     if legacy:
-        complain(
-            "pb", "warning: who reads the MD5 digest in the store can log in with it, at any legacy server"
+        print_error(
+            "pb",
+            "warning: anyone who reads the MD5 digest in the store can log in with it, at any legacy server",
         )

@@ -1,4 +1,4 @@
-"""``--verbose``: what the commands log, to standard error."""
+"""``--verbose``: the logs of the commands, on standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Verbose", "configure_logging", "counted"]
 
 
 def counted(help: str) -> Parameter:
-    """Return the option -v, which may be given twice, with what a command says of it."""
+    """Return the option -v, which may be given twice, with a command's help for it."""
     return Parameter(alias="-v", count=True, help=help, show_default=False)
 
 
@@ -24,9 +24,9 @@ def configure_logging(verbose: int, least: int = logging.WARNING) -> None:
     """Set logging up for this process.
 
     Args:
-        verbose: 0 logs what is of level ``least`` or worse, 1 what happens as well, 2 and more everything.
-        least: a command that tells its user itself why it failed need not log that too.
+        verbose: 0 logs from level ``least`` on, 1 from INFO on, 2 and more everything.
+        least: higher for a command that prints its own errors.
     """
     level = (least, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", force=True)
-    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # else two lines for every step of every statement
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # it logs two lines for each step of each statement

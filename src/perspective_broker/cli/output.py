@@ -1,7 +1,6 @@
-"""What a command prints: values for people, for other programs, and as JSON.
+"""The output of commands: values for people, for other programs, and as JSON.
 
-What a peer sent is never trusted with the terminal: characters that would move its cursor or worse are shown
-as escapes there.
+A peer's text is never printed unchanged on a terminal: characters that would move its cursor, or worse, become escapes.
 """
 
 from __future__ import annotations
@@ -13,23 +12,24 @@ import json
 import math
 import select
 import sys
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.pretty import Pretty
 
 from ..flavors import Reference
+from ..flavors.values import Value
 
-__all__ = ["complain", "is_output_closed", "one_line", "printable", "show", "show_json"]
+__all__ = ["is_output_closed", "one_line", "print_error", "printable", "show", "show_json"]
 
-#: Characters of an error's line; what a peer sends may be long.
+#: Characters of an error's line, because a peer's text may be long.
 _LINE: Final = 2000
 
 
-def show(value: Any) -> None:
+def show(value: Value) -> None:
     """Print a value: text as it is, nothing for None, anything else as Python writes it.
 
-    On a terminal it is coloured and laid out; elsewhere it is one line, to be read by another program.
+    On a terminal it is coloured and laid out; otherwise it is one line, for another program.
     """
     if value is None:
         return
@@ -41,7 +41,7 @@ def show(value: Any) -> None:
         Console().print(Pretty(value))
 
 
-def show_json(value: Any) -> None:
+def show_json(value: Value) -> None:
     """Print a value as one line of JSON, null for None.
 
     Raises:
@@ -51,7 +51,7 @@ def show_json(value: Any) -> None:
 
 
 def is_output_closed() -> bool:
-    """Return whether standard output is a pipe whose reader has gone, where the system tells."""
+    """Return whether standard output is a pipe whose reader has gone, if the system can report it."""
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()
@@ -59,9 +59,9 @@ def is_output_closed() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def complain(who: str, text: str) -> None:
-    """Say on standard error, in one line, why ``who`` cannot go on."""
-    with contextlib.suppress(OSError):  # its reader has gone, and there is no other place to say it
+def print_error(who: str, text: str) -> None:
+    """Print an error of the command ``who`` on standard error, in one line."""
+    with contextlib.suppress(OSError):  # its reader has gone, and there is no other output
         print(f"{who}: {text}", file=sys.stderr, flush=True)
 
 
@@ -79,8 +79,8 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def _as_json(value: Any, inside: tuple[int, ...]) -> Any:
-    """Return the nearest thing that JSON has; docs/reference/cli.md tells which."""
+def _as_json(value: Value, inside: tuple[int, ...]) -> Value:
+    """Return the nearest JSON value, as listed in docs/reference/cli.md."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

@@ -1,5 +1,7 @@
-"""Where a command's password comes from: a prompt, or a file. Never its arguments or its environment, which others
-on the machine can read."""
+"""The password of a command, from a prompt or a file.
+
+It never comes from the arguments or the environment, which others on the machine can read.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,19 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["PasswordFile", "obtain_password"]
 
 PasswordFile = Annotated[
     Path | None,
     Parameter(
-        help="Take the password from the first line of this file, - for standard input, instead of asking for it.",
+        help="Read the password from the first line of this file (- for standard input) instead of prompting for it.",
         allow_leading_hyphen=True,  # for - alone
     ),
 ]
 
-#: Bytes of the line that holds it; no identity's password is nearly as long.
+#: Bytes of the line with the password; passwords of identities are much shorter.
 _LONGEST: Final = 4096
 
 
@@ -31,14 +33,14 @@ def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> s
     """Return a password.
 
     Args:
-        file: its first line is the password; ``-`` is standard input. None asks at the terminal.
-        prompt: what to ask.
-        twice: whether to ask again, since what is typed cannot be seen.
+        file: its first line is the password; ``-`` is standard input. None prompts at the terminal.
+        prompt: the text of the prompt.
+        twice: whether to prompt again, because the typed characters are not shown.
 
     Raises:
-        Trouble: there is none to be had.
+        CommandError: no password was given, or it cannot be read.
     """
-    # At a terminal the line must not be shown while it is typed.
+    # A terminal must not show the line while it is typed.
     if file is None or (str(file) == "-" and sys.stdin.isatty()):
         return _asked(prompt, twice)
     return _read(file)
@@ -47,16 +49,16 @@ def obtain_password(file: Path | None, prompt: str, *, twice: bool = False) -> s
 def _asked(prompt: str, twice: bool) -> str:
     try:
         with warnings.catch_warnings():
-            # Where there is no terminal, getpass would warn and then read standard input.
+            # Without a terminal, getpass would warn and then read standard input.
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass(f"{prompt}: ")
             if twice and getpass.getpass("The same again: ") != password:
-                raise Trouble(Status.USAGE, "these are two different passwords; nothing was changed")
+                raise CommandError(Status.USAGE, "the two passwords differ; nothing was changed")
     except getpass.GetPassWarning:
-        text = "there is no terminal to ask for the password at; give --password-file FILE"
-        raise Trouble(Status.USAGE, text) from None
+        text = "no terminal to prompt for the password; use --password-file FILE"
+        raise CommandError(Status.USAGE, text) from None
     except EOFError:
-        raise Trouble(Status.USAGE, "no password was given") from None
+        raise CommandError(Status.USAGE, "no password was given") from None
     return password
 
 
@@ -70,9 +72,9 @@ def _read(file: Path) -> str:
                 line = opened.readline(_LONGEST)
         password = line.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise Trouble(Status.USAGE, f"{name}: {system_text(error)}") from None
-    except UnicodeDecodeError:  # which holds the password
-        raise Trouble(Status.USAGE, f"{name}: the first line is no text in UTF-8") from None
+        raise CommandError(Status.USAGE, f"{name}: {system_text(error)}") from None
+    except UnicodeDecodeError:  # it contains the password
+        raise CommandError(Status.USAGE, f"{name}: the first line is not UTF-8 text") from None
     if not password:
-        raise Trouble(Status.USAGE, f"{name}: the first line holds no password")
+        raise CommandError(Status.USAGE, f"{name}: the first line is empty, and should be the password")
     return password

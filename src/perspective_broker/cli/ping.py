@@ -1,4 +1,4 @@
-"""``pb ping``: does somebody answer there, in which dialect, and how fast? (A ping is :meth:`Connection.ping`.)"""
+"""``pb ping``: whether a peer answers, in which dialect, and how fast (with :meth:`Connection.ping`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from ..aio import RemoteReference, run
 from .client import ClientOptions, Credentials, Url, connected
-from .status import Status, Trouble
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "ping"]
 
@@ -42,12 +42,11 @@ def ping(
     ] = 0.5,
     options: ClientOptions = ClientOptions(),  # noqa: B008 # a frozen value
 ) -> None:
-    """Connect to a peer, say which dialect it speaks, and measure round trips.
+    """Connect to a peer, print the dialect, and measure round trips.
 
-    The first line tells how long it took until calls could be made: connecting, the greetings of both sides, and
-    the login where there is one. Then come calls to an object that the peer does not have. Their answer is an
-    error of the protocol, so no method is needed and no code of the application runs; a peer made of this library
-    logs them at level info.
+    The first line shows the time until calls could be made: connecting, the greetings of both sides, and the login,
+    if any. Then follow calls to an object that the peer does not have. Their answer is an error of the protocol, so
+    no method is needed and no code of the application runs; a peer made with this library logs them at level info.
     """
     options.prepare()
     run(_ping(url, options, options.credentials(url), count, interval))
@@ -77,7 +76,7 @@ async def _round_trip(root: RemoteReference, url: str, options: ClientOptions) -
     """Return the seconds of one round trip.
 
     Raises:
-        Trouble: no answer came.
+        CommandError: no answer has arrived in time.
     """
     try:
         async with asyncio.timeout(options.seconds) as limit:
@@ -85,7 +84,7 @@ async def _round_trip(root: RemoteReference, url: str, options: ClientOptions) -
     except TimeoutError:
         if not limit.expired():
             raise
-        raise Trouble(Status.CONNECTION, f"{url} did not answer within {options.timeout:g} s") from None
+        raise CommandError(Status.CONNECTION, f"{url} did not answer within {options.timeout:g} s") from None
 
 
 def _shown(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""``pb serve``: a module's object, offered to whoever connects."""
+"""``pb serve``: serve an object of a module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -19,11 +19,11 @@ from ..aio.server import advice
 from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_trouble
+from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_error_text
 from .client import Url
-from .importing import import_object, user_trouble
+from .importing import import_object, user_code_error
 from .logs import Verbose, configure_logging
-from .status import Status, Trouble, system_text
+from .status import CommandError, Status, system_text
 
 __all__ = ["EXAMPLES", "serve"]
 
@@ -68,7 +68,7 @@ def serve(
     drain: Annotated[
         float,
         Parameter(
-            help="Seconds that running calls get to end in when it is stopped.", validator=Number(gte=0)
+            help="Seconds for running calls to end when the server is stopped.", validator=Number(gte=0)
         ),
     ] = 5.0,
     dialect: Annotated[
@@ -90,16 +90,16 @@ def serve(
     tls_client_ca: Annotated[
         Path | None,
         Parameter(
-            help="A file with authorities (PEM); only clients with a certificate of theirs are let in."
+            help="A file with authorities (PEM); only clients with a certificate signed by one are accepted."
         ),
     ] = None,
     trusted_proxy: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Address or network (10.0.0.7, 10.1.0.0/16) of a proxy in front of tcp:// or tls:// that passes on"
-            " bytes and says where each connection comes from, by version 2 of the PROXY protocol (HAProxy:"
-            " send-proxy-v2). Without it all its clients count as one address, and one of them can use up what all"
-            " may have; with it a connection of the proxy that does not say so is closed. May be given several times.",
+            help="Address or network (10.0.0.7, 10.1.0.0/16) of a proxy in front of tcp:// or tls:// that forwards"
+            " bytes and sends the client's address by version 2 of the PROXY protocol (HAProxy: send-proxy-v2). Without"
+            " this option all its clients count as one address, and one of them can use up the limits of all; with it,"
+            " connections of the proxy without this header are closed. May be given several times.",
             negative=(),
             show_default=False,
         ),
@@ -126,7 +126,7 @@ def serve(
     configure_logging(verbose)
     found = import_object(target)
     if tls_cert is None and any(url.startswith("tls:") for url in listen):
-        raise Trouble(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
+        raise CommandError(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
     _check_proxies(trusted_proxy, listen)
     offer = partial(
         serve_object,
@@ -141,57 +141,59 @@ def serve(
         try:
             server = await _started(target, root, listen, offer)
             serving = asyncio.ensure_future(server.serve_until_stopped(drain))
-            await asyncio.sleep(
-                0
-            )  # from here on signals are heard, whoever sends one as soon as he reads this:
+            # From here on signals are handled. The reader of these lines may send one immediately.
+            await asyncio.sleep(0)
             for url in server.urls:
                 print(f"listening on {url}", flush=True)
             await serving
         finally:
             if isinstance(root, LoginRoot):
-                await root.authorizer.close()  # whoever made it has no other chance to
+                await root.authorizer.close()  # the module that made it has no other opportunity
 
     run(main())
 
 
-async def _started(target: str, root: Any, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
+async def _started(target: str, root: object, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
     try:
         return await offer(root, *listen)
     except (TypeError, ValueError) as error:
-        raise Trouble(Status.USAGE, f"{target}: {error}") from None
+        raise CommandError(Status.USAGE, f"{target}: {error}") from None
     except OSError as error:
         where = error.filename or " ".join(listen)
         text = f"cannot listen on {where}: {_bind_text(error)}"
-        raise Trouble(Status.CONNECTION, text) from None
+        raise CommandError(Status.CONNECTION, text) from None
 
 
-async def _made(target: str, found: Any) -> Any:
-    """Return the object to serve: ``found``, or what it makes."""
+async def _made(target: str, found: object) -> object:
+    """Return the object to serve: ``found``, or the object that it makes."""
     ready = isinstance(found, Exportable) or hasattr(found, "root_object")
     if not isinstance(found, type) and (ready or not callable(found)):
         return found
+    assert callable(found)
     _check_makes(target, found)
     try:
         made = found()
         return await made if inspect.isawaitable(made) else made
     except Exception as error:
-        raise user_trouble(f"{target}() raised", error) from None
+        raise user_code_error(f"{target}() raised", error) from None
 
 
-def _check_makes(target: str, found: Any) -> None:
-    """Raise Trouble when what a class or function makes cannot be served, or it needs arguments to make it."""
+def _check_makes(target: str, found: Callable[..., object]) -> None:
+    """Raise CommandError when a class or function makes no object that can be served, or needs arguments."""
     what_to_do = "name an object, or a function without arguments that makes one"
     if isinstance(found, type):
         if not issubclass(found, Exportable) and not hasattr(found, "root_object"):
-            raise Trouble(Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}")
+            raise CommandError(
+                Status.USAGE, f"{target}: a {found.__name__} cannot be served; {advice(found)}"
+            )
         if issubclass(found, Perspective):
             what_to_do = advice(found)
     try:
         inspect.signature(found).bind()
     except TypeError as error:
         text = f"{target} cannot be called without arguments ({error}); {what_to_do}"
-        raise Trouble(Status.USAGE, text) from None
-    except ValueError:  # built in, and silent about what it takes
+        raise CommandError(Status.USAGE, text) from None
+    except ValueError:  # built in, without a signature
         pass
 
 
@@ -199,24 +201,24 @@ def _server_tls(certificate: Path | None, key: Path | None, client_ca: Path | No
     if certificate is None:
         for option, given in (("--tls-key", key), ("--tls-client-ca", client_ca)):
             if given is not None:
-                raise Trouble(Status.USAGE, f"{option} needs --tls-cert as well")
+                raise CommandError(Status.USAGE, f"{option} needs --tls-cert as well")
         return None
     try:
         return ServerTLS(certificate, key, client_ca=client_ca)
     except OSError as error:
-        raise Trouble(Status.USAGE, certificate_trouble(error)) from None
+        raise CommandError(Status.USAGE, certificate_error_text(error)) from None
 
 
 def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
-    """Raise Trouble when one is not an address, or nothing is listened on that a proxy can connect to."""
+    """Raise CommandError when a proxy is not an address, or no url is one to which a proxy can connect."""
     try:
         TrustedProxies(proxies)
     except ValueError as error:
-        raise Trouble(Status.USAGE, f"--trusted-proxy: {error}") from None
+        raise CommandError(Status.USAGE, f"--trusted-proxy: {error}") from None
     if proxies and not any(url.startswith(("tcp:", "tls:")) for url in listen):
-        raise Trouble(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
+        raise CommandError(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
 
 
 def _bind_text(error: OSError) -> str:
-    # asyncio's own text names the address; uvloop's does not, but is no worse than the system's.
+    # The text of asyncio contains the address; that of uvloop does not, and is the system's.
     return error.strerror or system_text(error)

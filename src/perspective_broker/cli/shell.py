@@ -1,7 +1,7 @@
-"""``pb shell``: a Python prompt that holds a peer's root object, with ``await`` at the top level.
+"""``pb shell``: a Python prompt with a peer's root object, and ``await`` at the top level.
 
-The prompt has the main thread, so that reading a line, Tab and Ctrl-C work as everywhere; what is typed runs in an
-event loop of its own thread, so that the connection lives on while the prompt waits.
+The prompt runs in the main thread, so that reading a line, Tab and Ctrl-C work as usual; the typed code runs in an
+event loop in another thread, so that the connection stays alive while the prompt waits.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from cyclopts import Parameter
 from ..aio import RemoteReference, run
 from ..errors import RemoteError
 from .client import ClientOptions, Url, connected
-from .output import complain, is_output_closed, printable, show
+from .output import is_output_closed, print_error, printable, show
 from .status import Status, explain
 
 __all__ = ["EXAMPLES", "shell"]
 
 _T = TypeVar("_T")
 
-#: What the typed code is called in tracebacks.
+#: The file name of the typed code in tracebacks.
 _FILE: Final = "<shell>"
 
 _HISTORY_LINES: Final = 1000
@@ -68,7 +68,7 @@ def shell(
     library) and asyncio. Tab completes names, the arrow keys reach what was typed before, Ctrl-C stops what runs,
     Ctrl-D leaves.
 
-    When standard input is no terminal, it is a script: its statements run in turn, the values of expressions
+    When standard input is not a terminal, it is a script: its statements run in turn, the values of expressions
     are printed, and the first error ends it.
     """
     options.prepare()
@@ -87,7 +87,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._started: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
-        # A daemon: code that never lets go of its loop must not keep the program from ending.
+        # A daemon, because code that blocks its loop forever must not keep the program from ending.
         self._thread = threading.Thread(target=lambda: run(self._live()), name="pb shell", daemon=True)
 
     async def _live(self) -> None:
@@ -107,10 +107,10 @@ class _LoopThread:
         self._thread.join()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine there and wait here for its end; Ctrl-C cancels it."""
+        """Run a coroutine in the loop's thread and wait here for its result; Ctrl-C cancels it."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
-            # A Ctrl-C that comes just before a thread waits for a lock does not wake it: look again now and then.
+            # A Ctrl-C that comes just before a thread waits for a lock does not wake it, so look again now and then.
             while not concurrent.futures.wait([future], timeout=0.1).done:
                 pass
             return future.result()
@@ -120,7 +120,7 @@ class _LoopThread:
 
 
 class _Session:
-    """One conversation: the names that it knows, and how its statements run."""
+    """One session of the prompt: its names, and how its statements run."""
 
     def __init__(self, loop: _LoopThread, root: RemoteReference) -> None:
         import perspective_broker
@@ -139,12 +139,12 @@ class _Session:
     # -- running
 
     def execute(self, code: CodeType) -> BaseException | None:
-        """Run compiled code in the event loop; return what it raised."""
+        """Run compiled code in the event loop; return its exception."""
         return self._loop.run(_executed(code, self.names))
 
     @contextlib.contextmanager
     def display(self) -> Iterator[None]:
-        """Show the values of expressions our way within the block, and keep the last one as ``_``."""
+        """Show the values of expressions by :func:`show` within the block, and keep the last one as ``_``."""
 
         def hook(value: object) -> None:
             if value is not None:
@@ -169,7 +169,7 @@ class _Session:
                 for statement in statements
             ]
         except SyntaxError as wrong:
-            complain("pb", f"line {wrong.lineno}: {wrong.msg}")
+            print_error("pb", f"line {wrong.lineno}: {wrong.msg}")
             return Status.USAGE
         for statement, code in zip(statements, codes, strict=True):
             error = self.execute(code)
@@ -182,7 +182,7 @@ class _Session:
                     Status.USAGE,
                     printable(f"{type(error).__name__}: {error}"),
                 )
-                complain("pb", f"line {statement.lineno}: {text}")
+                print_error("pb", f"line {statement.lineno}: {text}")
                 return status
         return Status.OK
 
@@ -229,7 +229,7 @@ class _Session:
 
 
 async def _executed(code: CodeType, names: dict[str, Any]) -> BaseException | None:
-    """Run code and return what it raised: a SystemExit that left this task would end the loop."""
+    """Run code and return its exception, because a SystemExit raised by this task would end the loop."""
     try:
         result = eval(code, names)
         if code.co_flags & inspect.CO_COROUTINE:
@@ -240,7 +240,7 @@ async def _executed(code: CodeType, names: dict[str, Any]) -> BaseException | No
 
 
 def _report(error: BaseException) -> None:
-    """Show an error at the prompt: one line when it is to be expected, else where in the typed code it rose."""
+    """Show an error at the prompt: one line when it is expected, otherwise the traceback in the typed code."""
     explained = explain(error)
     if explained is not None:
         kind, text = type(error).__name__, explained[1]
@@ -252,20 +252,20 @@ def _report(error: BaseException) -> None:
         return
     trace = error.__traceback__
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith("<shell "):
-        trace = trace.tb_next  # our own frames say nothing to the user
+        trace = trace.tb_next  # frames of this library do not help the user
     print("".join(traceback.format_exception(type(error), error, trace)), end="")
 
 
 def _exit_code(error: SystemExit) -> int:
     if error.code is None or isinstance(error.code, int):
         return error.code or Status.OK
-    complain("pb", str(error.code))
+    print_error("pb", str(error.code))
     return Status.REMOTE
 
 
 @contextlib.contextmanager
 def _line_editing(names: dict[str, Any]) -> Iterator[None]:
-    """Within the block, Tab completes names and the lines typed before are at hand, where readline exists."""
+    """Within the block, provide completion by Tab and the history of lines, if readline exists."""
     try:
         import readline
         import rlcompleter
@@ -273,7 +273,7 @@ def _line_editing(names: dict[str, Any]) -> Iterator[None]:
         yield
         return
     readline.set_completer(rlcompleter.Completer(names).complete)
-    # macOS ships another line editor under the same name, with a language of its own.
+    # macOS has another line editor under the same name, with other commands.
     editline = "libedit" in (readline.__doc__ or "")
     readline.parse_and_bind("bind ^I rl_complete" if editline else "tab: complete")
     history = _history_file()
@@ -285,7 +285,7 @@ def _line_editing(names: dict[str, Any]) -> Iterator[None]:
         readline.set_history_length(_HISTORY_LINES)
         with contextlib.suppress(OSError):
             history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            history.touch(mode=0o600)  # what was typed may be nobody else's business
+            history.touch(mode=0o600)  # the typed lines may be private
             readline.write_history_file(history)
 
 

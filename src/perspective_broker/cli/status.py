@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and the one line that says why."""
+"""How a command ends: exit codes, and the line of an error."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ from ..errors import (
 )
 from .output import one_line
 
-__all__ = ["Status", "Trouble", "explain", "system_text"]
+__all__ = ["CommandError", "Status", "explain", "system_text"]
 
 
 class Status(enum.IntEnum):
     """The exit codes of every ``pb`` command."""
 
     OK = 0
-    REMOTE = 1  #: the peer answered with an error; the store of identities has it already, or has it not
-    USAGE = 2  #: what was asked cannot be done: a wrong argument, a module that cannot be imported
-    CONNECTION = (
-        3  #: no connection, none that speaks the protocol, or it ended too early; a store that cannot be used
-    )
-    LOGIN = 4  #: the peer does not let this user in; trying again will not help
+    #: The peer answered with an error; or the store has the identity or key already, or does not have it.
+    REMOTE = 1
+    #: A wrong argument, or a module that cannot be imported.
+    USAGE = 2
+    #: No connection, no peer that speaks the protocol, or a connection that was lost; a store that cannot be used.
+    CONNECTION = 3
+    #: The peer has refused the login; another attempt will not help.
+    LOGIN = 4
     INTERRUPTED = 130  #: Ctrl-C, by the shells' convention
 
 
-class Trouble(Exception):
-    """A command cannot go on, for a reason that its user can do something about.
+class CommandError(Exception):
+    """A command has failed for a reason that its user can correct.
 
     Args:
         status: the exit code.
-        text: one line that says what is wrong and, where that is not plain, what to do.
+        text: one line with the problem and, if it is not obvious, the remedy.
     """
 
     def __init__(self, status: Status, text: str) -> None:
@@ -55,8 +57,8 @@ class Trouble(Exception):
 
 
 def explain(error: BaseException) -> tuple[Status, str] | None:
-    """Return the exit code and the line for an error that is to be expected, None for any other."""
-    if isinstance(error, Trouble):
+    """Return the exit code and the line for an expected error, None for any other."""
+    if isinstance(error, CommandError):
         return error.status, one_line(error.text)
     remote = error if isinstance(error, RemoteError) else error.__cause__
     if isinstance(remote, RemoteError):
@@ -82,7 +84,7 @@ def explain(error: BaseException) -> tuple[Status, str] | None:
 
 
 def system_text(error: BaseException) -> str:
-    """Say what the system has to say about a failure, the same on every event loop."""
+    """Return the system's text for an error, the same on every event loop."""
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         if error.errno:
             return os.strerror(error.errno)

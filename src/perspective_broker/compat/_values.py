@@ -30,12 +30,12 @@ from .unjellier import FaceUnjellier, readers
 
 __all__ = ["FaceDialect", "Jellied", "makers"]
 
-#: Where the reference numbers of an object that jellies itself begin, so that they are no others' in the message.
+#: The first reference number of an object that jellies itself, so that no other number in the message is the same.
 _OWN_NUMBERS: Final = 1 << 32
 
 
 class Jellied:
-    """Lists that a program made itself: sent as they are."""
+    """Lists made by a program, which are sent unchanged."""
 
     __slots__ = ("sexp",)
 
@@ -67,7 +67,7 @@ class FaceJellier(Jellier):
             if not self._again(value):
                 self._state(_tag(kind), value, state_of(value))
         elif isinstance(value, _NAMED):
-            super()._object(value)  # which says why it cannot cross
+            super()._object(value)  # it raises an error with the reason
         elif not self._again(value):
             self._unpersistable(f"instance of class {qual(kind)} deemed insecure")
 
@@ -108,7 +108,7 @@ class FaceJellier(Jellier):
         )
 
     def _sexp(self, jelly_for: Callable[[Any], Any]) -> None:
-        """Write the lists that an object makes of itself."""
+        """Write the lists that an object's own jellyFor returns."""
         with self._face.serializing(self._perspective, self.exported, self._cached):
             jellier = ListJellier(
                 self._face.security, None, self._face, _OWN_NUMBERS + (len(self._out) << 20)
@@ -118,7 +118,7 @@ class FaceJellier(Jellier):
             self._out.append(encode(sexp, self._words.spelling, self._limits))
         except errors.SerializationError as error:
             raise errors.SerializationError(error.message) from None
-        self._deepest = self._limits.depth  # nobody counted: let the judge look at the whole message
+        self._deepest = self._limits.depth  # it was not counted, so the depth of the whole message is checked
 
 
 #: The flavors by their own jellyFor, and how each crosses; the object must be of the flavor besides.
@@ -131,7 +131,7 @@ _STOCK: Final[dict[Any, tuple[Any, Any]]] = {
     RemoteCache.jellyFor: (RemoteCache, FaceJellier._replica),
 }
 
-#: What says by itself how it crosses, though it does not jelly itself.
+#: Classes with a flavor, which do not jelly themselves.
 _WITH_A_FLAVOR: Final = (
     flavors.Exportable,
     flavors.Copyable,
@@ -140,7 +140,7 @@ _WITH_A_FLAVOR: Final = (
     flavors.Graph,
 )
 
-#: What Twisted sends by its name, which no peer may then import.
+#: Types that Twisted sends by name, and that peers refuse to import.
 _NAMED: Final = (type, FunctionType, MethodType, ModuleType)
 
 

@@ -1,8 +1,8 @@
-"""Admission: what one connection may do, how often and how long, until its peer has logged in.
+"""Admission: the attempts of a connection to log in, counted and limited until one succeeds.
 
-The rules are those of :mod:`perspective_broker.cred`, on a reactor. They hold for every object that logs peers in, a
-program's own included: all pass through :meth:`Admission.attempt` or :meth:`Admission.admit`, and what they refuse is
-seen where it is sent.
+The rules are those of :mod:`perspective_broker.cred`, on a reactor. They apply to every object that logs peers in, a
+program's own included: all use :meth:`Admission.attempt` or :meth:`Admission.admit`, and their refusals are noticed
+when they are sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Admission", "Attempts", "attempts_at", "refusal"]
 
 
 def refusal() -> UnauthorizedLogin:
-    """Return the one thing that is said of every login that fails."""
+    """Return the error of every login that fails, whatever was wrong."""
     return UnauthorizedLogin("invalid username or password")
 
 
@@ -41,7 +41,7 @@ _ATTEMPTS: Final[WeakKeyDictionary[Any, Attempts]] = WeakKeyDictionary()
 
 
 def attempts_at(portal: Any) -> Attempts:
-    """Return what is known of failed logins at ``portal``, for as long as it lives."""
+    """Return the failed logins at ``portal``, kept for as long as it lives."""
     found = _ATTEMPTS.get(portal)
     if found is None:
         found = _ATTEMPTS[portal] = Attempts()
@@ -49,22 +49,22 @@ def attempts_at(portal: Any) -> Attempts:
 
 
 class Admission:
-    """Counts the attempts of one connection, and ends it when there are too many or none.
+    """Counts the attempts of one connection, and closes it when there are too many or none.
 
     Args:
-        broker: of the connection.
+        broker: the broker of the connection.
 
     Attributes:
-        waits: whether the peer has to log in first; until it has, it lives under :meth:`Limits.before_login`.
-        clock: tells the seconds.
+        waits: whether the peer has to log in first; until it has, its limits are :meth:`Limits.before_login`.
+        clock: returns seconds.
     """
 
     def __init__(self, broker: Broker) -> None:
         self.waits = False
         self.clock: Callable[[], float] = time.monotonic
         self._broker = broker
-        self._failures = 0  # and attempts that are being judged
-        self._judging = 0
+        self._failures = 0  # attempts that are being checked included
+        self._checking = 0
         self._counted: Any = None  # the error of the attempt that failed last
         self._challenges = 0
         self._timer: Any = None
@@ -72,20 +72,20 @@ class Admission:
         self._ended = False
 
     def expect_login(self) -> None:
-        """The peer has to log in."""
+        """Require a login of the peer."""
         self.waits = True
 
     def begin(self) -> None:
-        """The connection is there: hang up if nothing is tried for a while."""
+        """Begin with a new connection: close it if the peer makes no attempt within ``Limits.login_seconds``."""
         self._stop_timer()
         if self.waits and not self._ended:
             self._timer = self._broker.call_later(self._broker.limits.login_seconds, self._too_late)
 
     def challenge(self) -> float:
-        """Count a challenge that the peer asks for, and return when it expires.
+        """Count a requested challenge, and return the time at which it expires.
 
         Raises:
-            UnauthorizedLogin: there were too many since the last login.
+            UnauthorizedLogin: the peer has requested too many since its last login.
         """
         self._challenges += 1
         if self._challenges > self._broker.limits.logins + SPARE_CHALLENGES:
@@ -102,22 +102,22 @@ class Admission:
         check: Callable[[], Any],
         fits: Callable[[], bool],
     ) -> Any:
-        """Return a Deferred of what ``check`` returns when its turn has come.
+        """Return a Deferred of the result of ``check``, which runs after the delay of the name.
 
-        Counted as a failure of the name before it waits: attempts side by side see each other.
+        The attempt is counted as a failure of the name before it waits, so that concurrent attempts see each other.
 
         Args:
             at: the attempts at the same users.
-            name: as whom the peer wants to log in.
-            expires: when its challenge does; None when that was used before.
-            check: judges its response.
-            fits: tells, after that, whether the peer has logged in.
+            name: the user as whom the peer wants to log in.
+            expires: when the challenge expires; None when it was used before.
+            check: checks the response.
+            fits: returns, after that, whether the peer has logged in.
         """
         now = self.clock()
         if self._failures >= self._broker.limits.logins:
             return defer.fail(refusal())
         self._failures += 1
-        self._judging += 1
+        self._checking += 1
         turn: Any
         if expires is not None and now < expires:
             at.table.record_failure(name, now)
@@ -125,18 +125,18 @@ class Admission:
         else:
             turn = defer.fail(refusal())
 
-        def judged(outcome: Any) -> Any:
-            self._judging -= 1
+        def checked(outcome: Any) -> Any:
+            self._checking -= 1
             if fits():
                 self._failures -= 1
                 at.table.record_success(name)
             self._counted = getattr(outcome, "value", None)
             return outcome
 
-        return turn.addBoth(judged)
+        return turn.addBoth(checked)
 
     def _turn(self, at: Attempts, name: str, delay: float) -> Any:
-        """Return a Deferred of the time at which an attempt may be judged."""
+        """Return a Deferred that fires when an attempt may be checked."""
         turn: Any = defer.Deferred()
         one_too_many = at.waiting[name] >= MOST_WAITING
 
@@ -152,32 +152,32 @@ class Admission:
 
         at.waiting[name] += 1
         call = self._broker.call_later(delay, come) if delay > 0 else None
-        if call is None:  # at once, or nobody would call
+        if call is None:  # no delay, or no reactor
             come()
         else:
             self._delays.add(call)
         return turn
 
     def admit(self) -> None:
-        """The peer has logged in."""
+        """Record that the peer has logged in."""
         self.waits = False
         self._challenges = 0
         self._stop_timer()
         self._broker.peer_is_known()
 
     def review(self, outcome: Any = None) -> None:
-        """Look at the failures, now that an answer has been sent, or ``outcome``, which is a failure.
+        """Check the number of failures after an answer, or the failure ``outcome``, was sent.
 
         An object of the program may refuse a login without :meth:`attempt`.
         """
         if self.waits and _is_refusal(outcome) and outcome.value is not self._counted:
             self._failures += 1
             self.begin()
-        if self._failures >= self._broker.limits.logins and not self._judging and not self._ended:
+        if self._failures >= self._broker.limits.logins and not self._checking and not self._ended:
             self._broker.hang_up("too-many-logins", "too many logins have failed")
 
     def end(self) -> None:
-        """The connection has ended."""
+        """Stop all timers, because the connection has ended."""
         self._ended = True
         self._stop_timer()
         for call in self._delays:
@@ -186,7 +186,7 @@ class Admission:
 
     def _too_late(self) -> None:
         self._timer = None
-        if self._judging:
+        if self._checking:
             self.begin()
         else:
             seconds = self._broker.limits.login_seconds

@@ -51,7 +51,7 @@ _SPELLINGS: Final = {None: vocabulary.NONE, b"none": vocabulary.NONE, b"pb": voc
 
 
 class BananaError(Exception):
-    """What came is too large, or what is sent has no form."""
+    """A received item is too large, or a value to send has no encoding."""
 
     __module__ = "twisted.spread.banana"
 
@@ -139,7 +139,7 @@ class Banana(protocol.Protocol):
         return current_limits(self.prefixLimit)
 
     def setPrefixLimit(self, limit: int) -> None:
-        """The same as the function, for this connection."""
+        """Like the function :func:`setPrefixLimit`, but only for this connection."""
         self.prefixLimit = limit
 
     def connectionMade(self) -> None:
@@ -222,7 +222,7 @@ def decode(st: bytes) -> Any:
     """Return the first expression in ``st``.
 
     Raises:
-        BananaError: the bytes are no banana, or not a whole expression.
+        BananaError: the bytes are not banana, or not a whole expression.
     """
     whole: list[Any] = []
     reader = Banana()

@@ -1,8 +1,8 @@
-"""The second driver of the core: one connection as a Twisted Protocol.
+"""Broker: the second driver of the core, a connection as a Twisted Protocol.
 
-It reads and writes when the reactor says so, keeps one timer while a reactor runs, and runs methods where they are
-called; a Deferred that one returns is answered when it fires. Nothing is queued for later: what a program says is
-with the transport when ``callRemote`` returns, so that ``transport.loseConnection()`` may follow at once.
+It reads and writes when the reactor calls it, keeps one timer while a reactor runs, and runs methods immediately; if a
+method returns a Deferred, its call is answered when that fires. No message is queued: the bytes of a call are with the
+transport when ``callRemote`` returns, so that ``transport.loseConnection()`` may follow.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MESSAGES_PER_TURN: Final = 64
 
 
 class _Outcome:
-    """Where the outcome of one call of ours goes."""
+    """Receives the outcome of one outgoing call."""
 
     __slots__ = ("_broker", "deferred")
 
@@ -72,7 +72,7 @@ class _Outcome:
 
 
 class _Serialized:
-    """A result on its way to the peer, and under which perspective it crosses."""
+    """A result to send, and the perspective under which it crosses."""
 
     __slots__ = ("perspective", "value")
 
@@ -107,15 +107,15 @@ class Broker(Host, protocol.Protocol):
     Args:
         isClient: whether this side connected.
         security: what may be received, and sent.
-        limits: what the peer may ask of us; the core's defaults when None, with the sizes of ``banana.SIZE_LIMIT``.
+        limits: the limits of the peer; the core's defaults when None, with the sizes of ``banana.SIZE_LIMIT``.
 
     Attributes:
-        factory: who made it.
-        admission: what it may do until it has logged in.
+        factory: the factory that made it.
+        admission: counts attempts until the peer has logged in.
         disconnected: whether the connection has ended.
-        disconnects: what is called when it does.
+        disconnects: the callbacks for its end.
         localObjects: our objects that the peer holds, by id.
-        remotelyCachedObjects: our objects that the peer keeps replicas of, by id.
+        remotelyCachedObjects: our objects of which the peer keeps replicas, by id.
         locallyCachedObjects: replicas of the peer's objects, by id.
         waitingForAnswers: our calls that have no answer yet, by id.
     """
@@ -126,7 +126,7 @@ class Broker(Host, protocol.Protocol):
     factory: Any = None
     knownDialects: Any = (b"pb", b"none")
     unsafeTracebacks: Any = False
-    #: Under which an object that jellies itself is being written, or unjellied.
+    #: The perspective under which an object that jellies itself is being jellied, or unjellied.
     serializingPerspective: Any = None
     unserializingPerspective: Any = None
 
@@ -141,7 +141,7 @@ class Broker(Host, protocol.Protocol):
         self.failures: Any = []
         self.pageProducers: list[Any] = []
         self._localCleanup: dict[Any, Callable[[], object]] = {}
-        self.lost: Any = None  #: why the transport went
+        self.lost: Any = None  #: why the transport was lost
         self._given = limits
         self.admission = Admission(self)
         self._limits = self.limits
@@ -150,10 +150,10 @@ class Broker(Host, protocol.Protocol):
         self._known: Callable[[], object] | None = None
         self._watched: set[weakref.ref[Any]] = set()
         self._early: list[Callable[[], object]] = []  # calls made before both sides agreed on a dialect
-        self._busy = 0  # inside of the core, which writes when it is done
-        self._written = 0  # bytes given to the transport since it was last known to be empty
-        self._draining = False  # whether the transport was asked to say when it is empty
-        self._woken = False  # whether the core asked to be looked at while we were in it
+        self._busy = 0  # calls of the core in progress; the last one writes
+        self._written = 0  # bytes written to the transport since it was last known to be empty
+        self._draining = False  # whether we wait for the transport to be empty
+        self._woken = False  # whether the core called wake() during a call of the core
         self._more = False  # whether messages were left for the next turn of the reactor
         self._reading = True
         self._timer: Any = None
@@ -169,7 +169,7 @@ class Broker(Host, protocol.Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What the peer may ask of us now."""
+        """The current limits of the peer."""
         if self.admission.waits:
             return (self._given or Limits()).before_login()
         return self._given or banana.current_limits()
@@ -221,7 +221,7 @@ class Broker(Host, protocol.Protocol):
             self.factory.clientConnectionMade(self)
 
     def connectionFailed(self) -> None:
-        """Tell those that wait for a connection that there will be none."""
+        """Call the callbacks of :meth:`notifyOnFail`."""
         notifiers, self.failures = self.failures, None
         for notifier in notifiers:
             self._notify(notifier)
@@ -234,7 +234,7 @@ class Broker(Host, protocol.Protocol):
             log.err(None, "A callback of a connection raised")
 
     def notifyOnConnect(self, notifier: Callable[[], object]) -> None:
-        """Call ``notifier()`` when calls may be made; at once when they may already."""
+        """Call ``notifier()`` when calls may be made, or immediately if they may already."""
         assert callable(notifier)
         if self.connects is None:
             self._notify(notifier)
@@ -260,7 +260,7 @@ class Broker(Host, protocol.Protocol):
 
     @contextmanager
     def _core(self) -> Iterator[None]:
-        """Enter the core; write what it has to say on the way out."""
+        """Call the core within the block, and write its output at the end."""
         self._obey_limits()
         self._busy += 1
         try:
@@ -273,7 +273,7 @@ class Broker(Host, protocol.Protocol):
                 self._turn_soon()
 
     def _obey_limits(self) -> None:
-        """Let the core judge by the limits of now: the peer may have logged in, and SIZE_LIMIT may have changed."""
+        """Give the core the current limits: the peer may have logged in, and SIZE_LIMIT may have changed."""
         limits = self.limits
         if limits is not self._limits:
             self._limits = limits
@@ -291,12 +291,12 @@ class Broker(Host, protocol.Protocol):
                 self._wait_until_drained()
 
     def _turn(self) -> None:
-        """Let the core act on what has come."""
+        """Let the core process received messages."""
         self._turn_call = None
         reactor = running_reactor()
         with self._core():
             self._more = self.session.process(MESSAGES_PER_TURN, time.monotonic())
-            while self._more and reactor is None:  # nobody would call again
+            while self._more and reactor is None:  # no later turn would come
                 self._more = self.session.process(MESSAGES_PER_TURN, time.monotonic())
         if self.session.lifecycle.phase is Phase.CLOSED:
             return
@@ -341,7 +341,7 @@ class Broker(Host, protocol.Protocol):
     # -- a full transport, and pages
 
     def _wait_until_drained(self) -> None:
-        """Ask the transport, which has been given much, to say when it is empty; keep the rest until then."""
+        """Stop writing to the transport, whose buffer is full, until it is empty."""
         self._draining = True
         self.session.set_blocked(True, time.monotonic())
         self._set_timer()
@@ -356,11 +356,11 @@ class Broker(Host, protocol.Protocol):
             self.transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
-        """The transport is empty. (It says so once when the producer is registered, true or not.)"""
+        """Called when the transport is empty, and once, in any case, when the producer is registered."""
         if self.pageProducers:
             for pager in list(self.pageProducers):
                 pager.sendNextPage()
-            # stillPaging is asked once for each page, for it is what says that the last was sent.
+            # stillPaging is called once for each page, because it tells the pager that the last page was sent.
             self.pageProducers = [pager for pager in self.pageProducers if pager.stillPaging()]
             if not self.pageProducers:
                 self._written = 0
@@ -379,10 +379,10 @@ class Broker(Host, protocol.Protocol):
             self.session.set_blocked(False, time.monotonic())
 
     def pauseProducing(self) -> None:
-        """Nothing is sent but when asked."""
+        """Do nothing: pages are sent only on request."""
 
     def stopProducing(self) -> None:
-        """The transport is gone; it says so itself."""
+        """Do nothing: connectionLost follows."""
 
     # -- ports.Host
 
@@ -393,7 +393,7 @@ class Broker(Host, protocol.Protocol):
             self._turn_soon()
 
     def _turn_soon(self) -> None:
-        """See that what the core left undone is done: what it had to say is said already."""
+        """Arrange another turn if the core has messages left; its output is written already."""
         if self._more or self.session.answers.waiting or not self._reading:
             reactor = running_reactor()
             if reactor is None:
@@ -402,13 +402,13 @@ class Broker(Host, protocol.Protocol):
                 self._turn_call = reactor.callLater(0, self._turn)
 
     def wake_from_anywhere(self) -> None:
-        # A finaliser, which may interrupt anything, the reactor's own writing included.
+        # Called by a finaliser, which may interrupt any code, the reactor's own writing included.
         reactor = running_reactor()
         if reactor is not None:
             reactor.callFromThread(self._flush)
 
     def watch(self, held: Any) -> None:
-        """Where no reactor runs, and somebody pumps the ends by hand: give back what is held when it is collected."""
+        """Send releases when ``held`` is collected, if no reactor runs because a test moves the bytes itself."""
         if running_reactor() is None:
             self._watched.add(weakref.ref(held, self._collected))
 
@@ -482,7 +482,7 @@ class Broker(Host, protocol.Protocol):
         raise AssertionError("this face has no promises")
 
     def on_closing(self) -> None:
-        """The transport closes when the program says so."""
+        """Do nothing: the program closes the transport."""
 
     def on_last_message(self) -> None:
         raise AssertionError("this face closes at once")
@@ -520,11 +520,11 @@ class Broker(Host, protocol.Protocol):
             transport.loseConnection()
             reactor = running_reactor()
             if reactor is not None and hasattr(transport, "abortConnection"):
-                # A peer that does not read the last words is not waited for.
+                # Do not wait for a peer that does not read the last bytes.
                 call = reactor.callLater(self._limits.close_seconds, self._abort)
                 self._timer = (0.0, call)
         early, self._early = self._early, []
-        for send in early:  # which says that it is too late
+        for send in early:  # it raises DeadReferenceError
             send()
         notifiers, self.disconnects = self.disconnects, []
         for notifier in notifiers:
@@ -549,7 +549,9 @@ class Broker(Host, protocol.Protocol):
         callback, errback = kw.pop("pbcallback", None), kw.pop("pberrback", None)
         outcome = _Outcome(self) if kw.pop("pbanswer", 1) else None
         if outcome is None and (callback or errback):
-            raise ValueError("a call without an answer has nobody to call back")
+            raise ValueError(
+                "pbcallback, pberrback: not allowed with pbanswer=False, because no answer comes"
+            )
         if self.disconnected:
             raise DeadReferenceError("Calling Stale Broker")
         if self.session.dialect.name:
@@ -595,11 +597,11 @@ class Broker(Host, protocol.Protocol):
     # -- logins
 
     def count_until_known(self, known: Callable[[], object]) -> None:
-        """Call ``known()`` once, when the peer has said who it is or has gone."""
+        """Call ``known()`` once, when the peer has logged in or is gone."""
         self._known = known
 
     def peer_is_known(self) -> None:
-        """The peer is no stranger any more (told by the admission, too)."""
+        """Record that the peer has logged in or is gone (also called by the admission)."""
         known, self._known = self._known, None
         if known is not None:
             known()
@@ -641,12 +643,12 @@ class Broker(Host, protocol.Protocol):
 
     @property
     def importer(self) -> Any:
-        """What makes references of ids."""
+        """The object that makes references for ids."""
         return self.session.importer
 
     @contextmanager
     def serializing(self, perspective: Any, exports: list[int], caches: list[int]) -> Iterator[None]:
-        """Note in these lists what is exported meanwhile, for the case that the message cannot be sent."""
+        """Record the exports within the block in these lists, to undo them if the message cannot be sent."""
         before = self.serializingPerspective, self._exports, self._caches
         self.serializingPerspective, self._exports, self._caches = perspective, exports, caches
         try:
@@ -672,7 +674,7 @@ class Broker(Host, protocol.Protocol):
         return luid, None if state is SENT_BEFORE else Received(state)
 
     def setNameForLocal(self, name: Any, object: Any) -> None:
-        """Let the peer reach an object under a name."""
+        """Give an object a name by which the peer can call it."""
         self.session.tables.exports.name(
             name.decode() if isinstance(name, bytes) else name, exportable(object)
         )

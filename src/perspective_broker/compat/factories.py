@@ -18,7 +18,7 @@ from zope.interface import Interface, implementer
 
 from .. import flavors
 from ..limits import Limits
-from ..transports.strangers import Strangers, address_of
+from ..transports.unauthenticated import UnauthenticatedPeers, address_of
 from .admission import attempts_at
 from .broker import Broker
 from .flavors import IPBRoot, Referenceable, _Holder, dispatch
@@ -42,8 +42,7 @@ class IPerspective(Interface):
     """An avatar that peers can hold."""
 
     def perspectiveMessageReceived(broker, message, args, kwargs):  # type: ignore[no-untyped-def]
-        """Run what the peer asked for; the arguments are read with ``broker.unserialize``, and what
-        ``broker.serialize`` makes of the result is returned."""
+        """Run a method. Decode its arguments by ``broker.unserialize``; return ``broker.serialize`` of its result."""
 
 
 @implementer(IPerspective)
@@ -59,7 +58,7 @@ class Avatar:
 class AsReferenceable(Referenceable):
     """A reference to any object that has a ``<messageType>MessageReceived`` of its own."""
 
-    #: What arrives for a perspective is read under it.
+    #: The perspective under which arguments are decoded, for messageType "perspective".
     _reads_as: Any = None
 
     def __init__(self, object: Any, messageType: str = "remote") -> None:
@@ -72,7 +71,7 @@ class AsReferenceable(Referenceable):
 
 
 def respond(challenge: bytes, password: bytes) -> bytes:
-    """Return what proves that one knows the password, for one challenge. (MD5: it binds nothing to the connection.)"""
+    """Return the proof of a password for a challenge. (MD5: it is not bound to the connection.)"""
     return _answer(challenge, md5(password).digest())
 
 
@@ -86,7 +85,7 @@ def challenge() -> bytes:
 
 
 class PBClientFactory(protocol.ClientFactory):
-    """Makes the client's broker, and gives out the server's root or an avatar as soon as there is a connection.
+    """Makes the client's broker, and returns the server's root or an avatar when there is a connection.
 
     Args:
         unsafeTracebacks: whether the peer is sent the tracebacks of our exceptions.
@@ -121,14 +120,14 @@ class PBClientFactory(protocol.ClientFactory):
         self._failAll(reason)
 
     def clientConnectionLost(self, connector: Any, reason: Any, reconnecting: Any = 0) -> None:
-        """The connection is gone; who waits for a root waits on when ``reconnecting``, and hears of it otherwise."""
+        """Fail the requests for a root, except when ``reconnecting``, because the connection is gone."""
         if reconnecting:
             self._broker = self._root = None
         else:
             self._failAll(reason)
 
     def clientConnectionMade(self, broker: Any) -> None:
-        """Calls can be made (told by the broker)."""
+        """Answer the requests for a root, now that calls can be made (called by the broker)."""
         self._broker = broker
         self._root = broker.remoteForName("root")
         waiting, self.rootObjectRequests = self.rootObjectRequests, []
@@ -182,7 +181,7 @@ class PBServerFactory(protocol.ServerFactory):
 
     protocol: Any = Broker
     unsafeTracebacks: Any = False
-    _strangers: Strangers | None = None
+    _unauthenticated: UnauthenticatedPeers | None = None
 
     def __init__(self, root: Any, unsafeTracebacks: Any = False, security: Any = globalSecurity) -> None:
         self.root: Any = IPBRoot(root)
@@ -190,16 +189,16 @@ class PBServerFactory(protocol.ServerFactory):
         self.security = security
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Return the broker of a new connection; None, which ends it, when too many strangers come from there."""
+        """Return the broker of a new connection; None closes it, if its address has too many unauthenticated ones."""
         address = address_of((addr.host,)) if hasattr(addr, "host") else None
-        if self._strangers is None:
-            self._strangers = Strangers(Limits().strangers_per_address)
-        strangers = self._strangers
-        if address is not None and not strangers.arrive(address):
+        if self._unauthenticated is None:
+            self._unauthenticated = UnauthenticatedPeers(Limits().strangers_per_address)
+        unauthenticated = self._unauthenticated
+        if address is not None and not unauthenticated.arrive(address):
             return None
         broker = self.protocol(isClient=False, security=self.security)
         if address is not None:
-            broker.count_until_known(partial(strangers.leave, address))
+            broker.count_until_known(partial(unauthenticated.leave, address))
         broker.factory = self
         root = self.root.rootObject(broker)
         if isinstance(root, LogsIn):
@@ -208,7 +207,7 @@ class PBServerFactory(protocol.ServerFactory):
         return broker
 
     def clientConnectionMade(self, protocol: Any) -> None:
-        """A client has connected (told by the broker)."""
+        """Called by the broker when a client has connected."""
 
 
 class IUsernameMD5Password(ICredentials):
@@ -236,7 +235,7 @@ registerAdapter(_PortalRoot, Portal, IPBRoot)
 
 
 class LogsIn:
-    """What logs peers in. A root of this kind makes the peer a stranger until it has logged in."""
+    """Base of objects that log peers in. With such a root, the peer is unauthenticated until it has logged in."""
 
     broker: Any
     #: Whether a login through this object has succeeded.
@@ -254,19 +253,19 @@ class LogsIn:
 
 
 class _JellyableAvatarMixin(LogsIn):
-    """For objects that log peers in at a portal: hand what that gives to :meth:`_cbLogin`.
+    """For objects that log peers in at a portal: call :meth:`_cbLogin` with the portal's result.
 
     Attributes:
-        broker: of the connection.
+        broker: the broker of the connection.
     """
 
     def _cbLogin(self, result: Any) -> Any:
-        """Return the avatar as it crosses, and see that it is logged out once: on release, or with the connection."""
+        """Return the avatar as it crosses; it is logged out once, on release or with the connection."""
         _, avatar, logout = result
         if not IJellyable.providedBy(avatar):
             avatar = AsReferenceable(avatar, "perspective")
         once = _Once(logout)
-        if self.broker.disconnected:  # while the portal was asked
+        if self.broker.disconnected:  # while the portal made the avatar
             once()
         else:
             self._admit()
@@ -276,7 +275,7 @@ class _JellyableAvatarMixin(LogsIn):
 
 
 class _Once:
-    """Calls a function the first time it is called, and holds nothing from then on."""
+    """Calls a function at its first call, and then drops it."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function: Callable[[], object] | None = function
@@ -295,18 +294,18 @@ class _PortalWrapper(Referenceable, _JellyableAvatarMixin):
         self.broker = broker
 
     def remote_login(self, username: Any) -> Any:
-        """Return a challenge, and who judges the answer to it."""
+        """Return a challenge and its challenger."""
         fresh = challenge()
         return fresh, _PortalAuthChallenger(self.portal, self.broker, username, fresh)
 
     def remote_loginAnonymous(self, mind: Any) -> Any:
-        """Return an avatar for nobody in particular."""
+        """Return an avatar for an anonymous user."""
         return self.portal.login(Anonymous(), mind, IPerspective).addCallback(self._cbLogin)
 
 
 @implementer(IUsernameHashedPassword, IUsernameMD5Password)
 class _PortalAuthChallenger(Referenceable, _JellyableAvatarMixin):
-    """Judges the answer to one challenge, once."""
+    """Accepts one answer to one challenge."""
 
     def __init__(self, portal: Any, broker: Any, username: Any, challenge: bytes) -> None:
         self.portal = portal
@@ -317,7 +316,7 @@ class _PortalAuthChallenger(Referenceable, _JellyableAvatarMixin):
         self._expires: float | None = broker.admission.challenge()
 
     def remoteMessageReceived(self, broker: Any, message: Any, args: Any, kw: Any) -> Any:
-        """Answer when the turn of this name has come, whatever a subclass makes of the message."""
+        """Answer after the delay of this name, whatever a subclass does with the message."""
         expires, self._expires = self._expires, None
         answer = partial(super().remoteMessageReceived, broker, message, args, kw)
         return self._attempt(self.portal, self.username, expires, answer)

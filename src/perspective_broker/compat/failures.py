@@ -1,7 +1,7 @@
 """Errors under Twisted's names, and failures as they cross.
 
-An exception of the core is told as the one that a program of Twisted catches; the names on the wire are Twisted's
-own, which is why the classes here carry its modules' names.
+An exception of the core crosses as the one that a program of Twisted catches. The names on the wire are Twisted's, so
+the classes here have the names of its modules.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _UNAVAILABLE: Final = "Traceback unavailable\n"
 _MAX_TEXT: Final = 64 * 1024
 _MAX_NAME: Final = 512
 _MAX_PARENTS: Final = 64
-#: Of so many of a peer's names classes are made, and kept for so many failures: 3 MB at most.
+#: Classes that are made for names of peers, and failures for which they are kept: 3 MB at most.
 _MAX_BASES: Final = 32
 _MAX_KEPT: Final = 64
-#: What is left of the text where a whole report cannot cross.
+#: Characters of the text when a whole report cannot cross.
 _BRIEF: Final = 512
 
 
@@ -61,19 +61,19 @@ class DeadReferenceError(ProtocolError):
 
 
 class PBConnectionLost(Exception):
-    """The connection ended before the answer came."""
+    """The connection ended before the answer arrived."""
 
     __module__ = "twisted.spread.pb"
 
 
 class Error(Exception):
-    """Raise it, or a subclass, in a remotely callable method: the caller is told, and nothing is logged here."""
+    """Raise it, or a subclass, in a remotely callable method: the caller gets it, and nothing is logged here."""
 
     __module__ = "twisted.spread.pb"
 
 
 class RemoteError(Exception):
-    """What a failure of the peer's is where it has to be raised.
+    """The exception for a failure of the peer.
 
     Attributes:
         remoteType: the qualified name of its class, as bytes.
@@ -89,7 +89,7 @@ class RemoteError(Exception):
 
 
 class Failed(errors.Error):
-    """Carries the outcome of a call through the core: a failure, or an object that stands for one.
+    """Carries the outcome of a call through the core: a failure, or an object in place of one.
 
     The core logs it no further: this face has logged it where Twisted does.
     """
@@ -100,7 +100,7 @@ class Failed(errors.Error):
 
 
 class CopyableFailure(failure.Failure, Copyable):
-    """A failure on its way to the peer."""
+    """A failure to send."""
 
     __module__ = "twisted.spread.pb"
 
@@ -126,7 +126,7 @@ class CopyableFailure(failure.Failure, Copyable):
 
 
 class CopiedFailure(RemoteCopy, failure.Failure):
-    """A failure of the peer's.
+    """A failure of the peer.
 
     Attributes:
         type: the qualified name of the exception's class, as bytes.
@@ -188,7 +188,7 @@ class CopiedFailure(RemoteCopy, failure.Failure):
 
 @lru_cache(maxsize=_MAX_KEPT)
 def _error_class(parents: tuple[str, ...]) -> type[RemoteError]:
-    """Return the class to raise for a failure of the peer's: a RemoteError that has the peer's names.
+    """Return the exception class for a failure of the peer: a RemoteError with the peer's names.
 
     A Failure that is made of the exception asks its class and its bases for their names, and so knows the peer's
     classes as well as the copy did, however often it is trapped, awaited or sent on. The names stand for nothing else:
@@ -213,7 +213,7 @@ def failure2Copyable(fail: Any, unsafeTracebacks: Any = 0) -> CopyableFailure:
 
 
 def copyable(fail: Any, unsafeTracebacks: Any) -> CopyableFailure:
-    """Return a failure in the form that crosses, with what a factory says about tracebacks."""
+    """Return a failure in the form that crosses, with the factory's setting of tracebacks."""
     if not isinstance(fail, CopyableFailure):
         return failure2Copyable(fail, unsafeTracebacks)
     fail.unsafeTracebacks = unsafeTracebacks
@@ -221,14 +221,14 @@ def copyable(fail: Any, unsafeTracebacks: Any) -> CopyableFailure:
 
 
 def brief(payload: Any) -> CopyableFailure:
-    """Return the least that can be sent of a failure, or an error, that cannot cross as it is."""
+    """Return the smallest form of a failure, or an error, that cannot cross unchanged."""
     fail = payload if isinstance(payload, failure.Failure) else failure.Failure(payload)
     short: Any = failure2Copyable(fail)
     short.value = _safe_str(fail.value)[:_BRIEF]
     return short
 
 
-#: What programs of Twisted catch where the core raises its own. The rest crosses, and is caught, under its own name.
+#: Exception of the core -> the one that programs of Twisted catch. All others cross under their own names.
 _TRANSLATED: Final[dict[type[Exception], type[Exception]]] = {
     errors.NoSuchMethod: NoSuchMethod,
     errors.InsecureJelly: InsecureJelly,
@@ -240,7 +240,7 @@ _TRANSLATED: Final[dict[type[Exception], type[Exception]]] = {
 
 
 def as_failure(error: Any, lost: Any = None) -> failure.Failure:
-    """Return an exception of the core, or of a program, as the failure that programs of Twisted know.
+    """Return an exception of the core, or of a program, as the failure that programs of Twisted expect.
 
     Args:
         error: the exception.
@@ -259,11 +259,11 @@ def as_failure(error: Any, lost: Any = None) -> failure.Failure:
 
 
 def copied_from(value: Any) -> Any:
-    """Return what a peer's error message stands for: a failure, or an exception that arrived as itself."""
+    """Return the value of a peer's error message: a failure, or an exception of the same class."""
     if isinstance(value, (failure.Failure, BaseException)):
         return value
     copied = CopiedFailure.__new__(CopiedFailure)
-    # A bare string is what a program of 2002 says when a login fails.
+    # A program of 2002 sends a bare string when a login fails.
     text = (
         _text(value) if isinstance(value, (bytes, str)) else "the peer reported an error that cannot be read"
     )
@@ -295,7 +295,7 @@ def _text(value: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return ``text`` with its lone surrogates spelled out: they cannot cross, and a report must."""
+    """Return ``text`` with escapes for its lone surrogates, which cannot cross."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The flavors under Twisted's names: each is one of the core's, and asks the hooks that programs override."""
+"""The flavors under Twisted's names: each is a flavor of the core, with the hooks that programs override."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class NoSuchMethod(AttributeError):
 
 
 class IPBRoot(Interface):
-    """What a server factory makes roots from."""
+    """The object from which a server factory makes roots."""
 
     def rootObject(broker):  # type: ignore[no-untyped-def]
         """Return the root object for one connection."""
 
 
 class Received:
-    """Arguments, or keywords, that the broker has read already: ``broker.unserialize`` returns what is in it."""
+    """Arguments, or keywords, that the broker has decoded already: ``broker.unserialize`` returns its content."""
 
     __slots__ = ("value",)
 
@@ -99,7 +99,7 @@ class Message:
 
 
 class _Holder(MessageReceiver):
-    """Hands every message over to its object, which knows by itself what it answers to."""
+    """Passes every message to its object, which looks up the names itself."""
 
     __slots__ = ("_obj",)
 
@@ -113,7 +113,7 @@ class _Holder(MessageReceiver):
 def dispatch(
     broker: Any, holder: Any, prefix: str, message: Any, leading: tuple[Any, ...], args: Any, kw: Any
 ) -> tuple[Method, Any]:
-    """Run the method that a message asks for; return it and its result.
+    """Run the method that a message names; return it and its result.
 
     Raises:
         NoSuchMethod: there is none.
@@ -131,10 +131,10 @@ def dispatch(
 
 
 class Serializable(Jellyable):
-    """What can cross a connection; programs derive from a flavor below."""
+    """Base of objects that can cross a connection; programs derive from a flavor below."""
 
     def processUniqueID(self) -> Hashable:
-        """Return what makes two sendings of this object one object for the peer."""
+        """Return the key by which an object that is sent again is the same object for the peer."""
         return id(self)
 
 
@@ -161,7 +161,7 @@ class Referenceable(Serializable, flavors.Exportable):
 
 
 class _Registered(flavors.Exportable):
-    """What is exported for an object of no flavor, which takes the peer's messages all the same."""
+    """The exported form of an object without a flavor, which gets the peer's messages all the same."""
 
     def __init__(self, obj: Any) -> None:
         self._obj = obj
@@ -175,7 +175,7 @@ class _Registered(flavors.Exportable):
 
 
 def exportable(obj: Any) -> flavors.Exportable:
-    """Return what is exported when a program asks for a reference to ``obj``."""
+    """Return the exported form of ``obj``, for a program that makes a reference to it."""
     return obj if isinstance(obj, flavors.Exportable) else _Registered(obj)
 
 
@@ -221,7 +221,7 @@ class Viewable(Serializable, flavors.Exportable):
 
 
 class Copyable(Serializable, flavors.Copyable):
-    """Crosses as a type tag and a state; arrives as what the receiver registered for the tag."""
+    """Crosses as a type tag and a state; arrives as the class that the receiver registered for the tag."""
 
     def getStateToCopy(self) -> Any:
         """Return the state."""
@@ -258,10 +258,10 @@ class Copyable(Serializable, flavors.Copyable):
 
 
 class Cacheable(Copyable, flavors.Cacheable):
-    """Crosses once with its state; what the observer is told from then on reaches the peer's replica."""
+    """Crosses once with its state; later calls of the observer reach the peer's replica."""
 
     def getStateToCacheAndObserveFor(self, perspective: Any, observer: Any) -> Any:
-        """Return the state as it is, and keep ``observer`` to tell it what changes."""
+        """Return the current state, and keep ``observer`` to send changes."""
         return self.getStateToCopyFor(perspective)
 
     def stoppedObserving(self, perspective: Any, observer: Any) -> None:
@@ -286,10 +286,10 @@ class Cacheable(Copyable, flavors.Cacheable):
 
 
 class RemoteCopy(Unjellyable, flavors.RemoteCopy):
-    """What a peer's :class:`Copyable` arrives as, once registered with :func:`setUnjellyableForClass`."""
+    """The form in which a peer's :class:`Copyable` arrives, if :func:`setUnjellyableForClass` has registered it."""
 
     def setCopyableState(self, state: Any) -> None:
-        """Take the state that arrived: by default, every entry as an attribute.
+        """Set the state that arrived: by default, every entry as an attribute.
 
         Raises:
             DecodeError: it would replace a method, or a special attribute, which no honest peer does.
@@ -311,7 +311,7 @@ class RemoteCopy(Unjellyable, flavors.RemoteCopy):
 
 
 class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
-    """A replica of a peer's :class:`Cacheable`; its ``observe_*`` methods are called with what changes.
+    """A replica of a peer's :class:`Cacheable`; the owner's updates call its ``observe_*`` methods.
 
     Attributes:
         broker: of the connection it came through; None when it did not.
@@ -342,7 +342,7 @@ class RemoteCache(RemoteCopy, flavors.RemoteCache, Serializable):
 
 
 class RemoteCacheObserver(flavors.Observer):
-    """The far end of one replica, as its owner sees it.
+    """A replica at a peer, as its owner sees it.
 
     Attributes:
         broker: of its connection.
@@ -378,7 +378,7 @@ class RemoteCacheObserver(flavors.Observer):
 
 
 class RemoteCacheMethod:
-    """A method of a peer's replica. Two are equal when they mean the same one."""
+    """A method of a peer's replica. Two are equal when they stand for the same method."""
 
     def __init__(self, name: Any, observer: RemoteCacheObserver) -> None:
         self.name = name
@@ -397,12 +397,12 @@ class RemoteCacheMethod:
 
 
 def _read(unjellier: Any, unjellyList: Any) -> Any:
-    """Return what a list of the wire stands for on the unjellier's connection."""
+    """Return the value of a list on the unjellier's connection."""
     return unjellier.unjelly(unjellyList)
 
 
-#: What ``cached``, ``lcache`` and ``local`` lists stand for: a replica kept here, our own object a replica of which
-#: comes home, our own object. These words are read by the codec itself, so the three are one.
+#: For ``cached``, ``lcache`` and ``local`` lists: a replica kept here, our own object whose replica comes back, our own
+#: object. The codec reads these words itself, so the three are the same.
 unjellyCached = unjellyLCache = unjellyLocal = _read
 
 

@@ -1,8 +1,8 @@
-"""jelly under Twisted's names: values as nested lists, and objects that say how they are jellied.
+"""jelly under Twisted's names: values as nested lists, and objects with their own jellyFor.
 
-What crosses a connection is written and read by the classic dialect (:mod:`._values`). :func:`jelly` and
-:func:`unjelly` are for everything else: files, and values of classes that only this program knows. They read with
-the dialect's own unjellier, and only they may import what a jelly names, as far as the taster allows it.
+The classic dialect encodes and decodes values that cross a connection (:mod:`._values`). :func:`jelly` and
+:func:`unjelly` are for everything else: files, and values of classes that only this program knows. They use the
+dialect's unjellier, and only they may import the names in a jelly, as far as the taster allows it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def __getattr__(name: str) -> bytes:
 
 
 class ListJellier:
-    """One value to lists; what ``jellyFor`` is handed.
+    """Makes lists of one value; the argument of ``jellyFor``.
 
     An object that is met again becomes ``(dereference n)``. Its own list, wherever it stands by then, is changed in
     place to ``(reference n <list>)``.
@@ -119,13 +119,13 @@ class ListJellier:
         self._kept: list[Any] = []  # so that ids stay their own
 
     def prepare(self, object: Any) -> list[Any]:
-        """Return the list for an object whose parts are about to be jellied: they may mention it."""
+        """Return the list for an object whose parts are jellied next, because they may refer to it."""
         self._kept.append(object)
         sexp = self._lists[id(object)] = []
         return sexp
 
     def preserve(self, object: Any, sexp: list[Any]) -> list[Any]:
-        """The list is complete: return what stands for the object in the list around it."""
+        """Complete the list, and return the object's entry in the list around it."""
         key = id(object)
         self._lists[key] = sexp
         self._complete.add(key)
@@ -194,7 +194,7 @@ class ListJellier:
         return self.preserve(obj, sexp)
 
     def unpersistable(self, reason: Any, sxp: list[Any] | None = None) -> list[Any]:
-        """Return the list for something that cannot be jellied, and why."""
+        """Return the list for a value that cannot be jellied, with the reason."""
         sexp = [] if sxp is None else sxp
         sexp.extend([unpersistable_atom, _bytes(reason)])
         return sexp
@@ -229,7 +229,7 @@ def jelly(object: Any, taster: Any = _TRUSTED, persistentStore: Any = None, invo
 
 
 def unjelly(sexp: Any, taster: Any = _TRUSTED, persistentLoad: Any = None, invoker: Any = None) -> Any:
-    """Return the value that nested lists stand for.
+    """Return the value of nested lists.
 
     Args:
         sexp: from :func:`jelly`. With the default taster it must be trusted: it names what is imported.

@@ -1,4 +1,4 @@
-"""Objects that say how they are jellied and unjellied, and the words of jelly: what both directions share."""
+"""Objects with their own jellyFor and unjellyFor, and the words of jelly, for both directions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Jellyable:
         return self.__dict__
 
     def jellyFor(self, jellier: Any) -> Any:
-        """Return the list that stands for this object; its parts are made by ``jellier.jelly(part)``."""
+        """Return the list for this object; ``jellier.jelly(part)`` makes its parts."""
         sexp = jellier.prepare(self)
         sexp.extend([_tag(self.__class__), jellier.jelly(self.getStateFor(jellier))])
         return jellier.preserve(self, sexp)
@@ -54,10 +54,10 @@ class Jellyable:
 
 @implementer(IUnjellyable)
 class Unjellyable:
-    """What a jelly may become once it is registered."""
+    """Base of the classes that can be registered for a type tag."""
 
     def setStateFor(self, unjellier: Any, state: Any) -> None:
-        """Take the state."""
+        """Set the state."""
         self.__dict__ = state
 
     def unjellyFor(self, unjellier: Any, jellyList: Any) -> Any:
@@ -66,7 +66,7 @@ class Unjellyable:
 
 
 class Unpersistable:
-    """In the place of something that could not be jellied."""
+    """In place of a value that could not be jellied."""
 
     def __init__(self, reason: Any) -> None:
         self.reason = reason
@@ -89,7 +89,7 @@ def setInstanceState(inst: Any, unjellier: Any, jellyList: Any) -> Any:
 
 
 def state_of(inst: Any) -> Any:
-    # Every object of Python 3.11 has a __getstate__, which answers None when there is nothing to say.
+    # Every object of Python 3.11 has a __getstate__, which returns None when there is no state.
     return inst.__getstate__()
 
 
@@ -108,7 +108,7 @@ def put_state(inst: Any, state: Any) -> None:
 
 
 class TasterPolicy(Policy):
-    """Security options as the dialect asks for them."""
+    """Security options in the form of the dialect."""
 
     def __init__(self, taster: Any) -> None:
         super().__init__()

@@ -122,7 +122,7 @@ def authIdentity(authServRef: Any, username: Any, password: Any) -> Any:
 def logIn(
     authServRef: Any, client: Any, service: Any, username: Any, password: Any, perspectiveName: Any = None
 ) -> Any:
-    """Log in where there is a connection already; return a Deferred of the reference to the perspective.
+    """Log in on an existing connection; return a Deferred of the reference to the perspective.
 
     It fails with ``UnauthorizedLogin`` when the name or the password is wrong, which does not say what was.
 
@@ -182,7 +182,7 @@ class Identity:
         self._keys: dict[tuple[str, str], None] = {}
 
     def setPassword(self, plaintext: str | None) -> None:
-        """Set the password; with None nobody can log in."""
+        """Set the password; None refuses all logins."""
         if plaintext is not None and not isinstance(plaintext, str):
             raise TypeError("a password is text")
         self._digest = None if plaintext is None else LegacyDigest.from_password(plaintext)
@@ -196,21 +196,21 @@ class Identity:
         self.addKeyByString(perspective.service.serviceName, perspective.perspectiveName)
 
     def getAllKeys(self) -> list[tuple[str, str]]:
-        """Return the (service, perspective) pairs that this user may attach to."""
+        """Return the (service, perspective) pairs to which this user may attach."""
         return list(self._keys)
 
     def removeKey(self, serviceName: str, perspectiveName: str) -> None:
-        """Take a key away; KeyError when there is none."""
+        """Remove a key; KeyError when it does not exist."""
         del self._keys[serviceName, perspectiveName]
 
     def requestPerspectiveForKey(self, serviceName: str, perspectiveName: str) -> Any:
-        """Return a Deferred of the perspective that a key opens; it fails with KeyError when there is no such key."""
+        """Return a Deferred of the perspective for a key; it fails with KeyError when there is no such key."""
         if (serviceName, perspectiveName) not in self._keys:
             return defer.fail(KeyError("not allowed, or not there"))
         return self.application.getServiceNamed(serviceName).getPerspectiveRequest(perspectiveName)
 
     def challenge(self) -> bytes:
-        """Return what a response is made to."""
+        """Return a challenge."""
         return challenge()
 
     def verifyPassword(self, challenge: bytes, hashedPassword: bytes) -> Any:
@@ -240,11 +240,11 @@ class DefaultAuthorizer:
         self.identities[identity.name] = identity
 
     def removeIdentity(self, identityName: str) -> None:
-        """Remove a user; KeyError when there is none."""
+        """Remove a user; KeyError when it does not exist."""
         del self.identities[identityName]
 
     def getIdentityRequest(self, name: str) -> Any:
-        """Return a Deferred of the user of that name; it fails with KeyError when there is none."""
+        """Return a Deferred of the user of that name; it fails with KeyError when there is no such user."""
         found = self.identities.get(name)
         return defer.fail(KeyError("no such identity")) if found is None else defer.succeed(found)
 
@@ -270,7 +270,7 @@ class Application:
         self.services[service.serviceName] = service
 
     def getServiceNamed(self, name: str) -> Service:
-        """Return a service; KeyError when there is none."""
+        """Return a service; KeyError when it does not exist."""
         return self.services[name]
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
@@ -287,7 +287,7 @@ class Application:
 
 
 class Perspective(Avatar):
-    """One user's view of a service: its ``perspective_*`` methods are called by whoever has attached to it.
+    """One user's view of a service: attached clients call its ``perspective_*`` methods.
 
     Args:
         perspectiveName: its name within the service.
@@ -312,7 +312,7 @@ class Perspective(Avatar):
         return self.service
 
     def setIdentityName(self, name: str) -> None:
-        """Belong to the user of that name."""
+        """Make it belong to the user of that name."""
         if not isinstance(name, str):
             raise TypeError("an identity's name is text")
         self.identityName = name
@@ -338,15 +338,15 @@ class Perspective(Avatar):
         return self.service.application.authorizer.getIdentityRequest(self.identityName)
 
     def attached(self, reference: Any, identity: Identity) -> Any:
-        """Somebody has attached; return the perspective that he gets.
+        """Called when a client has attached; return the perspective that it gets.
 
         Args:
-            reference: what he handed over, or None.
+            reference: the reference that it passed, or None.
         """
         return self
 
     def detached(self, reference: Any, identity: Identity) -> None:
-        """Somebody who was attached is gone."""
+        """Called when an attached client is gone."""
 
     def brokerAttached(self, reference: Any, identity: Identity, broker: Any) -> Any:
         """The same as :meth:`attached`, which it calls, with the connection."""
@@ -387,10 +387,10 @@ class Service:
         application.addService(self)
 
     def startService(self) -> None:
-        """The application begins to listen."""
+        """Called when the application begins to listen."""
 
     def stopService(self) -> None:
-        """The application is being shut down."""
+        """Called when the application is shut down."""
 
     def addPerspective(self, perspective: Perspective) -> None:
         """Add a perspective."""
@@ -406,7 +406,7 @@ class Service:
         return perspective
 
     def getPerspectiveNamed(self, name: str) -> Perspective:
-        """Return a perspective; KeyError when there is none. Override it to make them as they are asked for."""
+        """Return a perspective; KeyError when it does not exist. Override it to make perspectives on demand."""
         return self.perspectives[name]
 
     def getPerspectiveRequest(self, name: str) -> Any:
@@ -448,14 +448,14 @@ class AuthRoot:
 
 
 class AuthServ(Referenceable, LogsIn):
-    """The root of a connection whose peer has to say who it is."""
+    """The root of a connection whose peer has to log in."""
 
     def __init__(self, app: Any, broker: Any) -> None:
         self.app = app
         self.broker = broker
 
     def remote_username(self, username: Any) -> Any:
-        """Return a challenge, and who judges the response; for a name that nobody has, the same."""
+        """Return a challenge and its challenger, for unknown names, too."""
         if isinstance(username, bytes):
             self.broker.session.dialect.writer.speak_as_in_2002()
         found = self.app.authorizer.getIdentityRequest(_text(username))
@@ -471,10 +471,10 @@ def _nobody(failure: Any) -> None:
 
 
 class AuthChallenger(Referenceable, LogsIn):
-    """Judges the response to one challenge, once.
+    """Accepts one response to one challenge.
 
     Args:
-        identity: whose password it takes; None for a name that nobody has.
+        identity: whose password it takes; None for an unknown name.
         authserv: the login object of the connection.
         username: as whom the peer wants to log in.
     """
@@ -534,7 +534,7 @@ class IdentityWrapper(Referenceable):
 
 
 class _Detacher(_Once):
-    """Ends what an attachment began, once, when the connection ends."""
+    """Ends an attachment once, when the connection ends."""
 
     def __init__(self, perspective: Any, remote: Any, identity: Any, broker: Any) -> None:
         super().__init__(lambda: perspective.brokerDetached(remote, identity, broker))

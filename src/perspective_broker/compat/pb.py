@@ -1,7 +1,7 @@
 """Perspective Broker under the names of ``twisted.spread.pb``, today's and those of 2002.
 
-Programs move by changing an import. What they do runs on this library's broker: the names, the Deferreds and the
-global registry are this face's, the protocol, its tables and its limits are the core's.
+Programs move by changing an import. They then run on this library's broker: this face has the names, the Deferreds and
+the global registry, the core has the protocol, its tables and its limits.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from .of_2002 import (
     IdentityWrapper,
     Perspective,
     Service,
-    _Detacher,  # noqa: F401 (a name of 2002, kept for whoever knows it)
+    _Detacher,  # noqa: F401 (a name of 2002, kept for programs that use it)
     authIdentity,
     connect,
     getObjectAt,

@@ -1,4 +1,4 @@
-"""What ``twisted.spread.publish`` offers: replicas that are kept on disk between connections."""
+"""The names of ``twisted.spread.publish``: replicas that are kept on disk between connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Publishable", "RemotePublished", "whenReady"]
 
 
 class Publishable(flavors.Cacheable):
-    """An object whose peers fetch its state only when it has changed since they did last.
+    """An object whose peers fetch its state only if it has changed since the last time.
 
     Args:
         publishedID: what it is called, the same in every session.
@@ -27,7 +27,7 @@ class Publishable(flavors.Cacheable):
         self.publishedID = publishedID
 
     def republish(self) -> None:
-        """The state has changed: peers that come from now on fetch it."""
+        """Record that the state has changed, so that later peers fetch it."""
         self.timestamp = time.time()
 
     def view_getStateToPublish(self, perspective: Any) -> Any:
@@ -54,13 +54,13 @@ class Publishable(flavors.Cacheable):
 
 
 class RemotePublished(flavors.RemoteCache):
-    """What a :class:`Publishable` arrives as: read from a file when that is as new, fetched when not."""
+    """The form in which a :class:`Publishable` arrives: from a file if that is current, otherwise fetched."""
 
     isActivated: Any = 0
     _wasCleanWhenLoaded: Any = 0
 
     def getFileName(self, ext: str = "pub") -> str:
-        """Return where the state is kept. The peer chooses the name, but never the directory."""
+        """Return the file of the state. The peer chooses the name, but never the directory."""
         parts = (self.service, self.perspective, self.publishedID)  # type: ignore[attr-defined]
         return "-".join(quote(str(part), safe=" ") for part in parts) + f".{ext}"
 
@@ -75,7 +75,7 @@ class RemotePublished(flavors.RemoteCache):
             self._wasCleanWhenLoaded = 1
 
     def _load(self) -> Any:
-        """Return the state that is kept, or None when there is none as new as the peer's."""
+        """Return the stored state, or None when it is missing or older than the peer's."""
         try:
             with open(self.getFileName(), "rb") as file:
                 kept = jelly.unjelly(banana.decode(file.read()), jelly.SecurityOptions.of_plain_values())
@@ -98,10 +98,10 @@ class RemotePublished(flavors.RemoteCache):
             file.write(banana.encode(jelly.jelly(self.__getstate__())))
 
     def activated(self) -> None:
-        """Called when the state is there."""
+        """Called when the state has arrived."""
 
     def callWhenActivated(self, callback: Callable[[Any], object]) -> None:
-        """Call ``callback(self)`` when the state is there; at once when it is."""
+        """Call ``callback(self)`` when the state has arrived, or immediately if it has."""
         if self.isActivated:
             callback(self)
         else:
@@ -109,7 +109,7 @@ class RemotePublished(flavors.RemoteCache):
 
 
 def whenReady(d: Any) -> Any:
-    """Return a Deferred of the :class:`RemotePublished` that ``d`` brings, when its state is there."""
+    """Return a Deferred of the :class:`RemotePublished` of ``d``, when its state has arrived."""
     ready: Any = defer.Deferred()
     d.addCallbacks(lambda published: published.callWhenActivated(ready.callback), ready.errback)
     return ready

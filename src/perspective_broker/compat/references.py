@@ -1,4 +1,4 @@
-"""What a program holds of the peer's objects, and what it is shown of its own that the peer holds."""
+"""References to the peer's objects, and the view of our own objects that the peer holds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Local", "RemoteMethod", "RemoteReference"]
 
 
 class RemoteMethod:
-    """A method of a peer's object, to be called like a function. Two are equal when they mean the same one."""
+    """A method of a peer's object, to be called like a function. Two are equal when they stand for the same method."""
 
     def __init__(self, obj: RemoteReference, name: Any) -> None:
         self.obj = obj
@@ -43,7 +43,7 @@ class RemoteMethod:
 
 @implementer(IUnjellyable)
 class RemoteReference(flavors.Reference, Serializable):
-    """What a program holds of an object that lives at the peer.
+    """A reference to an object of the peer.
 
     Attributes:
         broker: of the connection.
@@ -52,7 +52,7 @@ class RemoteReference(flavors.Reference, Serializable):
         disconnectCallbacks: what :meth:`notifyOnDisconnect` was given; None when it was called.
     """
 
-    #: What counts, when this is not what the core made itself: it is released when the last that holds it has gone.
+    #: The reference of the core that counts, if this is another one: released when its last holder is gone.
     counted: Any = None
 
     def __init__(self, perspective: Any, broker: Broker, luid: Any, doRefCount: Any = 1) -> None:
@@ -69,7 +69,7 @@ class RemoteReference(flavors.Reference, Serializable):
         return self._perspective
 
     def unjellyFor(self, unjellier: Any, unjellyList: Any) -> Any:
-        """Become the reference that a list of the peer's means: for classes registered for a type tag of their own."""
+        """Become the reference for a list of the peer, in classes registered for a type tag of their own."""
         _, luid = unjellyList
         if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
             raise DecodeError("an object id is a small integer")

@@ -1,4 +1,4 @@
-"""The one piece of global state that programs of Twisted share: what type tags mean, and what security allows."""
+"""The global state that programs of Twisted share: the classes for type tags, and the security options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InsecureJelly(Exception):
 
 
 def called_as_in_twisted(module: str, *classes: type) -> None:
-    """Let classes be shown, and cross, under the names that they have in ``twisted.spread``."""
+    """Give classes the names that they have in ``twisted.spread``, on the wire, too."""
     for cls in classes:
         cls.__module__ = f"twisted.spread.{module}"
 
@@ -46,7 +46,7 @@ def _bytes(name: Any) -> bytes:
 
 
 class DummySecurityOptions:
-    """Allows everything. Not for what a stranger wrote: :func:`unjelly` imports what it names."""
+    """Allows everything. Not for untrusted data, because :func:`unjelly` imports the names in it."""
 
     def isModuleAllowed(self, moduleName: Any) -> bool:
         return True
@@ -59,7 +59,7 @@ class DummySecurityOptions:
 
 
 class SecurityOptions:
-    """Allows numbers, text, bytes and dates, and whatever is added.
+    """Allows numbers, text, bytes and dates, and the types that are added.
 
     Attributes:
         allowedTypes: names of types, as they stand in a jelly.
@@ -133,7 +133,7 @@ class SecurityOptions:
         return name in self.allowedTypes or b"." in name
 
 
-#: What connections allow that are given nothing else; registering a class widens it.
+#: The options of connections that are given no others; registering a class adds it.
 globalSecurity = SecurityOptions()
 globalSecurity.allowBasicTypes()
 globalSecurity.allowTypes("remote", "local", "cached", "lcache")
@@ -146,7 +146,7 @@ unjellyableFactoryRegistry: dict[bytes, Callable[[Any], Any]] = {}
 
 
 def setUnjellyableForClass(classname: Any, unjellyable: Any) -> None:
-    """Let what arrives under a type tag become an instance of ``unjellyable``, whoever it comes from.
+    """Build objects that arrive under a type tag as instances of ``unjellyable``, from every peer.
 
     Args:
         classname: the tag, as text or bytes; a class stands for its qualified name.
@@ -159,7 +159,7 @@ def setUnjellyableForClass(classname: Any, unjellyable: Any) -> None:
 
 
 def setUnjellyableFactoryForClass(classname: Any, copyFactory: Callable[[Any], Any]) -> None:
-    """Let what arrives under a type tag become what ``copyFactory(state)`` returns."""
+    """Build objects that arrive under a type tag by ``copyFactory(state)``."""
     tag = _tag(classname)
     unjellyableFactoryRegistry[tag] = copyFactory
     globalSecurity.allowTypes(tag)

@@ -1,4 +1,4 @@
-"""Standing in for ``twisted.spread``: programs that import that get this face, without a line of theirs changed."""
+"""Stand in for ``twisted.spread``: programs that import it get this face, without a change."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ __all__ = ["FaceUnjellier", "LocalUnjellier", "Nested", "readers"]
 
 
 class Nested:
-    """What ``unjellyFor`` is handed.
+    """The argument of ``unjellyFor``.
 
     Attributes:
         taster: what may be unjellied.
@@ -95,7 +95,7 @@ class FaceUnjellier(Unjellier):
         return value
 
     def part(self, obj: Any) -> Any:
-        """Return what a part stands for, for a hook that unjellies its own list."""
+        """Return the value of a part, for a hook that unjellies its own list."""
         if type(obj) is not list:
             return obj
         mentions = self._mentions
@@ -105,7 +105,7 @@ class FaceUnjellier(Unjellier):
         return value
 
     def _class(self, jelly: list[Any]) -> Any:
-        """Return what is registered under a list's tag; None when a factory is.
+        """Return the class registered for a list's tag; None for a factory.
 
         Raises:
             InsecureJelly: nothing is, or it may not be used here.
@@ -157,7 +157,7 @@ class FaceUnjellier(Unjellier):
         return value
 
     def _by_itself(self, unjelly_for: Callable[[Any, list[Any]], Any], jelly: list[Any]) -> Any:
-        """Return what a function of the program makes of a list; the broker tells it the perspective."""
+        """Return the result of a program's function for a list; the broker has its perspective."""
         broker = self.invoker
         if broker is None:
             return unjelly_for(Nested(self), jelly)
@@ -169,7 +169,7 @@ class FaceUnjellier(Unjellier):
             broker.unserializingPerspective = before
 
     def _hooked(self, value: Any) -> Any:
-        """Note an object's ``postUnjelly``, to be called when the whole value is there."""
+        """Record an object's ``postUnjelly``, to call it when the value is complete."""
         hook = getattr(value, "postUnjelly", None)
         if hook is not None:
             self._hooks.append(hook)
@@ -202,7 +202,7 @@ class FaceUnjellier(Unjellier):
 
 
 def _unpersistable(unjellier: Any, jelly: list[Any]) -> Unpersistable:
-    """Return what stands for an object that could not cross."""
+    """Return the value in place of an object that could not cross."""
     _, reason = jelly
     return Unpersistable(
         f"Unpersistable data: {reason!r}" if isinstance(reason, bytes) else "Unpersistable data"
@@ -220,7 +220,7 @@ _EVERYTHING: Final = Policy()
 
 
 def readers(taster: Any) -> Readers:
-    """Return what reads the types that security options allow. Failures are copies like any other here."""
+    """Return the readers of the types that security options allow. Failures are copies like any other here."""
     found = readers_for(TasterPolicy(taster))
     del found[FAILURE_TAG]
     return found

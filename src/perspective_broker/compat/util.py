@@ -1,4 +1,4 @@
-"""What ``twisted.spread.util`` offers: local objects that look remote, and values sent page by page."""
+"""The names of ``twisted.spread.util``: local objects that look remote, and values sent page by page."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LocalAsyncForwarder:
 
 
 class Pager:
-    """Sends pages to a collector of the peer's, one whenever the transport is empty.
+    """Sends pages to a collector of the peer, one whenever the transport is empty.
 
     Args:
         collector: a reference to what has ``remote_gotPage`` and ``remote_endedPaging``.
@@ -103,7 +103,7 @@ class Pager:
         collector.broker.registerPageProducer(self)
 
     def stillPaging(self) -> Any:
-        """Return whether there are more pages; tell the collector, and the callback, when not. (The broker asks.)"""
+        """Return whether there are more pages; otherwise call the collector and the callback. (For the broker.)"""
         if not self._stillPaging:
             self.collector.callRemote("endedPaging", pbanswer=False)
             if self.callback is not None:
@@ -111,7 +111,7 @@ class Pager:
         return self._stillPaging
 
     def sendNextPage(self) -> None:
-        """Send one page. (The broker asks.)"""
+        """Send one page. (For the broker.)"""
         self.collector.callRemote("gotPage", self.nextPage(), pbanswer=False)
 
     def nextPage(self) -> Any:
@@ -119,7 +119,7 @@ class Pager:
         raise NotImplementedError
 
     def stopPaging(self) -> None:
-        """There are no more pages."""
+        """End the pages."""
         self._stillPaging = 0
 
 
@@ -186,7 +186,7 @@ class FilePager(Pager):
         self.chunks.append(chunk)
 
     def sendNextPage(self) -> None:
-        """Send what was read, and read on. (The broker asks.)"""
+        """Send the data that was read, and read on. (For the broker.)"""
         if not self.chunks:
             return
         page = self.chunks.pop(0)
@@ -196,7 +196,7 @@ class FilePager(Pager):
 
 
 class CallbackPageCollector(Referenceable):
-    """Collects pages, and calls ``callback`` with the list of them when the last has come."""
+    """Collects pages, and calls ``callback`` with their list when the last one has arrived."""
 
     def __init__(self, callback: Callable[[list[Any]], object]) -> None:
         self.pages: list[Any] = []

@@ -1,11 +1,11 @@
-"""Who may log in, where that is kept, and to what: identities, authorizers, applications, services, perspectives.
+"""Logins: identities, the authorizers that store them, applications, services, perspectives and portals.
 
-Importing this room imports neither a database library nor a SCRAM one; they come when they are needed.
+Importing this package imports neither a database library nor a SCRAM library; the code that needs one imports it.
 """
 
 from __future__ import annotations
 
-from .application import Application
+from .application import Application, Perspective, Service
 from .attempts import AttemptTable
 from .authorizer import (
     Authorizer,
@@ -21,9 +21,7 @@ from .authorizer import (
 from .identity import Identity
 from .login import ANONYMOUS, AuthServ, IdentityWrapper
 from .memory import MemoryAuthorizer
-from .perspective import Perspective
 from .portal import Portal, Realm
-from .service import Service
 from .sql import SQLAuthorizer
 from .verifiers import LegacyDigest, ScramVerifier
 

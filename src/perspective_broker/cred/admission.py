@@ -1,4 +1,4 @@
-"""Admission: what one connection may do, how often and how long, until its peer has logged in."""
+"""Admission: the attempts of a connection to log in, counted and limited until one succeeds."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
 from .authorizer import Authorizer, StoreError
-from .perspective import LoginConnection
+from .lifetime import LoginConnection
 
-__all__ = ["Admission", "Judge", "refusal"]
+__all__ = ["Admission", "LoginThrottle", "refusal"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Steps of logins that begin in one turn of the event loop. One takes 1 ms at most: SCRAM is Python.
+#: Login steps that begin in one turn of the event loop. One step takes 1 ms at most, because SCRAM is Python.
 _STEPS_PER_TURN: Final = 8
 
-#: Steps that wait for a turn: about five seconds of them. A client that waits longer is better off coming again later.
+#: Login steps that may wait for a turn: about five seconds of them. A client that would wait longer should retry later.
 _MOST_STEPS: Final = 4096
 
-#: Seconds between two lines of the log that say that logins fail.
-_COMPLAINT_SECONDS: Final = 1.0
+#: Seconds between two log lines about logins that fail.
+_LOG_SECONDS: Final = 1.0
 
 
 def refusal() -> LoginFailed:
-    """Return the one thing that is said of every login that fails."""
+    """Return the error of every login that fails, whatever was wrong."""
     return LoginFailed("the login was refused")
 
 
 def busy() -> Unavailable:
-    """Return the error of every login that was not judged, whatever the reason."""
+    """Return the error of every login that was not checked, whatever the reason."""
     return Unavailable("no login is possible at the moment", code="busy")
 
 
 class Turns:
-    """Lets some steps of logins begin in each turn of the event loop, first come, first served."""
+    """Lets a few login steps begin in each turn of the event loop, in order of arrival."""
 
     def __init__(self) -> None:
         self._left = _STEPS_PER_TURN
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._scheduled = False
-        self._loop: asyncio.AbstractEventLoop | None = None  # an application may be served again, by another
+        self._loop: asyncio.AbstractEventLoop | None = None  # another loop may serve the application later
 
-    async def mine(self) -> None:
-        """Wait for a turn in which there is time for one more step.
+    async def wait(self) -> None:
+        """Wait for a turn in which one more step may begin.
 
         Raises:
-            Unavailable: too many wait already.
+            Unavailable: too many steps are waiting already.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -84,15 +84,15 @@ class Turns:
             loop.call_soon(self._next, loop)
 
 
-class Judge:
-    """Decides attempts to log in, each when it is time for that. One for all connections.
+class LoginThrottle:
+    """Delays and checks attempts to log in. All connections of an application share one.
 
-    A throttle by source, or because too much goes on, is ``Unavailable``; it is decided without looking at the name.
-    An attempt for a name with failures waits, whether there is such a user or not. One whose source has no failures
-    of late does not: an owner gets in while strangers guess his password.
+    A throttle by source or by load raises ``Unavailable``; the decision does not look at the name. An attempt for a
+    name with failures waits, whether such a user exists or not, unless its source has no recent failures: so the owner
+    of a name can log in while others guess the password.
 
     Args:
-        authorizer: counts the failures of a name, and says how long the next attempt has to wait.
+        authorizer: counts the failures of each name, and knows how long the next attempt has to wait.
 
     Attributes:
         turns: each step of a login waits for one of them.
@@ -104,39 +104,39 @@ class Judge:
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
         self._key = secrets.token_bytes(16)
-        self._complained = -_COMPLAINT_SECONDS
+        self._last_logged = -_LOG_SECONDS
 
     def check_source(self, source: str | None) -> None:
-        """Refuse a source with too many failures.
+        """Refuse a source that has too many failures.
 
         Raises:
-            Unavailable: it is one.
+            Unavailable: the source has too many.
         """
         if source is not None and self._sources.is_exhausted(source, asyncio.get_running_loop().time()):
             raise busy()
 
-    async def judge(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
-        """Return what ``check`` says of an attempt to log in as ``name``.
+    async def check(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
+        """Return the result of ``check`` for an attempt to log in as ``name``.
 
-        Counted before it waits and before it is checked: attempts side by side see each other.
+        The attempt is counted before it waits and before it is checked, so that concurrent attempts see each other.
 
         Args:
-            name: as it was sent.
-            source: where it comes from; None where sources cannot be told apart.
+            name: as the peer sent it.
+            source: where the attempt comes from; None where sources cannot be distinguished.
             check: compares the proof.
 
         Raises:
-            Unavailable: it was not judged.
-            StoreError: the authorizer cannot say.
+            Unavailable: the attempt was not checked.
+            StoreError: the authorizer cannot answer.
         """
         time = asyncio.get_running_loop().time
         self.check_source(source)
         await self._authorizer.record_failure(name, time())
         delay = await self._authorizer.delay_for(name, time())
-        await self.turns.mine()
+        await self.turns.wait()
         if delay > 0 and (source is None or not self._sources.is_clean(source, time())):
             await self._wait(name, delay, bounded=source is None)
-            await self.turns.mine()
+            await self.turns.wait()
         self.check_source(source)
         if not check():
             if source is not None:
@@ -157,11 +157,11 @@ class Judge:
                 del self._waiting[name]
 
     @contextmanager
-    def discreet(self) -> Iterator[None]:
-        """Tell the log, and not the peer, what goes wrong in here: it has not logged in.
+    def hiding_errors(self) -> Iterator[None]:
+        """Log errors raised within the block, and hide them from the peer, which has not logged in.
 
         Raises:
-            Unavailable: something went wrong that is neither the library's own refusal nor a ``pb.Error``.
+            Unavailable: in place of any error that is neither a refusal by the library nor a ``pb.Error``.
         """
         try:
             yield
@@ -169,35 +169,35 @@ class Judge:
             if isinstance(error, (Error, BrokerError)) and not isinstance(error, StoreError):
                 raise
             now = asyncio.get_running_loop().time()
-            if now - self._complained >= _COMPLAINT_SECONDS:
-                self._complained = now
+            if now - self._last_logged >= _LOG_SECONDS:
+                self._last_logged = now
                 log.error("logins fail", exc_info=error)
             raise busy() from None
 
-    def alias(self, name: str) -> str:
-        """Return what stands in the log for a name without a user, because people type passwords there."""
+    def log_name(self, name: str) -> str:
+        """Return a keyed hash to log in place of an unknown name, because people type passwords there."""
         return hashlib.blake2b(
             name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
         ).hexdigest()
 
 
 class Admission:
-    """Counts the attempts of one connection, and ends it when there are too many or none.
+    """Counts the attempts of one connection, and closes it when there are too many or none.
 
-    Until the first that succeeds, the peer is a stranger and lives under :meth:`Limits.before_login`.
+    Until one succeeds, the peer is unauthenticated and has the limits of :meth:`Limits.before_login`.
 
     Args:
-        judge: decides.
-        connection: which.
+        throttle: checks the attempts.
+        connection: the connection of the peer.
     """
 
-    def __init__(self, judge: Judge, connection: LoginConnection) -> None:
-        self._judge = judge
+    def __init__(self, throttle: LoginThrottle, connection: LoginConnection) -> None:
+        self._throttle = throttle
         self._connection = connection
         self._limits = connection.limits
         self._loop = asyncio.get_running_loop()
-        self._failures = 0  # and attempts that are being judged
-        self._judging = 0
+        self._failures = 0  # attempts that are being checked included
+        self._checking = 0
         self._challenges = 0
         self._timer: asyncio.TimerHandle | None = None
         self._admitted = False
@@ -206,58 +206,58 @@ class Admission:
         self._wait_for_attempt()
 
     def challenge(self) -> float:
-        """Count a challenge that the peer asks for, and return when it expires.
+        """Count a requested challenge, and return the time at which it expires.
 
         Raises:
-            LoginFailed: there were too many since the last login.
-            Unavailable: there were too many failures where the peer comes from.
+            LoginFailed: the peer has requested too many since its last login.
+            Unavailable: the peer's source has too many failures.
         """
         self._challenges += 1
         if self._challenges > self._limits.logins + SPARE_CHALLENGES:
             self._end_soon()
             raise refusal()
-        self._judge.check_source(self._connection.source)
+        self._throttle.check_source(self._connection.source)
         self._wait_for_attempt()
         return self._loop.time() + self._limits.login_seconds
 
     async def attempt(
-        self, name: str, expires: float | None, check: Callable[[], bool], hopeless: str = ""
+        self, name: str, expires: float | None, check: Callable[[], bool], log_reason: str = ""
     ) -> None:
-        """Admit the peer if ``check`` says so.
+        """Authenticate the peer if ``check`` returns True.
 
         Args:
-            name: as whom it wants to log in.
-            expires: its challenge's; None when that was used before.
-            check: whether its response to the challenge fits.
-            hopeless: why it cannot, whatever it is; for the log.
+            name: the user as whom the peer wants to log in.
+            expires: when the challenge expires; None when it was used before.
+            check: returns whether the response fits the challenge.
+            log_reason: why no response can succeed, if that is known; only the log shows it.
 
         Raises:
-            LoginFailed: it does not, or it is too late, or too often.
-            Unavailable: it was not judged.
+            LoginFailed: the response does not fit, the challenge has expired, or too many attempts have failed.
+            Unavailable: the attempt was not checked.
         """
-        with self.trying():
+        with self.attempting():
             in_time = expires is not None and self._loop.time() < expires
-            with self._judge.discreet():
-                fits = in_time and await self._judge.judge(name, self._connection.source, check)
+            with self._throttle.hiding_errors():
+                fits = in_time and await self._throttle.check(name, self._connection.source, check)
             if not fits:
-                self._explain_later(
-                    name, hopeless or ("a wrong password" if in_time else "a challenge too old")
+                self._log_later(
+                    name, log_reason or ("a wrong password" if in_time else "a challenge too old")
                 )
                 raise refusal()
 
     @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Admit the peer unless an error is raised in here.
+    def attempting(self) -> Iterator[None]:
+        """Authenticate the peer unless the block raises an error.
 
-        An attempt counts as a failure until it has succeeded, so that attempts side by side see each other. An error of
-        the application, which explains itself to the peer, does not count.
+        An attempt counts as a failure until it has succeeded, so that concurrent attempts see each other. An error of
+        the application, which the peer receives, does not count.
 
         Raises:
-            LoginFailed: too many have failed, or may yet fail.
+            LoginFailed: too many attempts have failed, or are being checked.
         """
         self.check_failures()
         self._failures += 1
-        self._judging += 1
+        self._checking += 1
         try:
             yield
         except Exception as error:
@@ -268,57 +268,57 @@ class Admission:
             self._failures -= 1
             self.admit()
         finally:
-            self._judging -= 1
-            self._look_at_failures()
+            self._checking -= 1
+            self._review_failures()
 
     def check_failures(self) -> None:
-        """Refuse the peer if as many attempts have failed, or are under way, as may fail.
+        """Refuse the peer if ``Limits.logins`` attempts have failed or are being checked.
 
         Raises:
-            LoginFailed: it is so.
+            LoginFailed: there are that many.
         """
         if self._failures >= self._limits.logins:
             raise refusal()
 
     def failed(self) -> None:
-        """Count that the peer, logged in or not, asked for what it has no key for."""
+        """Count a request for a perspective for which the peer has no key, logged in or not."""
         self._failures += 1
-        self._look_at_failures()
+        self._review_failures()
 
     def admit(self) -> None:
-        """The peer has logged in."""
+        """Record that the peer has logged in."""
         self._challenges = 0
         self._stop_timer()
         if not self._admitted:
             self._admitted = True
             self._connection.welcome()
 
-    def _explain_later(self, name: str, why: str) -> None:
-        """Tell the log why a login has failed, when the answer has left: it must not take longer for one reason."""
-        self._loop.call_soon(self._loop.call_soon, self._explain, name, why)
+    def _log_later(self, name: str, why: str) -> None:
+        """Log why a login has failed after the answer is sent, because its time must not depend on the reason."""
+        self._loop.call_soon(self._loop.call_soon, self._log_failure, name, why)
 
-    def _explain(self, name: str, why: str) -> None:
-        whom = self._judge.alias(name) if why == "no user" else ascii(name[:64])
-        log.info("a login as %s from %s failed: %s", whom, self._connection.peer, why)
+    def _log_failure(self, name: str, why: str) -> None:
+        shown = self._throttle.log_name(name) if why == "no user" else ascii(name[:64])
+        log.info("a login as %s from %s failed: %s", shown, self._connection.peer, why)
 
-    def _look_at_failures(self) -> None:
-        if self._failures >= self._limits.logins and not self._judging:
+    def _review_failures(self) -> None:
+        if self._failures >= self._limits.logins and not self._checking:
             self._end_soon()
         else:
             self._wait_for_attempt()
 
     def _end_soon(self) -> None:
-        # In a later turn of the loop: what the attempt came to is said first.
+        # In a later turn of the loop, because the answer to the attempt is sent first.
         self._loop.call_soon(self._connection.end, "too-many-logins", "too many logins have failed")
 
     def _wait_for_attempt(self) -> None:
-        """Hang up if nothing more is tried for a while."""
+        """Close the connection if the peer makes no attempt within ``Limits.login_seconds``."""
         self._stop_timer()
         if not self._admitted:
             self._timer = self._loop.call_later(self._limits.login_seconds, self._too_late)
 
     def _too_late(self) -> None:
-        if self._judging:
+        if self._checking:
             self._wait_for_attempt()
         else:
             self._connection.end("login-timeout", f"no login was tried in {self._limits.login_seconds:g} s")
@@ -328,6 +328,6 @@ class Admission:
             self._timer.cancel()
             self._timer = None
 
-    def _on_disconnect(self, connection: Any) -> None:
-        self._admitted = True  # in that there is nothing to wait for any more
+    def _on_disconnect(self, connection: object) -> None:
+        self._admitted = True  # no timer is needed any more
         self._stop_timer()

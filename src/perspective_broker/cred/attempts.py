@@ -1,8 +1,8 @@
-"""Failed logins: per name, with the time that the next attempt has to wait, and per source, with what is left to it.
+"""Failed logins: per name, with the delay of the next attempt, and per source, with the attempts left to it.
 
-A stranger knows other users' names. If only names had counts, each wrong guess of his would keep the owner waiting; so
-the owner's address counts too. Both tables are bounded: a flood of invented names can neither fill the memory nor,
-cheaply, push out the count of a name under attack. Time is an argument; any clock that does not jump will do.
+Attackers know the names of other users. If failures were counted by name alone, each wrong guess would make the owner
+of the name wait; so they are counted by source too. Both tables are bounded: a flood of invented names can neither fill
+the memory nor, cheaply, push out the count of a name under attack. Time is an argument; any monotonic clock will do.
 """
 
 from __future__ import annotations
@@ -14,41 +14,40 @@ from typing import Final
 
 __all__ = ["MOST_WAITING", "SPARE_CHALLENGES", "AttemptTable", "SourceTable"]
 
-#: Attempts for one name that may wait for their turn at a time, of those whose source cannot be told from others. Where
-#: each waits a minute, that leaves a peer with many connections eight guesses a minute.
+#: Attempts for one name that may wait at a time, of those without a source. As each waits up to a minute, a peer with
+#: many connections has eight guesses a minute.
 MOST_WAITING: Final = 8
 
-#: Challenges that a peer may ask for beyond the logins it may fail: some are never answered.
+#: Challenges that a peer may request beyond ``Limits.logins``, because some are never answered.
 SPARE_CHALLENGES: Final = 5
 
-#: Wrong passwords that cost nothing: people mistype, and try the other one they know.
+#: Wrong passwords without a delay: people mistype, and try another password of theirs.
 _FREE = 3
-#: Seconds after the first failure that is not free; each further one doubles it.
+#: Seconds of delay after the first failure beyond these; each further failure doubles it.
 _FIRST_DELAY = 1.0
-#: At most a minute: at 1440 guesses a day even a poor password lasts, and an owner whose own address has failures waits
-#: no longer than that.
+#: Seconds of delay at most. 1440 guesses a day do not find even a poor password, and an owner whose own source has
+#: failures waits no longer than a minute.
 _MAX_DELAY = 60.0
-#: A quarter of an hour after its last failure a name starts anew.
+#: Seconds after its last failure at which a name has no failures again: a quarter of an hour.
 _FORGET_AFTER = 900.0
-#: Failures that one source may have at once: a thousand users may log in from one address, and some of them mistype.
+#: Failures of one source in a burst: a thousand users may log in from one address, and some of them mistype.
 _SOURCE_BURST = 32
-#: And in the long run: one for every so many seconds, 2880 a day, whatever names they are for.
+#: Seconds for each further failure of one source, whatever the names: 2880 failures a day.
 _SOURCE_SECONDS = 30.0
 
-#: Names remembered. At about 250 bytes a name the table stays below 4 MB.
+#: Names or sources remembered. At about 250 bytes each the table stays below 4 MB.
 _CAPACITY = 16_384
 
 
 class AttemptTable:
     """Failed attempts by name.
 
-    Two parts, each in order of the last failure. Names that failed once stand in the *first* part, names that
-    failed again in the *repeated* part, and the first part gives way to newcomers. A stranger who wants one
-    name's count forgotten must therefore fail twice with each of thousands of other names, which costs far
-    more attempts than the reset gives back.
+    The table has two parts, each in order of the last failure: *first* for names that failed once, *repeated* for names
+    that failed again. New names push out names of the first part. To have the count of one name forgotten, an attacker
+    must therefore fail twice with each of thousands of other names, which costs far more attempts than it gains.
 
     Args:
-        capacity: names remembered in all; three quarters of it are for repeated failures.
+        capacity: names remembered altogether; three quarters of it are for repeated failures.
 
     Raises:
         ValueError: the capacity is below 4.
@@ -73,7 +72,7 @@ class AttemptTable:
         """Count a failed attempt of ``name``.
 
         Args:
-            name: whatever was sent, known or not.
+            name: the name that the peer sent, known or not.
             now: seconds on the caller's clock.
         """
         fingerprint = self._fingerprint(name)
@@ -96,7 +95,7 @@ class AttemptTable:
         self._repeated.pop(fingerprint, None)
 
     def delay_for(self, name: str, now: float) -> float:
-        """Return the seconds from ``now`` until an attempt of ``name`` may be answered; 0.0 for at once."""
+        """Return the seconds from ``now`` until an attempt of ``name`` may be answered; 0.0 for no delay."""
         fingerprint = self._fingerprint(name)
         excess = self._failures(fingerprint, now) - _FREE
         if excess <= 0:
@@ -114,16 +113,15 @@ class AttemptTable:
         return entry[0]
 
     def _fingerprint(self, name: str) -> bytes:
-        # Names come from strangers: a keyed hash makes each as small as any other, and collisions
-        # unguessable.
+        # Unauthenticated peers send these names. A keyed hash makes all equally small, and collisions unguessable.
         return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()
 
 
 class SourceTable:
-    """Failed attempts by where they come from: a bucket for each source, emptied by failures, filled by time.
+    """Failed attempts by source: a bucket of tokens for each, which failures empty and time fills.
 
     Args:
-        capacity: sources remembered; the one whose last failure is the oldest gives way.
+        capacity: sources remembered; a new one pushes out the source whose last failure is the oldest.
     """
 
     __slots__ = ("_capacity", "_failures")
@@ -144,7 +142,7 @@ class SourceTable:
             self._failures.popitem(last=False)
 
     def is_exhausted(self, source: str, now: float) -> bool:
-        """Return whether no attempt from ``source`` is looked at for the time being."""
+        """Return whether ``source`` has too many failures for another attempt now."""
         return self._left_of(source, now) > _SOURCE_BURST - 1
 
     def is_clean(self, source: str, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""Where identities are kept: the interface, and its errors.
+"""Authorizer: the interface of a store of identities, and its errors.
 
-A store of another kind (a directory service, say) subclasses :class:`Authorizer` and provides the abstract
-methods; passwords, login records and attempt limiting come with the base.
+A store of another kind (a directory service, say) is a subclass of :class:`Authorizer` with the abstract methods;
+passwords, login records and the limits of attempts come with the base class.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger("perspective_broker")
 
 
 class StoreError(BrokerError):
-    """The store of identities cannot do what was asked. The text never contains a secret."""
+    """An operation on a store of identities has failed. The text never contains a secret."""
 
     def __str__(self) -> str:
         # KeyError, a base of some subclasses, would show the repr of its argument.
@@ -46,27 +46,27 @@ class StoreError(BrokerError):
 
 
 class StoreBusy(StoreError):
-    """The store is locked or overloaded and stayed so for the whole waiting time; a later try may succeed."""
+    """The store was locked or overloaded for the whole waiting time; a later attempt may succeed."""
 
 
 class StoreFull(StoreError):
-    """The store has no room left (a full disk); nothing was changed."""
+    """The store is full (a full disk); nothing was changed."""
 
 
 class MissingExtra(StoreError, ImportError):
-    """A package that this store needs is not installed; the text says what to install."""
+    """A package that this store needs is not installed; the text names it."""
 
 
 class IdentityDamaged(StoreError):
-    """What the store keeps of an identity cannot be read; the others can."""
+    """The record of one identity cannot be read; the others can."""
 
 
 class IdentityExists(StoreError, KeyError):
-    """There is an identity of that name already."""
+    """An identity of that name exists already."""
 
 
 class UnknownIdentity(StoreError, KeyError):
-    """There is no identity of that name."""
+    """No identity of that name exists."""
 
 
 class UnknownKey(StoreError, KeyError):
@@ -74,14 +74,14 @@ class UnknownKey(StoreError, KeyError):
 
 
 class Authorizer(ABC):
-    """Keeps identities. An async context manager that closes itself.
+    """A store of identities. An async context manager that closes itself.
 
-    Every method that reaches a store may raise :class:`StoreError` (or one of its subclasses).
-    Each changes the store in one step: all of it, or, when it raises, nothing.
+    Every method that accesses the store may raise :class:`StoreError` or one of its subclasses. Each change is atomic:
+    a method that raises has changed nothing.
 
     Args:
-        attempts: counts failed logins, in this process' memory: behind N processes a stranger has N times the
-            attempts. A subclass may override the three attempt methods to share the count.
+        attempts: counts failed logins, in the memory of this process, so that N processes allow N times the attempts. A
+            subclass may override the three attempt methods to share the count.
     """
 
     def __init__(self, *, attempts: AttemptTable | None = None) -> None:
@@ -91,14 +91,14 @@ class Authorizer(ABC):
 
     @abstractmethod
     async def get_identity(self, name: str) -> Identity | None:
-        """Return a copy of the identity, or None when there is none (also for a name that none can have)."""
+        """Return a copy of the identity, or None when it does not exist (also for a name that is not valid)."""
 
     @abstractmethod
     async def add_identity(self, identity: Identity) -> None:
-        """Keep a copy of ``identity``.
+        """Add a copy of ``identity``.
 
         Raises:
-            IdentityExists: one of that name is kept already.
+            IdentityExists: an identity of that name exists already.
             TypeError: it is not an Identity.
         """
 
@@ -107,18 +107,17 @@ class Authorizer(ABC):
         """Remove the identity and its keys.
 
         Raises:
-            UnknownIdentity: there is none.
+            UnknownIdentity: there is no such identity.
         """
 
     @abstractmethod
     async def set_secrets(
         self, name: str, verifier: ScramVerifier | None, legacy_digest: LegacyDigest | None = None
     ) -> None:
-        """Replace both secrets; None takes one away. :meth:`set_password` is what you want, unless you
-        import.
+        """Replace both secrets; None removes one. For imports; otherwise use :meth:`set_password`.
 
         Raises:
-            UnknownIdentity: there is none.
+            UnknownIdentity: there is no such identity.
         """
 
     @abstractmethod
@@ -126,15 +125,15 @@ class Authorizer(ABC):
         """Forbid or allow logging in.
 
         Raises:
-            UnknownIdentity: there is none.
+            UnknownIdentity: there is no such identity.
         """
 
     @abstractmethod
     async def grant(self, name: str, service: str, perspective: str | None = None) -> None:
-        """Give the identity a key; giving it twice changes nothing.
+        """Give the identity a key; a second time changes nothing.
 
         Args:
-            name: the identity's.
+            name: the identity's name.
             service: the service's name.
             perspective: the perspective's name; the identity's own name when None.
 
@@ -145,11 +144,11 @@ class Authorizer(ABC):
 
     @abstractmethod
     async def revoke(self, name: str, service: str, perspective: str | None = None) -> None:
-        """Take a key back. Arguments as :meth:`grant`.
+        """Remove a key. Arguments as :meth:`grant`.
 
         Raises:
             UnknownIdentity: there is no such identity.
-            UnknownKey: it has no such key.
+            UnknownKey: the identity has no such key.
             TypeError, ValueError: as :func:`~perspective_broker.cred.identity.checked_key`.
         """
 
@@ -157,20 +156,20 @@ class Authorizer(ABC):
     def list(self) -> AsyncIterator[Identity]:
         """Iterate over copies of all identities, sorted by name (in code point order).
 
-        What is added or removed meanwhile may or may not appear; nothing appears twice.
+        An identity that is added or removed meanwhile may appear or not; none appears twice.
         """
 
     @abstractmethod
     async def iterations(self) -> int:
-        """Return the PBKDF2 rounds of the verifiers made here."""
+        """Return the PBKDF2 rounds of new verifiers."""
 
     @abstractmethod
     async def fake_verifier(self, name: str) -> ScramVerifier:
-        """Return what to show for a user that does not exist: the same for one name, always."""
+        """Return the verifier to show for a user that does not exist; always the same for the same name."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of files, connections and threads. Closing twice is closing once."""
+        """Close files, connections and threads. May be called twice."""
 
     # ------------------------------------------------------------ passwords
 
@@ -178,7 +177,7 @@ class Authorizer(ABC):
         """Make and add an identity.
 
         Args:
-            name: its name.
+            name: the identity's name.
             password: its password; with None it cannot log in until :meth:`set_password`.
             legacy: allow the MD5 logins of 2002 and of today's Twisted for it.
 
@@ -186,8 +185,8 @@ class Authorizer(ABC):
             The identity that was added.
 
         Raises:
-            IdentityExists: there is one already.
-            TypeError, ValueError: the name or the password cannot be one.
+            IdentityExists: an identity of that name exists already.
+            TypeError, ValueError: the name or the password is not valid.
         """
         checked_name(name)  # before the work
         if password is None:
@@ -199,11 +198,11 @@ class Authorizer(ABC):
         return identity
 
     async def set_password(self, name: str, password: str | None, *, legacy: bool = False) -> None:
-        """Replace the password. Arguments as :meth:`create`; without ``legacy`` an old MD5 digest goes away.
+        """Replace the password. Arguments as :meth:`create`; without ``legacy`` an old MD5 digest is removed.
 
         Raises:
             UnknownIdentity: there is no such identity.
-            TypeError, ValueError: the password cannot be one.
+            TypeError, ValueError: the password is not valid.
         """
         if password is None:
             await self.set_secrets(name, None, None)
@@ -212,7 +211,7 @@ class Authorizer(ABC):
             await self.set_secrets(name, verifier, digest)
 
     async def disable(self, name: str) -> None:
-        """Forbid logging in. Sessions that exist are not the store's business.
+        """Forbid logging in. Connections that are logged in already stay so.
 
         Raises:
             UnknownIdentity: there is no such identity.
@@ -230,18 +229,18 @@ class Authorizer(ABC):
     # ------------------------------------------------------------ logging in
 
     async def login_record(self, name: str) -> tuple[Identity | None, ScramVerifier]:
-        """Return what a login needs, so that who may not log in looks like who mistyped.
+        """Return the data of a login, so that a user who may not log in looks like one with a wrong password.
 
         Returns:
-            The identity, or None when nobody may log in under that name (unknown, disabled, no password); and
-            the verifier to run SCRAM with. For a disabled identity that is its own, for the others a fake
-            one. With None a login must fail at its end even if the proof fits. The identity may be without its keys:
-            reading many takes longer than reading none, and a stranger would notice.
+            The identity, or None when no login can succeed under that name (unknown, disabled, no password); and the
+            verifier to run SCRAM with. This is the identity's own if there is one, otherwise a fake. With None a login
+            must fail at its end even if the proof fits. The identity may lack its keys, because an unauthenticated peer
+            could measure that reading many takes longer.
         """
-        fake = await self.fake_verifier(name)  # always made: costs the same for everybody
+        fake = await self.fake_verifier(name)  # made in any case, so that every login costs the same
         try:
             identity = await self.get_secrets(name)
-        except IdentityDamaged as error:  # told apart by no answer, either
+        except IdentityDamaged as error:  # the peer must not notice a difference
             log.error("nobody can log in as %.255a: %s", name, error)
             identity = None
         if identity is None or identity.verifier is None:
@@ -251,20 +250,20 @@ class Authorizer(ABC):
     async def get_secrets(self, name: str) -> Identity | None:
         """Return the identity as :meth:`get_identity` does, with or without its keys.
 
-        An unauthenticated peer can measure how long it takes. It should cost the same for known and unknown names, and
-        for any number of keys; a store overrides it for that.
+        An unauthenticated peer can measure its time. Override it so that it takes the same time for known and unknown
+        names, and for any number of keys.
         """
         return await self.get_identity(name)
 
     async def record_failure(self, name: str, now: float) -> None:
         """Count a failed login.
 
-        Attempts that run side by side see each other only when each is counted *before* it is checked; count
-        first, and let :meth:`record_success` forgive.
+        Concurrent attempts see each other only if each is counted *before* it is checked. So count first, and call
+        :meth:`record_success` afterwards.
 
         Args:
-            name: as it was sent, known or not.
-            now: seconds on a clock that does not jump (``loop.time()``).
+            name: the name that the peer sent, known or not.
+            now: seconds on a monotonic clock (``loop.time()``).
         """
         self._attempts.record_failure(name, now)
 
@@ -273,7 +272,7 @@ class Authorizer(ABC):
         self._attempts.record_success(name)
 
     async def delay_for(self, name: str, now: float) -> float:
-        """Return the seconds from ``now`` until a login as ``name`` may be answered; 0.0 for at once."""
+        """Return the seconds from ``now`` until a login as ``name`` may be answered; 0.0 for no delay."""
         return self._attempts.delay_for(name, now)
 
     # ------------------------------------------------------------ async with

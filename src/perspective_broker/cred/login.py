@@ -1,24 +1,24 @@
-"""The objects of a login: what a peer reaches before anybody knows who it is.
+"""The objects of a login, which are all that an unauthenticated peer can call.
 
-Every connection to an application or a portal gets an :class:`AuthServ` as its root. It takes three kinds of login:
+Every connection to an application or a portal has an :class:`AuthServ` as its root. It accepts three kinds of login:
 
 - ours: ``authenticate(mechanism, client_first)`` → (server_first, challenger), ``challenger.respond(client_final)`` →
-  (server_final, :class:`IdentityWrapper`). SCRAM-SHA-256, see :mod:`.scram`. Who has shown a certificate may ask for
-  the mechanism ``EXTERNAL``, which needs no more words: → (``b""``, :class:`IdentityWrapper`).
+  (server_final, :class:`IdentityWrapper`). SCRAM-SHA-256, see :mod:`.scram`. A client that has shown a certificate may
+  request the mechanism ``EXTERNAL``, which takes one message: → (``b""``, :class:`IdentityWrapper`).
 - today's Twisted: ``login(name)`` → (challenge, challenger), ``challenger.respond(response, mind)`` → the avatar;
   ``loginAnonymous(mind)`` → the avatar.
-- that of 2002: ``username(name)`` → (challenge, challenger), ``challenger.respond(response)`` → an
-  :class:`IdentityWrapper` or None, ``wrapper.attach(service, perspective, client)`` → the perspective.
+- 2002: ``username(name)`` → (challenge, challenger), ``challenger.respond(response)`` → an :class:`IdentityWrapper` or
+  None, ``wrapper.attach(service, perspective, client)`` → the perspective.
 
-The last two are MD5, and are taken only from this machine, over TLS, or where :class:`LoginRoot` was told to.
+The last two are MD5. They are accepted only from this machine, over TLS, or with ``legacy_login=True``.
 
-In all of them an unknown user gets the same messages at the same price as a wrong password. The server of 2002 said
-``unauthorized`` (an error) to an unknown user's ``username``, and None to a wrong password's ``respond``. Its clients
-take either as a failure and say of both no more than that the name or the password is wrong; so here ``username`` gives
-everybody a challenge, and ``respond`` says None to both.
+In all of them an unknown user causes the same messages and the same work as a wrong password. The server of 2002
+answered ``username`` of an unknown user with the error ``unauthorized``, and ``respond`` with a wrong password with
+None. Its clients treat both as a failure and report for both that the name or the password is wrong; so here
+``username`` answers every name with a challenge, and ``respond`` returns None in both cases.
 
-A challenge is good for one response, and for ``Limits.login_seconds``. A peer that has not logged in and tries
-nothing for as long is hung up (``login-timeout``), one that has failed ``Limits.logins`` times as well
+A challenge is valid for one response, and for ``Limits.login_seconds``. A connection whose peer has not logged in and
+makes no attempt for as long is closed (``login-timeout``), and so is one with ``Limits.logins`` failures
 (``too-many-logins``).
 """
 
@@ -33,13 +33,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from ..certificates import PeerCertificate
 from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
-from ..hooks import finished
-from .admission import Admission, Judge, refusal
+from ..flavors.values import Value
+from ..hooks import maybe_await
+from .admission import Admission, LoginThrottle, refusal
 from .authorizer import Authorizer
 from .identity import Identity
-from .perspective import Detacher, LoginConnection
+from .lifetime import Detacher, LoginConnection
 from .scram import BOUND, UNBOUND, ServerExchange
 from .verifiers import check_legacy
 
@@ -63,82 +65,84 @@ class Anonymous(Enum):
     ANONYMOUS = "anonymous"
 
 
-#: In the place of a name: somebody who does not say who he is.
+#: In place of a name: an anonymous user.
 ANONYMOUS: Final = Anonymous.ANONYMOUS
 
-#: What a login gives: the object that the client gets, and what ends it.
+#: The result of a login: the object that the client gets, and its detacher.
 Given: TypeAlias = tuple[Exportable, Detacher]
 
-#: From a verified certificate to a user's name.
-CertificateUser: TypeAlias = Callable[[Any], str | Awaitable[str | None] | None]
+#: Returns the name of the user to whom a verified certificate belongs.
+CertificateUser: TypeAlias = Callable[[PeerCertificate], str | Awaitable[str | None] | None]
 
-#: The mechanism of those who have shown a certificate.
+#: The mechanism of a login by certificate.
 EXTERNAL: Final = "EXTERNAL"
 
 _CHALLENGE_BYTES: Final = 16
 
-#: Perspectives and avatars that one connection holds by its logins: each has to be detached when it ends.
+#: Perspectives and avatars that one connection may hold by its logins. Each has to be detached when the connection
+#: ends.
 _MOST_GIVEN: Final = 256
 
-#: Of a name that a peer sends. None is longer than 255 bytes; what is not much longer costs what any other costs.
+#: Bytes of a name that a peer sends. Valid names have at most 255; a name that is a little longer costs the same work.
 _MAX_NAME: Final = 1024
 
 
 class LoginRoot(ABC):
-    """What an application and a portal have in common: they are served, and ask who comes.
+    """Base of applications and portals: a root that authenticates each client.
 
     Args:
-        authorizer: knows the users. Whoever made it closes it.
-        legacy_login: take the MD5 logins of 2002 and of today's Twisted from everywhere, not from this machine and
-            over TLS alone. They bind nothing: whoever reads or relays one can log in as well.
-        certificate_user: given the :class:`~perspective_broker.annotations.PeerCertificate` of a connection, returns
-            the name of the user whom it stands for, or None; may be ``async``. Its owner then needs no password.
+        authorizer: knows the users. The caller closes it.
+        legacy_login: accept the MD5 logins of 2002 and of today's Twisted from everywhere, not only from this machine
+            and over TLS. They are bound to no channel: anyone who reads or relays one can log in as well.
+        certificate_user: returns the name of the user to whom the
+            :class:`~perspective_broker.annotations.PeerCertificate` of a connection belongs, or None; may be ``async``.
+            The owner of the certificate then needs no password.
 
     Raises:
-        TypeError: ``authorizer`` is none.
+        TypeError: ``authorizer`` is not an Authorizer.
     """
 
     def __init__(
         self, authorizer: Authorizer, legacy_login: bool, certificate_user: CertificateUser | None = None
     ) -> None:
         if not isinstance(authorizer, Authorizer):
-            raise TypeError(f"authorizer is an Authorizer, not a {type(authorizer).__name__}")
+            raise TypeError(f"authorizer: must be an Authorizer, not {type(authorizer).__name__}")
         self.authorizer = authorizer
         self.legacy_login = legacy_login
         self.certificate_user = certificate_user
-        self.judge = Judge(authorizer)
+        self._throttle = LoginThrottle(authorizer)
 
     def root_object(self, connection: LoginConnection) -> AuthServ:
-        """Return the login object of one new connection."""
+        """Return the login object of a new connection."""
         return AuthServ(self, connection)
 
-    async def attach(
-        self, identity: Identity, service: str, perspective: str, client: Any, connection: LoginConnection
+    async def _attach(
+        self, identity: Identity, service: str, perspective: str, client: Value, connection: LoginConnection
     ) -> Given:
-        """Attach a user who has logged in to a perspective of a service.
+        """Attach an authenticated user to a perspective of a service.
 
         Raises:
-            LoginFailed: there is none, or none for this user. It does not say which.
+            LoginFailed: there is no such perspective, or the user has no key to it. The error does not tell which.
         """
         raise refusal()
 
     @abstractmethod
-    async def request_avatar(
-        self, identity: Identity | None, mind: Any, connection: LoginConnection
+    async def _request_avatar(
+        self, identity: Identity | None, mind: Value, connection: LoginConnection
     ) -> Given:
-        """Attach a user who names no service; None is one who does not say who he is.
+        """Attach a user who names no service; None is an anonymous user.
 
         Raises:
-            LoginFailed: there is nothing for him.
+            LoginFailed: the user has no avatar.
         """
 
 
 class AuthServ(Referenceable):
-    """The root of a connection whose peer has to say who it is.
+    """The root of a connection whose peer has to log in.
 
     Args:
-        root: what is served.
-        connection: whose root this is.
+        root: the application or portal.
+        connection: the connection whose root this is.
     """
 
     advice_to_callers = "; they log in first, as in pb.connect(url, username=..., password=...)"
@@ -146,23 +150,23 @@ class AuthServ(Referenceable):
     def __init__(self, root: LoginRoot, connection: LoginConnection) -> None:
         self.root = root
         self.connection = connection
-        self.admission = Admission(root.judge, connection)
+        self.admission = Admission(root._throttle, connection)
         self._warned = False
         self._given: list[Detacher] = []
-        self._giving = 0  # of those under way, which count too
+        self._giving = 0  # logins in progress count too
 
     async def give(self, giving: Awaitable[Given]) -> Given:
-        """Return what a login gives, if this connection was not given as much as it may have already.
+        """Return the result of a login, unless this connection holds too many already.
 
         Raises:
-            LimitExceeded: it was.
+            LimitExceeded: it holds too many.
         """
         if len(self._given) + self._giving >= _MOST_GIVEN:
             self._given = [detacher for detacher in self._given if not detacher.has_ended]
         if len(self._given) + self._giving >= _MOST_GIVEN:
             assert isinstance(giving, Coroutine)
             giving.close()
-            raise LimitExceeded(f"a connection may be logged in {_MOST_GIVEN} times at once")
+            raise LimitExceeded(f"logins of one connection: at most {_MOST_GIVEN} at a time (a fixed limit)")
         self._giving += 1
         try:
             given, detacher = await giving
@@ -176,15 +180,15 @@ class AuthServ(Referenceable):
 
         Args:
             mechanism: ``SCRAM-SHA-256-PLUS``, or without channel binding ``SCRAM-SHA-256``; or ``EXTERNAL``.
-            client_first: the client's first message; for ``EXTERNAL`` the name of the user, or nothing.
+            client_first: the client's first message; for ``EXTERNAL`` the name of the user, or empty.
 
         Returns:
-            The server's first message and who takes the client's last one (for ``EXTERNAL`` the identity); or None and
-            the names of the mechanisms that there are, when that one is not among them.
+            The server's first message and the challenger for the client's last one (for ``EXTERNAL``: the identity); or
+            None and the names of the available mechanisms, when ``mechanism`` is not one of them.
 
         Raises:
-            LoginFailed: the message is malformed, or there are too many, or the client was talked down.
-            Unavailable: it was not judged, and a later attempt may succeed.
+            LoginFailed: the message is malformed, there were too many, or a man in the middle has downgraded the login.
+            Unavailable: the attempt was not checked, and a later one may succeed.
         """
         binding = self.connection.channel_binding()
         known = [UNBOUND.encode()] if binding is None else [BOUND.encode(), UNBOUND.encode()]
@@ -194,37 +198,41 @@ class AuthServ(Referenceable):
         asked = _text(mechanism)
         if asked.encode("utf-8", "replace") not in known:
             return None, known
-        if asked == EXTERNAL:
+        if certificate is not None and asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
         expires = self.admission.challenge()
-        await self.root.judge.turns.mine()
+        await self.root._throttle.turns.wait()
         exchange = ServerExchange(asked, client_first, binding)
-        with self.root.judge.discreet():
+        with self.root._throttle.hiding_errors():
             identity, verifier = await self.root.authorizer.login_record(exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
     async def current(self, name: str) -> Identity:
-        """Return the identity of a user who has logged in, as it is now.
+        """Return the identity of a user who has logged in, as the store has it now.
 
         Raises:
-            LoginFailed: it is gone, or disabled.
+            LoginFailed: it was removed or disabled.
         """
-        with self.root.judge.discreet():
+        with self.root._throttle.hiding_errors():
             identity = await self.root.authorizer.get_identity(name)
         if identity is None or identity.disabled:
             raise refusal()
         return identity
 
-    async def _identify(self, certificate: Any, name: str) -> IdentityWrapper:
-        """Return the identity of the owner of a certificate, who may have said whom he takes himself for.
+    async def _identify(self, certificate: PeerCertificate, name: str) -> IdentityWrapper:
+        """Return the identity of the owner of a certificate.
+
+        Args:
+            certificate: the verified certificate of the connection.
+            name: the user as whom the client wants to log in; empty to let the certificate decide.
 
         Raises:
-            LoginFailed: it stands for nobody, or for somebody else.
+            LoginFailed: the certificate belongs to no user, or to another one.
         """
         assert self.root.certificate_user is not None
-        with self.admission.trying():
-            with self.root.judge.discreet():
-                user = await finished(self.root.certificate_user(certificate))
+        with self.admission.attempting():
+            with self.root._throttle.hiding_errors():
+                user = await maybe_await(self.root.certificate_user(certificate))
                 identity = None if user is None else await self.root.authorizer.get_identity(user)
             if identity is None or identity.disabled or name not in ("", identity.name):
                 raise refusal()
@@ -233,8 +241,8 @@ class AuthServ(Referenceable):
     def remote_username(self, name: object) -> tuple[bytes, Any]:
         """Begin a login of 2002.
 
-        A program of that time calls text what is bytes today, and is spoken to in kind from now on. One that logs in
-        by the old names but knows text (a program on the face of ``compat``) is spoken to as any other.
+        A Python 2 program sends its text as bytes; this side then sends it the types of 2002, too. A program that uses
+        the names of 2002 and sends text (one made with ``compat``) is treated like any other.
         """
         if isinstance(name, bytes):
             self.connection.speak_as_in_2002()
@@ -244,17 +252,17 @@ class AuthServ(Referenceable):
         """Begin a login of today's Twisted."""
         return self._legacy(_PortalChallenger, name)
 
-    async def remote_loginAnonymous(self, mind: Any = None) -> Exportable:
-        """Let in somebody who does not say who he is, where that is allowed."""
-        with self.admission.trying(), self.root.judge.discreet():
-            avatar, _ = await self.give(self.root.request_avatar(None, mind, self.connection))
+    async def remote_loginAnonymous(self, mind: Value = None) -> Exportable:
+        """Log in an anonymous user, where that is allowed."""
+        with self.admission.attempting(), self.root._throttle.hiding_errors():
+            avatar, _ = await self.give(self.root._request_avatar(None, mind, self.connection))
         return avatar
 
     def _legacy(self, kind: type[_LegacyChallenger], name: object) -> tuple[bytes, _LegacyChallenger]:
-        """Begin a login by MD5.
+        """Begin an MD5 login.
 
         Raises:
-            LoginFailed: it is not taken here.
+            LoginFailed: MD5 logins are not accepted on this connection.
         """
         connection = self.connection
         if not (connection.is_local or connection.is_secure):
@@ -262,8 +270,8 @@ class AuthServ(Referenceable):
             if not self._warned:
                 self._warned = True
                 log.warning(
-                    "%s an MD5 login over a plain connection from %s: whoever can read it can log in as well",
-                    "taking" if allowed else "refusing",
+                    "%s an MD5 login over a plain connection from %s: anyone who can read it can log in as well",
+                    "accepting" if allowed else "refusing",
                     connection.peer,
                 )
             if not allowed:
@@ -273,14 +281,14 @@ class AuthServ(Referenceable):
 
 
 class _Challenger(Referenceable):
-    """Takes the response to one challenge, once."""
+    """Accepts one response to one challenge."""
 
     def __init__(self, auth: AuthServ, expires: float) -> None:
         self._auth = auth
         self._expires: float | None = expires
 
     def _spend(self) -> float | None:
-        """Return when the challenge expires, the first time; then None."""
+        """Return when the challenge expires, at the first call; None afterwards."""
         expires, self._expires = self._expires, None
         return expires
 
@@ -294,13 +302,13 @@ class _ScramChallenger(_Challenger):
         self._identity = identity
 
     async def remote_respond(self, client_final: object) -> tuple[bytes, IdentityWrapper]:
-        """Take the client's last message.
+        """Check the client's last message.
 
         Returns:
-            The server's, which proves that it knows the password too, and the identity.
+            The server's last message, which proves that the server knows the password too, and the identity.
 
         Raises:
-            LoginFailed: the login failed.
+            LoginFailed: the login has failed.
         """
         final: bytes | None = None
 
@@ -318,7 +326,7 @@ class _ScramChallenger(_Challenger):
 
 
 class _LegacyChallenger(_Challenger):
-    """Takes md5(md5(password) + challenge).
+    """Accepts md5(md5(password) + challenge).
 
     Attributes:
         challenge: random bytes.
@@ -330,13 +338,13 @@ class _LegacyChallenger(_Challenger):
         self._name = name
 
     async def _identity(self, response: object) -> Identity:
-        """Return who has logged in.
+        """Return the identity of the user, if the response fits.
 
         Raises:
-            LoginFailed: nobody.
+            LoginFailed: the response does not fit.
         """
         expires = self._spend()
-        with self._auth.root.judge.discreet():
+        with self._auth.root._throttle.hiding_errors():
             identity, _ = await self._auth.root.authorizer.login_record(self._name)
         digest = None if identity is None else identity.legacy_digest
 
@@ -349,16 +357,16 @@ class _LegacyChallenger(_Challenger):
             check,
             "no user" if identity is None else "made without legacy=True" if digest is None else "",
         )
-        assert identity is not None, "nobody has no digest"
+        assert identity is not None, "an unknown user has no digest"
         return identity
 
 
 class _PortalChallenger(_LegacyChallenger):
-    async def remote_respond(self, response: object, mind: Any = None) -> Exportable:
+    async def remote_respond(self, response: object, mind: Value = None) -> Exportable:
         """Return the avatar, if the response fits. Raises LoginFailed."""
         identity = await self._auth.current((await self._identity(response)).name)
         avatar, _ = await self._auth.give(
-            self._auth.root.request_avatar(identity, mind, self._auth.connection)
+            self._auth.root._request_avatar(identity, mind, self._auth.connection)
         )
         return avatar
 
@@ -373,38 +381,38 @@ class _Challenger2002(_LegacyChallenger):
 
 
 class IdentityWrapper(Referenceable):
-    """What a user holds who has logged in, and has not said to what.
+    """The identity of an authenticated user, who may attach to perspectives with it.
 
     Args:
-        auth: where he did.
-        identity: who it is.
+        auth: the object at which the user has logged in.
+        identity: the user.
     """
 
     def __init__(self, auth: AuthServ, identity: Identity) -> None:
         self._auth = auth
         self._identity = identity
         self._loop = asyncio.get_running_loop()
-        self._known_since = -math.inf  # the keys were not read yet
+        self._read_at = -math.inf  # the keys were not read yet
         self._given: list[Detacher] = []
 
     async def remote_attach(
-        self, service: object, perspective: object = None, client: Any = None
+        self, service: object, perspective: object = None, client: Value = None
     ) -> Exportable:
         """Attach to a perspective.
 
         Args:
             service: the service's name.
-            perspective: the perspective's; None for one that is called like the user.
+            perspective: the perspective's name; the user's own name when None.
             client: a reference that the service may call, or None.
 
         Raises:
-            LoginFailed: there is no such service or perspective, or no key to it.
+            LoginFailed: there is no such service or perspective, or the user has no key to it.
         """
         names = _text(service), self._identity.name if perspective is None else _text(perspective)
         try:
             identity = await self._current()
             self._auth.admission.check_failures()
-            attaching = self._auth.root.attach(identity, *names, client, self._auth.connection)
+            attaching = self._auth.root._attach(identity, *names, client, self._auth.connection)
             given, detacher = await self._auth.give(attaching)
         except LoginFailed:
             self._auth.admission.failed()
@@ -412,29 +420,29 @@ class IdentityWrapper(Referenceable):
         self._given.append(detacher)
         return given
 
-    async def remote_request_avatar(self, mind: Any = None) -> Exportable:
-        """Return the avatar of the user: what a login at a portal of today's Twisted gives. Raises LoginFailed."""
+    async def remote_request_avatar(self, mind: Value = None) -> Exportable:
+        """Return the avatar of the user, as a login at a portal of today's Twisted does. Raises LoginFailed."""
         identity = await self._current()
-        asking = self._auth.root.request_avatar(identity, mind, self._auth.connection)
+        asking = self._auth.root._request_avatar(identity, mind, self._auth.connection)
         given, detacher = await self._auth.give(asking)
         self._given.append(detacher)
         return given
 
     async def remote_logout(self) -> None:
-        """End what was attached through this object; the connection lives on."""
+        """Detach everything that was attached through this object; the connection stays open."""
         given, self._given = self._given, []
         for detacher in given:
             await detacher.log_out()
 
     async def _current(self) -> Identity:
-        """Return the identity as it is now: a login may have been long ago.
+        """Return the identity as the store has it now, because the login may have been long ago.
 
         Raises:
-            LoginFailed: it is gone, or disabled.
+            LoginFailed: it was removed or disabled.
         """
         now = self._loop.time()
-        if now - self._known_since > self._auth.connection.limits.login_seconds:
-            self._identity, self._known_since = await self._auth.current(self._identity.name), now
+        if now - self._read_at > self._auth.connection.limits.login_seconds:
+            self._identity, self._read_at = await self._auth.current(self._identity.name), now
         return self._identity
 
     def _no_key(self, service: str, perspective: str) -> Exception:
@@ -447,7 +455,7 @@ class _IdentityWrapper2002(IdentityWrapper):
 
 
 class _KeyError2002(Error, KeyError):
-    """What a service without a key was in 2002. An expected condition here, a KeyError there."""
+    """The error of 2002 for a service without a key. An expected condition here, a KeyError there."""
 
     __module__ = "builtins"
     __qualname__ = "KeyError"
@@ -457,10 +465,10 @@ def _text(value: object) -> str:
     """Return a name that a peer sent. Python 2 programs and today's Twisted send bytes.
 
     Raises:
-        BadArguments: it is none.
+        BadArguments: it is not text or bytes, or is too long.
     """
     if type(value) is bytes and len(value) <= _MAX_NAME:
-        return value.decode("utf-8", "surrogateescape")  # what is no text is nobody's name
+        return value.decode("utf-8", "surrogateescape")  # no user has a name with surrogates
     if type(value) is str and len(value) <= _MAX_NAME:
         return value
-    raise BadArguments("a name is a short text")
+    raise BadArguments(f"name: must be text of at most {_MAX_NAME} bytes")

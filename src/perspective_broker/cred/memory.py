@@ -1,4 +1,4 @@
-"""An authorizer that keeps identities in a dictionary."""
+"""MemoryAuthorizer: identities in a dictionary."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, checked_
 
 __all__ = ["MemoryAuthorizer"]
 
-_NOBODY: Final = Identity("nobody")
+_UNKNOWN_USER: Final = Identity("nobody")
 
 
 class MemoryAuthorizer(Authorizer):
     """Keeps identities in memory, for as long as it lives.
 
-    Except for those that make a verifier (``create``, ``set_password``) its methods never suspend, so that
-    one event loop sees each of them as one step.
+    Its methods never suspend, except those that make a verifier (``create``, ``set_password``), so that each of them is
+    one step for the event loop.
 
     Args:
-        identities: to begin with; copied. When they come from elsewhere, with their verifiers, what is shown for a user
-            that does not exist stays the same over restarts, too.
-        iterations: PBKDF2 rounds of the verifiers that are made here.
+        identities: the first identities; copied. If they come from a store, with their verifiers, then the verifier
+            that is shown for a user that does not exist stays the same over restarts, too.
+        iterations: PBKDF2 rounds of new verifiers.
         attempts: see :class:`Authorizer`.
 
     Raises:
         IdentityExists: two of ``identities`` have the same name.
-        TypeError, ValueError: ``iterations`` cannot be used.
+        TypeError, ValueError: ``iterations`` is not valid.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class MemoryAuthorizer(Authorizer):
         super().__init__(attempts=attempts)
         self._iterations = checked_iterations(iterations)
         self._identities: dict[str, Identity] = {}
-        self._rounds: Counter[int] = Counter()  # of the verifiers
+        self._rounds: Counter[int] = Counter()  # PBKDF2 rounds of the verifiers
         for identity in identities:
             self._add(identity)
-        # One secret of all those that are kept elsewhere: it seldom changes when users come, go or change passwords.
+        # The smallest of all server keys seldom changes when users are added or removed, or change their passwords.
         kept = [
             known.verifier.server_key for known in self._identities.values() if known.verifier is not None
         ]
@@ -58,8 +58,8 @@ class MemoryAuthorizer(Authorizer):
 
     async def get_identity(self, name: str) -> Identity | None:
         found = self._identities.get(name)
-        # Copied for an unknown name, too: the time that it takes must not tell which names are known.
-        copied = (_NOBODY if found is None else found).copy()
+        # Copied for an unknown name, too, because the time must not show which names are known.
+        copied = (_UNKNOWN_USER if found is None else found).copy()
         return None if found is None else copied
 
     async def add_identity(self, identity: Identity) -> None:
@@ -96,7 +96,7 @@ class MemoryAuthorizer(Authorizer):
     async def list(self) -> AsyncIterator[Identity]:
         for name in sorted(self._identities):
             identity = self._identities.get(name)
-            if identity is not None:  # removed since we began
+            if identity is not None:  # it may have been removed meanwhile
                 yield identity.copy()
 
     async def iterations(self) -> int:
@@ -106,11 +106,11 @@ class MemoryAuthorizer(Authorizer):
         return fake_verifier(self._fake_key, name, iterations=self._iterations, in_use=self._rounds)
 
     async def close(self) -> None:
-        """Nothing to let go of; the identities stay."""
+        """Do nothing; the identities stay."""
 
     def _add(self, identity: Identity) -> None:
         if not isinstance(identity, Identity):
-            raise TypeError(f"an authorizer keeps Identity objects, not {type(identity).__name__}")
+            raise TypeError(f"identity: must be an Identity, not {type(identity).__name__}")
         if identity.name in self._identities:
             raise IdentityExists(f"there is an identity {identity.name!a} already")
         self._identities[identity.name] = identity.copy()

@@ -1,64 +1,64 @@
-"""Portal: a realm of avatars behind a login, as today's Twisted has it."""
+"""Portal: a realm of avatars behind a login, as in today's Twisted."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ..flavors import Exportable, Target
-from ..hooks import finished
+from ..flavors.values import Value
+from ..hooks import HookResult, maybe_await
 from .admission import refusal
 from .authorizer import Authorizer
 from .identity import Identity
+from .lifetime import Detacher, LoginConnection
 from .login import ANONYMOUS, Anonymous, CertificateUser, Given, LoginRoot
-from .perspective import Detacher, LoginConnection
 
 __all__ = ["AvatarId", "Portal", "Realm"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Whom an avatar is for: a user's name, or :data:`ANONYMOUS`.
+#: The user of an avatar: a name, or :data:`ANONYMOUS`.
 AvatarId: TypeAlias = str | Literal[Anonymous.ANONYMOUS]
 
-#: An avatar, or one with what is called when its user has left.
-Avatar: TypeAlias = Any | tuple[Any, Callable[[], Any]]
+#: An avatar, or a pair of an avatar and its logout function.
+Avatar: TypeAlias = Value | tuple[Value, Callable[[], HookResult]]
 
 
 class Realm(Protocol):
-    """What a portal asks for avatars."""
+    """Makes the avatars of a portal."""
 
-    def request_avatar(self, avatar_id: AvatarId, mind: Any) -> Avatar | Awaitable[Avatar]:
+    def request_avatar(self, avatar_id: AvatarId, mind: Value) -> Avatar | Awaitable[Avatar]:
         """Return the avatar for a user who has logged in; plain or ``async``.
 
         Args:
-            avatar_id: his name, or :data:`ANONYMOUS`.
-            mind: the reference that the client handed over, or None.
+            avatar_id: the user's name, or :data:`ANONYMOUS`.
+            mind: the reference that the client passed, or None.
 
         Returns:
-            The avatar: a Perspective, or any object with ``perspective_*`` methods; either is the perspective under
-            which what crosses is judged. (One that can be referenced, but is no Perspective, is not.) Or a pair: the
-            avatar, and what is called once, without arguments, plain or ``async``, when the user has logged out or the
-            connection has ended.
+            The avatar: a Perspective, or any object with ``perspective_*`` methods; values are encoded under it. (A
+            Referenceable is an avatar too, but not a perspective.) Or a pair: the avatar, and a function that is called
+            once, without arguments, when the user has logged out or the connection has ended; plain or ``async``.
 
         Raises:
-            LoginFailed: there is none for him.
+            LoginFailed: this user has no avatar.
         """
 
 
 class Portal(LoginRoot):
-    """Serves avatars to who logs in: ``pb.serve(pb.Portal(realm, authorizer), ...)``.
+    """Serves avatars to users who log in: ``pb.serve(pb.Portal(realm, authorizer), ...)``.
 
-    The avatar belongs to the login, not to the client's reference: dropping that does not log out.
+    The avatar belongs to the login, not to the client's reference: a client that drops the reference stays logged in.
 
     Args:
         realm: makes the avatars.
-        authorizer: knows the users. Whoever made it closes it.
-        anonymous: whether users may come who do not say who they are.
+        authorizer: knows the users. The caller closes it.
+        anonymous: whether anonymous users may log in.
         legacy_login: see :class:`LoginRoot`; ``certificate_user`` as well.
 
     Raises:
-        TypeError: ``realm`` has no ``request_avatar``, or ``authorizer`` is none.
+        TypeError: ``realm`` has no ``request_avatar``, or ``authorizer`` is not an Authorizer.
     """
 
     def __init__(
@@ -71,17 +71,19 @@ class Portal(LoginRoot):
         certificate_user: CertificateUser | None = None,
     ) -> None:
         if not callable(getattr(realm, "request_avatar", None)):
-            raise TypeError(f"a realm has request_avatar(avatar_id, mind); a {type(realm).__name__} has not")
+            raise TypeError(
+                f"realm needs a method request_avatar(avatar_id, mind), which {type(realm).__name__} does not have"
+            )
         super().__init__(authorizer, legacy_login, certificate_user)
         self.realm = realm
         self._anonymous = anonymous
 
-    async def request_avatar(
-        self, identity: Identity | None, mind: Any, connection: LoginConnection
+    async def _request_avatar(
+        self, identity: Identity | None, mind: Value, connection: LoginConnection
     ) -> Given:
         if identity is None and not self._anonymous:
             raise refusal()
-        got = await finished(
+        got = await maybe_await(
             self.realm.request_avatar(ANONYMOUS if identity is None else identity.name, mind)
         )
         if type(got) is not tuple:
@@ -90,7 +92,7 @@ class Portal(LoginRoot):
             avatar, log_out = got
         else:
             raise TypeError(
-                "request_avatar returns an avatar, or a pair: the avatar, and what is called when its user has left; "
+                "request_avatar returns an avatar, or a pair of an avatar and a logout function; "
                 f"not {len(got)} values"
             )
         detacher = Detacher(connection, log_out)
@@ -98,17 +100,17 @@ class Portal(LoginRoot):
 
 
 class _Plain(Exportable):
-    """An avatar of no flavor: a perspective all the same."""
+    """An avatar without a flavor, which is a perspective all the same."""
 
-    def __init__(self, avatar: Any) -> None:
+    def __init__(self, avatar: Value) -> None:
         self._avatar = avatar
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: object) -> Hashable:
         return (id(self._avatar), "avatar")
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: object) -> Target:
         return Target(self, self._avatar, "perspective_", perspective=self._avatar)
 
 
 def _nothing() -> None:
-    """What a user's leaving means to a realm that does not want to know."""
+    """The logout function of an avatar that has none."""

@@ -1,16 +1,17 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the messages of both sides, made and judged by ``scramp``.
+"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the messages of both sides, made and checked by ``scramp``.
 
-Over TLS the exchange is bound to the channel: who relays it, over TLS of his own, fails. Of the bindings that there
-are, ``tls-exporter`` (RFC 9266) would be the best, but Python's ``ssl`` offers no exporter, and ``tls-unique`` means
-nothing in TLS 1.3. So it is ``tls-server-end-point`` (RFC 5929), the hash of the certificate that the server shows:
-it stops everybody who does not hold that certificate's key.
+Over TLS the exchange is bound to the channel, so that a man in the middle who relays it over another TLS connection
+fails. Of the bindings, ``tls-exporter`` (RFC 9266) would be the best, but Python's ``ssl`` offers no exporter, and
+``tls-unique`` is not defined for TLS 1.3. The binding used is therefore ``tls-server-end-point`` (RFC 5929), the hash
+of the certificate that the server shows: it stops everyone without that certificate's key.
 
-A client that could bind and believes that the server cannot says so (the ``y`` flag), under the protection of its
-proof: a server that can refuses it, for then somebody in between has talked them down.
+A client that supports binding and believes that the server does not sends the ``y`` flag, protected by its proof. A
+server that supports binding refuses it, because a man in the middle has downgraded the login.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import LoginFailed
@@ -24,7 +25,7 @@ BOUND: Final = "SCRAM-SHA-256-PLUS"
 
 _BINDING: Final = "tls-server-end-point"
 
-#: Of one message: a name of 255 bytes, each of three when it is escaped, and two nonces.
+#: Bytes of one message: a name of 255 bytes, each of three when it is escaped, and two nonces.
 MAX_MESSAGE_BYTES: Final = 1024
 
 
@@ -32,7 +33,7 @@ def _text(message: object) -> str:
     """Return a message as text.
 
     Raises:
-        LoginFailed: it is none.
+        LoginFailed: it is not text, or is too long.
     """
     if type(message) is bytes:
         try:
@@ -52,27 +53,27 @@ def _check_name(client_first: str) -> None:
     """Refuse a name that is too long for a user before SASLprep reads it.
 
     Raises:
-        LoginFailed: the name is no user's.
+        LoginFailed: the name is too long.
     """
-    fields = client_first.split(",", 3)  # of the channel binding, of a name to act as, the name, the nonce
+    fields = client_first.split(",", 3)  # channel binding, authorization identity, name, nonce
     name = fields[2].removeprefix("n=").replace("=2C", ",").replace("=3D", "=") if len(fields) == 4 else ""
     if is_too_long(name, MAX_NAME_BYTES):
         raise LoginFailed("malformed message")
 
 
 class ServerExchange:
-    """One login, on the server.
+    """The server's side of a login.
 
     Args:
         mechanism: :data:`BOUND` or :data:`UNBOUND`.
         client_first: the client's first message.
-        binding: what binds to the channel; None where there is nothing.
+        binding: the data of the channel binding; None without one.
 
     Attributes:
-        name: who wants to log in, as SASLprep spells it.
+        name: the user's name, as SASLprep spells it.
 
     Raises:
-        LoginFailed: the message is malformed, or shows that the client was talked down.
+        LoginFailed: the message is malformed, or shows that a man in the middle has downgraded the login.
     """
 
     def __init__(self, mechanism: str, client_first: object, binding: bytes | None) -> None:
@@ -81,15 +82,15 @@ class ServerExchange:
         _check_name(self._client_first)
         self._binding = _binding(binding)
         self._server: Any = None
-        # Whom it is about must be known before a store can be asked, and scramp asks in the middle: so it runs twice,
-        # and the first time the user is unknown.
+        # The name has to be known before a store can be read, and scramp asks for the verifier in the middle. So it
+        # runs twice, and the first time the user is unknown.
         names: list[str] = []
         self._run(names.append)
         if not names:
             raise LoginFailed("malformed message")
         self.name = names[0]
 
-    def _run(self, find: Any) -> str | None:
+    def _run(self, find: Callable[[str], object]) -> str | None:
         from scramp import ScramException, ScramMechanism
 
         self._server = ScramMechanism(self._mechanism).make_server(find, channel_binding=self._binding)
@@ -102,11 +103,11 @@ class ServerExchange:
     def first(self, verifier: ScramVerifier) -> bytes:
         """Return the server's first message."""
         message = self._run(lambda name: verifier.auth_info())
-        assert message is not None, "what was well-formed the first time"
+        assert message is not None, "the message was well-formed the first time"
         return message.encode()
 
     def final(self, client_final: object) -> bytes | None:
-        """Return the server's last message, which proves that it knows the password too; None for a wrong proof."""
+        """Return the server's last message, which proves that it knows the password; None for a wrong proof."""
         from scramp import ScramException
 
         try:
@@ -117,16 +118,16 @@ class ServerExchange:
 
 
 class ClientExchange:
-    """One login, on the client.
+    """The client's side of a login.
 
     Args:
-        username: whose.
-        password: the password.
-        binding: what binds to the channel; None where there is nothing.
-        server_binds: whether the server is believed to be able to.
+        username: the user's name.
+        password: the user's password.
+        binding: the data of the channel binding; None without one.
+        server_binds: whether the server seems to support channel binding.
 
     Attributes:
-        mechanism: which to ask for.
+        mechanism: the mechanism to request.
         first: the client's first message.
 
     Raises:
@@ -144,19 +145,19 @@ class ClientExchange:
                 [self.mechanism], username, password, channel_binding=_binding(binding)
             )
         except ScramException as error:
-            raise ValueError(f"no login with this name and password: {error.args[0]}") from None
+            raise ValueError(f"username or password not valid: {error.args[0]}") from None
         self.first = str(self._client.get_client_first()).encode()
 
     def final(self, server_first: object, min_iterations: int = MIN_ITERATIONS) -> bytes:
-        """Return the client's last message. Costs CPU, as much as the server says: not for an event loop.
+        """Return the client's last message. Costs as much CPU time as the server demands: not for an event loop.
 
         Args:
             server_first: the server's first message.
-            min_iterations: rounds below which nothing is answered: the answer is worth a guess at the password to
-                whoever asked for it, and the fewer rounds there are, the cheaper is a guess.
+            min_iterations: the fewest rounds of PBKDF2 that are accepted. The server can test guesses of the password
+                with the answer, and the fewer rounds there are, the cheaper is a guess.
 
         Raises:
-            LoginFailed: the server's message is malformed, or asks for too little or too much.
+            LoginFailed: the server's message is malformed, or demands too few or too many rounds.
         """
         from scramp import ScramException
 
@@ -164,7 +165,7 @@ class ClientExchange:
         rounds = dict(part.split("=", 1) for part in asked.split(",") if "=" in part).get("i", "")
         if rounds.isascii() and rounds.isdigit() and len(rounds) < 20 and int(rounds) < min_iterations:
             raise LoginFailed(
-                f"the server asks for fewer than {min_iterations} rounds of PBKDF2 (min_iterations)"
+                f"PBKDF2 rounds of the server: at least {min_iterations} are required (min_iterations)"
             )
         try:
             self._client.set_server_first(asked)
@@ -173,10 +174,10 @@ class ClientExchange:
             raise LoginFailed("the server's challenge cannot be answered") from None
 
     def verify(self, server_final: object) -> None:
-        """See that the server knows the password too.
+        """Check that the server knows the password too.
 
         Raises:
-            LoginFailed: it does not.
+            LoginFailed: the server does not prove it.
         """
         from scramp import ScramException
 

@@ -1,10 +1,10 @@
-"""What is kept instead of a password, and what is computed from it.
+"""Verifiers: what a store keeps instead of a password, and the computations with it.
 
-A :class:`ScramVerifier` is what SCRAM-SHA-256 (RFC 5802, RFC 7677) lets a server keep: enough to check a
-login, not enough to log in. A :class:`LegacyDigest` is the MD5 that the logins of 2002 and of today's Twisted
-need; whoever reads it *can* log in the legacy way, therefore it exists only where it was asked for.
+A :class:`ScramVerifier` is what a server of SCRAM-SHA-256 (RFC 5802, RFC 7677) stores: enough to check a login, not
+enough to log in. A :class:`LegacyDigest` is the MD5 for the logins of 2002 and of today's Twisted. Anyone who reads it
+*can* log in that way, so it exists only where ``legacy=True`` was given.
 
-Nothing here shows a secret in its ``repr``, writes one to a log or puts one in an exception.
+Nothing here shows a secret in its ``repr``, in a log or in an exception.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
     "normalize",
 ]
 
-#: PBKDF2 rounds of a new verifier. OWASP's figure for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, since
-#: 2023), 40 times what RFC 7677 named a tenth of a second's work in 2015. It prices each guess of a thief of
-#: the store. The server pays it once per password set, the *client* at each login: 0.26 s on an EPYC core.
+#: PBKDF2 rounds of a new verifier. OWASP's figure for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, since 2023), 40
+#: times the figure that RFC 7677 called a tenth of a second's work in 2015. It is the price of each guess for a thief
+#: of the store. The server pays it when a password is set, the *client* at each login: 0.26 s on an EPYC core.
 DEFAULT_ITERATIONS = 600_000
 
 #: RFC 7677, section 4: "SHOULD be at least 4096"; the SCRAM library refuses less.
@@ -47,7 +47,7 @@ MIN_ITERATIONS = 4096
 #: Ten million rounds keep a client busy for about four seconds; the SCRAM library refuses more.
 MAX_ITERATIONS = 10_000_000
 
-#: Longer passwords are refused: SASLprep looks at every character in Python.
+#: Longer passwords are refused, because SASLprep looks at every character in Python.
 MAX_PASSWORD_BYTES = 1024
 
 #: 128 bits, as NIST SP 800-132 asks; the SCRAM library refuses fewer than 12 bytes.
@@ -57,43 +57,43 @@ _SCHEME = "SCRAM-SHA-256"
 
 
 def checked_iterations(iterations: int) -> int:
-    """Return ``iterations`` when PBKDF2 may be asked for so many.
+    """Return ``iterations`` if it is a valid number of PBKDF2 rounds.
 
     Raises:
         TypeError: it is not an int.
         ValueError: it is out of range.
     """
     if type(iterations) is not int:
-        raise TypeError(f"iterations is an int, not {type(iterations).__name__}")
+        raise TypeError(f"iterations: must be an int, not {type(iterations).__name__}")
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
-        raise ValueError(f"iterations must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, not {iterations}")
+        raise ValueError(f"iterations: must be {MIN_ITERATIONS} to {MAX_ITERATIONS}, not {iterations}")
     return iterations
 
 
 def is_too_long(text: str, most_bytes: int) -> bool:
-    """Return whether a text may have more bytes than that (in UTF-8) when SASLprep has spelled it.
+    """Return whether the SASLprep form of a text may have more than ``most_bytes`` bytes in UTF-8.
 
-    SASLprep looks at every character in Python, and makes up to eleven times as much of what a stranger sends. The part
-    of it that does so is NFKC, which is in C.
+    SASLprep looks at every character in Python, and can make a text eleven times as long. The step that lengthens it is
+    NFKC, which is in C and is done here alone.
     """
-    if len(text) > 4 * most_bytes:  # no four characters become less than one byte
+    if len(text) > 4 * most_bytes:  # four characters never become less than one byte
         return True
     longest = unicodedata.ucd_3_2_0.normalize("NFKC", text)
     return len(longest.encode("utf-8", "surrogatepass")) > most_bytes
 
 
 def normalize(text: str) -> str:
-    """Return ``text`` as SASLprep (RFC 4013) spells it, the form in which SCRAM compares names and passwords.
+    """Return the SASLprep form (RFC 4013) of ``text``, in which SCRAM compares names and passwords.
 
-    It costs time for every character of the result: ask :func:`is_too_long` first of a text that a stranger sent.
+    It takes time for every character of the result, so call :func:`is_too_long` first for a peer's text.
 
     Raises:
-        ValueError: when SASLprep forbids a character of it (control characters, lone surrogates, characters
-            newer than Unicode 3.2). The text itself is not in the message: it may be a password.
+        ValueError: SASLprep forbids a character of it (control characters, lone surrogates, characters newer than
+            Unicode 3.2). The message does not contain the text, which may be a password.
     """
     if text.isascii() and text.isprintable():
-        return text  # SASLprep leaves printable ASCII alone; spares most programs the import below
-    # Imported late: with the X.509 parser it brings along it costs 0.15 s, which only a login should pay.
+        return text  # SASLprep does not change printable ASCII; most programs need no import below
+    # Imported late, because it takes 0.15 s with the X.509 parser that it imports, and only logins need it.
     from scramp import ScramException
     from scramp.utils import saslprep
 
@@ -105,18 +105,18 @@ def normalize(text: str) -> str:
 
 def _checked_password(password: str) -> str:
     if not isinstance(password, str):
-        raise TypeError(f"a password is text (str), not {type(password).__name__}")
-    # Lone surrogates are left to SASLprep to refuse.
+        raise TypeError(f"password: must be a str, not {type(password).__name__}")
+    # SASLprep refuses lone surrogates.
     if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
-        raise ValueError(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+        raise ValueError(f"password: at most {MAX_PASSWORD_BYTES} bytes")
     if not normalize(password):
-        raise ValueError("a password is not empty, and not made of invisible characters alone")
+        raise ValueError("password: must not be empty or consist of invisible characters")
     return password
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ScramVerifier:
-    """What a server keeps of a password for SCRAM-SHA-256. Immutable; compares by value.
+    """The data that a server stores of a password for SCRAM-SHA-256. Immutable; compares by value.
 
     Attributes:
         salt: at least 12 bytes.
@@ -125,7 +125,7 @@ class ScramVerifier:
         server_key: 32 bytes: signs the server's answer.
 
     Raises:
-        TypeError, ValueError: when a part is of another type or size.
+        TypeError, ValueError: a part has another type or size.
     """
 
     salt: bytes
@@ -141,28 +141,27 @@ class ScramVerifier:
             ("server_key", self.server_key),
         ):
             if type(part) is not bytes:
-                raise TypeError(f"{name} is bytes, not {type(part).__name__}")
+                raise TypeError(f"{name}: must be bytes, not {type(part).__name__}")
         if len(self.salt) < 12:
-            raise ValueError("a salt has at least 12 bytes")
+            raise ValueError("salt: at least 12 bytes")
         if len(self.stored_key) != _KEY_BYTES or len(self.server_key) != _KEY_BYTES:
-            raise ValueError(f"stored_key and server_key have {_KEY_BYTES} bytes")
+            raise ValueError(f"stored_key, server_key: must have {_KEY_BYTES} bytes")
 
     @classmethod
     def from_password(
         cls, password: str, *, iterations: int = DEFAULT_ITERATIONS, salt: bytes | None = None
     ) -> ScramVerifier:
-        """Make the verifier of ``password``. Costs CPU, see :data:`DEFAULT_ITERATIONS`: not for an event
-        loop.
+        """Make the verifier of ``password``. Costs CPU time (:data:`DEFAULT_ITERATIONS`): not for an event loop.
 
         Args:
-            password: text; SASLprep is applied.
+            password: the password, to which SASLprep is applied.
             iterations: PBKDF2 rounds.
-            salt: fresh random bytes when None.
+            salt: new random bytes when None.
 
         Raises:
             TypeError: the password is not a str, or the salt not bytes.
-            ValueError: the password is empty, too long or has characters that SASLprep forbids, or the salt
-                or the iterations are out of range.
+            ValueError: the password is empty, too long or has characters that SASLprep forbids; or the salt or the
+                iterations are out of range.
         """
         from scramp import ScramException, ScramMechanism
 
@@ -180,11 +179,10 @@ class ScramVerifier:
         return cls(made_salt, made_iterations, stored_key, server_key)
 
     def check(self, password: str) -> bool:
-        """Tell whether ``password`` is the one this was made of. Costs what making it did: not for an event
-        loop.
+        """Return whether this is the verifier of ``password``. Costs as much as :meth:`from_password`.
 
         Raises:
-            TypeError: the password is not a str. Impossible passwords are merely wrong.
+            TypeError: the password is not a str. A password that is not valid is merely wrong.
         """
         try:
             other = type(self).from_password(password, iterations=self.iterations, salt=self.salt)
@@ -193,7 +191,7 @@ class ScramVerifier:
         return hmac.compare_digest(other.stored_key, self.stored_key)
 
     def auth_info(self) -> tuple[bytes, bytes, bytes, int]:
-        """Return (salt, stored key, server key, iterations): what ``scramp`` asks a server for."""
+        """Return (salt, stored key, server key, iterations), as ``scramp`` expects it from a server."""
         return self.salt, self.stored_key, self.server_key, self.iterations
 
     def encode(self) -> str:
@@ -205,10 +203,10 @@ class ScramVerifier:
 
     @classmethod
     def decode(cls, text: str) -> ScramVerifier:
-        """Read what :meth:`encode` (or PostgreSQL) wrote.
+        """Return the verifier from the text of :meth:`encode` (or of PostgreSQL).
 
         Raises:
-            ValueError: it is something else. The message does not contain the text.
+            ValueError: the text has another form. The message does not contain the text.
         """
         try:
             scheme, parameters, keys = text.split("$")
@@ -223,7 +221,7 @@ class ScramVerifier:
                 )
         except (ValueError, binascii.Error):
             pass
-        raise ValueError(f"not a {_SCHEME} verifier")
+        raise ValueError(f"verifier: must be the text of a {_SCHEME} verifier")
 
     def __repr__(self) -> str:
         return "<ScramVerifier, hidden>"
@@ -231,10 +229,10 @@ class ScramVerifier:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LegacyDigest:
-    """MD5 of a password, for the challenge and response of 2002 and of today's Twisted. Immutable.
+    """MD5 of a password, for the logins of 2002 and of today's Twisted. Immutable.
 
     Attributes:
-        digest: 16 bytes. As good as the password for a legacy login: keep it as secret.
+        digest: 16 bytes. It is as good as the password for such a login, so keep it as secret.
 
     Raises:
         TypeError, ValueError: the digest is not 16 bytes.
@@ -244,13 +242,13 @@ class LegacyDigest:
 
     def __post_init__(self) -> None:
         if type(self.digest) is not bytes:
-            raise TypeError(f"a digest is bytes, not {type(self.digest).__name__}")
+            raise TypeError(f"digest: must be bytes, not {type(self.digest).__name__}")
         if len(self.digest) != 16:
-            raise ValueError("an MD5 digest has 16 bytes")
+            raise ValueError("digest: must have 16 bytes")
 
     @classmethod
     def from_password(cls, password: str) -> LegacyDigest:
-        """Make the digest of ``password`` as UTF-8, without SASLprep: the peers of old apply none.
+        """Make the digest of ``password`` in UTF-8, without SASLprep, which such peers do not apply.
 
         Raises:
             TypeError: the password is not a str.
@@ -259,7 +257,7 @@ class LegacyDigest:
         return cls(_md5(_checked_password(password).encode("utf-8")))
 
     def check(self, challenge: bytes, response: bytes) -> bool:
-        """Tell whether ``response`` is md5(md5(password) + challenge), in constant time."""
+        """Return whether ``response`` is md5(md5(password) + challenge), in constant time."""
         return hmac.compare_digest(_md5(self.digest + challenge), response)
 
     def __repr__(self) -> str:
@@ -267,19 +265,19 @@ class LegacyDigest:
 
 
 def check_legacy(digest: LegacyDigest | None, challenge: bytes, response: bytes) -> bool:
-    """Check a legacy response; where there is no digest, the answer is False for the same price.
+    """Return whether a response of an MD5 login fits; False without a digest, for the same work.
 
     Args:
-        digest: None for an unknown user, or one without legacy login.
+        digest: None for an unknown user, or for one without legacy login.
         challenge: the bytes that were sent.
-        response: what came back.
+        response: the peer's answer.
     """
-    fits = (_NOBODY if digest is None else digest).check(challenge, response)
+    fits = (_UNKNOWN_USER if digest is None else digest).check(challenge, response)
     return fits and digest is not None
 
 
 def legacy_response(password: str, challenge: bytes) -> bytes:
-    """Return md5(md5(password) + challenge), the client's part of a legacy login.
+    """Return md5(md5(password) + challenge), the client's response in an MD5 login.
 
     Raises:
         TypeError, ValueError: as :meth:`LegacyDigest.from_password`.
@@ -290,15 +288,15 @@ def legacy_response(password: str, challenge: bytes) -> bytes:
 async def make_secrets(
     password: str, *, legacy: bool = False, iterations: int = DEFAULT_ITERATIONS
 ) -> tuple[ScramVerifier, LegacyDigest | None]:
-    """Make what is stored for a password, in a worker thread (PBKDF2 lets go of the interpreter's lock).
+    """Make the secrets of a password in a worker thread (PBKDF2 releases the interpreter's lock).
 
     Args:
-        password: text.
-        legacy: make the MD5 digest too.
+        password: the password.
+        legacy: make the MD5 digest, too.
         iterations: PBKDF2 rounds.
 
     Returns:
-        The verifier, and the digest where ``legacy`` asked for it.
+        The verifier, and the digest if ``legacy`` is True.
 
     Raises:
         TypeError, ValueError: as :meth:`ScramVerifier.from_password`.
@@ -312,14 +310,14 @@ def fake_verifier(
 ) -> ScramVerifier:
     """Make the verifier to show for a user that does not exist; no password fits it.
 
-    A stranger who asks for the same name twice must see the same salt twice, as with a real user, and as many rounds as
-    a real user may have. So everything is derived from the name under a random key which never leaves the store. When
-    the rounds of a name change, its salt does too, as when a user gets a new password.
+    A peer that tries the same name twice must see the same salt twice, as with a real user, and as many rounds as a
+    real user may have. So everything is derived from the name under a random key that never leaves the store. When the
+    rounds of a name change, its salt changes too, as when a user gets a new password.
 
     Args:
         key: random bytes that belong to the store and stay the same over restarts.
-        name: whatever the stranger sent.
-        iterations: the rounds to show where no user has any.
+        name: the name that the peer sent.
+        iterations: the rounds to show if no user has a verifier.
         in_use: rounds of the real verifiers -> how many users have them.
     """
     encoded = name.encode("utf-8", "surrogatepass")
@@ -334,10 +332,10 @@ def fake_verifier(
 
 
 def _likely_rounds(key: bytes, name: bytes, in_use: Mapping[int, int]) -> int:
-    """Return rounds for a name, about as often as users have them.
+    """Return rounds for a name, each number about as often as users have it.
 
-    By weighted rendezvous: when users change from one number to another, names follow from the one to the other, and
-    none goes back and forth. Weights are powers of two, so names follow seldom.
+    By weighted rendezvous hashing: when users change from one number to another, some names change in the same
+    direction, and never back. Weights are powers of two, so that names change seldom.
     """
 
     def score(rounds: int) -> float:
@@ -349,9 +347,9 @@ def _likely_rounds(key: bytes, name: bytes, in_use: Mapping[int, int]) -> int:
 
 
 def _md5(data: bytes) -> bytes:
-    # Not a choice but the protocol's: said so, a FIPS build of OpenSSL lets it pass.
+    # The protocol requires MD5. With this flag a FIPS build of OpenSSL allows it.
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-#: Fits no password that anyone knows, made anew in each process.
-_NOBODY = LegacyDigest(secrets.token_bytes(16))
+#: The digest of unknown users: random, new in each process.
+_UNKNOWN_USER = LegacyDigest(secrets.token_bytes(16))

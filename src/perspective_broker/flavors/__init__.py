@@ -1,4 +1,4 @@
-"""What may cross a connection, and how: the flavors, the registry of classes, the policy, the dispatch of names."""
+"""Flavors: how objects cross a connection, with the registry of classes, the policy, and the dispatch of names."""
 
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy, is_copied

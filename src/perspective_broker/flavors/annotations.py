@@ -1,7 +1,7 @@
-"""Annotations of the application's classes and methods, read so that none of them has to make sense at run time.
+"""Annotations of the application's classes and methods, which may contain names that are unknown at run time.
 
-From Python 3.14 on annotations are evaluated when they are asked for. A name that only a type checker knows (imported
-under ``if TYPE_CHECKING``) then raises NameError here, in the middle of a message, unless unknown names may stay names.
+From Python 3.14 on annotations are evaluated when they are read. A name that only a type checker knows (imported under
+``if TYPE_CHECKING``) would then raise NameError here, in the middle of a message, unless it may stay a name.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ else:
         return inspect.signature(method)
 
 
-def is_class_variable(annotation: Any) -> bool:
-    """Return whether an annotation says that a name belongs to the class or to its constructor, and so to no peer."""
-    if isinstance(annotation, ForwardRef):  # of a name that is not known at run time
+def is_class_variable(annotation: object) -> bool:
+    """Return whether an annotation marks a name of the class or its constructor, which no peer may set."""
+    if isinstance(annotation, ForwardRef):  # a name that is not known at run time
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):  # as in a module with "from __future__ import annotations"
         return annotation.startswith(_NO_FIELDS)

@@ -1,8 +1,8 @@
-"""Cacheable: the state crosses once, then only what changes.
+"""Cacheable: the state crosses once, and then only changes.
 
-The owner is asked for the state together with an observer; what it tells the observer from then on reaches the
-``observe_*`` methods of the peer's replica, in order, beginning right after the state. When the peer has dropped
-its replica, or the connection has ended, the owner hears of it once.
+The owner returns the state and keeps an observer. Updates that it sends through the observer reach the ``observe_*``
+methods of the peer's replica, in order, beginning right after the state. When the peer has dropped its replica, or the
+connection has ended, ``stopped_observing`` of the owner is called once.
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ from typing import Any, SupportsIndex
 
 from .copyable import Copyable, RemoteCopy
 from .handle import Handle
+from .values import AnyObserver, Perspective, Value
 
 __all__ = ["Cacheable", "Observer", "RemoteCache"]
 
 
 class Cacheable(Copyable):
-    """An object that peers keep up-to-date replicas of. A :class:`RemoteCache` is what it arrives as."""
+    """An object of which peers keep up-to-date replicas. It arrives as a :class:`RemoteCache`."""
 
-    def get_state_to_cache_and_observe_for(self, perspective: Any, observer: Any) -> Any:
-        """Return the state as it is now, and keep ``observer`` to tell it what changes.
+    def get_state_to_cache_and_observe_for(self, perspective: Perspective, observer: AnyObserver) -> Value:
+        """Return the current state, and keep ``observer`` to send changes through it.
 
         Args:
-            perspective: who will see it (None outside of any).
+            perspective: the perspective of the peer (None outside of any).
             observer: a :class:`perspective_broker.annotations.RemoteCacheObserver`; ``observer.tell("moved", 3)`` calls
-                ``observe_moved(3)`` of the replica. Told before this method returns, it still comes after the state.
+                ``observe_moved(3)`` of the replica. An update sent before this method returns follows the state, too.
         """
         return self.get_state_to_copy_for(perspective)
 
-    def stopped_observing(self, perspective: Any, observer: Any) -> None:
-        """Forget ``observer``: its replica is gone. Called once for each that was handed in."""
+    def stopped_observing(self, perspective: Perspective, observer: AnyObserver) -> None:
+        """Called once for each observer, when its replica is gone: drop ``observer``."""
 
 
 class RemoteCache(RemoteCopy):
-    """A replica of a peer's :class:`Cacheable`. Its ``observe_*`` methods are called with what changes.
+    """A replica of a peer's :class:`Cacheable`. The owner's updates call its ``observe_*`` methods.
 
-    The same object of the peer is always the same replica. Sent back home it arrives as the original.
+    The same object of the peer is always the same replica. Sent back to its owner, it arrives as the original.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_pb_luid", "_pb_session")
@@ -43,27 +44,27 @@ class RemoteCache(RemoteCopy):
     _pb_session: Any
     _pb_luid: int
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         if getattr(self, "_pb_session", None) is None:
             return super().__reduce_ex__(protocol)
-        raise TypeError(f"a replica ({type(self).__name__}) cannot be copied or pickled; copy what it holds")
+        raise TypeError(f"a replica ({type(self).__name__}) cannot be copied or pickled; copy its attributes")
 
     def updates_ended(self) -> None:
-        """Called once when no update can come any more: the connection has ended, or an update could not cross."""
+        """Called once after the last update: the connection has ended, or an update could not cross."""
 
 
 class Observer(Handle):
-    """The far end of one replica, as its owner sees it. Drivers subclass it with what telling means to them.
+    """A replica at a peer, as its owner sees it. Drivers make subclasses that send updates.
 
     Attributes:
         _session: the broker whose peer holds the replica.
         _luid: the replica's id.
-        _perspective: under which updates are coded.
+        _perspective: the perspective under which updates are encoded.
     """
 
     __slots__ = ("__weakref__", "_luid", "_perspective", "_session")
 
-    def __init__(self, session: Any, luid: int, perspective: Any) -> None:
+    def __init__(self, session: Any, luid: int, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective

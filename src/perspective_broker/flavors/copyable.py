@@ -1,7 +1,7 @@
 """Copyable: the state crosses, and the peer builds an object of its own from it.
 
-The sending class says what it is called and what of it crosses; the receiving class is whatever the
-receiver's registry holds under that tag. No name that a peer sends is ever imported.
+The sending class determines the type tag and the state; the receiver's registry maps the tag to the receiving class.
+A name that a peer sends is never imported.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeGuard
 
 from ..errors import qualified_name
-from ..rebuilt import tell_rebuilt
+from ..rebuilt import notify_rebuilt
 from .fields import Shape, set_fields
 from .referenceable import Exportable
 from .spelling import check_spelling
+from .values import Perspective, Value
 
 __all__ = ["Copyable", "RemoteCopy", "is_copied"]
 
 
 class Copyable:
-    """An object that is sent by value. Every attribute crosses unless a hook below says otherwise."""
+    """An object that is sent by value. All attributes cross, unless one of its hooks is overridden."""
 
-    _shape: ClassVar[Shape | None] = None  # None where the dictionary is all
+    _shape: ClassVar[Shape | None] = None  # None when the dictionary is the whole state
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
         kind: Any = cls
@@ -37,60 +38,60 @@ class Copyable:
         )
 
     def get_type_to_copy(self) -> str:
-        """Return the type tag under which the receiver finds the class to build."""
+        """Return the type tag by which the receiver finds the class to build."""
         return qualified_name(type(self))
 
-    def get_type_to_copy_for(self, perspective: Any) -> str:
+    def get_type_to_copy_for(self, perspective: Perspective) -> str:
         """Return the type tag for one perspective (None outside of any)."""
         return self.get_type_to_copy()
 
-    def get_state_to_copy(self) -> Any:
+    def get_state_to_copy(self) -> Value:
         """Return the state that crosses, usually a dictionary with text keys.
 
-        By default these are the attributes, also those in slots, without what a ``cached_property`` has kept; of an
-        exception its ``args`` as well.
+        By default these are the attributes, those in slots included, without the values of each ``cached_property``;
+        for an exception its ``args`` as well.
 
         Raises:
-            SerializationError: there is more to the object: it is derived from a ``list``, say.
+            SerializationError: the object has other content, because its class is derived from ``list``, say.
         """
         state = vars(self).copy()
         if self._shape is not None:
             self._shape.complete(state, self)
         return state
 
-    def get_state_to_copy_for(self, perspective: Any) -> Any:
+    def get_state_to_copy_for(self, perspective: Perspective) -> Value:
         """Return the state that crosses to one perspective (None outside of any)."""
         return self.get_state_to_copy()
 
 
 class RemoteCopy:
-    """What a :class:`Copyable` arrives as, once registered: ``@pb.copier_for("tag")``.
+    """Base of the classes as which a :class:`Copyable` arrives: ``@pb.copier_for("tag")`` registers one.
 
     A class with annotations receives exactly the annotated fields: unknown ones are ignored (so that an older program
-    understands a newer one), and one that does not come has the class's default (also that of a dataclass, made by its
-    factory), or is not set. Types are not checked: override the method below to do that. A class without annotations
-    receives whatever comes; a name that is not public, or hides something of the class, is refused.
+    understands a newer one), and a missing one has the class's default (of a dataclass also that of its factory), or is
+    not set. Types are not checked: override :meth:`set_copyable_state` to check them. A class without annotations
+    receives every field, except that a name which is not public, or hides an attribute of the class, is refused.
     """
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
-        tell_rebuilt(cls)
+        notify_rebuilt(cls)
 
-    def set_copyable_state(self, state: Any) -> None:
-        """Take the state that arrived. Called on an instance made without ``__init__``.
+    def set_copyable_state(self, state: Value) -> None:
+        """Set the state that arrived. Called on an instance made without ``__init__``.
 
         Args:
             state: by default a dictionary; its keys are text, or bytes when the peer is a Python 2 program.
 
         Raises:
-            DecodeError: it is no dictionary, or names what no peer may set.
+            DecodeError: it is not a dictionary, or contains a name that a peer may not set.
         """
         set_fields(self, state)
 
 
 def is_copied(value: object) -> TypeGuard[Copyable]:
-    """Return whether a value crosses as a copy. What is Exportable as well does not: it crosses as a reference."""
+    """Return whether a value crosses as a copy. A value that is Exportable as well crosses as a reference."""
     return isinstance(value, Copyable) and not isinstance(value, Exportable)

@@ -1,7 +1,7 @@
-"""The one place where a name that a peer sent becomes a method.
+"""Dispatch: the only place where a name that a peer sent becomes a method.
 
-Nothing else in the library uses a peer's text for attribute access. What is reachable is exactly what carries
-the prefix of the object's flavor: ``remote_``, ``view_``, ``perspective_``, ``observe_``.
+Nothing else in the library uses a peer's text for attribute access. A peer reaches only methods with the prefix of the
+object's flavor: ``remote_``, ``view_``, ``perspective_``, ``observe_``.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from .message_receiver import MessageReceiver
 
 __all__ = ["blame", "find_method", "look_up", "no_such_method"]
 
-#: What the flavors put before the names of methods.
+#: The prefixes of the flavors.
 _PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
 
-#: Characters of a signature that a caller is told.
+#: Characters of a signature in an error.
 _MOST_SPELLED: Final = 200
 
 
-def find_method(holder: Any, prefix: str, name: str) -> Method:
+def find_method(holder: object, prefix: str, name: str) -> Method:
     """Return the method of ``holder`` that callers reach under ``name``.
 
     Args:
         holder: the object that was exported.
-        prefix: what its flavor puts before the names of callable methods; never empty.
+        prefix: the prefix of its flavor; never empty.
         name: the method's name as the peer sent it.
 
     Raises:
-        NoSuchMethod: there is none. The text names the class, not what was asked for beyond its first
-            64 characters.
+        NoSuchMethod: there is no such method. The text names the class, and at most 64 characters of ``name``.
     """
     method = look_up(holder, prefix, name)
     if method is None:
@@ -43,25 +42,27 @@ def find_method(holder: Any, prefix: str, name: str) -> Method:
     return method
 
 
-def look_up(holder: Any, prefix: str, name: str) -> Method | None:
-    """The same as :func:`find_method` for who expects that there is none: the exception costs as much as a call.
+def look_up(holder: object, prefix: str, name: str) -> Method | None:
+    """Return the same as :func:`find_method`, or None: an exception costs as much as a call.
 
     Raises:
-        NoSuchMethod: there is none, and the holder is asked for its methods itself.
+        NoSuchMethod: the holder is a MessageReceiver without such a method.
     """
     if isinstance(holder, MessageReceiver):
         return holder.find_message(name)
     try:
         method = getattr(holder, prefix + name, None) if prefix else None
     except BaseException as error:  # a property of the application
-        raise ordinary(error)  # noqa: B904 # which says itself what caused it
+        raise ordinary(error)  # noqa: B904 # it has its own __cause__
     return method if callable(method) else None
 
 
-def no_such_method(holder: Any, name: str) -> NoSuchMethod:
-    """Return the error for a caller who asked ``holder`` for a method that it does not have."""
+def no_such_method(holder: object, name: str) -> NoSuchMethod:
+    """Return the error for a call of a method that ``holder`` does not have."""
     shown = name if len(name) <= 64 else name[:61] + "..."
-    advice = getattr(type(holder), "advice_to_callers", "")  # of its class: an object may answer to any name
+    advice = getattr(
+        type(holder), "advice_to_callers", ""
+    )  # of the class, because an object may have any attribute
     if name.startswith(_PREFIXES):
         advice = f"; they leave {name.partition('_')[0]}_ out"
     return NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers{advice}")
@@ -70,27 +71,27 @@ def no_such_method(holder: Any, name: str) -> NoSuchMethod:
 def blame(
     error: TypeError, name: str, method: Method, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Exception:
-    """Return whose fault it is that calling ``method`` raised ``error``: the caller's, or the method's own.
+    """Return the error of a call that raised TypeError: BadArguments if the caller's arguments do not fit.
 
-    Asked only when it has happened, so that a call that goes well costs nothing.
+    It runs only after such an error, so that other calls cost nothing.
 
     Args:
-        error: as it was caught where the method was called.
-        name: of the method, as its callers know it.
-        method: what was called, with ``args`` and ``kwargs``.
+        error: the error as the caller of the method caught it.
+        name: the method's name, as its callers know it.
+        method: the method that was called with ``args`` and ``kwargs``.
 
     Returns:
-        A BadArguments, when the arguments do not fit the method's signature; its text says what the method takes, and
-        nothing of what came. Else ``error``.
+        A BadArguments, if the arguments do not fit the method's signature; its text contains the signature, and nothing
+        that the peer sent. Otherwise ``error``.
     """
     raised_at = error.__traceback__
     if raised_at is not None and raised_at.tb_next is not None:
-        return error  # it was raised within the method, or within what decorates it
+        return error  # it was raised within the method, or within its decorator
     try:
         signature = signature_of(method)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # a method in C that has no signature, or one that makes it by code of its own
+    except BaseException:  # a method in C has no signature, and the application's code may compute one
         return error
     try:
         signature.bind(*args, **kwargs)
@@ -100,7 +101,7 @@ def blame(
 
 
 def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exception:
-    """Return what to tell who called a method with other arguments than it takes."""
+    """Return the error for arguments that do not fit the method."""
     parameters = list(signature.parameters.values())
     if getattr(method, "__name__", "").startswith("view_"):
         if not parameters:
@@ -118,7 +119,7 @@ def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exceptio
 
 
 def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return a parameter without its annotation, and without what its default is."""
+    """Return a parameter without its annotation and the value of its default."""
     empty = inspect.Parameter.empty
     return parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
 

@@ -1,4 +1,4 @@
-"""Failure: an exception as it crosses. Its type's name and its text, never the exception object itself."""
+"""Failure: an exception as it crosses: the name of its type and its text, never the exception object."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from .registry import Registry
 
 __all__ = ["ALWAYS_SENT", "Failure", "from_within"]
 
-#: Longer texts are cut: a failure is a report, not a way to move data.
+#: Characters of a text. Longer ones are cut, because a failure is a report, not a way to move data.
 MAX_TEXT = 64 * 1024
-#: The same of type names, which programmers choose.
+#: Characters of a type name. Programmers choose these.
 MAX_NAME = 512
 
-#: A report of so few bytes is sent whatever the limits say: without it the call would have no end. Every peer reads it.
+#: Bytes of a failure that is sent whatever the limits are, because without it the call would never end. Every peer
+#: accepts so many.
 ALWAYS_SENT = 4096
 
 
-#: Among the parents of what a method met itself when it called others.
+#: Among the parents of an error that a call made by the method raised.
 _REMOTE = qualified_name(RemoteError)
-#: What only who calls can meet.
+#: Errors that only the side that calls can have.
 _OF_THIS_SIDE = (SerializationError, LimitExceeded, DeadlineExceeded, BadAnswer)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is told of an exception.
+    """The description of an exception that crosses.
 
     Attributes:
         type: qualified name of its class.
         value: its text.
-        traceback: the traceback's text, ``""`` when it is kept to ourselves.
+        traceback: the traceback's text, ``""`` when it is not sent.
         parents: qualified names of its class and all bases, most derived first.
     """
 
@@ -53,7 +54,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, *, with_traceback: bool = False) -> Failure:
-        """Describe ``error``. One that was itself remote keeps the names it came with."""
+        """Describe ``error``. A RemoteError keeps the names with which it came."""
         if isinstance(error, RemoteError):
             kind, value, parents = error.type, error.value, error.parents
             traceback = error.traceback if with_traceback else ""
@@ -61,7 +62,7 @@ class Failure:
             kind, value = qualified_name(type(error)), _text_of(error)
             parents = tuple(qualified_name(base) for base in type(error).__mro__)
             behind = error.__cause__
-            if isinstance(behind, RemoteError) and behind.value == value:  # it has been sent before
+            if isinstance(behind, RemoteError) and behind.value == value:  # it has crossed before
                 parents += tuple(name for name in behind.parents if name not in parents and name != _REMOTE)
             traceback = "".join(tracebacks.format_exception(error)) if with_traceback else ""
         return cls(
@@ -72,11 +73,11 @@ class Failure:
         )
 
     def as_exception(self, registry: Registry) -> Exception:
-        """Return the exception to raise here: the registered class, else a :class:`RemoteError`.
+        """Return the exception to raise here: of the registered class, or else a :class:`RemoteError`.
 
-        A registered class is called with the text alone, tamed as in every error of a peer's. One that cannot be, or
-        whose objects then have another text, because ``__str__`` makes it of something else, is passed over. The
-        :class:`RemoteError`, with the text as it came, stays reachable as its ``__cause__``.
+        A registered class is called with the text alone, tamed as in every error of a peer. A class that raises then,
+        or whose object has another text because of its ``__str__``, is not used. The :class:`RemoteError`, with the
+        text as it came, is the ``__cause__`` of the exception.
         """
         remote = RemoteError(self.type, self.value, self.traceback, self.parents)
         known = None if _REMOTE in self.parents else registry.find_error(self.type)
@@ -96,11 +97,11 @@ class Failure:
 
 
 def _shows(error: Exception, text: str) -> bool:
-    """Let ``text`` be the text of an exception, which was called with it; return False when it shows another."""
+    """Make ``text`` the text of an exception, whose class was called with it; return False when it shows another."""
     if str(error) == text:
         return True
     for argument in (text, _Text(text)):
-        # Its constructor makes a text of what it is given, but here that is made already.
+        # Its constructor makes the text of its argument, but this argument is that text already.
         error.args = (argument,)
         if str(error) == text:
             return True
@@ -108,7 +109,7 @@ def _shows(error: Exception, text: str) -> bool:
 
 
 class _Text(str):
-    """A text whose ``repr`` is itself, which is what ``str`` of a KeyError shows."""
+    """A text whose ``repr`` is itself, because ``str`` of a KeyError shows the repr of its argument."""
 
     __slots__ = ()
 
@@ -117,10 +118,10 @@ class _Text(str):
 
 
 def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseException:
-    """Return what a method's caller is told of what the method met itself when it called others.
+    """Return the error to send for one that a method raised, where a call made by the method has ended with it.
 
-    Some of the library's own errors say that a method has not run. When they come out of one that has, because it did
-    not catch how a call of its own ended, they must not say so: they are sent as remote errors, by their parents.
+    Some errors of the library mean that a method has not run. A method that has run may raise one, because it did not
+    catch the error of a call that it made. Its own caller gets it as a remote error, which does not mean that.
     """
     if not (isinstance(error, _OF_THIS_SIDE) or (isinstance(error, CallError) and error.of_a_call)):
         return error
@@ -129,11 +130,11 @@ def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseEx
 
 
 def _text_of(error: BaseException) -> str:
-    """Return the text that is sent of an exception."""
+    """Return the text of an exception to send."""
     text = text_of(error)
     return text[:1024] if isinstance(error, (CallError, SerializationError)) else text
 
 
 def _clean(text: str) -> str:
-    """Return ``text`` with its lone surrogates spelled out: they cannot cross, a report about them must."""
+    """Return ``text`` with escapes for its lone surrogates, which cannot cross."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Fields: what of an object crosses as its state, which attributes of a copy a peer may set, and setting them."""
+"""Fields: the attributes that are the state of an object, and those that a peer may set in a copy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final, Generic
 
 from ..errors import DecodeError, SerializationError, qualified_name
 from .annotations import annotations_of, is_class_variable
+from .values import Value
 
 __all__ = [
     "Shape",
@@ -23,11 +24,11 @@ __all__ = [
 ]
 
 
-def set_fields(copy: Any, state: Any) -> None:
-    """Give a copy the state that arrived, as :meth:`.copyable.RemoteCopy.set_copyable_state` says.
+def set_fields(copy: object, state: Value) -> None:
+    """Set the state of a copy that arrived, as :meth:`.copyable.RemoteCopy.set_copyable_state` describes.
 
     Raises:
-        DecodeError: it is no dictionary, or names what no peer may set.
+        DecodeError: it is not a dictionary, or contains a name that a peer may not set.
     """
     cls: Any = type(copy)
     if type(state) is not dict:
@@ -35,7 +36,7 @@ def set_fields(copy: Any, state: Any) -> None:
     declared, defaults = _receivable(cls)
     for key, value in state.items():
         name = key
-        if key not in declared:  # nearly always it is: then it is text, and the name of an attribute
+        if key not in declared:  # nearly always it is declared, and then the name of an attribute
             name = field_name(key)
             if name == _ARGS and issubclass(cls, BaseException):
                 if type(value) is not tuple:
@@ -55,12 +56,12 @@ def set_fields(copy: Any, state: Any) -> None:
 
 
 def field_name(key: object) -> str:
-    """Return the attribute name that a state's key means.
+    """Return the attribute name for a key of a state.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: it is not the name of an attribute.
     """
-    if type(key) is bytes:  # what a Python 2 peer calls text
+    if type(key) is bytes:  # text of a Python 2 peer
         try:
             key = key.decode("ascii")
         except UnicodeDecodeError:
@@ -72,12 +73,12 @@ def field_name(key: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _receivable(cls: type) -> tuple[frozenset[str], dict[str, Callable[[], Any]]]:
-    """Return which fields of ``cls`` a peer may set, and what makes those that an older peer does not know."""
+    """Return the fields of ``cls`` that a peer may set, and the factories of those that have a default."""
     return _declared_fields(cls), _defaults(cls)
 
 
 def _declared_fields(cls: type) -> frozenset[str]:
-    """Return the names that ``cls`` and its bases annotate for a peer to set, leaving out this library's own."""
+    """Return the names that the annotations of ``cls`` and its bases declare, without those of this library."""
     names: set[str] = set()
     for base in cls.__mro__:
         if not base.__module__.startswith("perspective_broker.flavors"):
@@ -87,18 +88,20 @@ def _declared_fields(cls: type) -> frozenset[str]:
     return frozenset(name for name in names if not name.startswith("__"))
 
 
-#: The one thing that every exception keeps where only Python sees it.
+#: The attribute of every exception that is not in its dictionary.
 _ARGS: Final = "args"
 
 
 def _defaults(cls: type) -> dict[str, Callable[[], Any]]:
-    """Return what makes the fields of a dataclass that have a default."""
+    """Return the factories of the fields of a dataclass that have a default."""
     if not dataclasses.is_dataclass(cls):
         return {}
     made: dict[str, Callable[[], Any]] = {}
     for field in dataclasses.fields(cls):
         static = inspect.getattr_static(cls, field.name, _UNSET)
-        if static is not _UNSET and not hasattr(type(static), "__get__"):  # a subclass may have another
+        if static is not _UNSET and not hasattr(
+            type(static), "__get__"
+        ):  # a subclass may have another default
             made[field.name] = _Constant(static)
         elif field.default is not dataclasses.MISSING:
             made[field.name] = _Constant(field.default)
@@ -108,19 +111,19 @@ def _defaults(cls: type) -> dict[str, Callable[[], Any]]:
 
 
 class _Constant:
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Value) -> None:
         self._value = value
 
-    def __call__(self) -> Any:
+    def __call__(self) -> Value:
         return self._value
 
 
 class Shape:
-    """What the objects of one class keep elsewhere than in their dictionary, and what is there that does not cross.
+    """The state of a class's objects outside of their dictionary, and the names in it that do not cross.
 
     Args:
         cls: the class.
-        sends_its_own: whether it has hooks of its own for its state.
+        sends_its_own: whether it overrides the hooks for its state.
     """
 
     def __init__(self, cls: type, sends_its_own: bool) -> None:
@@ -133,20 +136,20 @@ class Shape:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the dictionary of an object is all that crosses of it."""
+        """Whether the dictionary of an object is its whole state."""
         return not (self._slots or self._content or self._is_exception or self._left_out)
 
-    def complete(self, state: dict[str, Any], obj: Any) -> None:
-        """Make a copy of an object's dictionary the state that crosses.
+    def complete(self, state: dict[str, Any], obj: Value) -> None:
+        """Turn a copy of an object's dictionary into its state.
 
         Raises:
-            SerializationError: there is more to the object than that.
+            SerializationError: the object has content that is not in its attributes.
         """
         if self._content is not None:
             kind: Any = type(obj)
             raise SerializationError(
-                f"{qualified_name(kind)} is derived from {self._content}, whose content is no attribute and would not "
-                "cross; override get_state_to_copy and set_copyable_state to send it",
+                f"{qualified_name(kind)} is derived from {self._content}, whose content is not in attributes and would "
+                "not cross; override get_state_to_copy and set_copyable_state to send it",
                 culprit=obj,
             )
         for name in self._left_out:
@@ -166,9 +169,9 @@ class Shape:
 
 @lru_cache(maxsize=1024)
 def content_base(cls: type) -> type | None:
-    """Return the base of ``cls`` that is written in C, and so may keep what is no attribute; None without one.
+    """Return the base of ``cls`` that is written in C, and so may have content that is not an attribute, or None.
 
-    (Of exceptions it is known what they keep.)
+    Exceptions do not count, because their content is known.
     """
     for base in cls.__mro__:
         if base is not object and isinstance(vars(base).get("__new__"), BuiltinFunctionType):
@@ -177,7 +180,7 @@ def content_base(cls: type) -> type | None:
 
 
 def _hidden_members(cls: type) -> tuple[Any, ...]:
-    """Return the descriptors of what Python keeps of an exception besides its ``args``."""
+    """Return the descriptors of an exception's content in C besides its ``args``."""
     return tuple(
         member
         for base in cls.__mro__
@@ -190,7 +193,7 @@ def _hidden_members(cls: type) -> tuple[Any, ...]:
 
 
 def _left_out(cls: type) -> tuple[str, ...]:
-    """Return the names in an object's dictionary that do not cross: what Python puts there, and what is derived."""
+    """Return the names in an object's dictionary that do not cross: those of Python, and cached values."""
     names = [name for name, value in _in_classes(cls).items() if isinstance(value, functools.cached_property)]
     if Generic in cls.__mro__:
         names.append("__orig_class__")
@@ -199,8 +202,8 @@ def _left_out(cls: type) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _add_slots(state: dict[str, Any], obj: Any, names: Sequence[str]) -> None:
-    """Put what an object keeps in its slots into its state; one that was never set is left out."""
+def _add_slots(state: dict[str, Any], obj: Value, names: Sequence[str]) -> None:
+    """Add the values in an object's slots to its state, without slots that were never set."""
     for name in names:
         value = getattr(obj, name, _UNSET)
         if value is not _UNSET:
@@ -216,13 +219,13 @@ def slot_names(cls: type) -> tuple[str, ...]:
     names: list[str] = []
     for base in reversed(cls.__mro__):
         own = vars(base)
-        if "__slots__" in own:  # exceptions have members of Python's own besides
+        if "__slots__" in own:  # exceptions also have members of Python
             names += [name for name, value in own.items() if inspect.ismemberdescriptor(value)]
     return tuple(names)
 
 
-def attributes(obj: Any) -> dict[str, Any]:
-    """Return what an object keeps, in its dictionary and in its slots."""
+def attributes(obj: Value) -> dict[str, Any]:
+    """Return the attributes of an object, in its dictionary and in its slots."""
     kind: Any = type(obj)
     found = dict(getattr(obj, "__dict__", {}))
     _add_slots(found, obj, slot_names(kind))
@@ -232,7 +235,7 @@ def attributes(obj: Any) -> dict[str, Any]:
 
 
 def _in_classes(cls: type) -> dict[str, Any]:
-    """Return what ``cls`` and its bases have under each name."""
+    """Return the attributes of ``cls``, those of its bases included."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base))
@@ -241,7 +244,7 @@ def _in_classes(cls: type) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _not_data(cls: type) -> frozenset[str]:
-    """Return the names under which ``cls`` has code: methods, properties, and other descriptors than slots."""
+    """Return the names of methods, properties, and descriptors other than slots in ``cls``."""
     return frozenset(
         name
         for name, value in _in_classes(cls).items()

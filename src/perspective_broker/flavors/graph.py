@@ -1,24 +1,24 @@
-"""Graph: plain containers that mention each other, sent with their sharing and their cycles."""
+"""Graph: plain containers that refer to each other, sent with their sharing and their cycles."""
 
 from __future__ import annotations
 
-from typing import Any
+from .values import Value
 
 __all__ = ["Graph"]
 
 
 class Graph:
-    """Says how a value is sent: with what its plain containers share, and with their cycles.
+    """Wrapper of a value whose plain containers are sent with their sharing and their cycles.
 
-    A list, tuple, dictionary or set that is met twice within the graph arrives as one. What arrives is the value
-    itself, not a Graph. Without it plain containers cross as trees: what is shared arrives twice, and a cycle
-    cannot be sent. (The classic dialects keep sharing always.)
+    A list, tuple, dictionary or set that occurs twice within the graph arrives as one object. The peer receives the
+    value itself, not a Graph. Without it plain containers cross as trees: a shared container arrives twice, and a cycle
+    cannot be sent. (The classic dialects always keep sharing.)
 
     Attributes:
-        value: what is sent.
+        value: the value to send.
     """
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Value) -> None:
         self.value = value
 
     def __repr__(self) -> str:

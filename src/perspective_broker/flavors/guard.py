@@ -1,10 +1,10 @@
-"""Guard: what code of the application raises ends its own call or callback, and nothing else.
+"""Guard: an exception of the application's code ends its own call or callback, and nothing else.
 
 A method may raise anything, and so may all other code of an application that the library runs: properties, hooks that
-make a state or take one, ``__str__`` of an exception, callbacks. An exception that is not an :class:`Exception`
-(``asyncio.CancelledError`` of a task whose result is asked for, ``SystemExit``, ``GeneratorExit``) does not tell the
-library to end anything: it becomes an ordinary error. So does a :class:`ProtocolError`, which can only be about another
-connection. ``KeyboardInterrupt`` alone goes on, because a person wants the program to end.
+return or set a state, ``__str__`` of an exception, callbacks. An exception that is not an :class:`Exception`
+(``asyncio.CancelledError`` from the result of another task, ``SystemExit``, ``GeneratorExit``) is not meant for the
+library: it becomes an ordinary error. So does a :class:`ProtocolError`, which can only be about another connection.
+Only ``KeyboardInterrupt`` is raised again, because a person wants the program to end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger("perspective_broker")
 
 
 def ordinary(error: BaseException) -> BaseException:
-    """Return what code of the application raised as an error of its call; a KeyboardInterrupt as it is."""
+    """Return an exception of the application's code as an error of its call; a KeyboardInterrupt unchanged."""
     if isinstance(error, (Exception, KeyboardInterrupt)) and not isinstance(error, ProtocolError):
         return error
     kind = qualified_name(type(error))
@@ -34,14 +34,14 @@ def ordinary(error: BaseException) -> BaseException:
 
 
 def call_back(callback: Callable[[], object], line: str, *args: object) -> object:
-    """Call a callback of the application, in a context of its own; log what it raises.
+    """Call a callback of the application, in a context of its own, and log its exception.
 
     Args:
         callback: takes no arguments.
-        line: what the log says then, with its ``args``, as for a logger.
+        line: the log message for an exception, with its ``args``, as for a logger.
 
     Returns:
-        What it returned; None when it raised.
+        The result of the callback; None when it raised.
     """
     try:
         return copy_context().run(callback)
@@ -51,7 +51,7 @@ def call_back(callback: Callable[[], object], line: str, *args: object) -> objec
 
 
 def report(error: BaseException, line: str, *args: object) -> None:
-    """Log what code of the application raised. (A KeyboardInterrupt is raised again.)"""
+    """Log an exception of the application's code. (A KeyboardInterrupt is raised again.)"""
     plain = ordinary(error)
     if not isinstance(plain, Exception):
         raise plain

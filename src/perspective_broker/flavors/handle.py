@@ -1,14 +1,14 @@
-"""Handles: objects that mean something outside of this program's memory, so that a copy of one can mean nothing."""
+"""Handles: objects that stand for something outside of this program's memory, so that no copy of one is valid."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex
 
 __all__ = ["Handle", "Name"]
 
 
 class Handle:
-    """Base of what cannot be copied or pickled: what belongs to a connection."""
+    """Base of objects that belong to a connection and so cannot be copied or pickled."""
 
     __slots__ = ()
 
@@ -19,14 +19,14 @@ class Handle:
 
 
 class Name(Handle):
-    """Base of references: a copy means the same object as the original, and so is the original."""
+    """Base of references. A copy would stand for the same object, and so is the original."""
 
     __slots__ = ()
 
     def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:

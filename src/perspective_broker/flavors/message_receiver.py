@@ -1,4 +1,4 @@
-"""MessageReceiver: the holder of an exported object whose callers' names are looked up by rules of its own."""
+"""MessageReceiver: the holder of an exported object that looks up the names of methods itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ __all__ = ["MessageReceiver", "foreign"]
 
 
 class MessageReceiver:
-    """The holder of an exported object that looks up its callers' names by rules of its own.
+    """The holder of an exported object that looks up the names of methods itself.
 
-    For drivers whose objects may answer to any name (:mod:`perspective_broker.compat`); nobody else needs one.
+    Only drivers whose objects may have a method of any name need it (:mod:`perspective_broker.compat`).
     """
 
     def find_message(self, name: str) -> Method:
-        """Return what runs when a caller asks for ``name``."""
+        """Return the method that runs when a peer calls ``name``."""
         raise NotImplementedError
 
 
 def foreign(obj: object) -> str:
-    """Return why an object whose holder is one is refused by a driver that cannot call it."""
+    """Return the reason for which a driver refuses an object whose holder is a MessageReceiver."""
     return (
         f"a {type(obj).__name__} is one of perspective_broker.compat's, which only connections made there can call; "
         "derive it from this package's own flavors here"

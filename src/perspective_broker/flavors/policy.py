@@ -1,4 +1,4 @@
-"""Policy: which types and which registered classes one connection lets in. An allow-list, and a value."""
+"""Policy: the types and registered classes that a connection accepts. An allow-list, and a value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BASIC_TYPES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be received. The default allows every basic type and every registered class.
+    """The types and classes that may be received. The default allows all basic types and registered classes.
 
     Attributes:
         types: names from :data:`BASIC_TYPES`; None allows all of them.
@@ -52,14 +52,16 @@ class Policy:
         allowed = None if types is None else frozenset(types)
         if allowed is not None and not allowed <= BASIC_TYPES:
             unknown = ", ".join(sorted(allowed - BASIC_TYPES))
-            raise ValueError(f"no such basic types: {unknown}; there are {', '.join(sorted(BASIC_TYPES))}")
+            raise ValueError(
+                f"Policy.types: unknown types {unknown}; the known types are {', '.join(sorted(BASIC_TYPES))}"
+            )
         object.__setattr__(self, "types", allowed)
         object.__setattr__(self, "classes", None if classes is None else frozenset(classes))
 
     def allows_type(self, name: str) -> bool:
-        """Return whether values of the basic type ``name`` are let in."""
+        """Return whether values of the basic type ``name`` are accepted."""
         return self.types is None or name in self.types
 
     def allows_class(self, tag: str) -> bool:
-        """Return whether objects with the type tag ``tag`` are let in, given that they are registered."""
+        """Return whether objects with the type tag ``tag`` are accepted, if a class is registered for it."""
         return self.classes is None or tag in self.classes

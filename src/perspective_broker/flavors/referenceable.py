@@ -1,7 +1,7 @@
-"""Referenceable: the object stays here, the peer gets a reference to it.
+"""Referenceable: the object stays here, and the peer gets a reference to it.
 
-What an export table keeps of it is a :class:`~.target.Target`. :class:`Reference` is the other end, the shape common
-to the references of all drivers.
+An export table keeps a :class:`~.target.Target` for it. :class:`Reference`, at the other end, is the base of the
+references of all drivers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..errors import CallError
 from .handle import Name
 from .spelling import check_spelling
 from .target import Target
+from .values import AnyConnection, Perspective, Value
 
 if TYPE_CHECKING:
     from ..ports import ObjectId
@@ -24,109 +25,109 @@ class Exportable:
     """Base of every flavor that crosses as a reference.
 
     Attributes:
-        carries_on: whether calls of its methods are part of others that have begun before: a program that is shutting
-            down takes them until these have ended.
+        carries_on: whether calls of its methods are part of earlier calls, so that a program which is shutting down
+            accepts them until those have ended.
         hears_of_errors: whether :meth:`unread` is called.
     """
 
     carries_on: ClassVar[bool] = False
     hears_of_errors: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         check_spelling(cls)
 
-    def export_key(self, perspective: Any) -> Hashable:
-        """Return what makes two sendings of this object one object for the peer.
+    def export_key(self, perspective: Perspective) -> Hashable:
+        """Return the key by which an object that is sent again is the same object for the peer.
 
-        Unique among all objects alive; an integer is the object's own ``id``.
+        Unique among all objects that are alive; an integer has to be the ``id`` of the object.
         """
         raise NotImplementedError
 
-    def export_target(self, perspective: Any) -> Target:
-        """Return what the peer's calls reach when this object is sent under ``perspective``."""
+    def export_target(self, perspective: Perspective) -> Target:
+        """Return the target of the peer's calls when this object is sent under ``perspective``."""
         raise NotImplementedError
 
     def forgotten(self) -> None:
-        """Called when a peer that held this object does not hold it any more; override it to know.
+        """Called when a peer does not hold this object any more; override it.
 
-        Once for each peer, in the event loop's thread: when the peer has released it, or the connection has ended. Then
-        methods that run for that peer have not come to their end yet.
+        Called once for each peer, in the event loop's thread, when the peer has released the object, or the connection
+        has ended. Methods that run for that peer may not have ended yet.
         """
 
     def unread(self, error: CallError) -> None:
-        """Called in the place of a method that a peer has called with what could not be read. It must not raise."""
+        """Called instead of a method when the peer's arguments could not be decoded. It must not raise."""
 
 
 class Referenceable(Exportable):
-    """An object whose ``remote_*`` methods can be called by whoever holds a reference to it.
+    """An object whose ``remote_*`` methods can be called by every peer that holds a reference to it.
 
-    Methods may be plain or ``async``. What they return, or raise, is the answer.
+    Methods may be plain or ``async``. The value that they return, or the exception that they raise, is the answer.
     """
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "remote_")
 
 
 class Root(Referenceable):
-    """A referenceable to be served: what a peer reaches first, under the name ``root``."""
+    """The object that is served: a peer reaches it first, under the name ``root``."""
 
-    def root_object(self, connection: Any) -> Exportable:
-        """Return the root for one new connection; override to give every connection its own.
+    def root_object(self, connection: AnyConnection) -> Exportable:
+        """Return the root for a new connection; override it to give each connection its own.
 
         Args:
-            connection: the :class:`perspective_broker.Connection` that was just made.
+            connection: the new :class:`perspective_broker.Connection`.
         """
         return self
 
 
 class AsReferenceable(Exportable):
-    """A reference to any object, through methods that start with a prefix of one's own choice.
+    """Makes an object of any class referenceable, through methods with a prefix of your choice.
 
     Args:
         obj: the object that is called.
         prefix: ``AsReferenceable(door, "knock")`` lets a peer call ``door.knock_loudly`` as ``loudly``.
 
     Raises:
-        ValueError: the prefix is empty or no identifier, so it would open more than it names.
+        ValueError: the prefix is empty or not a public identifier, so it would open more than it names.
     """
 
-    def __init__(self, obj: Any, prefix: str = "remote") -> None:
+    def __init__(self, obj: Value, prefix: str = "remote") -> None:
         if not prefix.isidentifier() or prefix.startswith("_"):
-            raise ValueError(f"prefix must be a public identifier, not {prefix!r}")
+            raise ValueError(f"prefix: must be a public identifier, not {prefix!r}")
         self.obj = obj
         self.prefix = prefix
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return (id(self.obj), self.prefix)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return Target(self, self.obj, self.prefix + "_")
 
 
 class Reference(Name):
-    """An object that lives at the peer. Drivers subclass it with what calling means to them.
+    """A reference to an object of the peer. Drivers make subclasses that send calls.
 
-    Two references are equal when they mean the same object of the same connection.
+    Two references are equal when they stand for the same object of the same connection.
 
     Attributes:
         _session: the broker whose peer owns the object.
-        _luid: the owner's id of it.
-        _perspective: under which values sent through this reference are coded.
-        _received: the session's entry of it, which counts; None for what needs no counting.
+        _luid: the owner's id of the object.
+        _perspective: the perspective under which values sent through this reference are encoded.
+        _received: the broker's entry that counts receipts; None for an object without a count.
     """
 
     __slots__ = ("__weakref__", "_luid", "_perspective", "_received", "_session")
 
     _session: Any
     _luid: ObjectId
-    _perspective: Any
+    _perspective: Perspective
     _received: Any
 
-    def __init__(self, session: Any, luid: ObjectId, perspective: Any) -> None:
+    def __init__(self, session: Any, luid: ObjectId, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective
@@ -134,7 +135,7 @@ class Reference(Name):
 
     @property
     def _receipts(self) -> int:
-        """How often the peer sent it; owed back as releases when the reference is dropped."""
+        """How often the peer has sent the object; as many are released when the reference is dropped."""
         return 0 if self._received is None else self._received.count
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Registry: which class a type tag that arrives is built from. A value handed to ``serve`` and ``connect``."""
+"""Registry: the classes for the type tags that arrive. A value that ``serve`` and ``connect`` take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Registry", "copier_for", "default_registry"]
 
 _Class = TypeVar("_Class", bound=type)
 
-#: Conditions of the library that a peer may report: they arrive as themselves.
+#: Errors of the library that a peer may report and that arrive as the same class.
 _OWN_ERRORS: tuple[type[Exception], ...] = (
     BadArguments,
     DeadlineExceeded,
@@ -40,10 +40,10 @@ _OWN_ERRORS: tuple[type[Exception], ...] = (
 
 
 class Registry:
-    """Type tags and what arrives under them. Registering is done before connections are made.
+    """Type tags and the classes and factories for them. Register before connections are made.
 
     Args:
-        parent: a registry that answers for the tags that this one lacks.
+        parent: a registry for the tags that this one lacks.
     """
 
     def __init__(self, parent: Registry | None = None) -> None:
@@ -64,8 +64,8 @@ class Registry:
 
         Raises:
             TypeError: ``cls`` cannot take a state.
-            ValueError: another class is registered for ``tag`` here. (One of the same name, which a program has made
-                anew, takes its place.)
+            ValueError: another class is registered for ``tag`` here. (A new class of the same name replaces the old
+                one.)
         """
         _check_class(cls)
         if not callable(getattr(cls, "set_copyable_state", None)):
@@ -80,9 +80,9 @@ class Registry:
         when_rebuilt(cls, _Again(self._classes, _tag(tag), cls))
 
     def set_unjellyable_factory_for_class(self, tag: str | type, factory: Callable[[Any], Any]) -> None:
-        """Build what arrives under ``tag`` by calling ``factory(state)``."""
+        """Build objects that arrive under ``tag`` by calling ``factory(state)``."""
         if not callable(factory):
-            raise TypeError(f"a factory is called with the state; {factory!r} is not callable")
+            raise TypeError(f"factory: must be callable, not {factory!r}")
         self._factories[_tag(tag)] = factory
         self._classes.pop(_tag(tag), None)
 
@@ -92,10 +92,10 @@ class Registry:
         """Register every subclass of ``base`` that ``module`` defines.
 
         Args:
-            module: where to look.
+            module: the module to search.
             base: a class such as :class:`RemoteCopy`; itself not registered.
-            prefix: put before the class's name to make the tag, with a dot between; the module's name when
-                None, nothing when empty.
+            prefix: the tag is the prefix, a dot, and the class's name. The module's name when None; no prefix and no
+                dot when empty.
         """
         before = f"{module.__name__}." if prefix is None else f"{prefix}." if prefix else ""
         for name, cls in vars(module).items():
@@ -104,10 +104,10 @@ class Registry:
                 self.set_unjellyable_for_class(before + name, cls)
 
     def set_error_class(self, cls: type[Exception], tag: str | None = None) -> None:
-        """Let an exception that arrives with the type name ``tag`` arrive as ``cls(text)``.
+        """Build an exception that arrives with the type name ``tag`` as ``cls(text)``.
 
         Args:
-            cls: an exception class that takes one text.
+            cls: an exception class whose constructor takes one text.
             tag: the qualified name at the peer; that of ``cls`` itself when None.
         """
         _check_class(cls)
@@ -138,7 +138,7 @@ class Registry:
 
 
 class _Again:
-    """Registers a class once more when a decorator has made another of it."""
+    """Registers the class with which a decorator has replaced a registered one."""
 
     def __init__(self, table: dict[str, Any], tag: str, cls: type) -> None:
         self._table, self._tag, self._cls = table, tag, cls
@@ -148,9 +148,9 @@ class _Again:
             self._table[self._tag] = self._cls = rebuilt
 
 
-def _check_class(cls: Any) -> None:
+def _check_class(cls: object) -> None:
     if not isinstance(cls, type):
-        raise TypeError(f"{cls!r} is not a class; of a generic one register the class itself, without [...]")
+        raise TypeError(f"{cls!r} is not a class; register a generic class itself, without [...]")
 
 
 def _tag(tag: str | type) -> str:
@@ -160,19 +160,19 @@ def _tag(tag: str | type) -> str:
     return qualified_name(tag)
 
 
-#: Where :func:`copier_for` registers, and what connections use when they are given nothing else.
+#: The registry of :func:`copier_for`, and of connections that are given no other.
 default_registry = Registry()
 
 
 def copier_for(
     tag: str | type | None = None, *, registry: Registry = default_registry
 ) -> Callable[[_Class], _Class]:
-    """Class decorator: what arrives under ``tag`` is built as the decorated class.
+    """Class decorator: build objects that arrive under ``tag`` as the decorated class.
 
     Args:
-        tag: the type tag, or the sending class, where that is not made to receive as well; None when the decorated
-            class is sent under its own name.
-        registry: where to register; the default one serves connections that are given no other.
+        tag: the type tag, or the sending class if that is not a RemoteCopy as well; None when the decorated class is
+            sent under its own name.
+        registry: the registry to use; connections that are given no other use the default one.
 
     Raises:
         TypeError: the class cannot take a state; or the decorator was written without parentheses.

@@ -1,4 +1,4 @@
-"""Spelling: a hook that is spelled as in Twisted would never be called, and what it was to hide would cross."""
+"""Spelling: refuse hooks with the names of Twisted, which would never be called, so that data could leak."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _HUMP: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 
 def check_spelling(cls: type) -> None:
-    """Judge the methods of a class that was just made from one of this library's.
+    """Check the names of the methods of a new subclass of one of this library's classes.
 
-    Those of :mod:`perspective_broker.compat` have Twisted's names, and so may what derives from them.
+    The classes of :mod:`perspective_broker.compat` have Twisted's names, and their subclasses may have them too.
 
     Raises:
-        TypeError: one is spelled in camel case and would be a hook, if it were not.
+        TypeError: a method has the name of a hook in camel case.
     """
     if cls.__module__.startswith("perspective_broker."):
         return

@@ -1,30 +1,37 @@
-"""Target: what an export table keeps of an object.
+"""Target: the entry of an exported object.
 
-Which methods a peer reaches, with which leading arguments, and under which perspective values cross.
+It determines the methods that a peer reaches, their leading arguments, and the perspective under which values cross.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from .values import Perspective, Value
+
 __all__ = ["Target"]
 
 
 class Target:
-    """What calls to one exported object reach.
+    """The target of a peer's calls to an exported object.
 
     Attributes:
-        obj: what arrives at home when the peer sends its reference back.
+        obj: the object that arrives here when the peer sends its reference back.
         holder: the object whose methods are called.
-        prefix: what the names of callable methods start with.
-        leading: arguments put before those of the caller (a view's perspective).
-        perspective: under which the arguments and the answer are coded; None outside of a perspective.
+        prefix: the prefix of the names of callable methods.
+        leading: arguments in front of those of the caller (a view's perspective).
+        perspective: the perspective under which the arguments and the answer are encoded; None outside of any.
     """
 
     __slots__ = ("holder", "leading", "obj", "perspective", "prefix")
 
     def __init__(
-        self, obj: Any, holder: Any, prefix: str, leading: tuple[Any, ...] = (), perspective: Any = None
+        self,
+        obj: Value,
+        holder: Value,
+        prefix: str,
+        leading: tuple[Any, ...] = (),
+        perspective: Perspective = None,
     ) -> None:
         self.obj = obj
         self.holder = holder

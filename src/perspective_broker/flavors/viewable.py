@@ -1,32 +1,32 @@
-"""Viewable: one object, seen by everybody from his own perspective.
+"""Viewable: one object that each user sees from their own perspective.
 
-The peer that holds a view calls ``x``; ``view_x(perspective, ...)`` runs here. The perspective is put in by this
-side from what it keeps of the view, so nobody can pretend to be somebody else.
+The peer that holds a view calls ``x``, and ``view_x(perspective, ...)`` runs here. This side keeps the perspective of
+each view and adds it to the call, so that no peer can pretend to be another user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 from ..errors import SerializationError
 from .referenceable import Exportable
 from .target import Target
+from .values import Perspective
 
 __all__ = ["ViewPoint", "Viewable"]
 
 
 class Viewable(Exportable):
-    """An object whose ``view_*`` methods are told who calls: ``def view_say(self, perspective, text)``.
+    """An object whose ``view_*`` methods get the caller's perspective: ``def view_say(self, perspective, text)``.
 
-    Sent by a perspective's (or another view's) method, or through a reference that was received in one, it
+    In the answer of a perspective's (or another view's) method, or through a reference that such a method received, it
     crosses as the view from that perspective. Outside of any perspective it cannot be sent.
     """
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return (id(self), id(perspective))
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         if perspective is None:
             raise SerializationError(
                 f"a {type(self).__name__} is viewable: it crosses only where a perspective is known, in answers "
@@ -37,19 +37,19 @@ class Viewable(Exportable):
 
 
 class ViewPoint(Exportable):
-    """A viewable as seen from one perspective, whoever it is sent to.
+    """A viewable as seen from one perspective, for every peer that gets it.
 
     Args:
-        perspective: who every caller through this view is taken for.
+        perspective: the perspective of every caller through this view.
         obj: the viewable.
     """
 
-    def __init__(self, perspective: Any, obj: Viewable) -> None:
+    def __init__(self, perspective: Perspective, obj: Viewable) -> None:
         self.perspective = perspective
         self.obj = obj
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def export_key(self, perspective: Perspective) -> Hashable:
         return self.obj.export_key(self.perspective)
 
-    def export_target(self, perspective: Any) -> Target:
+    def export_target(self, perspective: Perspective) -> Target:
         return self.obj.export_target(self.perspective)

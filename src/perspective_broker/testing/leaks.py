@@ -1,6 +1,6 @@
-"""Leak checks: what a connection, or a whole program, still holds when everything should be over.
+"""Leak checks: the objects and tasks that a connection, or a program, still holds at the end.
 
-No registry of connections is kept for this; what lives is asked of the garbage collector and of the event loop.
+There is no registry of connections for this: the garbage collector and the event loop know the objects that are alive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TURNS = 50
 
 
 def broker_leaks(broker: Broker) -> list[str]:
-    """Return, one line each, what ``broker`` holds beyond its root object. Empty is good."""
+    """Return one line for each kind of object that ``broker`` holds beyond its root object."""
     statistics = broker.statistics()
     expected_empty = {
         "objects exported": statistics.exported,
@@ -38,7 +38,7 @@ def broker_leaks(broker: Broker) -> list[str]:
 
 
 def open_connections(loop: asyncio.AbstractEventLoop | None = None) -> list[Connection]:
-    """Return every connection that has not ended, whoever made it: of ``loop``, of any loop when None."""
+    """Return all connections that have not ended, of ``loop``, or of any loop when None."""
 
     def find() -> list[Connection]:
         return [
@@ -49,14 +49,14 @@ def open_connections(loop: asyncio.AbstractEventLoop | None = None) -> list[Conn
             and thing.close_cause is None
         ]
 
-    # Collecting costs more than looking; nearly always there is nothing to collect.
+    # Collecting takes longer than searching, and nearly always there is no garbage.
     if find():
         gc.collect()
     return find()
 
 
 async def _eventually(leaks: Callable[[], list[str]]) -> None:
-    """Assert that ``leaks()`` is empty after some turns of the loop at most."""
+    """Assert that ``leaks()`` is empty after at most some turns of the loop."""
     found = leaks()
     for _ in range(_TURNS):
         if not found:
@@ -74,11 +74,11 @@ async def _eventually(leaks: Callable[[], list[str]]) -> None:
 async def assert_no_leaks(*connections: Connection) -> None:
     """Assert that connections, alive or ended, hold nothing but their root objects.
 
-    Call it when the references and promises of the test are dropped: no objects exported, none imported, no
-    calls, no methods running, no bytes waiting. What is already on its way gets its time, in turns of the loop.
+    Call it when the references and promises of the test are dropped: no objects exported or imported, no calls, no
+    methods running, no bytes waiting. Messages in transit get some turns of the loop to arrive.
 
     Raises:
-        AssertionError: names what is left, and where.
+        AssertionError: names the leaks, and their connections.
     """
     gc.collect()
 
@@ -95,7 +95,7 @@ async def assert_no_leaks(*connections: Connection) -> None:
 async def assert_all_closed() -> None:
     """Assert that the running event loop has no connection left, and no task but the running one.
 
-    For the end of a test, when all it made is closed. What is closing gets its time, in turns of the loop.
+    For the end of a test, when all its connections are closed or closing; they get some turns of the loop to end.
 
     Raises:
         AssertionError: names the connections and tasks that are left.

@@ -1,4 +1,4 @@
-"""A server and a client in one event loop, connected."""
+"""memory_pair: a server and a connected client in one event loop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from ..aio import Connection, RemoteReference, Server, connect, serve
 from ..flavors import Policy, Registry
+from ..flavors.values import Value
 from ..limits import Limits
 
 __all__ = ["Pair", "memory_pair"]
@@ -36,7 +36,7 @@ class Pair:
 
 @asynccontextmanager
 async def memory_pair(
-    root: Any,
+    root: Value,
     *,
     url: str | None = None,
     limits: Limits | None = None,
@@ -49,10 +49,10 @@ async def memory_pair(
     """Serve ``root``, connect to it, and close both at the end of the block.
 
     Args:
-        root: what ``serve`` takes.
-        url: where to listen; a memory url of its own when None. A test can run over sockets by naming one.
-        limits: of the server; ``client_limits`` of the client, the same when None.
-        policy: of both ends, like ``registry``, ``dialects`` and ``unsafe_tracebacks``.
+        root: the root of ``serve``.
+        url: the url of the server; a new memory url when None. A test can use sockets with another one.
+        limits: for the server; ``client_limits`` for the client, the same when None.
+        policy: for both ends, like ``registry``, ``dialects`` and ``unsafe_tracebacks``.
     """
     where = url or f"memory:pair-{next(_serial)}"
     async with (

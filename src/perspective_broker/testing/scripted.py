@@ -1,7 +1,7 @@
-"""ScriptedPeer: plays the other side byte by byte, over any url, as a well-behaved peer never would.
+"""ScriptedPeer: the other side, byte by byte, over any url, for messages that a correct peer never sends.
 
-It knows the classic dialects' tokens, for their expressions are nested lists; of anything else it sends and reads
-plain bytes. It keeps no tables, answers nothing by itself, and believes nothing.
+It can encode the expressions of the classic dialects, which are nested lists; for pb7 it sends and reads plain bytes.
+It keeps no tables, answers nothing by itself, and checks nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from .. import transports
 from ..dialects.classic.banana import NEED_MORE, Decoder, encode
@@ -21,6 +21,9 @@ from ..limits import Limits
 
 __all__ = ["ScriptedListener", "ScriptedPeer"]
 
+#: Nested lists of bytes, texts, ints and floats. Any, because a test that reads one knows what it is.
+Expression: TypeAlias = Any
+
 _LENIENT = Limits(message_bytes=2**40, string_bytes=2**40, nodes=2**40, list_items=2**40)
 
 
@@ -28,9 +31,9 @@ class ScriptedPeer(asyncio.Protocol):
     """One raw connection; made by :meth:`connect` or by :meth:`ScriptedListener.accept`.
 
     Attributes:
-        received: bytes that came and were not read yet.
-        ended: whether the other side has hung up.
-        spelling: how expressions are written and read; set by the greetings.
+        received: bytes that have arrived and were not read yet.
+        ended: whether the other side has closed.
+        spelling: how expressions are encoded and decoded; set by the greetings.
     """
 
     def __init__(self) -> None:
@@ -48,8 +51,8 @@ class ScriptedPeer(asyncio.Protocol):
         """Connect to ``url`` as a client, within the block.
 
         Args:
-            url: where a server listens.
-            dialect: exchange the greeting first, and pick this one; None says nothing.
+            url: the url of a server.
+            dialect: exchange the greeting first, and pick this one; None sends no greeting.
         """
         peer: ScriptedPeer | None = None
 
@@ -101,11 +104,11 @@ class ScriptedPeer(asyncio.Protocol):
         self._news.set()
         self._gone.set()
 
-    # -- saying
+    # -- sending
 
     @property
     def transport(self) -> asyncio.Transport:
-        """The transport, for what has no method here (``pause_reading``, buffer sizes)."""
+        """The transport, for operations without a method here (``pause_reading``, buffer sizes)."""
         assert self._transport is not None, "not connected"
         return self._transport
 
@@ -113,16 +116,16 @@ class ScriptedPeer(asyncio.Protocol):
         """Send bytes as they are."""
         self.transport.write(data)
 
-    def send(self, *expressions: Any) -> None:
+    def send(self, *expressions: Expression) -> None:
         """Send expressions: nested lists of bytes, texts (sent as bytes, in UTF-8), ints and floats."""
         self.send_bytes(b"".join(self.encode(expression) for expression in expressions))
 
-    def encode(self, expression: Any) -> bytes:
+    def encode(self, expression: Expression) -> bytes:
         """Return an expression's bytes in the agreed dialect."""
         return encode(_plain(expression), self.spelling, _LENIENT)
 
     def call(
-        self, target: int | str, name: str, *args: Any, answer: bool = True, request: int | None = None
+        self, target: int | str, name: str, *args: Expression, answer: bool = True, request: int | None = None
     ) -> int:
         """Send a call whose arguments are jellied already; return its request id.
 
@@ -130,17 +133,17 @@ class ScriptedPeer(asyncio.Protocol):
             target: an object id, or a name such as ``"root"``.
             name: the method.
             args: expressions.
-            answer: whether one is wanted.
-            request: the id to use; the next of one's own when None.
+            answer: whether the call wants an answer.
+            request: the id to use; the next unused id when None.
         """
         number = next(self._requests) if request is None else request
         self.send(["message", number, target, name, int(answer), ["tuple", *args], ["dictionary"]])
         return number
 
     def abort(self) -> None:
-        """Break the connection, with a reset where the transport has one.
+        """Abort the connection, with a reset if the transport has one.
 
-        A reset overtakes what the system still holds for a peer that does not read; the end of a stream does not.
+        A reset overtakes bytes in the system's buffers for a peer that does not read; the end of a stream does not.
         """
         sock = self.transport.get_extra_info("socket")
         if sock is not None:
@@ -148,22 +151,22 @@ class ScriptedPeer(asyncio.Protocol):
         self.transport.abort()
 
     async def aclose(self) -> None:
-        """Hang up and wait until the connection is gone. May be called twice."""
+        """Close and wait until the connection is gone. May be called twice."""
         if self._transport is not None and not self._gone.is_set():
-            # A close that is under way may wait for a reader who never comes.
+            # A close in progress may wait for a peer that never reads.
             if self._transport.is_closing():
                 self._transport.abort()
             else:
                 self._transport.close()
             await self._gone.wait()
 
-    # -- hearing
+    # -- receiving
 
-    async def read(self) -> Any:
+    async def read(self) -> Expression:
         """Return the next expression, as nested lists of bytes, ints and floats.
 
         Raises:
-            EOFError: the other side hung up first.
+            EOFError: the other side has closed first.
         """
         while True:
             decoder = Decoder(_LENIENT, self.spelling.has_words)
@@ -175,7 +178,7 @@ class ScriptedPeer(asyncio.Protocol):
             await self._wait()
 
     async def read_bytes(self, size: int) -> bytes:
-        """Return exactly ``size`` bytes. Raises EOFError when the other side hung up first."""
+        """Return exactly ``size`` bytes. Raises EOFError when the other side has closed first."""
         while len(self.received) < size:
             await self._wait()
         data = bytes(self.received[:size])
@@ -183,7 +186,7 @@ class ScriptedPeer(asyncio.Protocol):
         return data
 
     async def read_to_end(self) -> bytes:
-        """Return everything until the other side hangs up."""
+        """Return all bytes until the other side closes."""
         while not self.ended:
             self._news.clear()
             await self._news.wait()
@@ -193,7 +196,7 @@ class ScriptedPeer(asyncio.Protocol):
 
     async def _wait(self) -> None:
         if self.ended:
-            raise EOFError(f"the other side hung up; {len(self.received)} bytes were left over")
+            raise EOFError(f"the other side has closed; {len(self.received)} bytes are left over")
         self._news.clear()
         await self._news.wait()
 
@@ -209,7 +212,7 @@ class ScriptedPeer(asyncio.Protocol):
         return cast(list[bytes], offered)
 
     async def greet_as_server(self, *dialects: str) -> str:
-        """Offer dialects (``pb`` when none is named) and exchange versions; return the one picked."""
+        """Offer dialects (``pb`` by default) and exchange versions; return the one that was picked."""
         self.send(list(dialects or ("pb",)))
         picked: str = (await self.read()).decode()
         self._speak(picked)
@@ -222,11 +225,11 @@ class ScriptedPeer(asyncio.Protocol):
 
 
 class ScriptedListener:
-    """Where scripted servers come from: one peer for every connection that is made.
+    """A scripted server: it makes a peer for each connection.
 
     Attributes:
-        urls: where it listens.
-        peers: every connection so far, oldest first.
+        urls: the urls on which it listens.
+        peers: all connections so far, oldest first.
     """
 
     def __init__(self) -> None:
@@ -236,7 +239,7 @@ class ScriptedListener:
 
     @property
     def url(self) -> str:
-        """The url, of a listener that has one."""
+        """The url of a listener with one url."""
         return self.urls[0]
 
     def make(self) -> ScriptedPeer:
@@ -246,7 +249,7 @@ class ScriptedListener:
         return peer
 
     def made(self, peer: ScriptedPeer) -> None:
-        """A connection is there (called by its peer)."""
+        """Record a connection that was made (called by its peer)."""
         self._accepted.put_nowait(peer)
 
     async def accept(self) -> ScriptedPeer:
@@ -264,7 +267,7 @@ class _Accepted(ScriptedPeer):
         self._listener.made(self)
 
 
-def _plain(expression: Any) -> Any:
+def _plain(expression: Expression) -> Expression:
     """Return an expression with its texts as bytes."""
     if isinstance(expression, str):
         return expression.encode()

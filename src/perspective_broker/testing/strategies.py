@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from ..flavors.values import Value
+
 __all__ = ["chunks", "classic_keys", "classic_values", "same_value", "texts"]
 
-#: What a classic integer may hold: 64 base-128 digits.
+#: Bits of a classic integer: 64 base-128 digits.
 _CLASSIC_BITS = 448
 
 
@@ -28,7 +31,7 @@ def texts(max_size: int = 20) -> SearchStrategy[str]:
 def _atoms(integer_bits: int) -> SearchStrategy[Any]:
     edge = (1 << integer_bits) - 1
     decimals = st.builds(
-        # A zero has no sign: what a decimal is made of on the classic dialects is an integer.
+        # A zero has no sign, because a classic decimal is made of an integer.
         lambda sign, digits, exponent: Decimal((sign if any(digits) else 0, digits, exponent)),
         st.integers(0, 1),
         st.lists(st.integers(0, 9), min_size=1, max_size=30).map(tuple),
@@ -42,10 +45,10 @@ def _atoms(integer_bits: int) -> SearchStrategy[Any]:
         st.floats(allow_nan=False),
         texts(),
         st.binary(max_size=20),
-        # Words of the vocabulary are spelled in a way of their own.
+        # Words of the vocabulary have an encoding of their own.
         st.sampled_from(["list", "None", "remote", b"dictionary", b"dereference", b""]),
         decimals,
-        # The classic dialects have no word for the second of two equal hours.
+        # The classic dialects cannot express the second of two equal hours.
         st.datetimes().map(lambda when: when.replace(fold=0)),
         st.dates(),
         st.times().map(lambda when: when.replace(fold=0)),
@@ -54,7 +57,7 @@ def _atoms(integer_bits: int) -> SearchStrategy[Any]:
 
 
 def classic_keys() -> SearchStrategy[Any]:
-    """Values that the classic dialect takes as keys of a dictionary and items of a set."""
+    """Values that the classic dialects allow as keys of a dictionary and items of a set."""
     atoms = _atoms(64)
     return st.one_of(atoms, st.tuples(atoms, atoms), st.frozensets(atoms, max_size=3))
 
@@ -62,7 +65,7 @@ def classic_keys() -> SearchStrategy[Any]:
 def classic_values(max_leaves: int = 20) -> SearchStrategy[Any]:
     """Values that the classic dialect carries, nested, without references and without sharing.
 
-    What arrives equals what was sent, of the same types throughout; :func:`same_value` compares so.
+    The value that arrives equals the one that was sent, with the same types throughout; see :func:`same_value`.
 
     Args:
         max_leaves: atoms in one value.
@@ -82,14 +85,14 @@ def classic_values(max_leaves: int = 20) -> SearchStrategy[Any]:
 
 
 def chunks(data: bytes) -> SearchStrategy[list[bytes]]:
-    """``data`` cut at any places: what ``b"".join`` puts together again."""
+    """``data`` cut at any positions; ``b"".join`` of the chunks is ``data``."""
     cuts = st.lists(st.integers(0, len(data)), max_size=20).map(sorted)
     return cuts.map(
         lambda places: [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
     )
 
 
-def same_value(one: Any, other: Any) -> bool:
+def same_value(one: Value, other: Value) -> bool:
     """Return whether two values are equal and of the same types all the way down.
 
     ``1``, ``1.0`` and ``True`` differ, so do ``0.0`` and ``-0.0``; not-a-number is the same as itself.
@@ -109,12 +112,12 @@ def same_value(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _sorted(items: Any) -> list[Any]:
+def _sorted(items: Iterable[Value]) -> list[Value]:
     """Return unordered items in an order that depends on their values alone."""
     return sorted(items, key=_order)
 
 
-def _order(value: Any) -> str:
+def _order(value: object) -> str:
     if isinstance(value, (set, frozenset)):
         return f"{type(value).__name__}{sorted(map(_order, value))}"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Ordered chunks of bytes both ways, by url. Each scheme is one module with ``connect`` and ``listen``."""
+"""Transports: ordered streams of bytes, by url. Each scheme is a module with ``connect`` and ``listen``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Final, cast
 
+from ..certificates import PeerCertificate
 from ..errors import TLSError
 from . import memory, tcp, unix
-from .channel import PeerCertificate, TLSChannel
+from .channel import TLSChannel
 from .listener import Listener
 from .proxies import TrustedProxies
-from .strangers import Strangers, address_of
 from .tcp import watch_for_silence
-from .tls import ClientTLS, ServerTLS, certificate_trouble, client_context, server_context, tls_error
+from .tls import ClientTLS, ServerTLS, certificate_error_text, client_context, server_context, tls_error
+from .unauthenticated import UnauthenticatedPeers, address_of
 from .urls import DEFAULT_PORT, Address, parse_url
 
 __all__ = [
@@ -26,11 +27,11 @@ __all__ = [
     "Listener",
     "PeerCertificate",
     "ServerTLS",
-    "Strangers",
     "TLSChannel",
     "TrustedProxies",
+    "UnauthenticatedPeers",
     "address_of",
-    "certificate_trouble",
+    "certificate_error_text",
     "connect",
     "listen",
     "parse_url",
@@ -50,11 +51,11 @@ async def connect(
     """Connect a protocol made by ``factory`` to ``address``.
 
     Args:
-        tls: for ``tls://``; None believes the authorities of the system.
-        handshake_seconds: for that of TLS; None for the event loop's own choice.
+        tls: for ``tls://``; None trusts the authorities of the system.
+        handshake_seconds: for the TLS handshake; None for the event loop's default.
 
     Raises:
-        OSError: nothing answers there; TLSError is one. Any other names the address.
+        OSError: no connection could be made; TLSError is one. All others contain the address.
         TypeError: ``tls`` is not for clients.
     """
     with _naming(address):
@@ -69,25 +70,25 @@ async def listen(
     factory: Callable[..., asyncio.Protocol],
     tls: ssl.SSLContext | ServerTLS | None = None,
     handshake_seconds: float | None = None,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedPeers | None = None,
     proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen on ``address``, with a protocol made by ``factory`` for every connection.
 
     Args:
-        tls: for ``tls://``, which needs it.
-        handshake_seconds: for that of TLS; None for the event loop's own choice.
-        strangers: counts those in the middle of a handshake of TLS, and refuses some; None refuses nobody.
-        proxies: of TCP and TLS; for their connections ``factory`` is given the address that they come from.
+        tls: for ``tls://``, where it is required.
+        handshake_seconds: for the TLS handshake; None for the event loop's default.
+        unauthenticated: counts peers in a TLS handshake and refuses some; None refuses none.
+        proxies: trusted proxies for TCP and TLS; ``factory`` gets the client's address for each of their connections.
 
     Raises:
-        OSError: the address, which it names, cannot be bound.
+        OSError: the address cannot be bound; the error contains it.
         TypeError: ``tls`` is not for servers.
     """
     with _naming(address):
         if address.scheme == "tls":
             return await tcp.listen(
-                address, factory, server_context(tls), handshake_seconds, strangers, proxies
+                address, factory, server_context(tls), handshake_seconds, unauthenticated, proxies
             )
         if address.scheme == "tcp":
             return await tcp.listen(address, factory, None, handshake_seconds, None, proxies)
@@ -96,11 +97,11 @@ async def listen(
 
 @contextlib.contextmanager
 def _naming(address: Address) -> Iterator[None]:
-    """Have an error of the system name the address, at the end of its text; most name nothing."""
+    """Add the address to errors of the system, at the end of their text."""
     try:
         yield
     except TLSError:
-        raise  # which has a text of its own
+        raise  # its text is complete
     except OSError as error:
         if error.filename is None and str(address) not in str(error):
             if error.errno is None:

@@ -1,8 +1,8 @@
-"""Accepting connections from sockets that listen, over TLS or not.
+"""Acceptor: accepts connections from listening sockets, with TLS or without.
 
-It is done here and not by the event loop's servers, for three reasons: each connection gets the TLS context that is in
-use when it comes, handshakes that have not ended can be ended, and a program that runs out of file descriptors says so
-in one line a second, keeps what it has, and lets the next connections wait.
+It does this instead of the event loop's servers for three reasons: each connection gets the TLS context that is current
+when it is accepted, unfinished handshakes can be cancelled, and a program without free file descriptors logs one line a
+second, keeps its connections, and lets new ones wait.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Final
 
 from .proxies import HeaderError, TrustedProxies, read_peer
-from .strangers import Strangers, address_of
 from .tls import tls_error
+from .unauthenticated import UnauthenticatedPeers, address_of
 
 __all__ = ["Acceptor"]
 
@@ -26,29 +26,29 @@ log = logging.getLogger("perspective_broker")
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 1024
 
-#: Connections accepted before others have their turn of the loop: 64 cost about 3 ms.
+#: Connections accepted in one turn of the event loop: 64 take about 3 ms.
 _PER_TURN: Final = 64
 
-#: Seconds for a proxy's header where no time for the handshake is given.
+#: Seconds for a proxy's header when no time for the handshake is given.
 _PROXY_SECONDS: Final = 10.0
 
-#: Seconds without accepting when that was not possible.
+#: Seconds until the next attempt when accepting has failed.
 _RETRY: Final = 1.0
 
 
 class Acceptor:
-    """Accepts from sockets until it is closed, and hands connections over.
+    """Accepts connections from sockets until it is closed.
 
     Args:
-        sockets: bound; they are the acceptor's from now on.
-        factory: makes the protocol of a connection, whose handshake is over where there is one.
-        make_context: gives the TLS context of the next connection; None for none.
-        seconds: for a handshake; None for the event loop's own choice.
-        strangers: counts those in the middle of a handshake, and refuses some; None refuses nobody.
-        proxies: what they say is believed: the factory is then given the address that the connection comes from.
+        sockets: bound sockets; the acceptor closes them.
+        factory: makes the protocol of a connection, after the handshake if there is one.
+        make_context: returns the TLS context of the next connection; None without TLS.
+        seconds: for a handshake; None for the event loop's default.
+        unauthenticated: counts peers in a handshake and refuses some; None refuses none.
+        proxies: trusted proxies; the factory gets the client's address for each of their connections.
 
     Raises:
-        OSError: a socket cannot be listened on.
+        OSError: a socket cannot listen.
     """
 
     def __init__(
@@ -57,36 +57,36 @@ class Acceptor:
         factory: Callable[..., asyncio.Protocol],
         make_context: Callable[[], ssl.SSLContext] | None = None,
         seconds: float | None = None,
-        strangers: Strangers | None = None,
+        unauthenticated: UnauthenticatedPeers | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
         self._factory, self._make_context, self._seconds = factory, make_context, seconds
-        self._strangers = strangers if make_context is not None else None
+        self._unauthenticated = unauthenticated if make_context is not None else None
         self._proxies = proxies or TrustedProxies(())
-        self._complained = False
+        self._warned = False
         self._beginning: set[asyncio.Task[None]] = set()
         try:
             for listening in self._sockets:
                 listening.setblocking(False)
                 listening.listen(BACKLOG)
-        except OSError:  # somebody else was a moment earlier
+        except OSError:  # another process was faster
             self.close()
             raise
         for listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
     def close(self) -> None:
-        """Accept no more; handshakes go on until :meth:`wait_closed`. May be called twice."""
+        """Stop accepting; handshakes go on until :meth:`wait_closed`. May be called twice."""
         sockets, self._sockets = self._sockets, []
         for listening in sockets:
             self._loop.remove_reader(listening)
             listening.close()
 
     async def wait_closed(self) -> None:
-        """End the handshakes that have not ended, and wait until all is free again."""
-        await asyncio.sleep(0)  # each has begun by then, and closes its own socket
+        """Cancel unfinished handshakes, and wait until their sockets are closed."""
+        await asyncio.sleep(0)  # by then each task has begun, and closes its own socket
         for task in self._beginning:
             task.cancel()
         if self._beginning:
@@ -97,8 +97,8 @@ class Acceptor:
             try:
                 accepted, peer = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                return  # none is left, or it went away again
-            except OSError as error:  # out of file descriptors or memory: those we have go on, new ones wait
+                return  # no connection is left, or its peer has closed it
+            except OSError as error:  # out of file descriptors or memory: connections go on, new ones wait
                 log.error("no connection can be accepted, trying again in a second: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_RETRY, self._accept_again, listening)
@@ -109,46 +109,46 @@ class Acceptor:
         if listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
-    def _begin(self, accepted: socket.socket, peer: Any) -> None:
-        proxied = peer in self._proxies
-        if not proxied and not self._let_in(peer):
+    def _begin(self, accepted: socket.socket, peer: object) -> None:
+        if isinstance(peer, tuple) and peer in self._proxies:
+            handing = self._behind_proxy(accepted, peer)
+        elif self._admit(peer):
+            handing = self._hand_over(accepted, peer, self._factory)
+        else:
             accepted.close()
             return
         accepted.setblocking(False)
-        handing = (
-            self._behind_proxy(accepted, peer) if proxied else self._hand_over(accepted, peer, self._factory)
-        )
         task = self._loop.create_task(handing)
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    def _let_in(self, peer: Any) -> bool:
-        address = None if self._strangers is None else address_of(peer)
-        return address is None or self._strangers is None or self._strangers.arrive(address)
+    def _admit(self, peer: object) -> bool:
+        address = None if self._unauthenticated is None else address_of(peer)
+        return address is None or self._unauthenticated is None or self._unauthenticated.arrive(address)
 
-    async def _behind_proxy(self, accepted: socket.socket, proxy: Any) -> None:
+    async def _behind_proxy(self, accepted: socket.socket, proxy: tuple[Any, ...]) -> None:
         try:
             async with asyncio.timeout(self._seconds or _PROXY_SECONDS):
                 peer = await read_peer(accepted)
         except BaseException as error:
             accepted.close()
-            if not isinstance(error, (HeaderError, OSError)):  # a TimeoutError is one
+            if not isinstance(error, (HeaderError, OSError)):  # a TimeoutError is an OSError
                 raise
             log.log(
-                logging.DEBUG if self._complained else logging.WARNING,
-                "the proxy at %.100s does not say whom it connects: %s",
+                logging.DEBUG if self._warned else logging.WARNING,
+                "the proxy at %.100s has sent no valid header: %s",
                 proxy[0],
-                str(error) or "nothing came in time",
+                str(error) or "no header arrived in time",
             )
-            self._complained = True  # its health check, perhaps, which comes every second
+            self._warned = True  # it may be a health check, which comes every second
             return
-        if self._let_in(peer):
+        if self._admit(peer):
             await self._hand_over(accepted, peer, partial(self._factory, peer))
         else:
             accepted.close()
 
     async def _hand_over(
-        self, accepted: socket.socket, peer: Any, factory: Callable[[], asyncio.Protocol]
+        self, accepted: socket.socket, peer: object, factory: Callable[[], asyncio.Protocol]
     ) -> None:
         try:
             if self._make_context is None:
@@ -157,9 +157,9 @@ class Acceptor:
                 await self._loop.connect_accepted_socket(
                     factory, accepted, ssl=self._make_context(), ssl_handshake_timeout=self._seconds
                 )
-        except OSError as error:  # on the open internet it happens all day
+        except OSError as error:  # common on the open internet
             log.debug("no TLS with %.100s: %s", peer, tls_error(error))
         finally:
-            address = None if self._strangers is None else address_of(peer)
-            if address is not None and self._strangers is not None:
-                self._strangers.leave(address)
+            address = None if self._unauthenticated is None else address_of(peer)
+            if address is not None and self._unauthenticated is not None:
+                self._unauthenticated.leave(address)

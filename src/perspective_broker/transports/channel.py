@@ -1,70 +1,26 @@
-"""What a connection knows of its TLS: the peer's certificate, and what binds a login to this very channel."""
+"""TLSChannel: the certificates of a TLS connection, and the data that binds a login to it."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
-__all__ = ["PeerCertificate", "TLSChannel"]
+from ..certificates import PeerCertificate
 
-
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
-    """The certificate that the peer showed, verified: an authority that we trust stands for what it says.
-
-    Attributes:
-        common_name: of its subject; ``""`` when there is none.
-        dns_names: host names it is for.
-        emails: mail addresses it is for.
-        uris: such as ``spiffe://...``.
-        addresses: IP addresses it is for.
-        der: all of it.
-    """
-
-    common_name: str
-    dns_names: tuple[str, ...]
-    emails: tuple[str, ...]
-    uris: tuple[str, ...]
-    addresses: tuple[str, ...]
-    der: bytes = field(repr=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the certificate, in hexadecimal digits."""
-        return hashlib.sha256(self.der).hexdigest()
-
-    @classmethod
-    def of(cls, decoded: Mapping[str, Any], der: bytes) -> PeerCertificate:
-        """Make one of what ``ssl.SSLObject.getpeercert()`` gives."""
-        subject = {name: value for pairs in decoded.get("subject", ()) for name, value in pairs}
-        names = decoded.get("subjectAltName", ())
-
-        def of_kind(kind: str) -> tuple[str, ...]:
-            return tuple(value for name, value in names if name == kind)
-
-        return cls(
-            subject.get("commonName", ""),
-            of_kind("DNS"),
-            of_kind("email"),
-            of_kind("URI"),
-            of_kind("IP Address"),
-            der,
-        )
+__all__ = ["TLSChannel"]
 
 
 @dataclass(frozen=True, slots=True)
 class TLSChannel:
-    """What is known of an established TLS connection; stays true after its end.
+    """The facts of an established TLS connection, valid after its end, too.
 
     Attributes:
         version: such as ``"TLSv1.3"``.
-        peer_certificate: what the peer showed, if that was verified.
-        server_certificate: the server's, DER, verified or not, on either side; None where it is unknown because the
-            server was given a bare ``ssl.SSLContext``.
+        peer_certificate: the certificate of the peer, if it was verified.
+        server_certificate: the server's certificate in DER, on both sides, verified or not; None if it is unknown
+            because the server uses a bare ``ssl.SSLContext``.
     """
 
     version: str
@@ -73,12 +29,12 @@ class TLSChannel:
 
     @classmethod
     def of(cls, transport: asyncio.BaseTransport) -> TLSChannel | None:
-        """Return that of a transport; None when it has no TLS."""
+        """Return the channel of a transport; None without TLS."""
         tls = transport.get_extra_info("ssl_object")
         if tls is None:
             return None
         shown = tls.getpeercert(binary_form=True)
-        decoded = tls.getpeercert()  # empty when nobody verified it
+        decoded = tls.getpeercert()  # empty when it was not verified
         return cls(
             tls.version() or "",
             PeerCertificate.of(decoded, shown) if shown and decoded else None,
@@ -89,22 +45,22 @@ class TLSChannel:
         """Return the data that binds a login to this channel (RFC 5929), the same on both sides.
 
         Args:
-            kind: ``"tls-server-end-point"``; there is no other (``"tls-unique"`` means nothing in TLS 1.3).
+            kind: ``"tls-server-end-point"``, the only one (``"tls-unique"`` is not defined for TLS 1.3).
 
         Returns:
-            None when there is none: another kind, an unknown certificate, one whose signature has no hash of its
-            own (Ed25519), or ``cryptography`` is not installed (the extra ``tls``).
+            None for another kind, an unknown certificate, one whose signature has no hash of its own (Ed25519), or when
+            ``cryptography`` is not installed (the extra ``tls``).
         """
         if kind != "tls-server-end-point" or self.server_certificate is None:
             return None
         return _end_point(self.server_certificate)
 
 
-@lru_cache(maxsize=16)  # peers ask for it before they have logged in, and a server shows few
+@lru_cache(maxsize=16)  # unauthenticated peers make a server compute it, and a server has few certificates
 def _end_point(certificate: bytes) -> bytes | None:
     """Return the data of ``tls-server-end-point`` for a certificate, DER."""
     try:
-        from cryptography import x509  # here, for only this needs it
+        from cryptography import x509  # here, because only this function needs it
         from cryptography.exceptions import UnsupportedAlgorithm
     except ImportError:
         return None

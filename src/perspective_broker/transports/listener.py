@@ -1,4 +1,4 @@
-"""What listening gives back, whatever the transport."""
+"""Listener: the result of listening, the same for all transports."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["Listener"]
 
 
 class Listener(Protocol):
-    """One address that is listened on."""
+    """An address on which a server listens."""
 
     @property
     def urls(self) -> list[str]:
         """The urls at which it can be reached, with the ports that were bound."""
 
     def close(self) -> None:
-        """Accept no more connections; those that were made go on. May be called twice."""
+        """Stop accepting; connections go on. May be called twice."""
 
     async def wait_closed(self) -> None:
         """Wait until the address is free again."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..ports import Data
 from .listener import Listener
 from .urls import Address
 
@@ -16,22 +17,22 @@ _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _MemoryListen
 
 
 class MemoryTransport(asyncio.Transport):
-    """One end. What is written here is delivered to the other end's protocol by a later turn of the loop."""
+    """One end. Bytes written here reach the other end's protocol in a later turn of the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, name: str) -> None:
         super().__init__({"peername": f"memory:{name}", "sockname": f"memory:{name}"})
         self._loop = loop
         self._protocol = protocol
         self._other: MemoryTransport = self
-        self._inbox: list[bytes] = []  # written by the other end, not delivered yet
+        self._inbox: list[bytes] = []  # bytes that the other end has written and that are not delivered yet
         self._inbox_bytes = 0
         self._reading = True
         self._scheduled = False
         self._closing = False
         self._lost = False
-        self._eof = False  # the other end has said all it will say
-        self._told_eof = False  # and the protocol knows
-        self._blocked = False  # our protocol was told to pause writing
+        self._eof = False  # the other end writes no more
+        self._eof_delivered = False  # and eof_received was called
+        self._blocked = False  # pause_writing was called
         self._high, self._low = 64 * 1024, 16 * 1024
 
     def get_write_buffer_size(self) -> int:
@@ -45,7 +46,7 @@ class MemoryTransport(asyncio.Transport):
         self._low = self._high // 4 if low is None else low
         self._maybe_blocked()
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Data) -> None:
         if self._closing or not data:
             return
         other = self._other
@@ -76,7 +77,7 @@ class MemoryTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Let the other end know, behind what was written, that nothing more comes."""
+        """End the stream behind the bytes that were written."""
         self._other._eof = True
         self._other._schedule()
 
@@ -84,7 +85,7 @@ class MemoryTransport(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """Deliver what was written, then end both ends."""
+        """Deliver the bytes that were written, then close both ends."""
         if self._closing:
             return
         self._closing = True
@@ -93,7 +94,7 @@ class MemoryTransport(asyncio.Transport):
         self._maybe_lost()
 
     def abort(self) -> None:
-        """End both ends at once; what was not delivered is lost."""
+        """Close both ends immediately; bytes that were not delivered are lost."""
         self._closing = True
         self._other._inbox.clear()
         self._other._inbox_bytes = 0
@@ -116,11 +117,11 @@ class MemoryTransport(asyncio.Transport):
             self._inbox_bytes = 0
             self._other._on_drained()
             self._protocol.data_received(data)
-        # The protocol may have paused, or closed, while it was given the data.
+        # The protocol may have paused, or closed, in data_received.
         if self._eof and not self._inbox and self.is_reading():
-            if self._told_eof:
+            if self._eof_delivered:
                 return
-            self._told_eof = True
+            self._eof_delivered = True
             if not self._protocol.eof_received():
                 self.close()
 
@@ -131,7 +132,7 @@ class MemoryTransport(asyncio.Transport):
         self._maybe_lost()
 
     def _maybe_lost(self) -> None:
-        """Once everything written is delivered (or never will be), the protocol is told."""
+        """Call connection_lost when all bytes are delivered, or never will be."""
         other = self._other
         if self._closing and not self._lost and (not other._inbox or other._closing):
             self._lost = True
@@ -168,21 +169,21 @@ class _MemoryListener:
 
 
 async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
-    """Connect within the running loop. Raises ConnectionRefusedError when nobody listens under the name."""
+    """Connect within the running loop. Raises ConnectionRefusedError when no listener has the name."""
     loop = asyncio.get_running_loop()
     listener = _listeners.get(loop, {}).get(address.path)
     if listener is None:
-        raise ConnectionRefusedError(f"nobody in this event loop listens on {address}")
+        raise ConnectionRefusedError(f"no server in this event loop listens on {address}")
     join(loop, listener.factory(), factory(), address.path)
 
 
 async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
     """Listen within the running loop. Raises OSError when the name is taken."""
-    # A listener that nobody closed keeps its loop alive (and itself with it), for the weak key reaches itself.
+    # A listener that was not closed keeps its loop alive, because the value refers to its own weak key.
     for loop in [loop for loop in _listeners if loop.is_closed()]:
         del _listeners[loop]
     among = _listeners.setdefault(asyncio.get_running_loop(), {})
     if address.path in among:
-        raise OSError(f"{address} is listened on already")
+        raise OSError(f"another server listens on {address} already")
     among[address.path] = listener = _MemoryListener(address.path, factory, among)
     return listener

@@ -1,4 +1,4 @@
-"""``tcp://`` and ``tls://``: asyncio's own streams of bytes."""
+"""``tcp://`` and ``tls://``: the transports of asyncio."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from typing import Any, Final
 from .accepting import Acceptor
 from .listener import Listener
 from .proxies import TrustedProxies
-from .strangers import Strangers
 from .tls import tls_error
+from .unauthenticated import UnauthenticatedPeers
 from .urls import Address, bound_urls
 
 __all__ = ["connect", "listen", "watch_for_silence"]
 
 log = logging.getLogger("perspective_broker")
 
-#: Seconds that an address has before the next one is tried beside it (RFC 8305, section 5).
+#: Seconds after which the next address is tried beside an address that has not answered (RFC 8305, section 5).
 _NEXT_ADDRESS: Final = 0.25
 
-#: What getaddrinfo gives for one address.
+#: One result of getaddrinfo.
 _Where = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
-#: Questions of the system to a silent machine before it is given up: one that is lost on the way is no answer.
+#: Keepalive probes of the system to a silent machine before the connection is closed, because a probe may be lost.
 _PROBES: Final = 4
 
 
@@ -58,7 +58,7 @@ async def connect(
 
     Raises:
         OSError: none of the host's addresses can be connected to.
-        TLSError: one can, but TLS was refused.
+        TLSError: one was connected, but TLS was refused.
     """
     loop = asyncio.get_running_loop()
     connected = await _connected_socket(address)
@@ -80,18 +80,18 @@ async def connect(
 async def _connected_socket(address: Address) -> socket.socket:
     """Return a socket that is connected to the first address of the host that answers (Happy Eyeballs, RFC 8305).
 
-    An address that does not answer within a quarter of a second is left to go on, and the next one is tried beside it.
-    asyncio's own race of attempts does that on every event loop; uvloop's ``create_connection`` has nothing like it.
+    When an address does not answer within a quarter of a second, the attempt goes on, and the next address is tried
+    beside it. asyncio's ``staggered_race`` does that on every event loop; uvloop's ``create_connection`` does not.
 
     Raises:
-        OSError: none answers, or the host has no address.
+        OSError: no address answers, or the host has none.
     """
     loop = asyncio.get_running_loop()
     connected: list[socket.socket] = []
 
     async def connect_to(where: _Where) -> None:
         family, kind, protocol, _, name = where
-        if family == socket.AF_INET6 and name[3]:  # uvloop reads the zone of an address from its text only
+        if family == socket.AF_INET6 and name[3]:  # uvloop takes the zone of an address from its text only
             name = (f"{name[0]}%{name[3]}", *name[1:])
         sock = socket.socket(family, kind, protocol)
         try:
@@ -105,7 +105,7 @@ async def _connected_socket(address: Address) -> socket.socket:
     attempts = [partial(connect_to, where) for where in _alternating(await _addresses(address))]
     try:
         _, _, errors = await staggered_race(attempts, _NEXT_ADDRESS)
-    except BaseException:  # given up, perhaps in the turn in which one was connected
+    except BaseException:  # cancelled, perhaps in the turn in which one was connected
         for sock in connected:
             sock.close()
         raise
@@ -115,10 +115,10 @@ async def _connected_socket(address: Address) -> socket.socket:
 
 
 async def _addresses(address: Address) -> Sequence[_Where]:
-    """Return the addresses of a host; a thread asks for them only where the host is a name.
+    """Return the addresses of a host; a thread resolves the host only if it is a name.
 
     Raises:
-        OSError: there is none.
+        OSError: the host has no address.
     """
     host, port, kind = address.host, address.port, socket.SOCK_STREAM
     with contextlib.suppress(socket.gaierror):
@@ -127,7 +127,7 @@ async def _addresses(address: Address) -> Sequence[_Where]:
 
 
 def _alternating(found: Sequence[_Where]) -> list[_Where]:
-    """Return addresses in their order, one of each family by turns: a family that is broken costs one attempt."""
+    """Return addresses in their order, alternating the families, so that a broken family costs one attempt."""
     families: dict[int, list[_Where]] = {}
     for where in found:
         families.setdefault(where[0], []).append(where)
@@ -135,11 +135,11 @@ def _alternating(found: Sequence[_Where]) -> list[_Where]:
 
 
 def _none_answers(errors: Sequence[BaseException]) -> BaseException:
-    """Return what to raise when every address has failed: the last error, with what each has said in its text."""
+    """Return the error for a host all of whose addresses have failed: the last one, with the texts of all."""
     last, texts = errors[-1], dict[str, None]()
     for error in errors:
         if not isinstance(error, OSError) or error.errno is None:
-            return error  # not the network's
+            return error  # not of the network
         texts[os.strerror(error.errno)] = None
     assert isinstance(last, OSError)
     return OSError(last.errno, "; ".join(texts))
@@ -150,7 +150,7 @@ async def listen(
     factory: Callable[..., asyncio.Protocol],
     make_context: Callable[[], ssl.SSLContext] | None = None,
     handshake_seconds: float | None = None,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedPeers | None = None,
     proxies: TrustedProxies | None = None,
 ) -> Listener:
     """Listen; every connection gets a protocol made by ``factory``, over TLS when contexts are made.
@@ -158,31 +158,31 @@ async def listen(
     Raises:
         OSError: the address cannot be bound.
     """
-    # The loop does the binding, to every address that the host has, and that is all.
+    # The loop only binds, to every address of the host.
     server = await asyncio.get_running_loop().create_server(
         factory, address.host or None, address.port, family=socket.AF_UNSPEC, start_serving=False
     )
     sockets = [bound.dup() for bound in server.sockets]
     server.close()
     urls = bound_urls(address, sockets)
-    acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, strangers, proxies)
+    acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, unauthenticated, proxies)
     return _TcpListener(acceptor, urls)
 
 
-def watch_for_silence(sock: Any, silence: float, patience: float, unread: float) -> None:
-    """Let the system find out when the machine at the other end is gone; does nothing where there is no TCP.
+def watch_for_silence(sock: socket.socket | None, silence: float, patience: float, unread: float) -> None:
+    """Turn on TCP keepalive, so that the system notices when the other machine is gone; nothing without TCP.
 
-    It is for what the broker's own pings do not see: classic dialects, which have none, and the last bytes of a
-    connection that is closed already.
+    It serves the cases without pings of the broker: classic dialects, which have none, and the last bytes of a
+    connection that is being closed.
 
     Args:
-        sock: the transport's.
-        silence: seconds without a byte after which the system asks whether the other end is there.
+        sock: the transport's socket.
+        silence: seconds without a byte after which the system sends a probe.
         patience: seconds for the answer.
-        unread: seconds that what was sent may go unacknowledged; not less than a slow reader is given, for to the
-            system one that reads nothing looks like one that is gone.
+        unread: seconds that sent bytes may be unacknowledged; at least as long as a slow reader may take, because for
+            the system a peer that does not read looks like one that is gone.
     """
-    if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     options = [
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -192,11 +192,9 @@ def watch_for_silence(sock: Any, silence: float, patience: float, unread: float)
         (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", math.ceil(unread * 1000)),
     ]
     for level, name, value in options:
-        number = getattr(socket, name, None)  # what a system does not have, it does not have
+        number = getattr(socket, name, None)  # systems differ in their options
         if number is not None:
             try:
                 sock.setsockopt(level, number, value)
-            except (
-                OSError
-            ) as error:  # the connection is gone already, or a number is beyond what the system takes
+            except OSError as error:  # the connection is gone, or the system does not accept the number
                 log.debug("%s was not set: %s", name, error)

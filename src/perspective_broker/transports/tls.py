@@ -1,7 +1,7 @@
-"""TLS: what we show, whom we believe, and what was wrong with it.
+"""ServerTLS and ClientTLS: certificates, trusted authorities, and clear errors.
 
-Contexts are OpenSSL's, made with its safe choices: TLS 1.2 or newer, certificates and names verified. This module
-adds what is missing there: certificates that can be renewed while connections live, and errors that say what is wrong.
+Contexts are OpenSSL's, with safe settings: TLS 1.2 or newer, certificates and names verified. This module adds
+certificates that can be renewed while connections are open, and errors that name the problem.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = [
 
 StrPath = str | os.PathLike[str]
 
-#: Said in place of OpenSSL's words, by its verify_code.
+#: OpenSSL's verify_code -> code and reason of the TLSError.
 _VERIFY_CODES: Final[Mapping[int, tuple[str, str]]] = {
     9: ("certificate-not-yet-valid", "the peer's certificate is not valid yet"),
     10: ("certificate-expired", "the peer's certificate has expired"),
-    18: ("unknown-authority", "the peer's certificate is signed by itself, and not one we trust"),
+    18: ("unknown-authority", "the peer's certificate is self-signed, and we do not trust it"),
     19: ("unknown-authority", "the peer's certificate is signed by an authority that we do not trust"),
     20: ("unknown-authority", "the peer's certificate is signed by an authority that we do not know"),
     21: ("unknown-authority", "the peer's certificate is signed by an authority that we do not know"),
@@ -36,21 +36,30 @@ _VERIFY_CODES: Final[Mapping[int, tuple[str, str]]] = {
     64: ("wrong-name", "the peer's certificate is for another address"),
 }
 
-#: The same, by OpenSSL's name of the reason.
+#: OpenSSL's name of the reason -> code and reason of the TLSError.
 _REASONS: Final[Mapping[str, tuple[str, str]]] = {
     "WRONG_VERSION_NUMBER": ("not-tls", "the peer does not speak TLS"),
     "HTTP_REQUEST": ("not-tls", "the peer does not speak TLS"),
     "UNSUPPORTED_PROTOCOL": ("tls-version", "the peer offers no version of TLS that is allowed here"),
-    "TLSV1_ALERT_PROTOCOL_VERSION": ("tls-version", "the peer allows no version of TLS that we offer"),
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("certificate-required", "the peer asks for a certificate of ours"),
+    "TLSV1_ALERT_PROTOCOL_VERSION": (
+        "tls-version",
+        "the peer allows no version of TLS that this side offers",
+    ),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("certificate-required", "the peer requires a certificate"),
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("certificate-required", "the peer showed no certificate"),
-    "TLSV1_ALERT_UNKNOWN_CA": ("certificate-refused", "the peer does not trust who signed our certificate"),
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("certificate-refused", "the peer found our certificate expired"),
+    "TLSV1_ALERT_UNKNOWN_CA": (
+        "certificate-refused",
+        "the peer does not trust the authority of our certificate",
+    ),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
+        "certificate-refused",
+        "the peer refused our certificate, which has expired",
+    ),
     "SSLV3_ALERT_BAD_CERTIFICATE": ("certificate-refused", "the peer refused our certificate"),
 }
 
 
-#: Readings of files that another program is replacing. Three renamings are a moment.
+#: How often files are read that another program is replacing: renaming three files takes a moment.
 _MOST_READINGS: Final = 5
 
 #: Each file and its content.
@@ -58,10 +67,10 @@ _Contents: TypeAlias = Mapping[StrPath, bytes]
 
 
 class _Renewable:
-    """Files, and the context made of them. A context is never changed: a new one takes its place.
+    """A context made of files. A context never changes: :meth:`reload` makes a new one.
 
     Args:
-        files: those that are used; None stands for none.
+        files: the files to read, without those that are None.
     """
 
     _context: ssl.SSLContext
@@ -77,14 +86,14 @@ class _Renewable:
         return {file: Path(file).read_bytes() for file in self._files}
 
     def reload(self) -> None:
-        """Read the files again. Connections that were made stay as they are; new ones use what was read.
+        """Read the files again, for new connections; those that are open do not change.
 
         Raises:
-            TLSError: a file is not what it should be (``bad-certificate``).
-            OSError: a file cannot be read. In both cases what was in use stays in use.
+            TLSError: a file has the wrong content (``bad-certificate``).
+            OSError: a file cannot be read. In both cases the old context stays in use.
         """
-        # OpenSSL opens the files by itself, one after the other. Its result, or its error, counts only if all files
-        # have the same content before and after: a certificate, its key and the authorities belong together, and
+        # OpenSSL opens the files itself, one after the other. Its result, or its error, counts only if all files have
+        # the same content before and after, because a certificate, its key and the authorities belong together, and
         # logins are bound to the certificate that was read here.
         contents = self._read()
         for _ in range(_MOST_READINGS):
@@ -100,27 +109,29 @@ class _Renewable:
                 raise made
             self._context = made
             return
-        raise TLSError("bad-certificate", f"{self._files[0]} changes all the time")
+        raise TLSError(
+            "bad-certificate", f"{self._files[0]}: changed during each of {_MOST_READINGS} readings"
+        )
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What new connections use. Not to be changed."""
+        """The context of new connections. Do not change it."""
         return self._context
 
 
 class ServerTLS(_Renewable):
-    """What a server shows on ``tls://``, and whom it lets in. For ``serve(tls=...)``.
+    """The certificate of a server on ``tls://``, and the clients that it accepts. For ``serve(tls=...)``.
 
     Args:
-        certificate: a PEM file: the server's certificate, then those that lead to its authority.
+        certificate: a PEM file: the server's certificate, then the chain to its authority.
         key: the PEM file of its private key; None when that is in the same file.
-        password: of the key, when it is encrypted.
-        client_ca: a PEM file of the authorities whose clients are believed. Their certificate is then
+        password: the password of an encrypted key.
+        client_ca: a PEM file of the authorities that sign the certificates of clients. A client's certificate is then
             ``connection.peer_certificate``.
         client_required: with ``client_ca``, whether clients without a certificate are refused.
 
     Raises:
-        TLSError: a file is not what it should be.
+        TLSError: a file has the wrong content.
         OSError: a file cannot be read.
     """
 
@@ -140,7 +151,7 @@ class ServerTLS(_Renewable):
     def _make(self, contents: _Contents) -> ssl.SSLContext:
         context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A resumed session would outlive the certificates and authorities it was made under; ours do not resume.
+        # A resumed session would outlive its certificates and authorities, so sessions are not resumed.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
         _load_own(context, self._certificate, self._key, self._password)
@@ -152,16 +163,16 @@ class ServerTLS(_Renewable):
 
 
 class ClientTLS(_Renewable):
-    """Whom a client believes on ``tls://``, and what it shows. For ``connect(tls=...)``.
+    """The authorities that a client trusts on ``tls://``, and its certificate. For ``connect(tls=...)``.
 
     Args:
-        ca: a PEM file of the authorities that are believed; None for those of the system.
-        certificate: a PEM file with a certificate to show to servers that ask for one.
+        ca: a PEM file of the trusted authorities; None for those of the system.
+        certificate: a PEM file with a certificate for servers that request one.
         key: the PEM file of its private key; None when that is in the same file.
-        password: of the key, when it is encrypted.
+        password: the password of an encrypted key.
 
     Raises:
-        TLSError: a file is not what it should be.
+        TLSError: a file has the wrong content.
         OSError: a file cannot be read.
     """
 
@@ -189,7 +200,7 @@ class ClientTLS(_Renewable):
 
 
 class _ServerContext(ssl.SSLContext):
-    """A context that knows the certificate it shows, which OpenSSL keeps to itself."""
+    """A context with its own certificate, which OpenSSL does not return."""
 
     leaf: bytes | None = None
 
@@ -199,7 +210,7 @@ def _load_own(
 ) -> None:
     """Load our certificate and its key."""
     try:
-        # Never None, for then OpenSSL would ask at the terminal.
+        # Never None, because OpenSSL would then ask at the terminal.
         context.load_cert_chain(certificate, key, password or "")
     except ssl.SSLError as error:
         hint = {
@@ -211,7 +222,7 @@ def _load_own(
 
 
 def _first_certificate(content: bytes) -> bytes | None:
-    """Return the first certificate of a file, DER; None when it is in no plain PEM."""
+    """Return the first certificate of a file in DER; None when the file is not plain PEM."""
     begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
     body = content.decode("latin-1").partition(begin)[2].partition(end)[0]
     return ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}") if body else None
@@ -225,41 +236,41 @@ def _load_authorities(context: ssl.SSLContext, path: StrPath) -> None:
 
 
 def server_context(tls: object) -> Callable[[], ssl.SSLContext]:
-    """Return what gives the context for the next connection. Raises TypeError when it is not for servers."""
+    """Return a function that returns the context of the next connection. Raises TypeError if not for servers."""
     if isinstance(tls, ServerTLS):
         return lambda: tls.context
     if isinstance(tls, ssl.SSLContext) and tls.protocol is not ssl.PROTOCOL_TLS_CLIENT:
         return lambda: tls
-    raise TypeError(f"serve takes tls=pb.ServerTLS(...) or a server's ssl.SSLContext, not {tls!r}")
+    raise TypeError(f"serve(tls=): must be a pb.ServerTLS or a server's ssl.SSLContext, not {tls!r}")
 
 
 def client_context(tls: object) -> ssl.SSLContext:
-    """Return the context for the next connection. Raises TypeError when it is not for clients."""
+    """Return the context of the next connection. Raises TypeError if ``tls`` is not for clients."""
     if tls is None:
         tls = ClientTLS()
     if isinstance(tls, ClientTLS):
         return tls.context
     if isinstance(tls, ssl.SSLContext) and tls.protocol is not ssl.PROTOCOL_TLS_SERVER:
         return tls
-    raise TypeError(f"connect takes tls=pb.ClientTLS(...) or a client's ssl.SSLContext, not {tls!r}")
+    raise TypeError(f"connect(tls=): must be a pb.ClientTLS or a client's ssl.SSLContext, not {tls!r}")
 
 
-def certificate_trouble(error: OSError) -> str:
-    """Return what is wrong with the files of a certificate, in one line."""
+def certificate_error_text(error: OSError) -> str:
+    """Return the text of an error with the files of a certificate, in one line."""
     if isinstance(error, TLSError):
         return error.reason
     return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def tls_error(error: OSError) -> TLSError:
-    """Return what went wrong with TLS, in our words."""
+    """Return the TLSError for an error of the system."""
     if isinstance(error, ssl.SSLCertVerificationError):
         code, reason = _VERIFY_CODES.get(error.verify_code, ("bad-certificate", ""))
         return TLSError(code, reason or f"the peer's certificate is not valid: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         name = error.reason or ""
         code, reason = _REASONS.get(name, ("tls-failed", ""))
-        return TLSError(code, reason or name.replace("_", " ").lower() or "the TLS connection broke")
-    if isinstance(error, ConnectionAbortedError):  # how event loops report the end of their patience
+        return TLSError(code, reason or name.replace("_", " ").lower() or "the TLS connection was lost")
+    if isinstance(error, ConnectionAbortedError):  # the event loops' error for a timeout
         return TLSError("timeout", "the TLS handshake was not completed in time")
-    return TLSError("lost", "the peer hung up during the TLS handshake")
+    return TLSError("lost", "the peer closed the connection during the TLS handshake")

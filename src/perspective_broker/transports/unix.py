@@ -33,7 +33,7 @@ class _UnixListener:
         self._open = False
         self._acceptor.close()
         try:
-            # Somebody else may listen under this name by now.
+            # Another process may listen under this name by now.
             if _identity(self._address.path) == self._identity:
                 os.unlink(self._address.path)
         except FileNotFoundError:
@@ -44,7 +44,7 @@ class _UnixListener:
 
 
 def _identity(path: str) -> tuple[int, int, int]:
-    """Return what tells a socket from one that took its place; inodes alone are used again soon."""
+    """Return values that distinguish a socket from one that has replaced it; inodes alone are soon reused."""
     found = os.stat(path)
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
@@ -61,37 +61,37 @@ def _is_listened_on(path: str) -> bool:
         return True
 
 
-def _make_way(address: Address) -> None:
-    """Remove a socket that a dead process left behind.
+def _remove_stale_socket(address: Address) -> None:
+    """Remove a socket that a dead process has left behind.
 
     Raises:
-        OSError: what is there is in use, or is not a socket.
+        OSError: the path is in use, or is not a socket.
     """
     try:
         mode = os.stat(address.path).st_mode
     except FileNotFoundError:
-        if os.path.islink(address.path):  # which the system says is in use
-            raise FileExistsError(f"{address} is a link to nothing") from None
+        if os.path.islink(address.path):  # the system would report that it is in use
+            raise FileExistsError(f"{address} is a broken link") from None
     else:
         if not stat.S_ISSOCK(mode):
             raise FileExistsError(f"{address} exists and is not a socket")
         if _is_listened_on(address.path):
-            raise OSError(errno.EADDRINUSE, f"{address} is listened on already")
+            raise OSError(errno.EADDRINUSE, f"another server listens on {address} already")
         os.unlink(address.path)
 
 
 async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
-    """Connect a protocol made by ``factory``. Raises OSError when nobody listens there."""
+    """Connect a protocol made by ``factory``. Raises OSError when no server listens there."""
     await asyncio.get_running_loop().create_unix_connection(factory, address.path)
 
 
 async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
-    """Listen; a socket that a dead process left behind is replaced.
+    """Listen; a socket that a dead process has left behind is replaced.
 
     Raises:
-        OSError: the path cannot be bound, or is listened on; FileExistsError when something else is there.
+        OSError: the path cannot be bound, or another server listens there; FileExistsError when it is not a socket.
     """
-    _make_way(address)
+    _remove_stale_socket(address)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(address.path)

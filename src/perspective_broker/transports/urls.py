@@ -1,4 +1,4 @@
-"""Where a peer is, as text: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``memory:name``."""
+"""Urls of peers: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``memory:name``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Address:
 
     Attributes:
         scheme: ``"tcp"``, ``"tls"``, ``"unix"`` or ``"memory"``.
-        host: of tcp and tls; ``""`` listens everywhere.
-        port: of tcp and tls; 0 lets the system choose.
-        path: of unix, or the name of memory.
+        host: for tcp and tls; ``""`` listens on all interfaces.
+        port: for tcp and tls; 0 lets the system choose.
+        path: the path for unix, the name for memory.
     """
 
     scheme: str
@@ -48,30 +48,30 @@ class Address:
             return True
         try:
             return ip_address(self.host).is_loopback
-        except ValueError:  # a name, whatever it begins with
+        except ValueError:  # a name
             return False
 
 
 def parse_url(url: str) -> Address:
-    """Return the address that ``url`` names.
+    """Return the address of ``url``.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: it is no url of ours; the text says what one looks like.
+        TypeError: it is not text.
+        ValueError: it is not a url of a perspective broker; the text contains the valid forms.
     """
     if not isinstance(url, str):
-        raise TypeError(f"a url is text, one of {_FORMS}; not {url!r:.100}")
+        raise TypeError(f"url: must be a str, one of {_FORMS}; not {url!r:.100}")
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and rest and not rest.startswith("/"):
         return Address("memory", path=rest)
     if scheme == "unix" and rest.startswith("///") and "\0" not in rest:
         return Address("unix", path=rest[2:])
-    # urlsplit passes over line ends and tabs, wherever they are.
+    # urlsplit removes line ends and tabs, wherever they are.
     if scheme in ("tcp", "tls") and rest.startswith("//") and rest.isprintable() and " " not in rest:
         try:
             parts = urlsplit(url)
             port = parts.port
-            (parts.hostname or "").encode("idna")  # as it is asked for
+            (parts.hostname or "").encode("idna")  # as the resolver does
         except UnicodeError:
             raise ValueError(f"{url!r}: the host is not a name; urls are {_FORMS}") from None
         except ValueError as error:
@@ -82,7 +82,7 @@ def parse_url(url: str) -> Address:
 
 
 def bound_urls(address: Address, sockets: Iterable[socket.socket]) -> list[str]:
-    """Return the urls of what was bound for ``address``, with the ports that the system chose."""
+    """Return the urls of the sockets that were bound for ``address``, with the ports that the system chose."""
     names = [bound.getsockname() for bound in sockets]
-    # A name stays what was asked for (certificates are about names); a wildcard shows its address.
+    # A host name stays, because certificates are for names; a wildcard becomes its address.
     return [str(Address(address.scheme, address.host or name[0], name[1])) for name in names]

@@ -1,7 +1,6 @@
-"""An authorizer that keeps identities in SQLite or PostgreSQL.
+"""SQLAuthorizer: identities in SQLite or PostgreSQL.
 
-This module imports no database library: :class:`SQLAuthorizer` does so when one is made, and says what to
-install.
+This module imports no database library. Making a :class:`SQLAuthorizer` does, and its error names what to install.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ __all__ = ["SQLAuthorizer"]
 
 T = TypeVar("T")
 
-#: What has to be installed for each kind of database: our extra, and what is not there without it.
+#: Kind of database -> the extra that it needs, and the module that is missing without it.
 _NEEDS = {
     "sqlite": ("sql", "aiosqlite"),
     "postgresql": ("postgres", "asyncpg"),
     "postgres": ("postgres", "asyncpg"),
 }
 
-#: Seconds between two counts of the rounds that users' verifiers have; counting a million takes about a second.
+#: Seconds between two counts of the rounds of all verifiers; counting a million takes about a second.
 _COUNT_SECONDS = 600.0
 
 #: Longer than any burst of writers takes (a write is a few milliseconds), shorter than the handshake's time.
@@ -42,26 +41,23 @@ _BUSY_TIMEOUT = 8.0
 class SQLAuthorizer(Authorizer):
     """Keeps identities in a database that several processes may share.
 
-    The tables (their names begin with ``pb_``) are made, and brought up to date, on first use; processes that
-    start together agree who does it. SQLite files are made readable for their owner alone, and use
-    write-ahead logging.
+    The tables (their names begin with ``pb_``) are made, and brought up to date, on first use; of processes that start
+    together one does it. SQLite files are made readable for their owner alone, and use write-ahead logging.
 
-    Made anywhere, it belongs to the event loop that uses it first. An operation whose caller is cancelled
-    goes on
-    to its end: whether a change was made is then unknown to the caller, but it was made whole or not at all.
+    It may be made anywhere, and belongs to the event loop that uses it first. An operation whose caller is cancelled
+    runs to its end. The caller then does not know whether the change was made, but it is never made in part.
 
     Args:
-        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``,
-            ``postgresql://user:password@host/database``.
-        iterations: PBKDF2 rounds of the verifiers made here. None: what the store was begun with
-            (:data:`DEFAULT_ITERATIONS`). A number becomes the store's setting for all its users. Verifiers
-            made earlier keep theirs, and so do some of those that are shown for users that do not exist.
-        busy_timeout: seconds to wait for a lock or a connection before :class:`StoreBusy`.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://user:password@host/database``.
+        iterations: PBKDF2 rounds of new verifiers. None uses the setting of the store, which begins with
+            :data:`DEFAULT_ITERATIONS`. A number becomes that setting, for all programs. Verifiers made earlier keep
+            their rounds, and so do some of those that are shown for users that do not exist.
+        busy_timeout: seconds to wait for a lock or a connection before :class:`StoreBusy` is raised.
         attempts: see :class:`Authorizer`.
 
     Raises:
         MissingExtra: SQLAlchemy or the database's driver is not installed.
-        ValueError: the url is none, or for another kind of database; ``iterations`` out of range.
+        ValueError: the url is not valid, or for another kind of database; ``iterations`` is out of range.
         TypeError: ``url`` is not text; ``iterations`` is not an int.
     """
 
@@ -77,9 +73,7 @@ class SQLAuthorizer(Authorizer):
         if iterations is not None:
             checked_iterations(iterations)
         if not isinstance(url, str):
-            raise TypeError(
-                f"an identity store's url is text, such as sqlite:///identities.db, not {url!r:.100}"
-            )
+            raise TypeError(f"store url: must be text, such as sqlite:///identities.db, not {url!r:.100}")
         extra, driver = _NEEDS.get(url.partition(":")[0].partition("+")[0], ("sql", "sqlalchemy"))
         try:
             importlib.import_module(driver)
@@ -93,11 +87,11 @@ class SQLAuthorizer(Authorizer):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
-        self._rounds: dict[int, int] | None = None  # of the users' verifiers, when they were counted
-        self._count_again = -math.inf  # when they are counted again
+        self._rounds: dict[int, int] | None = None  # rounds of the users' verifiers, if they were counted
+        self._count_again = -math.inf  # time of the next count
 
     async def get_identity(self, name: str) -> Identity | None:
-        # Not every text is fit for a database (NUL, lone surrogates), and strangers send anything.
+        # Databases do not take every text (NUL, lone surrogates), and unauthenticated peers send any.
         possible = is_possible_name(name)
         return await self._do(lambda store: store.get(name)) if possible else None
 
@@ -106,12 +100,12 @@ class SQLAuthorizer(Authorizer):
         found = await self._do(lambda store: store.get_secrets(name)) if possible else None
         verifier = None if found is None else found.verifier
         if verifier is not None and self._rounds is not None and verifier.iterations not in self._rounds:
-            await self._count_rounds()  # otherwise that number would tell that the user exists
+            await self._count_rounds()  # otherwise that number would show that the user exists
         return found
 
     async def add_identity(self, identity: Identity) -> None:
         if not isinstance(identity, Identity):
-            raise TypeError(f"an authorizer keeps Identity objects, not {type(identity).__name__}")
+            raise TypeError(f"identity: must be an Identity, not {type(identity).__name__}")
         await self._do(lambda store: store.add(identity))
 
     async def remove_identity(self, name: str) -> None:
@@ -152,7 +146,7 @@ class SQLAuthorizer(Authorizer):
         store = await self._opened()
         now = asyncio.get_running_loop().time()
         if now >= self._count_again or self._rounds is None:
-            # Others use the old count meanwhile, when there is one.
+            # Concurrent calls use the old count meanwhile, if there is one.
             self._count_again = now + _COUNT_SECONDS
             await self._count_rounds()
         return fake_verifier(store.fake_key, name, iterations=store.iterations, in_use=self._rounds)
@@ -161,7 +155,7 @@ class SQLAuthorizer(Authorizer):
         self._rounds = await self._do(lambda store: store.rounds_in_use())
 
     async def close(self) -> None:
-        """Finish what runs, close all connections. Final: later use raises :class:`StoreError`."""
+        """Wait for running operations and close all connections. Later use raises :class:`StoreError`."""
         self._check_loop()
         self._closed = True
         if self._running:
@@ -185,9 +179,8 @@ class SQLAuthorizer(Authorizer):
     async def _to_its_end(self, operation: Coroutine[Any, Any, T]) -> T:
         """Await ``operation`` in a task that goes on when the caller is cancelled.
 
-        A database driver that is cancelled in the middle loses its connection, and with SQLite the lock that
-        the connection holds, until the garbage collector finds both. Operations are short; so they run to
-        their end.
+        A database driver that is cancelled in the middle leaves its connection, and with SQLite the lock of the
+        connection, to the garbage collector. Operations are short, so they run to their end.
         """
         task = asyncio.ensure_future(operation)
         self._running.add(task)
@@ -198,19 +191,21 @@ class SQLAuthorizer(Authorizer):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, also when its caller has gone
+            task.exception()  # retrieved, even if the caller was cancelled
 
     def _check_loop(self) -> None:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         if self._loop is not asyncio.get_running_loop():
-            raise UsageError("a SQLAuthorizer belongs to the event loop that used it first; make another one")
+            raise UsageError(
+                "a SQLAuthorizer belongs to the event loop that used it first; make one for this loop"
+            )
 
     def __repr__(self) -> str:
         return f"<SQLAuthorizer {self._store.label}{' closed' if self._closed else ''}>"
 
 
 def _known(name: str) -> None:
-    """Raise UnknownIdentity for a name that no identity can have, without asking a database."""
+    """Raise UnknownIdentity for a name that no identity can have, without a query."""
     if not is_possible_name(name):
         raise UnknownIdentity(f"there is no identity {name!a}")

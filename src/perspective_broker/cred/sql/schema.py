@@ -1,10 +1,9 @@
-"""The tables, and how a store of any age becomes one of today's."""
+"""The tables of a store, and the migrations that bring an older store up to date."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
@@ -16,7 +15,7 @@ __all__ = ["MIGRATIONS", "identity", "key", "metadata", "migrate", "schema_versi
 
 
 class _Hidden(str):
-    """Text for the database that shows nothing in the debug logs of the database libraries."""
+    """Text for the database whose repr, in the debug logs of the database libraries, hides it."""
 
     __slots__ = ()
 
@@ -25,7 +24,7 @@ class _Hidden(str):
 
 
 class _Secret(sa.types.TypeDecorator[str]):
-    """A secret as text, hidden from logs on the way in and on the way out."""
+    """A secret as text, hidden from logs in both directions."""
 
     impl = sa.Text
     cache_ok = True
@@ -33,7 +32,7 @@ class _Secret(sa.types.TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value)
 
 
@@ -46,7 +45,7 @@ class _Verifier(sa.types.TypeDecorator[ScramVerifier]):
     def process_bind_param(self, value: ScramVerifier | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value.encode())
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> ScramVerifier | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> ScramVerifier | None:
         return None if value is None else ScramVerifier.decode(value)
 
 
@@ -59,21 +58,21 @@ class _Digest(sa.types.TypeDecorator[LegacyDigest]):
     def process_bind_param(self, value: LegacyDigest | None, dialect: Dialect) -> str | None:
         return None if value is None else _Hidden(value.digest.hex())
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> LegacyDigest | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> LegacyDigest | None:
         return None if value is None else LegacyDigest(bytes.fromhex(value))
 
 
 def _name() -> sa.types.TypeEngine[str]:
-    # Code point order and byte equality everywhere; SQLite's default, not PostgreSQL's.
+    # Code point order and byte equality everywhere: the default of SQLite, but not of PostgreSQL.
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 metadata = sa.MetaData()
 
-#: One row: how many migrations this store has seen.
+#: One row: the number of migrations that were applied to this store.
 version = sa.Table("pb_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 
-#: ``fake_key``: hex, under which fake verifiers are made; ``iterations``: PBKDF2 rounds.
+#: ``fake_key``: the key of fake verifiers, in hexadecimal; ``iterations``: PBKDF2 rounds.
 setting = sa.Table(
     "pb_setting",
     metadata,
@@ -100,7 +99,7 @@ key = sa.Table(
 
 
 def _first_tables(connection: Connection) -> None:
-    # The tables as they were when this was written, spelled out: the ones above will change, this must not.
+    # The tables as they were in version 1. The definitions above will change, this must not.
     collate = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
     name = f"TEXT{collate} NOT NULL"
     for statement in (
@@ -121,16 +120,15 @@ def _first_tables(connection: Connection) -> None:
 
 Migration = Callable[[Connection], None]
 
-#: Migration number N (from 0) brings a store from version N to N + 1. Append; never change one that was
-#: released.
+#: Migration number N (from 0) brings a store from version N to N + 1. Append; never change a released one.
 MIGRATIONS: Sequence[Migration] = (_first_tables,)
 
 
 def schema_version(connection: Connection) -> int:
-    """Return how many migrations the store has seen; 0 for an empty database.
+    """Return the number of migrations that were applied to the store; 0 for an empty database.
 
     Raises:
-        StoreError: the table that says so is empty.
+        StoreError: the table of the version is empty.
     """
     if not sa.inspect(connection).has_table(version.name):
         return 0
@@ -145,7 +143,7 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
 
     Args:
         connection: in a transaction that the caller commits.
-        migrations: all there are, oldest first.
+        migrations: all migrations, oldest first.
 
     Raises:
         StoreError: the store was made by a newer version of this library.
@@ -156,7 +154,8 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
     now = schema_version(connection)
     if now > len(migrations):
         raise StoreError(
-            f"the identity store has schema version {now}, this library knows {len(migrations)}: upgrade it"
+            f"the identity store has schema version {now}, this library knows versions up to {len(migrations)}: "
+            "upgrade the library"
         )
     if now == len(migrations):
         return

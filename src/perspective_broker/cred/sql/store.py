@@ -1,7 +1,6 @@
-"""Identities in a database: connections, transactions, statements, and errors with a type.
+"""Store: identities in a database, with its connections, transactions, statements and typed errors.
 
-Everything here is called by :class:`~perspective_broker.cred.sql.SQLAuthorizer`, which has checked the
-arguments.
+:class:`~perspective_broker.cred.sql.SQLAuthorizer` calls it, and has checked the arguments.
 """
 
 from __future__ import annotations
@@ -45,11 +44,10 @@ _DRIVERS = {
 #: Identities read at once while listing: a transaction of a few milliseconds.
 _PAGE = 500
 
-#: An answer that takes longer than a login may (Limits.handshake_seconds, 10 s) is no use to anyone; three
-#: times that leaves room for maintenance.
+#: Seconds of a statement. A login may take 10 s (Limits.handshake_seconds); three times that allows for maintenance.
 _COMMAND_TIMEOUT = 30.0
 
-#: Decoded in place of a secret that is not there: the time that it takes must not tell which names are known.
+#: Decoded in place of a secret that does not exist, because the time must not show which names are known.
 _VERIFIER = ScramVerifier(bytes(16), MIN_ITERATIONS, bytes(32), bytes(32)).encode()
 _DIGEST = bytes(16)
 
@@ -61,8 +59,7 @@ _BEFORE_ROUNDS = len("SCRAM-SHA-256$")
 # Primary result codes of SQLite.
 _SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
 _SQLITE_FULL = frozenset({13})
-# PostgreSQL: deadlock, serialization failure, lock not available, too many connections, shutting down or
-# starting.
+# PostgreSQL: deadlock, serialization failure, lock not available, too many connections, shutting down or starting.
 _POSTGRES_BUSY = frozenset({"40P01", "40001", "55P03", "53300", "57P01", "57P02", "57P03"})
 _POSTGRES_FULL = frozenset({"53100"})
 
@@ -71,21 +68,21 @@ def _parsed(url: str) -> URL:
     try:
         parsed = sa.make_url(url)
     except (exc.ArgumentError, ValueError):
-        # Without the text: it may hold a password.
-        raise ValueError("the identity store's url is not one, such as sqlite:///identities.db") from None
+        # Without the text, which may contain a password.
+        raise ValueError("store url: must be a url such as sqlite:///identities.db") from None
     driver = _DRIVERS.get(parsed.drivername)
     if driver is None:
         raise ValueError(
-            f"identities are kept in sqlite:///... or postgresql://..., not in {parsed.drivername}"
+            f"store url: must begin with sqlite:/// or postgresql://, not with {parsed.drivername}"
         )
     parsed = parsed.set(drivername=driver)
     if driver.startswith("sqlite"):
         if parsed.database in (None, "", ":memory:"):
             raise ValueError(
-                "a SQLite store is a file, as in sqlite:///identities.db; see also MemoryAuthorizer"
+                "store url: SQLite needs a file, as in sqlite:///identities.db; see also MemoryAuthorizer"
             )
     elif "sslmode" in parsed.query:
-        # libpq's word, which asyncpg takes as ssl=.
+        # libpq's name for asyncpg's ssl=.
         query = dict(parsed.query)
         query["ssl"] = query.pop("sslmode")
         parsed = parsed.set(query=query)
@@ -97,16 +94,16 @@ class Store:
 
     Args:
         url: see :class:`SQLAuthorizer`.
-        iterations: the setting to write on opening; None leaves it alone.
-        busy_timeout: seconds.
+        iterations: the setting to write on opening; None does not change it.
+        busy_timeout: seconds to wait for a lock or a connection.
 
     Raises:
-        ValueError: the url is not one of ours.
+        ValueError: the url is not supported.
 
     Attributes:
         label: the url without a password, for messages.
         ready: whether it is open.
-        iterations, fake_key: the store's settings; known once it is open.
+        iterations, fake_key: the store's settings; set when it is open.
     """
 
     iterations: int
@@ -120,16 +117,16 @@ class Store:
         self._engine: AsyncEngine | None = None
         self.ready = False
         self._opening = asyncio.Lock()
-        # SQLite lets one writer in at a time and makes the others poll; in this process they queue instead.
+        # SQLite allows one writer at a time and makes the others poll; in this process they queue instead.
         self._writing = asyncio.Lock()
         plain = self._url.set(drivername="sqlite" if self._sqlite else "postgresql", query={})
         self.label = plain.render_as_string(hide_password=True)
 
     async def open(self) -> None:
-        """Connect and bring the schema up to date; does nothing when that was done.
+        """Connect and bring the schema up to date, unless that was done.
 
         Raises:
-            StoreError: it cannot be.
+            StoreError: the database cannot be opened.
         """
         if self.ready:
             return
@@ -164,7 +161,7 @@ class Store:
         return found[0] if found else None
 
     async def get_secrets(self, name: str) -> Identity | None:
-        """Return one identity without its keys, or None. Both take as long."""
+        """Return one identity without its keys, or None, in the same time."""
         found = await self._select(schema.identity.c.name == name, with_keys=False)
         identity = found[0] if found else Identity(name)
         if identity.verifier is None:
@@ -257,7 +254,7 @@ class Store:
     # ------------------------------------------------------------ statements
 
     async def _select(self, condition: sa.ColumnElement[bool], with_keys: bool = True) -> list[Identity]:
-        """Return the identities that fit, sorted by name. One statement, so a consistent picture."""
+        """Return the matching identities, sorted by name. One statement, so the result is consistent."""
         identity, key = schema.identity, schema.key
         if with_keys:
             statement = sa.select(identity, key.c.service, key.c.perspective).select_from(
@@ -286,7 +283,7 @@ class Store:
                 raise UnknownIdentity(f"there is no identity {name!a}")
 
     async def _lock_identity(self, connection: AsyncConnection, name: str) -> None:
-        """Keep the identity there until the transaction ends (SQLite locks writers out anyway)."""
+        """Prevent removal of the identity until the transaction ends (SQLite excludes other writers anyway)."""
         statement = sa.select(schema.identity.c.name).where(schema.identity.c.name == name)
         row = (await connection.execute(statement.with_for_update(read=True, key_share=True))).first()
         if row is None:
@@ -327,9 +324,8 @@ class Store:
         )
 
         @sa.event.listens_for(engine.sync_engine, "connect")
-        def connected(connection: Any, record: Any) -> None:
-            # Python's sqlite3 begins transactions late, and not at all for a CREATE TABLE. We begin them
-            # ourselves.
+        def connected(connection: Any, record: object) -> None:
+            # Python's sqlite3 begins transactions late, and none for a CREATE TABLE. So we begin them here.
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute("PRAGMA foreign_keys=ON")
@@ -337,8 +333,7 @@ class Store:
 
         @sa.event.listens_for(engine.sync_engine, "begin")
         def begin(connection: Connection) -> None:
-            # A transaction that reads first and writes later may find that another wrote in between, and
-            # fails.
+            # A transaction that reads first and writes later fails if another has written in between.
             writes = connection.get_execution_options().get(_WRITES, False)
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -350,25 +345,25 @@ class Store:
             hide_parameters=True,
             connect_args={"timeout": self._busy_timeout, "command_timeout": _COMMAND_TIMEOUT},
             pool_timeout=self._busy_timeout,
-            pool_pre_ping=True,  # a restarted server costs nobody a login
+            pool_pre_ping=True,  # so that no login fails after a restart of the server
         )
 
     def _make_private_file(self) -> None:
-        """Make the file readable for its owner only; what SQLite puts beside it gets the same mode."""
+        """Make the file readable for its owner only; SQLite gives the files beside it the same mode."""
         if self._url.query.get("uri"):
-            return  # the name is SQLite's to interpret
+            return  # SQLite interprets the name
         try:
             os.close(os.open(str(self._url.database), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
-            pass  # its mode is its owner's decision
+            pass  # its owner has chosen the mode
         except OSError as error:
             raise StoreError(f"{self.label}: {error.strerror}") from error
 
     async def _use_write_ahead_log(self) -> None:
         """Switch the file to write-ahead logging, in which readers and the writer do not wait for each other.
 
-        The file remembers. The switch needs the file for itself for a moment, and SQLite does not wait for
-        that: whoever starts at the same time may be in the way.
+        The setting stays in the file. The switch needs exclusive access for a moment, and SQLite does not wait for it:
+        a process that starts at the same time can make it fail.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._busy_timeout
@@ -376,7 +371,7 @@ class Store:
             try:
                 with self._typed_errors():
                     async with self._connectable().connect() as connection:
-                        # Past SQLAlchemy, which begins a transaction first; within one it cannot be done.
+                        # Not through SQLAlchemy, which begins a transaction, in which the switch is not possible.
                         driver = (await connection.get_raw_connection()).driver_connection
                         assert driver is not None
                         await (await driver.execute("PRAGMA journal_mode=WAL")).close()
@@ -394,11 +389,11 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self, migrating: bool = False) -> AsyncIterator[AsyncConnection]:
-        """One writing transaction: committed at the end, rolled back by an exception."""
+        """Run the block in a writing transaction: committed at the end, rolled back by an exception."""
         if not self._sqlite:
             with self._typed_errors():
                 async with self._connectable().begin() as connection:
-                    if not migrating:  # who starts while another migrates waits as long as that takes
+                    if not migrating:  # a process waits as long as the migration of another takes
                         milliseconds = int(self._busy_timeout * 1000)
                         await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
                     yield connection
@@ -416,11 +411,13 @@ class Store:
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
-        """Turn what the database libraries raise into StoreError, without parameters."""
+        """Raise the errors of the database libraries as StoreError, without parameters."""
         try:
             yield
         except exc.TimeoutError as error:
-            raise StoreBusy(f"{self.label}: no connection became free in {self._busy_timeout} s") from error
+            raise StoreBusy(
+                f"{self.label}: no connection became free in {self._busy_timeout} s (busy_timeout)"
+            ) from error
         except exc.DBAPIError as error:
             raise self._typed(error.orig or error) from error
         except TimeoutError as error:
@@ -428,7 +425,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.label}: {error.strerror or error}") from error
         except Exception as error:
-            # asyncpg's own errors come through bare while it connects.
+            # SQLAlchemy does not wrap the errors that asyncpg raises while it connects.
             if type(error).__module__.partition(".")[0] not in ("asyncpg", "aiosqlite", "sqlite3"):
                 raise
             raise self._typed(error) from error
@@ -439,7 +436,9 @@ class Store:
         if code is not None:
             primary = code & 0xFF  # extended result codes carry detail above it
             if primary in _SQLITE_BUSY:
-                return StoreBusy(f"{self.label}: locked by another process for {self._busy_timeout} s")
+                return StoreBusy(
+                    f"{self.label}: locked by another process for {self._busy_timeout} s (busy_timeout)"
+                )
             if primary in _SQLITE_FULL:
                 return StoreFull(f"{self.label}: no room left")
             return StoreError(f"{self.label}: {error}")

@@ -1,4 +1,4 @@
-"""Strangers: connections whose peers have not said who they are, counted by where they come from."""
+"""UnauthenticatedPeers: the connections whose peers have not logged in, counted by address."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import ipaddress
 import logging
 from collections import Counter
 
-__all__ = ["Strangers", "address_of"]
+__all__ = ["UnauthenticatedPeers", "address_of"]
 
 log = logging.getLogger("perspective_broker")
 
 
 def address_of(peer: object) -> str | None:
-    """Return what stands for the place that a peer connects from; None where there is no such place.
-
-    That is its IP address, and of IPv6 the /64, for one subscriber has that many.
+    """Return the IP address of a peer, and for IPv6 its /64, because one subscriber has as many; None without one.
 
     Args:
         peer: a transport's ``peername``.
@@ -32,44 +30,44 @@ def address_of(peer: object) -> str | None:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-class Strangers:
-    """Counts them, and says when there are too many from one address.
+class UnauthenticatedPeers:
+    """Counts unauthenticated peers, and refuses those of an address that has too many.
 
     Args:
-        most: how many one address may have.
+        most: the limit for one address.
 
     Attributes:
-        refused: how many came beyond that, so far.
+        refused: how many were refused so far.
     """
 
     def __init__(self, most: int) -> None:
         self.refused = 0
         self._most = most
         self._counts: Counter[str] = Counter()
-        self._complained: set[str] = set()
+        self._warned: set[str] = set()
 
     def __len__(self) -> int:
         return self._counts.total()
 
     def arrive(self, address: str) -> bool:
-        """Count one more; False, and it does not count, when there are too many from there."""
+        """Count a peer and return True; return False, without counting it, when its address has too many."""
         if self._counts[address] < self._most:
             self._counts[address] += 1
             return True
         self.refused += 1
-        if address not in self._complained:  # once for each time that an address fills its number
-            self._complained.add(address)
+        if address not in self._warned:  # once each time that an address reaches the limit
+            self._warned.add(address)
             log.warning(
-                "%d connections from %s have not said who they are; further ones are closed at once",
+                "%d connections from %s are unauthenticated; further ones are closed (Limits.strangers_per_address)",
                 self._most,
                 address,
             )
         return False
 
     def leave(self, address: str) -> None:
-        """Count one less: it has said who it is, or is gone."""
+        """Stop counting a peer, which has logged in or is gone."""
         self._counts[address] -= 1
         if self._counts[address] <= self._most // 2:
-            self._complained.discard(address)
+            self._warned.discard(address)
         if not self._counts[address]:
             del self._counts[address]

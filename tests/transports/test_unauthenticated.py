@@ -9,7 +9,7 @@ import pytest
 
 from perspective_broker import transports
 from perspective_broker.testing import ScriptedPeer
-from perspective_broker.transports import Strangers, address_of
+from perspective_broker.transports import UnauthenticatedPeers, address_of
 from tests.authority import Authority
 from tests.loops import both_loops
 from tests.transports.recorder import Recorder
@@ -35,7 +35,7 @@ def test_where_a_peer_comes_from(peer: object, address: str | None) -> None:
 
 
 def test_one_address_may_have_so_many(caplog: pytest.LogCaptureFixture) -> None:
-    strangers = Strangers(4)
+    strangers = UnauthenticatedPeers(4)
     assert [strangers.arrive("a") for _ in range(7)] == [True] * 4 + [False] * 3
     assert strangers.arrive("b")
     assert (len(strangers), strangers.refused) == (5, 3)
@@ -53,7 +53,7 @@ def test_one_address_may_have_so_many(caplog: pytest.LogCaptureFixture) -> None:
 
 @both_loops
 async def test_handshakes_of_tls_are_counted_while_they_last(tmp_path: Path) -> None:
-    strangers = Strangers(2)
+    strangers = UnauthenticatedPeers(2)
     listener = await transports.listen(
         transports.parse_url("tls://127.0.0.1:0"), Recorder, Authority(tmp_path).server(), 10, strangers
     )
