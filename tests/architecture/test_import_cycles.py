@@ -18,7 +18,7 @@ PACKAGE = "perspective_broker"
 LEFT_OUT = f"{PACKAGE}.compat"
 
 #: Rooms that still have cycles. Remove rooms from this list, and add none.
-TO_DO = ("aio",)
+TO_DO: tuple[str, ...] = ()
 
 Graph = Mapping[str, set[str]]
 
