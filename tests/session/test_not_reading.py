@@ -11,7 +11,7 @@ import perspective_broker as pb
 from bench.hostile import Modern
 from perspective_broker.dialects.pb7 import codes
 from perspective_broker.dialects.pb7.frames import frame_header
-from perspective_broker.testing.sansio import BrokerPair, Clock, End, Later
+from perspective_broker.testing import BrokerPair, Clock, End, Later
 
 pytestmark = pytest.mark.modern
 

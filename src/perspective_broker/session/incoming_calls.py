@@ -23,8 +23,10 @@ from ..errors import (
     SerializationError,
     Unavailable,
 )
+from ..flavors import Target
 from ..flavors.dispatch import blame
-from ..ports import CallTarget, Message, Method, Perspective, PromisedAnswer, Undecoded, Value
+from ..limits import Limits
+from ..ports import CallTarget, Message, Method, PromisedAnswer, Undecoded, Value
 from .answers import Answers
 from .call_states import QUEUED
 from .connection_tables import ConnectionTables
@@ -34,7 +36,6 @@ from .encoding import Encoding
 from .importer import Importer
 from .incoming_call import LEAST_WAITING, IncomingCall
 from .kept_answers import KeptAnswers
-from .lifecycle import Phase
 from .memory import UNCHARGED, Memory, at_most
 from .outbox import Outbox
 from .pipelining import Pipelining
@@ -127,22 +128,14 @@ class IncomingCalls(CallStarter):
             self.refuse(call, refusal)
         elif export is None or answers is not None:
             assert answers is not None
-            if self._comes_too_late(call):
+            if self._lifecycle.refuses_calls(call.wants_answer):
                 self._preparing.forget(arguments)
                 self.refuse(call, _draining())
             else:
                 self._weigh(call)
                 self._pipeline().arrive(call, export, arguments, answers)
         else:
-            self._start(
-                call,
-                export.holder,
-                export.prefix,
-                export.leading,
-                export.perspective,
-                arguments,
-                export.carries_on,
-            )
+            self._start(call, export, arguments, export.carries_on)
 
     def update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Undecoded) -> None:
         """Take a call of an ``observe_`` method of our replica ``luid``.
@@ -158,27 +151,18 @@ class IncomingCalls(CallStarter):
             self._preparing.forget(arguments)
             self.refuse(call, error)
             return
-        self._start(call, replica, "observe_", (), None, arguments, carries_on=True)
+        self._start(call, Target(replica, replica, "observe_"), arguments, carries_on=True)
 
-    def _start(
-        self,
-        call: IncomingCall,
-        holder: Value,
-        prefix: str,
-        leading: tuple[Value, ...],
-        perspective: Perspective,
-        arguments: Undecoded,
-        carries_on: bool,
-    ) -> None:
+    def _start(self, call: IncomingCall, target: Target, arguments: Undecoded, carries_on: bool) -> None:
         """Decode a call that is ready, and start or queue it.
 
         A call that carries on with others which have begun is neither refused nor queued.
         """
-        if not carries_on and self._comes_too_late(call):
+        if not carries_on and self._lifecycle.refuses_calls(call.wants_answer):
             self._preparing.forget(arguments)
             self.refuse(call, _draining())
             return
-        if not self._preparing.prepare(call, holder, prefix, leading, perspective, arguments):
+        if not self._preparing.prepare(call, target, arguments):
             return
         answers = self.answers
         if carries_on:
@@ -191,13 +175,6 @@ class IncomingCalls(CallStarter):
         else:
             answers.start(call)
             self._run(call)
-
-    def _comes_too_late(self, call: IncomingCall) -> bool:
-        """Whether a new call is refused: this side drains, or is closing and could not answer."""
-        phase = self._lifecycle.phase
-        return phase is Phase.DRAINING or (
-            phase is Phase.CLOSING and call.wants_answer and not self._lifecycle.muted
-        )
 
     def _weigh(self, call: IncomingCall) -> None:
         """Note the bytes as which a call counts while it waits. Its message is the one that is being delivered."""
@@ -343,8 +320,7 @@ class IncomingCalls(CallStarter):
     def _refuse_overrun(self, call: IncomingCall) -> None:
         """Refuse a call that would run in a lent slot beyond the bound of these: the methods that wait for it go on."""
         call.forget_arguments()
-        text = f"calls_begun: {len(self.answers.running)} methods run for this connection, as many as may"
-        self.refuse(call, Unavailable(f"{text} (Limits.calls_begun)", code="slots"))
+        self.refuse(call, _overrun(len(self.answers.running)))
 
     def _withdraw(self, call: IncomingCall, error: Refusal) -> bool:
         """Refuse a call that has not begun; False when it has."""
@@ -397,11 +373,7 @@ class IncomingCalls(CallStarter):
         """Nothing has moved for ``Limits.stalled_seconds``: end the call that has been queued longest."""
         call = self.answers.first()
         if call is not None:
-            text = (
-                f"calls_in_flight: {len(self.answers.running)} calls are under way and none has ended for"
-                f" {self._context.limits.stalled_seconds:g} s (Limits.stalled_seconds)"
-            )
-            self._withdraw(call, Unavailable(text, code="slots"))
+            self._withdraw(call, _stalled(len(self.answers.running), self._context.limits))
             self.start_queued()
 
     # -- kept answers
@@ -468,6 +440,19 @@ _UNREAD: Final = (
     "the method has run, but its answer was not sent: others that were not read take as much memory as they may"
     " (Limits.memory_bytes)"
 )
+
+
+def _overrun(running: int) -> Unavailable:
+    text = f"calls_begun: {running} methods run for this connection, as many as may (Limits.calls_begun)"
+    return Unavailable(text, code="slots")
+
+
+def _stalled(running: int, limits: Limits) -> Unavailable:
+    text = (
+        f"calls_in_flight: {running} calls are under way and none has ended for"
+        f" {limits.stalled_seconds:g} s (Limits.stalled_seconds)"
+    )
+    return Unavailable(text, code="slots")
 
 
 def _draining() -> Unavailable:

@@ -105,3 +105,9 @@ class Lifecycle:
             raise DeadReferenceError("the connection is not established yet")
         if self.phase is Phase.CLOSING:
             raise DeadReferenceError("the connection is being closed")
+
+    def refuses_calls(self, wants_answer: bool) -> bool:
+        """Whether a new call of the peer is refused: this side drains, or is closing and could not answer it."""
+        return self.phase is Phase.DRAINING or (
+            self.phase is Phase.CLOSING and wants_answer and not self.muted
+        )

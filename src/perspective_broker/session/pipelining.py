@@ -105,14 +105,7 @@ class Pipelining:
         answers = References(dependency.answers, self._context.limits.message_bytes)
         self._importer.refer_to(dependency.pins, answers)
         try:
-            is_prepared = self._preparing.prepare(
-                call,
-                target.holder,
-                target.prefix,
-                target.leading,
-                target.perspective,
-                dependency.arguments,
-            )
+            is_prepared = self._preparing.prepare(call, target, dependency.arguments)
         finally:
             self._importer.refer_to(None, None)
         if is_prepared:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from ..errors import CallError, LimitExceeded, NoSuchMethod, ProtocolError
-from ..flavors import Exportable, RemoteCache
+from ..flavors import Exportable, RemoteCache, Target
 from ..flavors.dispatch import look_up, no_such_method
-from ..ports import Perspective, Undecoded, Value
+from ..ports import Undecoded, Value
 from .caches import Replicas, tell_end
 from .context import Context
 from .incoming_call import IncomingCall
@@ -58,28 +58,23 @@ class Preparing:
     def prepare(
         self,
         call: IncomingCall,
-        holder: Value,
-        prefix: str,
-        leading: tuple[Value, ...],
-        perspective: Perspective,
+        target: Target,
         arguments: Undecoded,
     ) -> bool:
         """Decode a call and find its method; False when it is over before it began.
 
         Args:
             call: to be prepared.
-            holder: the object whose method is called.
-            prefix: of the names of its methods.
-            leading: arguments before those of the caller.
-            perspective: under which the arguments are decoded.
+            target: that is called.
             arguments: not decoded yet.
 
         Raises:
             ProtocolError: the arguments break the protocol.
         """
+        holder, perspective = target.holder, target.perspective
         try:
             args, call.kwargs = self._context.dialect.decode_arguments(arguments, perspective)
-            method = look_up(holder, prefix, call.name)
+            method = look_up(holder, target.prefix, call.name)
             if method is None:
                 self._calls.refuse(call, no_such_method(holder, call.name))
                 return False
@@ -102,7 +97,7 @@ class Preparing:
             return False
         if self._lifecycle.ended:  # by a hook of the application
             return False
-        call.args = (*leading, *args) if leading else args
+        call.args = (*target.leading, *args) if target.leading else args
         call.perspective = perspective
         return True
 

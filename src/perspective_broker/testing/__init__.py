@@ -13,9 +13,10 @@ open_connections     every connection that has not ended
 Only these two modules import pytest and hypothesis.
 """
 
+from .ends import Clock, End, Later, Outcome, SansIOObserver, SansIOReference
 from .leaks import assert_all_closed, assert_no_leaks, broker_leaks, open_connections
 from .pairs import Pair, memory_pair
-from .sansio import BrokerPair, Clock, End, Later, Link, Outcome, SansIOObserver, SansIOReference
+from .sansio import BrokerPair, Link
 from .scripted import ScriptedListener, ScriptedPeer
 
 __all__ = [

@@ -24,8 +24,9 @@ import perspective_broker as pb
 from perspective_broker import Limits
 from perspective_broker.build import COMPILED
 from perspective_broker.dialects.building import KeyBudget, KeyCheck
+from perspective_broker.dialects.pb7.graphs import GraphBuilder, Node
 from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS, pieces
-from perspective_broker.dialects.pb7.unpacking import _Graph, _Node, _zone
+from perspective_broker.dialects.pb7.scalars import _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
 from perspective_broker.registry import Registry
@@ -550,14 +551,14 @@ def test_a_tuple_that_contains_itself_is_found_by_reading_its_items_once() -> No
     """Counted, not timed: it was read again for every level of nesting that is allowed."""
     read = 0
 
-    class Counting(_Graph):
+    class Counting(GraphBuilder):
         def _value(self, item: Any, depth: int) -> Any:
             nonlocal read
             read += 1
             return super()._value(item, depth)
 
     with pytest.raises(DecodeError, match="contains itself"):
-        Counting([[2, *([0] * 1000), _Node(0)]], 128, lambda: KeyCheck(KeyBudget())).build(_Node(0))
+        Counting([[2, *([0] * 1000), Node(0)]], 128, lambda: KeyCheck(KeyBudget())).build(Node(0))
     assert read == 1001
 
 

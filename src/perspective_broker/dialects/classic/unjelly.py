@@ -7,10 +7,7 @@ classes are found in the connection's registry. Whatever is wrong with a value i
 
 from __future__ import annotations
 
-import datetime
-import re
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -19,7 +16,7 @@ from ...flavors import Policy, Registry, RemoteCache
 from ...ports import Importer
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
-from .jelly import MAX_EXPONENT
+from .scalars import SCALARS
 from .work import CHEAP, COSTLY, TOO_MUCH_WORK, UNLIMITED
 
 __all__ = ["Readers", "Unjellier", "readers_for"]
@@ -123,30 +120,25 @@ class Unjellier:
         for luid in self._unbuilt:
             self._importer.spoil_cache(luid)
         skip = self._taken
-        left = [jelly]
-        while left:
-            part = left.pop()
-            if type(part) is not list or not part:
-                continue
-            word = part[0]
-            take: Callable[[], Any] | None = None
-            if type(word) is bytes and len(part) > 1 and type(part[1]) is int:
-                if word == b"remote" and len(part) == 2:
-                    take = partial(self._pass_over, part)
-                elif word == b"cached" and len(part) == 2:
-                    take = partial(Unjellier._cached, self, part)
-                elif word not in _READERS and len(part) == 3:
-                    take = partial(self._refuse_cache, part)
-            if take is not None and skip:  # what was read was read in this order
+        for part in _counted(jelly):
+            if skip:  # what was read was read in this order
                 skip -= 1
-            elif take is not None:
-                try:
-                    take()
-                except CallError:
-                    pass
-            if word == b"dictionary":  # a pair is no value: its first part may look like a type's name
-                part = [half for pair in part[1:] if type(pair) is list for half in pair]
-            left.extend(reversed(part))
+                continue
+            try:
+                self._take(part)
+            except CallError:
+                pass
+
+    def _take(self, part: list[Any]) -> None:
+        """Count a reference or replica that nobody gets."""
+        if part[0] == b"remote":
+            self._importer.pass_over(_small_id(part[1]), self._perspective)
+        elif part[0] == b"cached":
+            self._cached(part)
+        else:  # a cacheable that cannot be built: a replica is made and dropped, which gives it back
+            luid = _small_id(part[1])
+            self._importer.introduce_cache(luid, RemoteCache)
+            self._importer.spoil_cache(luid)
 
     def _whole(self, jelly: list[Any]) -> Any:
         self._keys = KeyBudget(0)
@@ -171,7 +163,7 @@ class Unjellier:
     # A message may be nested 256 deep and Python's stack holds 1000 frames, some of which the application needs:
     # no reader uses more than two frames for a level.
 
-    def _spend(self, units: int) -> None:
+    def spend(self, units: int) -> None:
         """Count work that was not counted when the message came.
 
         Raises:
@@ -201,39 +193,6 @@ class Unjellier:
     def _unicode(self, jelly: list[Any]) -> str:
         _, text = jelly
         return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
-
-    def _decimal(self, jelly: list[Any]) -> Decimal:
-        self._spend(COSTLY)
-        _, number, exponent = jelly
-        if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
-            raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
-        digits = tuple(map(int, str(abs(number))))
-        return Decimal((int(number < 0), digits, exponent))
-
-    def _datetime(self, jelly: list[Any]) -> datetime.datetime:
-        year, month, day, hour, minute, second, microsecond = self._numbers(jelly, _DATETIME)
-        return datetime.datetime(year, month, day, hour, minute, second, microsecond)
-
-    def _date(self, jelly: list[Any]) -> datetime.date:
-        year, month, day = self._numbers(jelly, _DATE)
-        return datetime.date(year, month, day)
-
-    def _time(self, jelly: list[Any]) -> datetime.time:
-        hour, minute, second, microsecond = self._numbers(jelly, _TIME)
-        return datetime.time(hour, minute, second, microsecond)
-
-    def _timedelta(self, jelly: list[Any]) -> datetime.timedelta:
-        days, seconds, microseconds = self._numbers(jelly, _TIMEDELTA)
-        return datetime.timedelta(days, seconds, microseconds)
-
-    def _numbers(self, jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
-        """Return the numbers that the one text in ``jelly`` spells."""
-        self._spend(COSTLY)
-        _, text = jelly
-        match = form.fullmatch(text) if type(text) is bytes else None
-        if match is None:
-            raise DecodeError(f"not a {jelly[0].decode()}")
-        return tuple(map(int, match.groups()))
 
     # -- containers: those that can change are made first and filled then, so that they may hold themselves
 
@@ -335,37 +294,18 @@ class Unjellier:
             make: such as ``tuple``.
         """
         if self._mentions != mentions and any(type(part) is _Pending for part in parts):
-            return self._gather(parts, make)
+            self._unresolved += 1
+            self._mentions += 1
+            return _gather(parts, make, self._resolved)
         return make(parts)
 
-    def _gather(self, parts: list[Any], make: Callable[[list[Any]], Any]) -> _Pending:
-        """Return the promise of ``make(parts)``, kept when the last of the pending parts is known."""
-        places: dict[_Pending, list[int]] = {}
-        for index, part in enumerate(parts):
-            if type(part) is _Pending:
-                places.setdefault(part, []).append(index)
-        whole = _Pending()
-        missing = len(places)
-        self._unresolved += 1
-        self._mentions += 1
-
-        def put(indices: list[int], known: Any) -> None:
-            nonlocal missing
-            for index in indices:
-                parts[index] = known
-            missing -= 1
-            if not missing:
-                self._unresolved -= 1
-                whole.resolve(make(parts))
-
-        for part, indices in places.items():
-            part.when_known(partial(put, indices))
-        return whole
+    def _resolved(self) -> None:
+        self._unresolved -= 1
 
     # -- sharing
 
     def _reference(self, jelly: list[Any]) -> Any:
-        self._spend(CHEAP)
+        self.spend(CHEAP)
         _, number, inner = jelly
         known = self._known
         if type(number) is not int or number.bit_length() > MAX_KEY_BITS or number in known:
@@ -405,7 +345,7 @@ class Unjellier:
 
     def _remote(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        self._spend(CHEAP)
+        self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
@@ -420,7 +360,7 @@ class Unjellier:
 
     def _cached(self, jelly: list[Any]) -> Any:
         _, luid = jelly
-        self._spend(CHEAP)
+        self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_cache(luid)
@@ -430,7 +370,7 @@ class Unjellier:
         return self._importer.local_cache(_small_id(luid))
 
     def _failure(self, jelly: list[Any]) -> Exception:
-        self._spend(COSTLY)
+        self.spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
         return failure_from_state(state).as_exception(self._registry)
@@ -447,12 +387,12 @@ class Unjellier:
 
     def _blank(self, jelly: list[Any]) -> Any:
         """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
-        self._spend(COSTLY)
+        self.spend(COSTLY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
 
     def _copy(self, jelly: list[Any]) -> Any:
-        self._spend(COSTLY)
+        self.spend(COSTLY)
         cls = self._class(jelly)
         if len(jelly) == 3:
             return self._introduce(cls, jelly)
@@ -483,16 +423,6 @@ class Unjellier:
             self._late.append(partial(self._unbuilt.discard, luid))
         return value
 
-    def _pass_over(self, jelly: list[Any]) -> None:
-        """A reference that is not read is ours to give back all the same."""
-        self._importer.pass_over(_small_id(jelly[1]), self._perspective)
-
-    def _refuse_cache(self, jelly: list[Any]) -> None:
-        """A cacheable that cannot be built is ours to give back all the same: a replica made and dropped does that."""
-        luid = _small_id(jelly[1])
-        self._importer.introduce_cache(luid, RemoteCache)
-        self._importer.spoil_cache(luid)
-
     def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)
         if complete:
@@ -515,15 +445,22 @@ class Unjellier:
 #: The first word of a list -> what reads it. Called with the unjellier, the list, and for some the value to fill.
 Readers: TypeAlias = dict[bytes, Callable[..., Any]]
 
+
+def _costly(make: Callable[[list[Any]], Any]) -> Callable[[Unjellier, list[Any]], Any]:
+    """Return the reader of a scalar."""
+
+    def read(unjellier: Unjellier, jelly: list[Any]) -> Any:
+        unjellier.spend(COSTLY)
+        return make(jelly)
+
+    return read
+
+
 _READERS: Final[Readers] = {
     b"None": Unjellier._none,
     b"boolean": Unjellier._boolean,
     b"unicode": Unjellier._unicode,
-    b"decimal": Unjellier._decimal,
-    b"datetime": Unjellier._datetime,
-    b"date": Unjellier._date,
-    b"time": Unjellier._time,
-    b"timedelta": Unjellier._timedelta,
+    **{word: _costly(make) for word, make in SCALARS.items()},
     b"list": Unjellier._list,
     b"dictionary": Unjellier._dictionary,
     b"set": Unjellier._set,
@@ -552,6 +489,46 @@ def readers_for(policy: Policy) -> Readers:
         word: read if word == FAILURE_TAG or policy.allows_type(word.decode()) else refuse
         for word, read in _READERS.items()
     }
+
+
+def _gather(parts: list[Any], make: Callable[[list[Any]], Any], resolved: Callable[[], None]) -> _Pending:
+    """Return the promise of ``make(parts)``, kept when the last of the pending parts is known."""
+    indices_of: dict[_Pending, list[int]] = {}
+    for index, part in enumerate(parts):
+        if type(part) is _Pending:
+            indices_of.setdefault(part, []).append(index)
+    whole = _Pending()
+    missing = len(indices_of)
+
+    def put(indices: list[int], known: Any) -> None:
+        nonlocal missing
+        for index in indices:
+            parts[index] = known
+        missing -= 1
+        if not missing:
+            resolved()
+            whole.resolve(make(parts))
+
+    for part, indices in indices_of.items():
+        part.when_known(partial(put, indices))
+    return whole
+
+
+def _counted(jelly: Any) -> Iterator[list[Any]]:
+    """Yield the references and replicas in a value that its sender has counted, in the order of reading."""
+    left = [jelly]
+    while left:
+        part = left.pop()
+        if type(part) is not list or not part:
+            continue
+        word = part[0]
+        if type(word) is bytes and len(part) > 1 and type(part[1]) is int:
+            is_mention = (word == b"remote" or word == b"cached") and len(part) == 2
+            if is_mention or (word not in _READERS and len(part) == 3):
+                yield part
+        if word == b"dictionary":  # a pair is no value: its first part may look like a type's name
+            part = [half for pair in part[1:] if type(pair) is list for half in pair]
+        left.extend(reversed(part))
 
 
 def _fields(jelly: list[Any], count: int) -> None:
@@ -583,10 +560,3 @@ def _frozen(keys: KeyBudget, parts: list[Any]) -> frozenset[Any]:
     for part in parts:
         check(part)
     return frozenset(parts)
-
-
-# Digits only: int() would take underscores and signs as well.
-_DATETIME: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
-_DATE: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2})")
-_TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
-_TIMEDELTA: Final = re.compile(rb"(-?\d{1,9}) (\d{1,5}) (\d{1,6})")

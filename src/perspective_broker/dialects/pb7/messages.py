@@ -12,7 +12,7 @@ What comes is read here; what leaves is written in :mod:`.writing`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import compress, product
 from typing import Any, Final, TypeAlias
 
@@ -55,7 +55,6 @@ from .codes import (
     LCACHE,
     LOCAL,
     LOCAL_NAMED,
-    MAX_MILLISECONDS,
     PING,
     PONG,
     PROMISE,
@@ -66,6 +65,15 @@ from .codes import (
     WANTS_ANSWER,
 )
 from .frames import HEADER_BYTES, Frame, Frames, give_back
+from .operands import (
+    are_text,
+    count_of,
+    dependencies_of,
+    id_of,
+    limited_flags,
+    no_such_flag,
+    ping_bytes,
+)
 from .packing import (
     LARGE,
     MAX_PLAIN_DEPTH,
@@ -83,6 +91,7 @@ from .scanning import (
     weight_at_most,
 )
 from .unpacking import (
+    Readers,
     Unpacker,
     failure_in,
     mentioned,
@@ -91,12 +100,9 @@ from .unpacking import (
     refuse_plain,
     refused_plain_types,
 )
-from .writing import FEATURES, MAX_DEPENDS_ON, Pb7Writer, framed, harmless, is_deeper, is_long, pack_plain
+from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long, pack_plain
 
 __all__ = ["Pb7Dialect"]
-
-#: Bytes of a ping that the peer wants back.
-MAX_PING_BYTES: Final = 125
 
 #: What this side understands beyond what every peer does: a peer's hello says it, and ours.
 _OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES)
@@ -375,19 +381,19 @@ class Pb7Dialect(Dialect):
     def _call(self, message: list[Any], payload: Undecoded) -> None:
         target = message[2]
         if type(target) is list and len(target) == 1:
-            target = PromisedAnswer(_id(target[0]))
+            target = PromisedAnswer(id_of(target[0]))
         elif not (type(target) is int and target >= 0) and not (type(target) is str and len(target) <= 256):
             raise ProtocolError(
                 "bad-id", "an object id is a positive integer or a name, or a call's in an array"
             )
         seconds = None
         if type(message[4]) is list:
-            message[4], seconds = _limited(message[4])
+            message[4], seconds = limited_flags(message[4])
         self._check_call(message)
         flags = message[4]
         if flags not in _CALL_FLAGS:
-            raise _no_such_flag()
-        depends_on = _depends_on(message[7]) if len(message) > 7 else ()
+            raise no_such_flag()
+        depends_on = dependencies_of(message[7]) if len(message) > 7 else ()
         self._receiver.on_call(
             message[1],
             target,
@@ -400,10 +406,10 @@ class Pb7Dialect(Dialect):
         )
 
     def _update(self, message: list[Any], payload: Undecoded) -> None:
-        luid = _id(message[2])
+        luid = id_of(message[2])
         self._check_call(message)
         if message[4] not in _UPDATE_FLAGS:
-            raise _no_such_flag()
+            raise no_such_flag()
         self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
 
     def _check_call(self, message: list[Any]) -> None:
@@ -418,13 +424,13 @@ class Pb7Dialect(Dialect):
                 "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
             )
         if type(flags) is not int:
-            raise _no_such_flag()
+            raise no_such_flag()
 
     def _answer(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_answer(_id(message[1]), payload)
+        self._receiver.on_answer(id_of(message[1]), payload)
 
     def _error(self, message: list[Any], payload: Undecoded) -> None:
-        request = _id(message[1])
+        request = id_of(message[1])
         because = only_mention(payload.frame, PROMISE) if type(payload) is _Coded else None
         if because is not None:
             self._receiver.on_dropped(request, because)
@@ -435,28 +441,28 @@ class Pb7Dialect(Dialect):
         if len(message) % 2 == 0:
             raise ProtocolError("bad-message", "a release with an id that has no count")
         for at in range(1, len(message), 2):
-            self._receiver.on_release(_id(message[at]), _count(message[at + 1]))
+            self._receiver.on_release(id_of(message[at]), count_of(message[at + 1]))
 
     def _decache(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_decache(_id(message[1]), _count(message[2]))
+        self._receiver.on_decache(id_of(message[1]), count_of(message[2]))
 
     def _uncache(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_uncache(_id(message[1]))
+        self._receiver.on_uncache(id_of(message[1]))
 
     def _forget(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_forget(_id(message[1]))
+        self._receiver.on_forget(id_of(message[1]))
 
     def _cancel(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_cancel(_id(message[1]))
+        self._receiver.on_cancel(id_of(message[1]))
 
     def _ping(self, message: list[Any], payload: Undecoded) -> None:
         self._pings += 1
         if self._pings > MAX_PINGS_AT_ONCE:
             raise ProtocolError("too-many-pings", "a peer waits for its pong before it asks again")
-        self._receiver.on_ping(_ping_bytes(message[1]))
+        self._receiver.on_ping(ping_bytes(message[1]))
 
     def _pong(self, message: list[Any], payload: Undecoded) -> None:
-        self._receiver.on_pong(_ping_bytes(message[1]))
+        self._receiver.on_pong(ping_bytes(message[1]))
 
     def _farewell(self, message: list[Any], payload: Undecoded) -> None:
         _, code, reason = message
@@ -471,19 +477,16 @@ class Pb7Dialect(Dialect):
         """Return the message whose values are wanted, every one of them built."""
         if type(payload) is list:
             return payload
-        unpacker = Unpacker(
-            self._importer,
-            perspective,
-            self._readers,
-            self._refused,
-            self._registry,
-            self._policy,
-            self._limits,
-        )
+        unpacker = self._unpacker(self._importer, perspective, self._readers)
         if type(payload) is _Flawed:
             unpacker.give_back(payload.frame)
             raise payload.error
         return unpacker.unpack(payload.frame)
+
+    def _unpacker(self, importer: Importer, perspective: Perspective, readers: Readers) -> Unpacker:
+        return Unpacker(
+            importer, perspective, readers, self._refused, self._registry, self._policy, self._limits
+        )
 
     def decode_arguments(
         self, arguments: Undecoded, perspective: Perspective
@@ -493,7 +496,7 @@ class Pb7Dialect(Dialect):
         if type(args) is not list:
             raise BadArguments("positional arguments come as an array")
         kwargs = message[6] if len(message) > 6 else _NO_KEYWORDS
-        if type(kwargs) is not dict or (kwargs and message is not arguments and not _is_text(kwargs)):
+        if type(kwargs) is not dict or (kwargs and message is not arguments and not are_text(kwargs)):
             raise BadArguments("keyword arguments come as a map with text as keys")
         if "self" in kwargs:  # a method has it already
             raise BadArguments("no keyword is called self")
@@ -516,15 +519,7 @@ class Pb7Dialect(Dialect):
     def decode_kept(self, message: Message, importer: Importer) -> Value:
         body = b"".join(message.parts) if isinstance(message, InParts) else message
         frame = body[HEADER_BYTES:]
-        unpacker = Unpacker(
-            importer,
-            None,
-            readers_of_kept(self._readers),
-            self._refused,
-            self._registry,
-            self._policy,
-            self._limits,
-        )
+        unpacker = self._unpacker(importer, None, readers_of_kept(self._readers))
         value = unpacker.unpack(frame)[2]
         if self._refused:
             refuse_plain([value], self._refused)
@@ -592,50 +587,3 @@ _OPERATIONS: Final[dict[int, tuple[int, int, _Operation]]] = {
     FAREWELL: (3, 3, Pb7Dialect._farewell),
     DRAINING: (1, 1, Pb7Dialect._draining),
 }
-
-
-def _id(value: Any) -> int:
-    # More than 64 bits do not arrive as an integer, so an id is always a harmless key.
-    if type(value) is int and value >= 0:
-        return value
-    raise ProtocolError("bad-id", "an id is a positive integer")
-
-
-def _no_such_flag() -> ProtocolError:
-    return ProtocolError("bad-message", "flags that do not exist")
-
-
-def _limited(value: list[Any]) -> tuple[int, float]:
-    """Return the flags of a call, and the seconds that its caller leaves it."""
-    if len(value) == 2:
-        flags, milliseconds = value
-        if (
-            type(flags) is int
-            and flags & WANTS_ANSWER
-            and type(milliseconds) is int
-            and 0 < milliseconds <= MAX_MILLISECONDS
-        ):
-            return flags, milliseconds / 1000
-    raise ProtocolError("bad-message", "a time that a call cannot have")
-
-
-def _depends_on(value: Any) -> list[int]:
-    if type(value) is not list or not 0 < len(value) <= MAX_DEPENDS_ON:
-        raise ProtocolError("bad-message", "the answers that a call depends on are an array of ids")
-    return [_id(request) for request in value]
-
-
-def _count(value: Any) -> int:
-    if type(value) is int and value > 0:
-        return value
-    raise ProtocolError("refcount", "a count is a positive integer")
-
-
-def _is_text(keys: Iterable[Any]) -> bool:
-    return all(type(key) is str for key in keys)
-
-
-def _ping_bytes(data: Any) -> bytes:
-    if type(data) is bytes and len(data) <= MAX_PING_BYTES:
-        return data
-    raise ProtocolError("bad-message", f"a ping carries at most {MAX_PING_BYTES} bytes")

@@ -8,14 +8,9 @@ belongs to.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import struct
-import zoneinfo
 from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
-from functools import cache, lru_cache, partial
+from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
-from uuid import UUID
 
 from ormsgpack import Ext, packb, unpackb
 
@@ -27,13 +22,9 @@ from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, i
 from ..collector import LARGE_MESSAGE, CollectorRests
 from . import codes
 from .frames import Frame
-from .packing import (
-    MAX_DECIMAL_EXPONENT,
-    MAX_DECIMAL_TEXT,
-    MAX_INT_BITS,
-    OPTIONS,
-    nested_bytes,
-)
+from .graphs import GraphBuilder, Node, dictionary_of, set_of
+from .packing import MAX_INT_BITS, OPTIONS, nested_bytes
+from .scalars import SCALARS
 from .scanning import PLAIN_VALUES, extension, extensions_refused, most_extensions
 
 __all__ = [
@@ -47,8 +38,6 @@ __all__ = [
     "refuse_plain",
     "refused_plain_types",
 ]
-
-_DOUBLES: Final = struct.Struct("!dd")
 
 #: Bytes of a cacheable's tag and id, at most.
 _MAX_HEAD: Final = 2 + 0xFF + 9
@@ -248,13 +237,13 @@ class Unpacker:
         return tuple(self._items(payload))
 
     def _set(self, payload: bytes) -> Any:
-        return self._made(partial(_set_of, self._items(payload), self._key_check()))
+        return self._made(partial(set_of, self._items(payload), self._key_check()))
 
     def _frozenset(self, payload: bytes) -> Any:
-        return frozenset(self._made(partial(_set_of, self._items(payload), self._key_check())) or ())
+        return frozenset(self._made(partial(set_of, self._items(payload), self._key_check())) or ())
 
     def _dictionary(self, payload: bytes) -> Any:
-        return self._made(partial(_dictionary_of, self._items(payload), self._key_check()))
+        return self._made(partial(dictionary_of, self._items(payload), self._key_check()))
 
     def _made(self, make: Callable[[], Any]) -> Any:
         """Return what ``make`` makes of parts that are all read.
@@ -278,78 +267,6 @@ class Unpacker:
             raise DecodeError("an integer that is not in its shortest spelling")
         return value
 
-    def _decimal(self, payload: bytes) -> Decimal:
-        if len(payload) > MAX_DECIMAL_TEXT:
-            raise DecodeError("a decimal beyond the limit")
-        text = payload.decode("ascii")
-        try:
-            value = Decimal(text)
-        except InvalidOperation:
-            raise DecodeError("not a decimal") from None
-        # In its usual spelling an exponent beyond the range has an E. (Asking for it takes longer than all the rest.)
-        exponent = value.as_tuple().exponent if b"E" in payload else 0
-        if (type(exponent) is int and abs(exponent) > MAX_DECIMAL_EXPONENT) or str(value) != text:
-            raise DecodeError("not a decimal within decimal128's range of exponents, in its usual spelling")
-        return value
-
-    def _date(self, payload: bytes) -> datetime.date:
-        year, month, day = self._integers(payload)
-        return datetime.date(year, month, day)
-
-    def _time(self, payload: bytes) -> datetime.time:
-        (hour, minute, second, microsecond), fold, zone = self._in_zone(payload, 4)
-        return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
-
-    def _datetime(self, payload: bytes) -> datetime.datetime:
-        (year, month, day, hour, minute, second, microsecond), fold, zone = self._in_zone(payload, 7)
-        return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
-
-    def _timedelta(self, payload: bytes) -> datetime.timedelta:
-        days, seconds, microseconds = self._integers(payload)
-        if not (0 <= seconds < 86_400 and 0 <= microseconds < 1_000_000):
-            raise DecodeError("a time difference that is not in its usual form")
-        return datetime.timedelta(days, seconds, microseconds)
-
-    def _fields(self, payload: bytes) -> list[Any]:
-        """Return an array of plain values, such as a date is made of."""
-        fields = unpackb(payload)
-        if type(fields) is not list or packb(fields) != payload:
-            raise DecodeError("a payload that should be an array, in its shortest spelling")
-        return fields
-
-    def _integers(self, payload: bytes) -> list[int]:
-        fields = self._fields(payload)
-        if not all(type(field) is int for field in fields):
-            raise DecodeError("a date's fields are integers")
-        return fields
-
-    def _in_zone(self, payload: bytes, count: int) -> tuple[list[int], int, datetime.tzinfo | None]:
-        """Return a time's fields, its fold and its zone."""
-        fields = self._fields(payload)
-        zone: datetime.tzinfo | None = None
-        if len(fields) > count + 1:
-            where = fields[count + 1]
-            if type(where) is str and len(fields) == count + 2:
-                zone = _zone(where)
-            elif type(where) is int and len(fields) <= count + 3:
-                offset = datetime.timedelta(microseconds=where)
-                name = fields[count + 2 :]
-                if not all(type(part) is str for part in name):
-                    raise DecodeError("a time zone's name is text")
-                zone = datetime.timezone(offset, *name)
-            else:
-                raise DecodeError("a time zone is an offset or a name")
-        fold = fields[count] if len(fields) > count else 0
-        if not all(type(field) is int for field in fields[: count + 1]):
-            raise DecodeError("a time's fields are integers")
-        return fields[:count], fold, zone
-
-    def _uuid(self, payload: bytes) -> UUID:
-        return UUID(bytes=payload)
-
-    def _complex(self, payload: bytes) -> complex:
-        return complex(*_DOUBLES.unpack(payload))
-
     # -- graphs
 
     def _graph(self, payload: bytes) -> Any:
@@ -361,17 +278,17 @@ class Unpacker:
             self._count_extensions(len(rows))  # each is a container that is made when all are read
         finally:
             self._graph_level, self._mentions = around
-        direct = [item for row in rows for item in row if type(item) is _Node]
-        if len(direct) + (type(root) is _Node) != mentions:
+        direct = [item for row in rows for item in row if type(item) is Node]
+        if len(direct) + (type(root) is Node) != mentions:
             raise DecodeError("a graph's container is mentioned within what is none of them")
-        graph = _Graph(rows, self._limits.depth // 2, self._key_check)
+        graph = GraphBuilder(rows, self._limits.depth // 2, self._key_check)
         return self._made(partial(graph.build, root))
 
-    def _node(self, payload: bytes) -> _Node:
+    def _node(self, payload: bytes) -> Node:
         if self._level != self._graph_level:
             raise DecodeError("a graph's container is mentioned outside of it")
         self._mentions += 1
-        return _Node(id_in(payload))
+        return Node(id_in(payload))
 
     # -- flavors
 
@@ -463,19 +380,19 @@ class Unpacker:
 #: An extension's number -> what reads its payload.
 Readers: TypeAlias = dict[int, Callable[[Unpacker, bytes], Any]]
 
+
+def _scalar(read: Callable[[bytes], Any]) -> Callable[[Unpacker, bytes], Any]:
+    """Return the reader of an extension that holds no other values."""
+    return lambda unpacker, payload: read(payload)
+
+
 _READERS: Final[Readers] = {
     codes.TUPLE: Unpacker._tuple,
     codes.SET: Unpacker._set,
     codes.FROZENSET: Unpacker._frozenset,
     codes.DICTIONARY: Unpacker._dictionary,
     codes.INTEGER: Unpacker._int,
-    codes.DECIMAL: Unpacker._decimal,
-    codes.DATE: Unpacker._date,
-    codes.TIME: Unpacker._time,
-    codes.DATETIME: Unpacker._datetime,
-    codes.TIMEDELTA: Unpacker._timedelta,
-    codes.UUID: Unpacker._uuid,
-    codes.COMPLEX: Unpacker._complex,
+    **{code: _scalar(read) for code, read in SCALARS.items()},
     codes.REMOTE: Unpacker._remote,
     codes.LOCAL: Unpacker._local,
     codes.PROMISE: Unpacker._promise,
@@ -614,95 +531,6 @@ def failure_in(value: Any) -> Failure:
     return Failure("malformed", "the peer reported an error in a form that cannot be read")
 
 
-class _Node:
-    """A mention of one container of a graph."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-class _Graph:
-    """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
-
-    def __init__(self, rows: list[Any], depth: int, key_check: Callable[[], KeyCheck]) -> None:
-        self._rows = rows
-        self._depth = depth
-        self._key_check = key_check
-        self._begun: set[int] = (
-            set()
-        )  # containers that cannot be made before their parts, and whose parts are read
-        self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
-
-    def build(self, root: Any) -> Any:
-        """Return the value that ``root`` mentions, or is."""
-        for number in range(len(self._rows)):
-            self._container(number, 0)
-        for row, made in zip(self._rows, self._made, strict=True):
-            kind = _KINDS[row[0]]
-            if kind is list:
-                made.extend(self._value(item, 0) for item in row[1:])
-            elif kind is dict:
-                _fill_dictionary(made, [self._value(item, 0) for item in row[1:]], self._key_check())
-            elif kind is set:
-                made |= _set_of([self._value(item, 0) for item in row[1:]], self._key_check())
-        return self._value(root, 0)
-
-    def _value(self, item: Any, depth: int) -> Any:
-        return self._container(item.number, depth) if type(item) is _Node else item
-
-    def _container(self, number: int, depth: int) -> Any:
-        made = self._made[number]
-        if made is not _UNMADE:
-            return made
-        if depth > self._depth:
-            raise DecodeError("tuples of a graph that are nested too deep")
-        if (
-            number in self._begun
-        ):  # found at once: looking for it by depth would read its items again for each level
-            raise DecodeError("a tuple of a graph that contains itself")
-        self._begun.add(number)
-        row = self._rows[number]
-        parts = [self._value(item, depth + 1) for item in row[1:]]
-        made = self._made[number] = (
-            tuple(parts) if _KINDS[row[0]] is tuple else frozenset(_set_of(parts, self._key_check()))
-        )
-        return made
-
-
-#: Types of a graph's containers, by the number that stands for them.
-_KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozenset}
-_FILLED_KINDS: Final = (0, 1, 3)
-
-
-def _set_of(items: list[Any], check: KeyCheck) -> set[Any]:
-    made: set[Any] = set()
-    for item in items:
-        check(item)
-        made.add(item)
-    if len(made) != len(items):
-        raise DecodeError("a set with an item twice")
-    return made
-
-
-def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
-    keys = parts[::2]
-    for key, item in zip(keys, parts[1::2], strict=True):
-        check(key)
-        made[key] = item
-    if len(made) != len(keys):
-        raise DecodeError("a dictionary with a key twice")
-    return made
-
-
-def _dictionary_of(parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
-    value = _fill_dictionary({}, parts, check)
-    if all(type(key) is str for key in value):
-        raise DecodeError("a dictionary with text as keys is a map")
-    return value
-
-
 def id_in(payload: bytes) -> int:
     """Return the id that a payload is."""
     size = len(payload)
@@ -732,17 +560,3 @@ def _tag(payload: bytes) -> tuple[str, int]:
     if end > len(payload) or (first == 0xD9 and size < 0x20):
         raise DecodeError("a type tag that is not in its shortest spelling, or not whole")
     return payload[start:end].decode(), end
-
-
-@cache  # at most the zones that there are: zoneinfo itself keeps eight, and reads the others again
-def _zone(key: str) -> zoneinfo.ZoneInfo:
-    """Return the time zone of that name."""
-    # Looked up in the list of zones first: opening one by a peer's text would touch files of a peer's choice.
-    if key not in _zone_names():
-        raise DecodeError("a time zone that is not known here")
-    return zoneinfo.ZoneInfo(key)
-
-
-@lru_cache(maxsize=1)
-def _zone_names() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())

@@ -1,0 +1,67 @@
+"""Dates, times and decimals: values that are made of numbers or of one text. Each is costly to make for its bytes."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from ...errors import DecodeError
+from .jelly import MAX_EXPONENT
+
+__all__ = ["SCALARS"]
+
+# Digits only: int() would take underscores and signs as well.
+_DATETIME: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
+_DATE: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2})")
+_TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
+_TIMEDELTA: Final = re.compile(rb"(-?\d{1,9}) (\d{1,5}) (\d{1,6})")
+
+
+def _decimal(jelly: list[Any]) -> Decimal:
+    _, number, exponent = jelly
+    if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
+        raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
+    digits = tuple(map(int, str(abs(number))))
+    return Decimal((int(number < 0), digits, exponent))
+
+
+def _datetime(jelly: list[Any]) -> datetime.datetime:
+    year, month, day, hour, minute, second, microsecond = _numbers(jelly, _DATETIME)
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond)
+
+
+def _date(jelly: list[Any]) -> datetime.date:
+    year, month, day = _numbers(jelly, _DATE)
+    return datetime.date(year, month, day)
+
+
+def _time(jelly: list[Any]) -> datetime.time:
+    hour, minute, second, microsecond = _numbers(jelly, _TIME)
+    return datetime.time(hour, minute, second, microsecond)
+
+
+def _timedelta(jelly: list[Any]) -> datetime.timedelta:
+    days, seconds, microseconds = _numbers(jelly, _TIMEDELTA)
+    return datetime.timedelta(days, seconds, microseconds)
+
+
+def _numbers(jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
+    """Return the numbers that the one text in ``jelly`` spells."""
+    _, text = jelly
+    match = form.fullmatch(text) if type(text) is bytes else None
+    if match is None:
+        raise DecodeError(f"not a {jelly[0].decode()}")
+    return tuple(map(int, match.groups()))
+
+
+#: The type's name -> what makes a value of the list.
+SCALARS: Final[dict[bytes, Callable[[list[Any]], Any]]] = {
+    b"decimal": _decimal,
+    b"datetime": _datetime,
+    b"date": _date,
+    b"time": _time,
+    b"timedelta": _timedelta,
+}

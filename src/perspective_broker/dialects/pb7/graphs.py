@@ -1,0 +1,105 @@
+"""Graphs: containers that are shared, or hold themselves; and the containers that MessagePack does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ...errors import DecodeError
+from ..building import KeyCheck
+
+__all__ = ["GraphBuilder", "Node", "dictionary_of", "set_of"]
+
+#: In the place of a container that cannot be made before its parts.
+_UNMADE: Final = object()
+
+
+class Node:
+    """A mention of one container of a graph."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class GraphBuilder:
+    """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
+
+    def __init__(self, rows: list[Any], depth: int, key_check: Callable[[], KeyCheck]) -> None:
+        self._rows = rows
+        self._depth = depth
+        self._key_check = key_check
+        self._begun: set[int] = (
+            set()
+        )  # containers that cannot be made before their parts, and whose parts are read
+        self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
+
+    def build(self, root: Any) -> Any:
+        """Return the value that ``root`` mentions, or is."""
+        for number in range(len(self._rows)):
+            self._container(number, 0)
+        for row, made in zip(self._rows, self._made, strict=True):
+            kind = _KINDS[row[0]]
+            if kind is list:
+                made.extend(self._value(item, 0) for item in row[1:])
+            elif kind is dict:
+                _fill_dictionary(made, [self._value(item, 0) for item in row[1:]], self._key_check())
+            elif kind is set:
+                made |= set_of([self._value(item, 0) for item in row[1:]], self._key_check())
+        return self._value(root, 0)
+
+    def _value(self, item: Any, depth: int) -> Any:
+        return self._container(item.number, depth) if type(item) is Node else item
+
+    def _container(self, number: int, depth: int) -> Any:
+        made = self._made[number]
+        if made is not _UNMADE:
+            return made
+        if depth > self._depth:
+            raise DecodeError("tuples of a graph that are nested too deep")
+        if (
+            number in self._begun
+        ):  # found at once: looking for it by depth would read its items again for each level
+            raise DecodeError("a tuple of a graph that contains itself")
+        self._begun.add(number)
+        row = self._rows[number]
+        parts = [self._value(item, depth + 1) for item in row[1:]]
+        made = self._made[number] = (
+            tuple(parts) if _KINDS[row[0]] is tuple else frozenset(set_of(parts, self._key_check()))
+        )
+        return made
+
+
+#: Types of a graph's containers, by the number that stands for them.
+_KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozenset}
+_FILLED_KINDS: Final = (0, 1, 3)
+
+
+def set_of(items: list[Any], check: KeyCheck) -> set[Any]:
+    """Return a set of items, none of which comes twice."""
+    made: set[Any] = set()
+    for item in items:
+        check(item)
+        made.add(item)
+    if len(made) != len(items):
+        raise DecodeError("a set with an item twice")
+    return made
+
+
+def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+    keys = parts[::2]
+    for key, item in zip(keys, parts[1::2], strict=True):
+        check(key)
+        made[key] = item
+    if len(made) != len(keys):
+        raise DecodeError("a dictionary with a key twice")
+    return made
+
+
+def dictionary_of(parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+    """Return a dictionary of keys and items in turn, no key of which comes twice."""
+    value = _fill_dictionary({}, parts, check)
+    if all(type(key) is str for key in value):
+        raise DecodeError("a dictionary with text as keys is a map")
+    return value
