@@ -254,7 +254,7 @@ class Unjellier:
             if check is None:
                 check = KeyCheck(self._keys)
             if type(key) is _Pending:
-                self._gather([key, item], tuple).when_known(partial(_put, into, check))
+                self._wait_for([key, item], tuple).when_known(partial(_put, into, check))
             elif type(item) is _Pending:  # its place is kept, for dictionaries have an order
                 _put(into, check, (key, item))
                 item.when_known(partial(_replace, into, key, item))
@@ -294,10 +294,13 @@ class Unjellier:
             make: such as ``tuple``.
         """
         if self._mentions != mentions and any(type(part) is _Pending for part in parts):
-            self._unresolved += 1
-            self._mentions += 1
-            return _gather(parts, make, self._resolved)
+            return self._wait_for(parts, make)
         return make(parts)
+
+    def _wait_for(self, parts: list[Any], make: Callable[[list[Any]], Any]) -> _Pending:
+        self._unresolved += 1
+        self._mentions += 1
+        return _gather(parts, make, self._resolved)
 
     def _resolved(self) -> None:
         self._unresolved -= 1
