@@ -57,7 +57,7 @@ class Watched(pb.Cacheable, Flawed):
 
 
 class Homeless(pb.Referenceable, Flawed):
-    def export_target(self, perspective: Any) -> Any:
+    def _pb_export_target(self, perspective: Any) -> Any:
         self.fail()
 
 

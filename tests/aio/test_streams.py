@@ -845,7 +845,7 @@ def test_a_large_stream_takes_no_memory_at_either_end() -> None:
 
 async def test_credit_has_a_bound_whatever_a_reader_says(dialect: str) -> None:
     class Sink(pb.Referenceable):
-        carries_on = True
+        _pb_carries_on = True
 
     spring_ = Spring()
     async with memory_pair(spring_, dialects=[dialect]) as pair:

@@ -6,7 +6,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.errors import NoSuchMethod
-from perspective_broker.flavors import Reference
+from perspective_broker.flavors import Reference, export_key, export_target
 from perspective_broker.flavors.dispatch import find_method
 
 
@@ -20,21 +20,21 @@ class Door(pb.Referenceable):
 
 def test_remote_methods_are_reached_and_nothing_else() -> None:
     door = Door()
-    target = door.export_target("whoever")
+    target = export_target(door, "whoever")
     assert find_method(target.holder, target.prefix, "open")() == "open"
     for name in ("knock_loudly", "remote_open", "__init__"):
         with pytest.raises(NoSuchMethod):
             find_method(target.holder, target.prefix, name)
     assert (target.obj, target.leading, target.perspective) == (door, (), None)
-    assert door.export_key(None) == door.export_key("whoever")
+    assert export_key(door, None) == export_key(door, "whoever")
 
 
 def test_a_prefix_of_ones_own_opens_what_it_names() -> None:
     door = Door()
     knocking, again = pb.AsReferenceable(door, "knock"), pb.AsReferenceable(door, "knock")
-    target = knocking.export_target(None)
+    target = export_target(knocking, None)
     assert find_method(target.holder, target.prefix, "loudly")() == "who is there"
-    assert knocking.export_key(None) == again.export_key(None) != pb.AsReferenceable(door).export_key(None)
+    assert export_key(knocking, None) == export_key(again, None) != export_key(pb.AsReferenceable(door), None)
 
 
 @pytest.mark.parametrize("prefix", ["", "_", "__", "_private", "a b", "remote-", "1"])

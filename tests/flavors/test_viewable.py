@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.flavors import export_key, export_target
 from perspective_broker.flavors.dispatch import find_method
 
 
@@ -18,7 +19,7 @@ class Room(pb.Viewable):
 
 def test_calls_reach_view_methods_with_the_perspective_in_front() -> None:
     room, who = Room(), object()
-    target = room.export_target(who)
+    target = export_target(room, who)
     assert find_method(target.holder, target.prefix, "say")(*target.leading, "hello") == (who, "hello")
     assert (target.obj, target.perspective) == (room, who)
 
@@ -26,7 +27,7 @@ def test_calls_reach_view_methods_with_the_perspective_in_front() -> None:
 def test_outside_of_any_perspective_it_has_no_target() -> None:
     room = Room()
     with pytest.raises(pb.SerializationError, match="Room is viewable") as caught:
-        room.export_target(None)
+        export_target(room, None)
     assert caught.value.culprit is room
 
 
@@ -34,5 +35,5 @@ def test_a_view_point_keeps_its_perspective_whoever_it_is_sent_to() -> None:
     room, who, other = Room(), object(), object()
     view = pb.ViewPoint(who, room)
     for perspective in (None, other):
-        assert view.export_target(perspective).leading == (who,)
-        assert view.export_key(perspective) == room.export_key(who) != room.export_key(other)
+        assert export_target(view, perspective).leading == (who,)
+        assert export_key(view, perspective) == export_key(room, who) != export_key(room, other)

@@ -499,7 +499,7 @@ class Member(pb.Referenceable):
         self.room = room
         self.kept: list[Any] = []
 
-    def export_target(self, perspective: Any) -> Any:
+    def _pb_export_target(self, perspective: Any) -> Any:
         from perspective_broker.flavors import Target
 
         return Target(self, self, "perspective_", (), self)

@@ -277,7 +277,7 @@ class Person(pb.Referenceable):
         self.name = name
         self.counter = counter
 
-    def export_target(self, perspective: Any) -> Target:
+    def _pb_export_target(self, perspective: Any) -> Target:
         return Target(self, self, "perspective_", perspective=self)
 
     def perspective_counter(self) -> Counter:

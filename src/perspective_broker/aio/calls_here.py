@@ -9,7 +9,7 @@ import asyncio
 from contextvars import copy_context
 from typing import Final
 
-from ..flavors import Exportable
+from ..flavors import Exportable, export_target
 from ..flavors.dispatch import find_method
 from ..flavors.guard import ordinary
 from ..ports import Method, Value
@@ -85,7 +85,7 @@ def _run_here(
             there = usable(target)
             result = begin(Promise(loop=there.loop), there, target, name, args, kwargs)
         elif isinstance(target, Exportable):  # one of our own objects came home
-            export = target.export_target(None)
+            export = export_target(target, None)
             method = find_method(export.holder, export.prefix, name)
             result = method(*export.leading, *args, **kwargs)
         else:

@@ -295,15 +295,15 @@ def _readers_of(caller: Caller) -> _Readers:
 class _Collector(Exportable):
     """What the pager sends to. Holds the reader weakly: dropping the reader ends the pages."""
 
-    carries_on = True
+    _pb_carries_on = True
 
     def __init__(self, reader: weakref.ref[PageReader]) -> None:
         self._reader = reader
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "remote_", (), perspective)
 
     def forgotten(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from .. import transports
 from ..cred import Perspective, Service
 from ..errors import SerializationError
-from ..flavors import Exportable, Policy, Registry
+from ..flavors import Exportable, Policy, Registry, export_target
 from ..flavors.handle import Handle
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
@@ -101,7 +101,7 @@ def _root_maker(root: Value) -> Callable[[Connection], Exportable]:
     if not isinstance(root, Exportable):
         raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
     try:
-        holder = root.export_target(None).holder
+        holder = export_target(root, None).holder
     except SerializationError as error:  # a view without a perspective
         raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
     if isinstance(holder, MessageReceiver):

@@ -88,7 +88,7 @@ class StreamSource(Exportable):
         items: what is sent; an asynchronous generator is closed when the reader leaves.
     """
 
-    carries_on = True
+    _pb_carries_on = True
 
     def __init__(self, items: AsyncIterator[Value]) -> None:
         self._items = items
@@ -105,10 +105,10 @@ class StreamSource(Exportable):
         self._sent = 0
         self._flushed = False  # since the write buffer was last looked at
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "stream_", (), perspective)
 
     def forgotten(self) -> None:
@@ -510,18 +510,18 @@ def _tell(caller: Caller | None, stream: HeldReference | None, name: str, *args:
 class _Sink(Exportable):
     """What the source sends its items to. Holds the reader weakly: dropping the reader drops the stream."""
 
-    carries_on = hears_of_errors = True
+    _pb_carries_on = True
 
     def __init__(self, reader: weakref.ref[StreamReader]) -> None:
         self._reader = reader
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "sink_", (), perspective)
 
-    def unread(self, error: CallError) -> None:
+    def _pb_unread(self, error: CallError) -> None:
         reader = self._reader()
         if reader is not None:
             reader._refuse(error)

@@ -66,7 +66,7 @@ class AsReferenceable(Referenceable):
         if messageType == "perspective":
             self._reads_as = object
 
-    def export_target(self, perspective: Any) -> flavors.Target:
+    def _pb_export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self, _Holder(self), "", (), self._reads_as)
 
 

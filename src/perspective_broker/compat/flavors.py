@@ -12,6 +12,7 @@ from twisted.python.reflect import qual
 from zope.interface import Interface, implementer
 
 from .. import errors, flavors
+from ..flavors import export_target
 from ..flavors.dispatch import find_method
 from ..flavors.message_receiver import MessageReceiver
 from ..ports import Method
@@ -150,10 +151,10 @@ class Referenceable(Serializable, flavors.Exportable):
         )
         return broker.serialize(result, self.perspective)
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def _pb_export_key(self, perspective: Any) -> Hashable:
         return self.processUniqueID()
 
-    def export_target(self, perspective: Any) -> flavors.Target:
+    def _pb_export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self, _Holder(self), "", (), self.perspective)
 
     def jellyFor(self, jellier: Any) -> Any:
@@ -166,11 +167,11 @@ class _Registered(flavors.Exportable):
     def __init__(self, obj: Any) -> None:
         self._obj = obj
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def _pb_export_key(self, perspective: Any) -> Hashable:
         key: Hashable = self._obj.processUniqueID()
         return key
 
-    def export_target(self, perspective: Any) -> flavors.Target:
+    def _pb_export_target(self, perspective: Any) -> flavors.Target:
         return flavors.Target(self._obj, _Holder(self._obj), "", (), getattr(self._obj, "perspective", None))
 
 
@@ -208,11 +209,11 @@ class ViewPoint(Referenceable):
 class Viewable(Serializable, flavors.Exportable):
     """Crosses as a :class:`ViewPoint` from the perspective under which it is sent."""
 
-    def export_key(self, perspective: Any) -> Hashable:
+    def _pb_export_key(self, perspective: Any) -> Hashable:
         return ViewPoint(perspective, self).processUniqueID()
 
-    def export_target(self, perspective: Any) -> flavors.Target:
-        target = ViewPoint(perspective, self).export_target(perspective)
+    def _pb_export_target(self, perspective: Any) -> flavors.Target:
+        target = export_target(ViewPoint(perspective, self), perspective)
         # What comes home is the view, as with Twisted; it keeps the perspective and this object alive.
         return target
 

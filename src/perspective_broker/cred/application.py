@@ -140,10 +140,10 @@ class Perspective(Exportable):
 
     # -- Exportable
 
-    def export_key(self, perspective: object) -> Hashable:
+    def _pb_export_key(self, perspective: object) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: object) -> Target:
+    def _pb_export_target(self, perspective: object) -> Target:
         return Target(self, self, "perspective_", perspective=self)
 
     def __repr__(self) -> str:

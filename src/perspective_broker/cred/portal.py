@@ -105,10 +105,10 @@ class _Plain(Exportable):
     def __init__(self, avatar: Value) -> None:
         self._avatar = avatar
 
-    def export_key(self, perspective: object) -> Hashable:
+    def _pb_export_key(self, perspective: object) -> Hashable:
         return (id(self._avatar), "avatar")
 
-    def export_target(self, perspective: object) -> Target:
+    def _pb_export_target(self, perspective: object) -> Target:
         return Target(self, self._avatar, "perspective_", perspective=self._avatar)
 
 

@@ -2,10 +2,11 @@
 
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy, is_copied
+from .exporting import Exportable, carries_on, export_key, export_target, hears_of_errors, report_unread
 from .failure import ALWAYS_SENT, Failure, from_within
 from .graph import Graph
 from .policy import Policy
-from .referenceable import AsReferenceable, Exportable, Reference, Referenceable, Root
+from .referenceable import AsReferenceable, Reference, Referenceable, Root
 from .registry import Registry, copier_for, default_registry
 from .spelling import check_spelling
 from .target import Target
@@ -30,9 +31,14 @@ __all__ = [
     "Target",
     "ViewPoint",
     "Viewable",
+    "carries_on",
     "check_spelling",
     "copier_for",
     "default_registry",
+    "export_key",
+    "export_target",
     "from_within",
+    "hears_of_errors",
     "is_copied",
+    "report_unread",
 ]

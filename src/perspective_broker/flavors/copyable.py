@@ -10,8 +10,8 @@ from typing import Any, ClassVar, TypeGuard
 
 from ..errors import qualified_name
 from ..rebuilt import notify_rebuilt
+from .exporting import Exportable
 from .fields import Shape, set_fields
-from .referenceable import Exportable
 from .spelling import check_spelling
 from .values import Perspective, Value
 

@@ -7,11 +7,10 @@ references of all drivers.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from ..errors import CallError
+from .exporting import Exportable
 from .handle import Name
-from .spelling import check_spelling
 from .target import Target
 from .values import AnyConnection, Perspective, Value
 
@@ -21,54 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["AsReferenceable", "Exportable", "Reference", "Referenceable", "Root"]
 
 
-class Exportable:
-    """Base of every flavor that crosses as a reference.
-
-    Attributes:
-        carries_on: whether calls of its methods are part of earlier calls, so that a program which is shutting down
-            accepts them until those have ended.
-        hears_of_errors: whether :meth:`unread` is called.
-    """
-
-    carries_on: ClassVar[bool] = False
-    hears_of_errors: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: object) -> None:
-        super().__init_subclass__(**kwargs)
-        check_spelling(cls)
-
-    def export_key(self, perspective: Perspective) -> Hashable:
-        """Return the key by which an object that is sent again is the same object for the peer.
-
-        Unique among all objects that are alive; an integer has to be the ``id`` of the object.
-        """
-        raise NotImplementedError
-
-    def export_target(self, perspective: Perspective) -> Target:
-        """Return the target of the peer's calls when this object is sent under ``perspective``."""
-        raise NotImplementedError
-
-    def forgotten(self) -> None:
-        """Called when a peer does not hold this object any more; override it.
-
-        Called once for each peer, in the event loop's thread, when the peer has released the object, or the connection
-        has ended. Methods that run for that peer may not have ended yet.
-        """
-
-    def unread(self, error: CallError) -> None:
-        """Called instead of a method when the peer's arguments could not be decoded. It must not raise."""
-
-
 class Referenceable(Exportable):
     """An object whose ``remote_*`` methods can be called by every peer that holds a reference to it.
 
     Methods may be plain or ``async``. The value that they return, or the exception that they raise, is the answer.
     """
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self, self, "remote_")
 
 
@@ -101,10 +62,10 @@ class AsReferenceable(Exportable):
         self.obj = obj
         self.prefix = prefix
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return (id(self.obj), self.prefix)
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self, self.obj, self.prefix + "_")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ..errors import SerializationError
-from .referenceable import Exportable
+from .exporting import Exportable, export_key, export_target
 from .target import Target
 from .values import Perspective
 
@@ -23,10 +23,10 @@ class Viewable(Exportable):
     crosses as the view from that perspective. Outside of any perspective it cannot be sent.
     """
 
-    def export_key(self, perspective: Perspective) -> Hashable:
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return (id(self), id(perspective))
 
-    def export_target(self, perspective: Perspective) -> Target:
+    def _pb_export_target(self, perspective: Perspective) -> Target:
         if perspective is None:
             raise SerializationError(
                 f"a {type(self).__name__} is viewable: it crosses only where a perspective is known, in answers "
@@ -48,8 +48,8 @@ class ViewPoint(Exportable):
         self.perspective = perspective
         self.obj = obj
 
-    def export_key(self, perspective: Perspective) -> Hashable:
-        return self.obj.export_key(self.perspective)
+    def _pb_export_key(self, perspective: Perspective) -> Hashable:
+        return export_key(self.obj, self.perspective)
 
-    def export_target(self, perspective: Perspective) -> Target:
-        return self.obj.export_target(self.perspective)
+    def _pb_export_target(self, perspective: Perspective) -> Target:
+        return export_target(self.obj, self.perspective)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..errors import CallError, LimitExceeded, NoSuchMethod, ProtocolError
-from ..flavors import Exportable, RemoteCache, Target
+from ..flavors import RemoteCache, Target, hears_of_errors, report_unread
 from ..flavors.dispatch import look_up, no_such_method
 from ..ports import Undecoded, Value
 from .caches import Replicas, tell_end
@@ -83,7 +83,11 @@ class Preparing:
             self._calls.refuse(call, error)
             return False
         except (CallError, LimitExceeded) as error:
-            if self._lifecycle.ended or not isinstance(error, CallError) or not _hears_of_errors(holder):
+            if (
+                self._lifecycle.ended
+                or not isinstance(error, CallError)
+                or not (isinstance(holder, RemoteCache) or hears_of_errors(holder))
+            ):
                 self._calls.refuse(call, error)
                 return False
             # In its turn, because the calls before it may not have begun, either.
@@ -113,12 +117,7 @@ class Preparing:
         self._calls.refuse_begun(call, error)
         if self._lifecycle.ended:
             return
-        if isinstance(holder, Exportable):
-            holder.unread(error)
+        if hears_of_errors(holder):
+            report_unread(holder, error)
         elif self._replicas.spoil(holder._pb_luid):  # it is not true any more
             tell_end(holder)
-
-
-def _hears_of_errors(holder: Value) -> bool:
-    """Whether an object wants to know of calls that could not be decoded."""
-    return isinstance(holder, RemoteCache) or (isinstance(holder, Exportable) and holder.hears_of_errors)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Hashable
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
-from ..flavors import Exportable, Reference, Target
+from ..flavors import Exportable, Reference, Target, carries_on, export_key, export_target
 from ..flavors.guard import call_back
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
@@ -40,7 +40,7 @@ class Export(Target):
         self.luid = luid
         self.key = key
         self.count = count
-        self.carries_on = isinstance(target.holder, Exportable) and target.holder.carries_on
+        self.carries_on = carries_on(target.holder)
 
 
 class Exports:
@@ -82,7 +82,7 @@ class Exports:
     def name(self, name: str, obj: Exportable) -> None:
         """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
         self._named = own(self._named)
-        self._named[name] = Export(0, name, obj.export_target(None), 1)
+        self._named[name] = Export(0, name, export_target(obj, None), 1)
 
     def add(self, obj: Exportable, perspective: Perspective) -> int:
         """Count one more sending of ``obj`` and return its LUID.
@@ -90,7 +90,7 @@ class Exports:
         Raises:
             SerializationError: the peer holds as many objects as it may.
         """
-        key = obj.export_key(perspective)
+        key = export_key(obj, perspective)
         export = self._by_key.get(key)
         if export is not None:
             export.count += 1
@@ -99,7 +99,7 @@ class Exports:
             raise SerializationError(
                 f"the peer holds {len(self._by_luid)} objects, as many as Limits.references_exported allows"
             )
-        target = obj.export_target(perspective)
+        target = export_target(obj, perspective)
         if not self._takes_receivers and isinstance(target.holder, MessageReceiver):
             raise SerializationError(foreign(obj), culprit=obj)
         luid = self._next

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..dialects.offer import negotiate
 from ..errors import NoSuchMethod
-from ..flavors import Exportable, Observer, Policy, Reference, Registry, default_registry
+from ..flavors import Exportable, Observer, Policy, Reference, Registry, default_registry, export_target
 from ..flavors.dispatch import find_method
 from ..limits import Limits
 from ..ports import Deadline, Method, ObjectId, Perspective, Value
@@ -351,7 +351,7 @@ class End(Host):
             error = TypeError(f"a {type(target).__name__} cannot be called")
             self.broker.outgoing.ended_here(call, None, of_this_call(error, False))
             return
-        where = target.export_target(None)
+        where = export_target(target, None)
         self.invoked.append(name)
         try:
             value = find_method(where.holder, where.prefix, name)(*where.leading, *args, **kwargs)
