@@ -120,7 +120,7 @@ class ProtocolError(BrokerError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
-        self.args = (code, reason)
+        self.args: tuple[object, ...] = (code, reason)
         self.code = code
         self.reason = reason
 
@@ -138,7 +138,7 @@ class ConnectionLost(BrokerError, ConnectionError):
 
     def __init__(self, code: str = "lost", reason: str = "the connection was lost") -> None:
         super().__init__(f"{code}: {reason}")
-        self.args = (code, reason)
+        self.args: tuple[object, ...] = (code, reason)
         self.code = code
         self.reason = reason
 
@@ -158,7 +158,7 @@ class TLSError(BrokerError, ConnectionError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
-        self.args = (code, reason)
+        self.args: tuple[object, ...] = (code, reason)
         self.code = code
         self.reason = reason
 
@@ -288,7 +288,7 @@ class RemoteError(BrokerError):
         self.type = type
         self.value = value
         self.traceback = traceback
-        self.parents = parents or (type,)
+        self.parents: tuple[str, ...] | tuple[str] = parents or (type,)
 
     def __str__(self) -> str:
         return tamed(f"{self.type}: {self.value}" if self.value else self.type)

@@ -45,7 +45,7 @@ class AcceptedConnection(Connection):
     def __init__(self, driver: Driver, peer: str, keeper: Keeper) -> None:
         super().__init__(driver, peer)
         self._keeper = keeper
-        self.awaits_login = False
+        self.awaits_login: bool = False
 
     def __dir__(self) -> Iterable[str]:
         """Show what users call; the rest is for logins."""

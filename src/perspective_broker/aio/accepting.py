@@ -18,7 +18,7 @@ from .settings import Settings
 
 __all__ = ["Accepting"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class Accepting:
@@ -41,8 +41,10 @@ class Accepting:
         settings: Settings,
         make_root: Callable[[Connection], Exportable],
     ) -> None:
-        self.unauthenticated = transports.UnauthenticatedPeers(settings.limits.strangers_per_address)
-        self.accepted = 0
+        self.unauthenticated: transports.UnauthenticatedPeers = transports.UnauthenticatedPeers(
+            settings.limits.strangers_per_address
+        )
+        self.accepted: int = 0
         self._loop = loop
         self._settings = settings
         self._make_root = make_root

@@ -39,8 +39,8 @@ class Answer:
     __slots__ = ("deadline", "future")
 
     def __init__(self, future: asyncio.Future[Value], deadline: Limit | None) -> None:
-        self.future = future
-        self.deadline = deadline
+        self.future: asyncio.Future[Value] = future
+        self.deadline: Limit | None = deadline
 
     def succeed(self, value: Value) -> None:
         """Resolve the future; called by the broker, once."""
@@ -80,7 +80,7 @@ class Caller:
     """
 
     def __init__(self, driver: Driver, connection: Connection) -> None:
-        self.loop = driver.loop
+        self.loop: asyncio.AbstractEventLoop = driver.loop
         self.connection = connection
         self.outgoing: OutgoingCalls = driver.broker.outgoing
         self.buffer: WriteBuffer = driver.buffer

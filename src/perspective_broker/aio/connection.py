@@ -51,9 +51,11 @@ class Connection(Handle):
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
         self._endings = Endings()
-        self.peer = peer
+        self.peer: str = peer
         self.source: str | None = None
-        self.is_local = self.is_secure = self.is_verified = False
+        self.is_local: bool = False
+        self.is_secure: bool = False
+        self.is_verified: bool = False
 
     @property
     def room(self) -> Drain:

@@ -39,9 +39,9 @@ class Limit:
     ) -> None:
         self._loop = loop
         self._call = call
-        self.when = when
-        self.outer = outer
-        self.left_behind = False
+        self.when: float = when
+        self.outer: Limit | None = outer
+        self.left_behind: bool = False
 
     @property
     def over(self) -> bool:

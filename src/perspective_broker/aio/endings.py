@@ -33,8 +33,8 @@ class Ending:
     __slots__ = ("__weakref__", "callback", "subject")
 
     def __init__(self, subject: Callable[[], Any], callback: Callable[[Any], object]) -> None:
-        self.subject = subject
-        self.callback = callback
+        self.subject: Callable[[], Any] = subject
+        self.callback: Callable[[Any], object] = callback
 
 
 class Endings:

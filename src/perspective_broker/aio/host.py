@@ -54,7 +54,7 @@ from .write_buffer import WriteBuffer
 
 __all__ = ["Host"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 _NOT_OPEN: Final = (Phase.NEGOTIATING, Phase.GREETING)
 
@@ -93,7 +93,7 @@ class Host(BrokerHost):
         loop = asyncio.get_running_loop()
         turns = turns_of(loop)
         limits = settings.limits
-        broker = self.broker = Broker(
+        self.broker: Broker = Broker(
             self,
             limits,
             loop.time(),
@@ -102,11 +102,12 @@ class Host(BrokerHost):
             shared_memory=shared_memory,
             takes_receivers=False,
         )
+        broker = self.broker
         buffer = self._buffer = WriteBuffer(loop, broker, limits, poll)
         self._methods = Methods(loop, turns, broker.incoming, self._on_method_end)
-        self.driver = Driver(loop, settings, broker, buffer, turns, self._begin)
+        self.driver: Driver = Driver(loop, settings, broker, buffer, turns, self._begin)
         if keeper is None:
-            self.connection = Connection(self.driver, peer)
+            self.connection: Connection = Connection(self.driver, peer)
         else:
             self.connection = AcceptedConnection(self.driver, peer, keeper)
         self._caller = Caller(self.driver, self.connection)

@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["LoopWatch", "starved"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Seconds between two looks. A stall of this length is always seen; the looks cost some ten microseconds each.
 _EVERY: Final = 0.25
@@ -29,7 +29,8 @@ class LoopWatch:
     """
 
     def __init__(self) -> None:
-        self.latest = self.worst = 0.0
+        self.latest: float = 0.0
+        self.worst: float = 0.0
         self._starved = starved()
         self._loop = asyncio.get_running_loop()
         self._silent_until = self._loop.time()

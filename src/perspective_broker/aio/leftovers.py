@@ -22,7 +22,7 @@ from .write_buffer import WriteBuffer
 
 __all__ = ["Leftovers"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 _AT_THE_END: Final = "a callback for the end of a connection raised"
 

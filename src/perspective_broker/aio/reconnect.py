@@ -29,7 +29,7 @@ from .references import RemoteMethod, RemoteReference
 
 __all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Codes after which a connection is not made again: the one that replaced it would be replaced in turn, for ever.
 _FINAL: Final = frozenset({"replaced"})

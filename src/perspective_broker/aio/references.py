@@ -81,8 +81,8 @@ class RemoteMethod:
     __slots__ = ("name", "reference")
 
     def __init__(self, reference: _Callable, name: str) -> None:
-        self.reference = reference
-        self.name = name
+        self.reference: _Callable = reference
+        self.name: str = name
 
     def __call__(self, *args: Value, **kwargs: Value) -> Promise:
         return self.reference.call(self.name, *args, **kwargs)

@@ -29,7 +29,7 @@ from .signals import on_signals
 
 __all__ = ["Server", "ServerStatistics", "serve"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 def serve(

@@ -43,8 +43,8 @@ class Turns:
     __slots__ = ("_busy", "_light", "_scheduled", "_spent", "clock", "over")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
-        self.clock = clock
-        self.over = False
+        self.clock: Callable[[], float] = clock
+        self.over: bool = False
         self._spent = 0.0
         self._scheduled = False  # whether _next() will be called
         self._light: deque[Callable[[], None]] = deque()

@@ -40,9 +40,9 @@ class WriteBuffer:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, broker: Broker, limits: Limits, poll: BusyPoll | None
     ) -> None:
-        self.drain = Drain(self)
-        self.idle = True
-        self.blocked = False
+        self.drain: Drain = Drain(self)
+        self.idle: bool = True
+        self.blocked: bool = False
         self.transport: asyncio.Transport | None = None
         self.when_empty: Callable[[asyncio.Transport], None] | None = None
         self._loop = loop

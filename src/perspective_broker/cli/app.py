@@ -21,7 +21,7 @@ def _version() -> str:
     return f"{__version__} ({'compiled' if COMPILED else 'plain Python'})"
 
 
-app = App(
+app: App = App(
     name="pb",
     help="""Perspective Broker: programs that hold each other's objects.
 

@@ -44,7 +44,7 @@ def _examples(*commands: str) -> str:
 #: Shown at the end of its help.
 EXAMPLES: Final = _examples("add alice STORE", "grant alice chat STORE", "list STORE")
 
-identity = App(
+identity: App = App(
     name="identity",
     help="Manage users and the services to which they may log in. Help for each command: pb identity add --help.",
     help_epilogue=EXAMPLES,

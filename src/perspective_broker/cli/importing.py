@@ -14,7 +14,7 @@ from .status import CommandError, Status
 
 __all__ = ["import_here", "import_object", "user_code_error"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 def import_here(name: str) -> ModuleType:

@@ -27,7 +27,7 @@ from .status import CommandError, Status, system_text
 
 __all__ = ["EXAMPLES", "serve"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 #: Shown at the end of its help.

@@ -33,7 +33,7 @@ class Attempts:
     """Failed logins by name, of all the connections to one portal or application."""
 
     def __init__(self) -> None:
-        self.table = AttemptTable()
+        self.table: AttemptTable = AttemptTable()
         self.waiting: Counter[str] = Counter()
 
 

@@ -135,7 +135,7 @@ class Broker(Host, protocol.Protocol):
     ) -> None:
         self.isClient = isClient
         self.security = security
-        self.disconnected = 0
+        self.disconnected: int = 0
         self.disconnects: Any = []
         self.connects: Any = []
         self.failures: Any = []
@@ -143,9 +143,9 @@ class Broker(Host, protocol.Protocol):
         self._localCleanup: dict[Any, Callable[[], object]] = {}
         self.lost: Any = None  #: why the transport was lost
         self._given = limits
-        self.admission = Admission(self)
+        self.admission: Admission = Admission(self)
         self._limits = self.limits
-        self.session = CoreBroker(self, self._limits, time.monotonic())
+        self.session: CoreBroker = CoreBroker(self, self._limits, time.monotonic())
         #: Called when the peer has logged in, or has gone.
         self._known: Callable[[], object] | None = None
         self._watched: set[weakref.ref[Any]] = set()

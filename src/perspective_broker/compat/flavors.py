@@ -83,7 +83,7 @@ class Received:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
 
 class Message:
@@ -92,8 +92,8 @@ class Message:
     __slots__ = ("deliver", "name")
 
     def __init__(self, deliver: Callable[..., Any], name: str) -> None:
-        self.deliver = deliver
-        self.name = name
+        self.deliver: Callable[..., Any] = deliver
+        self.name: str = name
 
     def __call__(self, broker: Any, args: Any, kwargs: Any) -> Any:
         return self.deliver(broker, self.name, Received(args), Received(kwargs))

@@ -28,7 +28,7 @@ class Publishable(flavors.Cacheable):
 
     def republish(self) -> None:
         """Record that the state has changed, so that later peers fetch it."""
-        self.timestamp = time.time()
+        self.timestamp: float = time.time()
 
     def view_getStateToPublish(self, perspective: Any) -> Any:
         return self.getStateToPublishFor(perspective)

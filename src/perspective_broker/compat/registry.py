@@ -134,7 +134,7 @@ class SecurityOptions:
 
 
 #: The options of connections that are given no others; registering a class adds it.
-globalSecurity = SecurityOptions()
+globalSecurity: SecurityOptions = SecurityOptions()
 globalSecurity.allowBasicTypes()
 globalSecurity.allowTypes("remote", "local", "cached", "lcache")
 

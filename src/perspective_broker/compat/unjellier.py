@@ -84,8 +84,8 @@ class FaceUnjellier(Unjellier):
         units: int = UNLIMITED,
     ) -> None:
         super().__init__(importer, perspective, readers, _NO_REGISTRY, _EVERYTHING, units)
-        self.taster = taster
-        self.invoker = invoker
+        self.taster: Any = taster
+        self.invoker: Any = invoker
         self._hooks: list[Callable[[], object]] = []
 
     def unjelly(self, jelly: Any) -> Any:
@@ -237,7 +237,7 @@ class LocalUnjellier(FaceUnjellier):
             known[word] = read if taster.isTypeAllowed(word) else _refuse
         importer = NullImporter() if invoker is None else invoker.importer
         super().__init__(importer, getattr(invoker, "unserializingPerspective", None), known, taster, invoker)
-        self.persistentLoad = persistentLoad
+        self.persistentLoad: Any = persistentLoad
 
     def unjelly(self, jelly: Any) -> Any:
         if type(jelly) is not list:

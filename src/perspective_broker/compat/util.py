@@ -136,7 +136,7 @@ class StringPager(Pager):
         **kw: Any,
     ) -> None:
         self.string = st
-        self.pointer = 0
+        self.pointer: int = 0
         self.chunkSize = chunkSize
         super().__init__(collector, callback, *args, **kw)
 

@@ -18,7 +18,7 @@ from .lifetime import LoginConnection
 
 __all__ = ["Admission", "LoginThrottle", "refusal"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Login steps that begin in one turn of the event loop. One step takes 1 ms at most, because SCRAM is Python.
 _STEPS_PER_TURN: Final = 8
@@ -99,7 +99,7 @@ class LoginThrottle:
     """
 
     def __init__(self, authorizer: Authorizer) -> None:
-        self.turns = Turns()
+        self.turns: Turns = Turns()
         self._authorizer = authorizer
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()

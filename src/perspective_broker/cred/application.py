@@ -27,7 +27,7 @@ from .verifiers import make_secrets
 
 __all__ = ["Application", "Perspective", "Service"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class Perspective(Exportable):

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class StoreError(BrokerError):

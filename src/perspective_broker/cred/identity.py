@@ -105,7 +105,7 @@ class Identity:
             raise TypeError(f"disabled: must be a bool, not {type(disabled).__name__}")
         self.verifier = verifier
         self.legacy_digest = legacy_digest
-        self.disabled = disabled
+        self.disabled: bool = disabled
         self._keys = {checked_key(service, perspective) for service, perspective in keys}
         # Copies share the keys until one of them changes its own, because a login copies an identity and must not take
         # longer for a user with many keys.

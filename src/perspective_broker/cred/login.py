@@ -56,7 +56,7 @@ __all__ = [
     "LoginRoot",
 ]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class Anonymous(Enum):
@@ -150,7 +150,7 @@ class AuthServ(Referenceable):
     def __init__(self, root: LoginRoot, connection: LoginConnection) -> None:
         self.root = root
         self.connection = connection
-        self.admission = Admission(root._throttle, connection)
+        self.admission: Admission = Admission(root._throttle, connection)
         self._warned = False
         self._given: list[Detacher] = []
         self._giving = 0  # logins in progress count too

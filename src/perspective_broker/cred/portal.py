@@ -17,7 +17,7 @@ from .login import ANONYMOUS, Anonymous, CertificateUser, Given, LoginRoot
 
 __all__ = ["AvatarId", "Portal", "Realm"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: The user of an avatar: a name, or :data:`ANONYMOUS`.
 AvatarId: TypeAlias = str | Literal[Anonymous.ANONYMOUS]

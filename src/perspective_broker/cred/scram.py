@@ -88,7 +88,7 @@ class ServerExchange:
         self._run(names.append)
         if not names:
             raise LoginFailed("malformed message")
-        self.name = names[0]
+        self.name: str = names[0]
 
     def _run(self, find: Callable[[str], object]) -> str | None:
         from scramp import ScramException, ScramMechanism
@@ -146,7 +146,7 @@ class ClientExchange:
             )
         except ScramException as error:
             raise ValueError(f"username or password not valid: {error.args[0]}") from None
-        self.first = str(self._client.get_client_first()).encode()
+        self.first: bytes = str(self._client.get_client_first()).encode()
 
     def final(self, server_first: object, min_iterations: int = MIN_ITERATIONS) -> bytes:
         """Return the client's last message. Costs as much CPU time as the server demands: not for an event loop.

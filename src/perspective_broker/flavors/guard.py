@@ -17,7 +17,7 @@ from ..errors import ProtocolError, qualified_name
 
 __all__ = ["call_back", "ordinary", "report", "text_of"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 def ordinary(error: BaseException) -> BaseException:

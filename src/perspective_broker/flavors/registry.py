@@ -161,7 +161,7 @@ def _tag(tag: str | type) -> str:
 
 
 #: The registry of :func:`copier_for`, and of connections that are given no other.
-default_registry = Registry()
+default_registry: Registry = Registry()
 
 
 def copier_for(

@@ -33,8 +33,8 @@ class Target:
         leading: tuple[Any, ...] = (),
         perspective: Perspective = None,
     ) -> None:
-        self.obj = obj
-        self.holder = holder
-        self.prefix = prefix
-        self.leading = leading
-        self.perspective = perspective
+        self.obj: Value = obj
+        self.holder: Value = holder
+        self.prefix: str = prefix
+        self.leading: tuple[Any, ...] = leading
+        self.perspective: Perspective = perspective

@@ -75,7 +75,7 @@ class InParts:
     __slots__ = ("_size", "parts")
 
     def __init__(self, parts: list[bytes]) -> None:
-        self.parts = parts
+        self.parts: list[bytes] = parts
         self._size = sum(map(len, parts))
 
     def __len__(self) -> int:

@@ -52,7 +52,7 @@ class Writer:
 
     def __init__(self, name: str, features: frozenset[Feature]) -> None:
         self.name = name
-        self.features = features
+        self.features: frozenset[Feature] = features
 
     def has(self, feature: Feature) -> bool:
         """Return whether the dialect has a feature, and the peer understands it."""

@@ -43,9 +43,9 @@ class Answers:
         self._memory = memory
         self.running: dict[IncomingCall, None] = NOTHING
         self.dependents: dict[IncomingCall, None] = NOTHING
-        self.expiry = Expiry()
-        self.moves = 0
-        self.tells = 0
+        self.expiry: Expiry = Expiry()
+        self.moves: int = 0
+        self.tells: int = 0
         self._queue: Line[IncomingCall] = NO_LINE
         self._requests: dict[int, IncomingCall] = NOTHING  # those whose answer the peer waits for
         self._queue_bytes = 0

@@ -28,19 +28,22 @@ from .call_sender import CallSender
 from .cause import CloseCause
 from .connection_tables import ConnectionTables
 from .context import Context
+from .deadlines import Deadlines
 from .encoding import Encoding
 from .ending import Ending
 from .exporter import Exporter
 from .host import Host
 from .importer import Importer
 from .incoming_calls import IncomingCalls
+from .lifecycle import Lifecycle
 from .memory import Memory, SharedMemory
 from .outbox import Outbox
 from .outgoing_calls import OutgoingCalls
+from .questions import Questions
 from .receiver import Receiver
 from .releases import Releases
 from .replies import Replies
-from .reports import SharedAllowance
+from .reports import Reports, SharedAllowance
 from .statistics import Statistics
 
 __all__ = ["Broker"]
@@ -86,24 +89,29 @@ class Broker:
     ) -> None:
         self.host = host
         context = self._context = Context(self, host, limits, now, allowance)
-        self.lifecycle = context.lifecycle
-        self.deadlines = context.deadlines
-        self.reports = context.reports
-        self.memory = Memory(limits, shared_memory)
+        self.lifecycle: Lifecycle = context.lifecycle
+        self.deadlines: Deadlines = context.deadlines
+        self.reports: Reports = context.reports
+        self.memory: Memory = Memory(limits, shared_memory)
         self._releases = Releases(context)
-        tables = self.tables = ConnectionTables(self, host, limits, self._releases, takes_receivers)
-        outbox = self.outbox = Outbox(context, self.memory, tables.observers)
-        encoding = self.encoding = Encoding(context, tables.observers)
-        self.exporter = Exporter(context, outbox, encoding, tables)
-        self.importer = Importer(context, outbox, self._releases, tables)
-        self.answers = Answers(limits, self.memory)
+        self.tables: ConnectionTables = ConnectionTables(self, host, limits, self._releases, takes_receivers)
+        tables = self.tables
+        self.outbox: Outbox = Outbox(context, self.memory, tables.observers)
+        outbox = self.outbox
+        self.encoding: Encoding = Encoding(context, tables.observers)
+        encoding = self.encoding
+        self.exporter: Exporter = Exporter(context, outbox, encoding, tables)
+        self.importer: Importer = Importer(context, outbox, self._releases, tables)
+        self.answers: Answers = Answers(limits, self.memory)
         sender = self._sender = CallSender(
             context, outbox, encoding, self.exporter, self.importer, tables.observers, self.answers
         )
-        self.questions = sender.questions
-        self.outgoing = OutgoingCalls(context, outbox, encoding, self.exporter, tables.observers, sender)
+        self.questions: Questions = sender.questions
+        self.outgoing: OutgoingCalls = OutgoingCalls(
+            context, outbox, encoding, self.exporter, tables.observers, sender
+        )
         replies = Replies(context, outbox, encoding, unsafe_tracebacks)
-        self.incoming = IncomingCalls(
+        self.incoming: IncomingCalls = IncomingCalls(
             context,
             outbox,
             encoding,
@@ -114,7 +122,7 @@ class Broker:
             self.memory,
             replies,
         )
-        self.ending = context.closer = Ending(
+        self.ending: Ending = Ending(
             context,
             outbox,
             encoding,
@@ -125,11 +133,12 @@ class Broker:
             self.outgoing,
             self.incoming,
         )
-        self.receiver = Receiver(
+        context.closer = self.ending
+        self.receiver: Receiver = Receiver(
             context, outbox, self.exporter, tables, sender, self.outgoing, self.incoming, self.ending
         )
         self.is_paused = False
-        self.messages_received = 0
+        self.messages_received: int = 0
         self._has_unread = False  # whether the dialect may have a complete message
         self._has_eof = False  # whether the peer's bytes have ended; acted on behind what came before
         self._bytes_received = 0

@@ -31,7 +31,7 @@ class Observers:
     """
 
     def __init__(self, limits: Limits, host: Host) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._host = host
         self._by_luid: dict[int, Observed] = NOTHING
         self._by_key: dict[Hashable, Observed] = NOTHING
@@ -181,7 +181,7 @@ class Replicas:
     """
 
     def __init__(self, limits: Limits, session: object, releases: Releases) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._session = session
         self._releases = releases
         self._by_luid: dict[int, _Replica] = NOTHING

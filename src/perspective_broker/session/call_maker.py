@@ -32,7 +32,7 @@ from .outgoing_call import (
 
 __all__ = ["CallMaker"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class CallMaker:

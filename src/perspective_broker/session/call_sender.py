@@ -52,8 +52,8 @@ class CallSender(WayOut):
         self._importer = importer
         self._observers = observers
         self._answers = answers
-        self.questions = Questions(context.limits, self)
-        self.standstill = Standstill()
+        self.questions: Questions = Questions(context.limits, self)
+        self.standstill: Standstill = Standstill()
         self._said_that_calls_wait = False
 
     # -- encoding

@@ -31,10 +31,10 @@ class ConnectionTables:
     def __init__(
         self, session: object, host: Host, limits: Limits, releases: Releases, takes_receivers: bool
     ) -> None:
-        self.exports = Exports(limits, takes_receivers)
-        self.imports = Imports(limits, host, releases)
-        self.observers = Observers(limits, host)
-        self.replicas = Replicas(limits, session, releases)
+        self.exports: Exports = Exports(limits, takes_receivers)
+        self.imports: Imports = Imports(limits, host, releases)
+        self.observers: Observers = Observers(limits, host)
+        self.replicas: Replicas = Replicas(limits, session, releases)
 
     def use_limits(self, limits: Limits) -> None:
         """Go by other limits from now on."""

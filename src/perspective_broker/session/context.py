@@ -59,12 +59,12 @@ class Context:
     ) -> None:
         self.session = session
         self.host = host
-        self.limits = limits
-        self.dialect = NOT_NEGOTIATED
-        self.writer = NOT_NEGOTIATED.writer
-        self.lifecycle = Lifecycle()
-        self.deadlines = Deadlines(limits, now)
-        self.reports = Reports(now, allowance)
+        self.limits: Limits = limits
+        self.dialect: Dialect = NOT_NEGOTIATED
+        self.writer: Writer = NOT_NEGOTIATED.writer
+        self.lifecycle: Lifecycle = Lifecycle()
+        self.deadlines: Deadlines = Deadlines(limits, now)
+        self.reports: Reports = Reports(now, allowance)
 
     def use_limits(self, limits: Limits) -> None:
         """Go by other limits from now on."""

@@ -63,11 +63,11 @@ class Deadlines:
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
-        self.limits = limits
-        self.heard = now
+        self.limits: Limits = limits
+        self.heard: float = now
         self.message_began: float | None = None
         self.blocked_since: float | None = None
-        self.unread = 0
+        self.unread: int = 0
         self.closing: float | None = None
         self._unfinished: Mapping[int, int] = (
             NOTHING  # messages that come in pieces, with their bytes so far,

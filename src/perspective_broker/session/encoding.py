@@ -35,7 +35,7 @@ from .outgoing_call import Content, OutgoingCall
 
 __all__ = ["Encoding"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class Encoding:
@@ -53,11 +53,11 @@ class Encoding:
         self._host = context.host
         self._lifecycle = context.lifecycle
         self._observers = observers
-        self.is_active = False
+        self.is_active: bool = False
         self.content: Content | None = None
         self.dependencies: dict[OutgoingCall, None] | None = None
-        self.may_depend = False
-        self.refers_to_replica = False
+        self.may_depend: bool = False
+        self.refers_to_replica: bool = False
         self._deferred: Queue[Callable[[], None]] = ()
         self._catches_up = False
         self._is_held = False

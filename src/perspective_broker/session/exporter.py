@@ -32,7 +32,7 @@ class Exporter(ports.Exporter):
         self._encoding = encoding
         self._exports = tables.exports
         self._observers = tables.observers
-        self.has_freed = False
+        self.has_freed: bool = False
 
     # -- ports.Exporter
 

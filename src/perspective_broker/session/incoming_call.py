@@ -76,17 +76,17 @@ class IncomingCall:
     kwargs: Mapping[str, Value]
 
     def __init__(self, request: int, name: str, wants_answer: bool, size: int) -> None:
-        self.request = request
-        self.name = name
-        self.wants_answer = wants_answer
-        self.size = size
-        self.weight = 0
-        self.waiting_size = 0
+        self.request: int = request
+        self.name: str = name
+        self.wants_answer: bool = wants_answer
+        self.size: int = size
+        self.weight: int = 0
+        self.waiting_size: int = 0
         self.perspective: Perspective = None
         self.handle: Any = None
         self.state: int = ARRIVED
-        self.is_cancelled = False
-        self.is_expired = False
+        self.is_cancelled: bool = False
+        self.is_expired: bool = False
         self.due: float | None = None
         self.slot: int = NO_SLOT
         self.dependency: Dependency | None = None
@@ -141,12 +141,12 @@ class Dependency:
     def __init__(
         self, target: Target | None, arguments: Undecoded, answers: dict[int, KeptAnswer], pins: Pins
     ) -> None:
-        self.target = target
-        self.called = next(iter(answers.values())) if target is None else None
-        self.arguments = arguments
-        self.answers = answers
-        self.missing = sum(1 for answer in answers.values() if not answer.is_known)
-        self.pins = pins
+        self.target: Target | None = target
+        self.called: KeptAnswer | None = next(iter(answers.values())) if target is None else None
+        self.arguments: Undecoded = arguments
+        self.answers: dict[int, KeptAnswer] = answers
+        self.missing: int = sum(1 for answer in answers.values() if not answer.is_known)
+        self.pins: Pins = pins
 
     def cost(self, call: IncomingCall) -> int:
         """Return the bytes as which a call counts while it waits: a dependency takes two entries of tables."""
@@ -228,15 +228,15 @@ class KeptAnswer:
     )
 
     def __init__(self, request: int) -> None:
-        self.request = request
-        self.is_known = False
-        self.is_forgotten = False
+        self.request: int = request
+        self.is_known: bool = False
+        self.is_forgotten: bool = False
         self.message: Message | None = None
         self.pins: Pins | None = None
         self.target: Target | None = None
         self.error: LimitExceeded | None = None
         self.dependents: dict[IncomingCall, None] = {}
-        self.size = 0
+        self.size: int = 0
 
     def is_obstacle(self, is_target: bool) -> bool:
         """Whether a call that depends on the answer, which is known, cannot run.

@@ -77,7 +77,7 @@ class IncomingCalls(CallStarter):
         self._memory = memory
         self._replies = replies
         self.answers = answers
-        self.standstill = Standstill()
+        self.standstill: Standstill = Standstill()
         self._preparing = Preparing(context, tables.replicas, self)
         self._pipelining: Pipelining | None = None  # made with the first answer to be kept
         self._is_starting = False  # whether queued calls are being started

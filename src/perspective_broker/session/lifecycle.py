@@ -56,12 +56,12 @@ class Lifecycle:
     __slots__ = ("cause", "closing", "ended", "heard_last", "muted", "phase")
 
     def __init__(self) -> None:
-        self.phase = Phase.NEGOTIATING
+        self.phase: Phase = Phase.NEGOTIATING
         self.cause: CloseCause | None = None
-        self.ended = False
+        self.ended: bool = False
         self.closing: CloseCause | None = None
         self.heard_last: CloseCause | None = None
-        self.muted = False
+        self.muted: bool = False
 
     def enter(self, phase: Phase) -> None:
         """Go on to ``phase``."""

@@ -47,7 +47,7 @@ class SharedMemory:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.held = 0
+        self.held: int = 0
 
     @property
     def is_full(self) -> bool:
@@ -74,13 +74,13 @@ class Memory:
         self.use_limits(limits)
         self._shared = shared
         self._has_ended = False
-        self.held = 0
-        self.unread = 0
+        self.held: int = 0
+        self.unread: int = 0
 
     def use_limits(self, limits: Limits) -> None:
         """Go by other limits from now on. (They are looked up here once, not by every answer.)"""
         self._most = limits.memory_bytes
-        self.high = limits.write_buffer_high
+        self.high: int = limits.write_buffer_high
 
     @property
     def is_full(self) -> bool:

@@ -26,13 +26,13 @@ class Observed:
     def __init__(
         self, luid: int, key: Hashable, obj: Cacheable, perspective: Perspective, observer: Observer
     ) -> None:
-        self.luid = luid
-        self.key = key
-        self.obj = obj
-        self.perspective = perspective
-        self.observer = observer
-        self.count = 0
-        self.asked = False
+        self.luid: int = luid
+        self.key: Hashable = key
+        self.obj: Cacheable = obj
+        self.perspective: Perspective = perspective
+        self.observer: Observer = observer
+        self.count: int = 0
+        self.asked: bool = False
 
     def stopped(self) -> None:
         """Tell the object, once, that this observer does not observe it any more."""

@@ -41,11 +41,11 @@ class Outbox:
         self._lifecycle = context.lifecycle
         self._memory = memory
         self._observers = observers
-        self.large = NOTHING_LARGE
-        self.size = 0
-        self.batch = 1
-        self.bytes_sent = 0
-        self.is_blocked = False
+        self.large: PieceQueue = NOTHING_LARGE
+        self.size: int = 0
+        self.batch: int = 1
+        self.bytes_sent: int = 0
+        self.is_blocked: bool = False
         self._messages: list[Message] = []
         self._in_transport = 0  # bytes that the transport keeps while it is blocked
         self._refusal_bytes = 0  # of refusals of calls among the messages

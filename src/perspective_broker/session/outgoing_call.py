@@ -84,10 +84,10 @@ class Parts:
     __slots__ = ("args", "kwargs", "name", "target")
 
     def __init__(self, target: Value, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]) -> None:
-        self.target = target
-        self.name = name
-        self.args = args
-        self.kwargs = kwargs
+        self.target: Value = target
+        self.name: str = name
+        self.args: tuple[Value, ...] = args
+        self.kwargs: dict[str, Value] = kwargs
 
     def references(self) -> list[Reference]:
         """Return the references among target and arguments, in containers too, but not in objects' states."""
@@ -164,17 +164,17 @@ class Links:
         self.parts: Parts | None = None
         self.dependents: dict[OutgoingCall, None] = {}
         self.dependencies: dict[OutgoingCall, None] = {}
-        self.unsettled = 0
+        self.unsettled: int = 0
         self.waits_for: OutgoingCall | None = None
         self.because: OutgoingCall | None = None
-        self.kept = False
-        self.uses = 0
-        self.answered = False
-        self.alone_only = False
+        self.kept: bool = False
+        self.uses: int = 0
+        self.answered: bool = False
+        self.alone_only: bool = False
         self.value: Value = None
         self.error: Exception | None = None
-        self.cancelled = False
-        self.never_left = False
+        self.cancelled: bool = False
+        self.never_left: bool = False
         self._latest = 0
         self._is_disordered = False
 
@@ -245,21 +245,21 @@ class OutgoingCall:
 
     def __init__(self, answerable: Answerable | None, perspective: Perspective) -> None:
         self.answerable: Answerable | None = answerable
-        self.wants_answer = answerable is not None
-        self.perspective = perspective
-        self.serial = 0
-        self.request = 0
-        self.size = 0
-        self.stage = MADE
-        self.slot = NO_SLOT
-        self.is_update = False
-        self.is_stub = False
-        self.at_once = False
+        self.wants_answer: bool = answerable is not None
+        self.perspective: Perspective = perspective
+        self.serial: int = 0
+        self.request: int = 0
+        self.size: int = 0
+        self.stage: int = MADE
+        self.slot: int = NO_SLOT
+        self.is_update: bool = False
+        self.is_stub: bool = False
+        self.at_once: bool = False
         self.message: Message | None = None
         self.content: Content | None = None
         self.held: list[Reference] | None = None
-        self.batch = 0
-        self.position = 0
+        self.batch: int = 0
+        self.position: int = 0
         self.links: Links | None = None
         self.handle: Any = None
 

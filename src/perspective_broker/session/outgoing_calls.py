@@ -61,7 +61,7 @@ from .outgoing_call import (
 
 __all__ = ["OutgoingCalls"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 class OutgoingCalls(Owner):

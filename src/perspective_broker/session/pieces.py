@@ -81,9 +81,9 @@ class PieceQueue:
         self._turns: deque[_Waiting] = deque()  # large messages that have begun
         self._numbers = set(range(MESSAGES_AT_ONCE))
         self._serial = 0
-        self.bytes = 0
-        self.weight = 0
-        self.small_bytes = 0
+        self.bytes: int = 0
+        self.weight: int = 0
+        self.small_bytes: int = 0
 
     def __bool__(self) -> bool:
         return self.bytes > 0

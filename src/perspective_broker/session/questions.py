@@ -85,13 +85,13 @@ class Questions:
         self._on_loan = 0
         self._updates = 0
         self._alone_with_answer = 0
-        self.moves = 0
-        self.held_bytes = 0
-        self.told_bytes = 0
+        self.moves: int = 0
+        self.held_bytes: int = 0
+        self.told_bytes: int = 0
         self.alone: dict[OutgoingCall, None] = NOTHING
-        self.dependents = 0
-        self.dependent_bytes = 0
-        self.dependent_tells = 0
+        self.dependents: int = 0
+        self.dependent_bytes: int = 0
+        self.dependent_tells: int = 0
 
     def use_limits(self, limits: Limits) -> None:
         """Go by other limits from now on. They are looked up here once, not by every call."""

@@ -51,8 +51,8 @@ class Receiver(ports.Receiver):
         self._outgoing = outgoing
         self._incoming = incoming
         self._ending = ending
-        self.ignored = 0
-        self.peer_drains = False
+        self.ignored: int = 0
+        self.peer_drains: bool = False
 
     def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
         context = self._context

@@ -26,7 +26,7 @@ from .outgoing_call import Unready
 
 __all__ = ["Refusal", "Replies"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Why a call was not run.
 Refusal = CallError | LimitExceeded | DeadlineExceeded

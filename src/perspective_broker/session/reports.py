@@ -11,7 +11,7 @@ from ..flavors.guard import text_of
 
 __all__ = ["Allowance", "Reports", "SharedAllowance"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Lines about one peer in an instant: enough to see what it does.
 BURST: Final = 16
@@ -46,8 +46,8 @@ class Allowance:
         self._burst = self._left = burst
         self._rate = rate
         self._whom = whom
-        self.left_out = 0
-        self.then = now
+        self.left_out: int = 0
+        self.then: float = now
 
     def take(self, now: float) -> bool:
         """Return whether one more line may be logged; one that may not is counted."""
@@ -108,7 +108,7 @@ class Reports:
     __slots__ = ("_allowance", "_of_all", "peer")
 
     def __init__(self, now: float, of_all: SharedAllowance | None = None) -> None:
-        self.peer = "somebody"  #: what the lines call the other side
+        self.peer: str = "somebody"  #: what the lines call the other side
         self._allowance = Allowance(now, BURST, RATE, "one peer")
         self._of_all = of_all
 

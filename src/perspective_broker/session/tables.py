@@ -37,10 +37,10 @@ class Export(Target):
 
     def __init__(self, luid: int, key: Hashable, target: Target, count: int) -> None:
         super().__init__(target.obj, target.holder, target.prefix, target.leading, target.perspective)
-        self.luid = luid
-        self.key = key
-        self.count = count
-        self.carries_on = carries_on(target.holder)
+        self.luid: int = luid
+        self.key: Hashable = key
+        self.count: int = count
+        self.carries_on: bool = carries_on(target.holder)
 
 
 class Exports:
@@ -59,7 +59,7 @@ class Exports:
     """
 
     def __init__(self, limits: Limits, takes_receivers: bool = True) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._takes_receivers = takes_receivers
         self._by_luid: dict[int, Export] = NOTHING
         self._by_key: dict[Hashable, Export] = NOTHING
@@ -200,7 +200,7 @@ class Imports:
     """
 
     def __init__(self, limits: Limits, host: Host, releases: Releases) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._host = host
         self._releases = releases
         self._on_end: Callable[[Received], None] | None = None  # made with the first reference

@@ -54,10 +54,10 @@ class Outcome:
     def __init__(self, deadline: Deadline | None = None) -> None:
         self.deadline = deadline
         self.when_done: Callable[[], object] | None = None
-        self.done = False
+        self.done: bool = False
         self.value: Any = None
         self.error: Exception | None = None
-        self.cancelled = False
+        self.cancelled: bool = False
         self._broker: Broker | None = None
         self._call: OutgoingCall | None = None
 
@@ -133,7 +133,7 @@ class Later:
     """
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.cancelled: bool = False
         self._end: End | None = None
         self._call: IncomingCall | None = None
 
@@ -243,12 +243,12 @@ class End(Host):
         self.invoked: list[str] = []
         self.cause: CloseCause | None = None
         self.defect: BaseException | None = None
-        self.woken = False
-        self.opened = 0
+        self.woken: bool = False
+        self.opened: int = 0
         self.deadline: Deadline | None = None
-        self.blocked = False
-        self.said_last = False
-        self.broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
+        self.blocked: bool = False
+        self.said_last: bool = False
+        self.broker: Broker = Broker(self, limits, clock.now, unsafe_tracebacks=unsafe_tracebacks)
         if root is not None:
             self.broker.tables.exports.name("root", root)
         self.broker.start(

@@ -130,7 +130,7 @@ class BrokerPair:
         unsafe_tracebacks: bool = False,
         established: bool = True,
     ) -> None:
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         allowed = None if dialects is None else tuple(dialects)
 
         def end(server: bool, own: Limits | None) -> End:
@@ -145,9 +145,9 @@ class BrokerPair:
                 unsafe_tracebacks=unsafe_tracebacks,
             )
 
-        self.server = end(True, limits)
-        self.client = end(False, client_limits or limits)
-        self.link = Link(self.server, self.client)
+        self.server: End = end(True, limits)
+        self.client: End = end(False, client_limits or limits)
+        self.link: Link = Link(self.server, self.client)
         if established:
             self.run()
 

@@ -37,8 +37,8 @@ class ScriptedPeer(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
-        self.received = bytearray()
-        self.ended = False
+        self.received: bytearray = bytearray()
+        self.ended: bool = False
         self.spelling: Spelling = NONE
         self._transport: asyncio.Transport | None = None
         self._news = asyncio.Event()

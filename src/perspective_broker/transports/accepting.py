@@ -21,7 +21,7 @@ from .unauthenticated import UnauthenticatedPeers, address_of
 
 __all__ = ["Acceptor"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 1024

@@ -24,7 +24,7 @@ from .urls import Address, bound_urls
 
 __all__ = ["connect", "listen", "watch_for_silence"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 #: Seconds after which the next address is tried beside an address that has not answered (RFC 8305, section 5).
 _NEXT_ADDRESS: Final = 0.25

@@ -8,7 +8,7 @@ from collections import Counter
 
 __all__ = ["UnauthenticatedPeers", "address_of"]
 
-log = logging.getLogger("perspective_broker")
+log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 def address_of(peer: object) -> str | None:
@@ -41,7 +41,7 @@ class UnauthenticatedPeers:
     """
 
     def __init__(self, most: int) -> None:
-        self.refused = 0
+        self.refused: int = 0
         self._most = most
         self._counts: Counter[str] = Counter()
         self._warned: set[str] = set()

@@ -67,20 +67,20 @@ def _name() -> sa.types.TypeEngine[str]:
     return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
-metadata = sa.MetaData()
+metadata: sa.MetaData = sa.MetaData()
 
 #: One row: the number of migrations that were applied to this store.
-version = sa.Table("pb_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
+version: sa.Table = sa.Table("pb_schema", metadata, sa.Column("version", sa.Integer, nullable=False))
 
 #: ``fake_key``: the key of fake verifiers, in hexadecimal; ``iterations``: PBKDF2 rounds.
-setting = sa.Table(
+setting: sa.Table = sa.Table(
     "pb_setting",
     metadata,
     sa.Column("name", _name(), primary_key=True),
     sa.Column("value", _Secret, nullable=False),
 )
 
-identity = sa.Table(
+identity: sa.Table = sa.Table(
     "pb_identity",
     metadata,
     sa.Column("name", _name(), primary_key=True),
@@ -89,7 +89,7 @@ identity = sa.Table(
     sa.Column("disabled", sa.Boolean, nullable=False),
 )
 
-key = sa.Table(
+key: sa.Table = sa.Table(
     "pb_key",
     metadata,
     sa.Column("identity", _name(), sa.ForeignKey("pb_identity.name", ondelete="CASCADE"), primary_key=True),

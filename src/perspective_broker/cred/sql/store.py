@@ -115,12 +115,12 @@ class Store:
         self._wanted_iterations = iterations
         self._busy_timeout = busy_timeout
         self._engine: AsyncEngine | None = None
-        self.ready = False
+        self.ready: bool = False
         self._opening = asyncio.Lock()
         # SQLite allows one writer at a time and makes the others poll; in this process they queue instead.
         self._writing = asyncio.Lock()
         plain = self._url.set(drivername="sqlite" if self._sqlite else "postgresql", query={})
-        self.label = plain.render_as_string(hide_password=True)
+        self.label: Any = plain.render_as_string(hide_password=True)
 
     async def open(self) -> None:
         """Connect and bring the schema up to date, unless that was done.
