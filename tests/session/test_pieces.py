@@ -13,6 +13,7 @@ import perspective_broker as pb
 from perspective_broker import Limits
 from perspective_broker.dialects.pb7.frames import PIECE_BYTES
 from perspective_broker.ports import LARGE_MESSAGE, Feature, Rank
+from perspective_broker.session import Capacity
 from perspective_broker.session.pieces import MESSAGES_AT_ONCE, PieceQueue, weight
 from perspective_broker.testing import BrokerPair, Later
 from tests.dialects.pb7.coding import End
@@ -44,6 +45,16 @@ MESSAGES = st.lists(
 )
 
 
+class Takes(Capacity):
+    """A transport that takes so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def capacity(self) -> int:
+        return self.size
+
+
 class Sender:
     """A real dialect and what leaves of its messages."""
 
@@ -65,7 +76,7 @@ class Sender:
             list(messages),
             self.end.dialect.writer,
             lambda message, rank: id(message) in self.strict,
-            None if room is None else lambda: room,
+            None if room is None else Takes(room),
         )
         return b"".join(taken)
 
@@ -257,7 +268,7 @@ WIDE = Limits(message_bytes=80 * MIB, large_string_bytes=80 * MIB)
 
 def trickle(pair: BrokerPair, end: Any, room: int = 1) -> int:
     """Carry only as much of what one end has to say as there is room for; return the bytes."""
-    data = b"".join(end.broker.data_to_send(lambda: room))
+    data = b"".join(end.broker.data_to_send(Takes(room)))
     pair.link.other(end).receive(data)
     return len(data)
 

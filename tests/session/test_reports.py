@@ -23,7 +23,7 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_flood_is_cut_off_and_summed_up_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "perspective_broker")
-    reports = Reports(now=5.0)
+    reports = Reports()
     for number in range(BURST + 1000):
         reports.say(5.0, logging.INFO, "line %d", number)
     assert _lines(caplog) == [f"somebody: line {number}" for number in range(BURST)]
@@ -35,7 +35,7 @@ def test_a_flood_is_cut_off_and_summed_up_at_the_end(caplog: pytest.LogCaptureFi
 
 def test_a_line_a_second_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "perspective_broker")
-    reports = Reports(now=0.0)
+    reports = Reports()
     for second in range(10 * BURST):
         reports.say(float(second), logging.INFO, "second %d", second)
     assert _lines(caplog) == [f"somebody: second {second}" for second in range(10 * BURST)]
@@ -43,7 +43,7 @@ def test_a_line_a_second_goes_on(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_next_line_says_how_many_were_left_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "perspective_broker")
-    reports = Reports(now=0.0)
+    reports = Reports()
     for _ in range(BURST + 2):
         reports.say(0.0, logging.INFO, "now")
     reports.say(1.0, logging.INFO, "later")
@@ -52,7 +52,7 @@ def test_the_next_line_says_how_many_were_left_out(caplog: pytest.LogCaptureFixt
 
 def test_what_nobody_logs_costs_no_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "perspective_broker")
-    reports = Reports(now=0.0)
+    reports = Reports()
     for _ in range(10 * BURST):
         reports.say(0.0, logging.INFO, "refused")
     reports.say(0.0, logging.ERROR, "a defect")
@@ -60,7 +60,7 @@ def test_what_nobody_logs_costs_no_line(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_line_says_whom_it_is_about(caplog: pytest.LogCaptureFixture) -> None:
-    reports = Reports(now=0.0)
+    reports = Reports()
     reports.peer = "192.0.2.1:4711"
     reports.say(0.0, logging.WARNING, "%d %s", 100, "%")
     assert _lines(caplog) == ["192.0.2.1:4711: 100 %"]
@@ -72,9 +72,9 @@ def test_peers_that_come_again_and_again_share_what_is_logged_of_them(
     caplog.set_level(logging.INFO, "perspective_broker")
     allowance = SharedAllowance(now=0.0)
     for _ in range(BURST_OF_ALL + 100):
-        Reports(0.0, allowance).say(0.0, logging.WARNING, "closing")
+        Reports(allowance).say(0.0, logging.WARNING, "closing")
     assert _lines(caplog) == ["somebody: closing"] * BURST_OF_ALL
-    Reports(0.0, allowance).say(1 / RATE_OF_ALL, logging.WARNING, "closing")
+    Reports(allowance).say(1 / RATE_OF_ALL, logging.WARNING, "closing")
     assert _lines(caplog)[BURST_OF_ALL:] == [
         "100 lines about several peers were left out",
         "somebody: closing",
@@ -85,9 +85,9 @@ def test_an_error_of_our_own_is_not_kept_quiet_by_what_strangers_do(caplog: pyte
     caplog.set_level(logging.INFO, "perspective_broker")
     allowance = SharedAllowance(now=0.0)
     for _ in range(BURST_OF_ALL + 1):
-        Reports(0.0, allowance).say(0.0, logging.INFO, "refused")
+        Reports(allowance).say(0.0, logging.INFO, "refused")
     for _ in range(BURST_OF_ALL + 1):
-        Reports(0.0, allowance).say(0.0, logging.ERROR, "a defect")
+        Reports(allowance).say(0.0, logging.ERROR, "a defect")
     assert _lines(caplog).count("somebody: a defect") == BURST_OF_ALL
     allowance.sum_up()
     assert _lines(caplog)[-2:] == ["1 lines about several peers were left out"] * 2
@@ -112,7 +112,7 @@ def _raised(error: Exception) -> Exception:
 def test_a_traceback_is_logged_as_it_is_where_no_peer_can_have_made_its_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    Reports(0.0).say(0.0, logging.ERROR, "method raised", error=_raised(KeyError("a defect")))
+    Reports().say(0.0, logging.ERROR, "method raised", error=_raised(KeyError("a defect")))
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "Traceback" in caplog.text
@@ -126,7 +126,7 @@ def test_of_what_a_peer_says_a_bounded_and_escaped_part_is_logged(
 ) -> None:
     error = _raised(pb.RemoteError("their.Error", text))
     error.__cause__ = _raised(ValueError(text))
-    Reports(0.0).say(0.0, logging.ERROR, "method raised", error=error)
+    Reports().say(0.0, logging.ERROR, "method raised", error=error)
     (record,) = caplog.records
     logged = record.getMessage()
     assert record.exc_info is None
@@ -140,7 +140,7 @@ def test_what_a_connection_left_out_counts_among_what_all_may_say(caplog: pytest
     caplog.set_level(logging.INFO, "perspective_broker")
     allowance = SharedAllowance(now=0.0)
     for _ in range(100):
-        reports = Reports(0.0, allowance)
+        reports = Reports(allowance)
         for _ in range(BURST + 1):
             reports.say(0.0, logging.INFO, "refused")
         reports.sum_up()

@@ -51,7 +51,6 @@ class WriteBuffer:
         self._low = limits.write_buffer_low
         self._poll = poll
         self._writer: Writer | None = None
-        self._capacity: Callable[[], int] | None = None  # of the writer, bound once: every turn needs it
         self._waiters: list[asyncio.Future[None]] | None = None  # woken whenever something was written
 
     # -- the transport
@@ -59,12 +58,11 @@ class WriteBuffer:
     def connect(self, transport: asyncio.Transport) -> None:
         """Write to ``transport`` from now on."""
         self.transport = transport
-        writer = self._writer = Writer(transport, self._high, self._low)
-        self._capacity = writer.capacity
+        self._writer = Writer(transport, self._high, self._low)
 
     def disconnect(self) -> None:
         """Forget the transport, which is gone."""
-        self.transport = self._writer = self._capacity = None
+        self.transport = self._writer = None
 
     def pause(self) -> None:
         """Write nothing until :meth:`resume`: the transport is full."""
@@ -85,7 +83,7 @@ class WriteBuffer:
         writer = self._writer
         if writer is None or self.blocked or not writer.takes_more():
             return
-        out = self._broker.data_to_send(self._capacity)
+        out = self._broker.data_to_send(writer)
         if out:
             if self._poll is not None:
                 self._poll.stay()

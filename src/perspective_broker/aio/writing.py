@@ -16,6 +16,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from ..session import Capacity
+
 __all__ = ["MOST_PIECES", "Writer"]
 
 #: Bytes that what is written together has on average, if it is not joined.
@@ -25,7 +27,7 @@ _LARGE: Final = 4096
 MOST_PIECES: Final = 256
 
 
-class Writer:
+class Writer(Capacity):
     """Writes to one transport, and keeps its write buffer within limits.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from ..limits import Limits
 from ..native import mypyc_attr
+from ..queues import NOTHING
 from .codec import Importer
 from .values import CallTarget, Data, Message, ObjectId, Perspective, Undecoded, Value
 from .writer import Feature, Writer
@@ -132,15 +132,10 @@ class Dialect:
 
     Args:
         writer: how operations of this side become bytes.
-
-    Attributes:
-        unfinished: messages of the peer of which pieces have come but not the last: a number that is used once -> bytes
-            so far.
     """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self.unfinished: Mapping[int, int] = _NOTHING_UNFINISHED
 
     @property
     def name(self) -> str:
@@ -200,6 +195,14 @@ class Dialect:
         """Return (never raise) the exception that an error message stands for."""
         raise NotImplementedError
 
+    @property
+    def unfinished(self) -> Mapping[int, int]:
+        """Messages of the peer of which pieces have come but not the last: a number that is used once -> bytes so far.
+
+        (Without pieces there are none.)
+        """
+        return NOTHING
+
     def forget_unfinished(self) -> None:
         """The connection has ended: drop incomplete messages. (Without pieces there are none.)"""
 
@@ -212,6 +215,3 @@ class Dialect:
     def home_in(self, arguments: Undecoded) -> tuple[list[ObjectId], list[int]]:
         """Return the ids of our objects, and of replicas of ours, that come home in arguments not decoded yet."""
         raise self.writer.lacks(Feature.PIPELINING)
-
-
-_NOTHING_UNFINISHED: Final[Mapping[int, int]] = MappingProxyType({})

@@ -13,6 +13,7 @@ from .lifecycle import Phase
 from .memory import SharedMemory
 from .outgoing_call import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
 from .outgoing_calls import OutgoingCalls
+from .pieces import Capacity
 from .reports import SharedAllowance
 from .statistics import Statistics
 
@@ -23,6 +24,7 @@ __all__ = [
     "COMPILED",
     "SLOW_CONSUMER",
     "Broker",
+    "Capacity",
     "CloseCause",
     "Host",
     "IncomingCall",

@@ -16,7 +16,7 @@ from ..limits import Limits
 from ..ports import LARGE_MESSAGE
 from ..queues import NO_LINE, NOTHING, Line, first_in, get_in, own
 from .call_states import BEGINS, ENDED, ENDS, QUEUES, WAITS
-from .expiry import Expiry
+from .expiry import NOTHING_DUE, Expiry
 from .incoming_call import LENT_SLOT, NO_SLOT, OWN_SLOT, Dependency, IncomingCall
 from .memory import Memory
 
@@ -43,7 +43,7 @@ class Answers:
         self._memory = memory
         self.running: dict[IncomingCall, None] = NOTHING
         self.dependents: dict[IncomingCall, None] = NOTHING
-        self.expiry: Expiry = Expiry()
+        self.expiry: Expiry = NOTHING_DUE
         self.moves: int = 0
         self.tells: int = 0
         self._queue: Line[IncomingCall] = NO_LINE
@@ -88,6 +88,13 @@ class Answers:
             self._requests[call.request] = call
         if call.weight:
             self._memory.charge(call.weight)
+
+    def expires(self, call: IncomingCall, due: float) -> None:
+        """A call shall not run beyond ``due``."""
+        call.due = due
+        if self.expiry is NOTHING_DUE:
+            self.expiry = Expiry()
+        self.expiry.add(call, due)
 
     def find(self, request: int) -> IncomingCall | None:
         """Return the call that the peer made under that id and waits for, or None."""

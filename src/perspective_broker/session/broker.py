@@ -17,7 +17,7 @@ The broker owns its parts, and each part owns its state::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..errors import ProtocolError
 from ..flavors import Reference
@@ -39,6 +39,7 @@ from .lifecycle import Lifecycle
 from .memory import Memory, SharedMemory
 from .outbox import Outbox
 from .outgoing_calls import OutgoingCalls
+from .pieces import Capacity
 from .questions import Questions
 from .receiver import Receiver
 from .releases import Releases
@@ -325,11 +326,11 @@ class Broker:
 
     # -- bytes out
 
-    def data_to_send(self, room: Callable[[], int] | None = None) -> Sequence[bytes | memoryview]:
+    def data_to_send(self, room: Capacity | None = None) -> Sequence[bytes | memoryview]:
         """Return, and forget, what is to be written now, in order.
 
         Args:
-            room: returns how many bytes the transport takes now; asked only when a message is so large that it leaves
+            room: knows how many bytes the transport takes now; asked only when a message is so large that it leaves
                 in pieces. Then more may be left for the next time. None takes everything.
         """
         try:
@@ -368,7 +369,11 @@ class Broker:
         due = self.answers.expiry.next()
         other = self.deadlines.next(self._context.dialect.mid_message)
         for standstill in (self.incoming.standstill, self._sender.standstill):
-            if standstill.due is not None and (other is None or standstill.due < other):
+            if (
+                standstill is not None
+                and standstill.due is not None
+                and (other is None or standstill.due < other)
+            ):
                 other = standstill.due
         return due if other is None or (due is not None and due < other) else other
 
@@ -386,9 +391,11 @@ class Broker:
         answers, questions, limits = self.answers, self.questions, context.limits
         try:
             self.incoming.expire(now)
-            if self.incoming.standstill.is_over(now, answers.moves, answers.waiting, limits):
+            standstill = self.incoming.standstill
+            if standstill is not None and standstill.is_over(now, answers.moves, answers.waiting, limits):
                 self.incoming.refuse_stalled()
-            if self._sender.standstill.is_over(now, questions.moves, questions.queued, limits):
+            standstill = self._sender.standstill
+            if standstill is not None and standstill.is_over(now, questions.moves, questions.queued, limits):
                 self.outgoing.refuse_first()
         except ProtocolError as error:  # in arguments that are decoded only now
             self.ending.fail(error)

@@ -53,7 +53,7 @@ class CallSender(WayOut):
         self._observers = observers
         self._answers = answers
         self.questions: Questions = Questions(context.limits, self)
-        self.standstill: Standstill = Standstill()
+        self.standstill: Standstill | None = None  # made when a call waits
         self._said_that_calls_wait = False
 
     # -- encoding
@@ -200,6 +200,8 @@ class CallSender(WayOut):
         self._hold_references(call, held)
         self._say_that_calls_wait()
         context = self._context
+        if self.standstill is None:
+            self.standstill = Standstill()
         if self.standstill.watch(context.deadlines.heard, self.questions.moves, context.limits):
             self._host.on_deadline()
 

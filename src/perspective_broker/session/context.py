@@ -64,7 +64,7 @@ class Context:
         self.writer: Writer = NOT_NEGOTIATED.writer
         self.lifecycle: Lifecycle = Lifecycle()
         self.deadlines: Deadlines = Deadlines(limits, now)
-        self.reports: Reports = Reports(now, allowance)
+        self.reports: Reports = Reports(allowance)
 
     def use_limits(self, limits: Limits) -> None:
         """Go by other limits from now on."""

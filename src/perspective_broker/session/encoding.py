@@ -61,7 +61,7 @@ class Encoding:
         self._deferred: Queue[Callable[[], None]] = ()
         self._catches_up = False
         self._is_held = False
-        self._updates: list[Callable[[], None]] = []
+        self._updates: Queue[Callable[[], None]] = ()
 
     @property
     def defers_calls(self) -> bool:
@@ -162,17 +162,17 @@ class Encoding:
 
     def update_soon(self, send: Callable[[], None]) -> None:
         """Call ``send``, which makes an update, before anything else is sent, or when the program waits."""
-        self._updates.append(send)
+        self._updates = put(self._updates, send)
         if len(self._updates) == 1:
             self._host.wake()
 
     def send_updates(self) -> None:
         """Make the updates that were left for later, unless a message is being encoded."""
         if not self.is_active:
-            updates, self._updates = self._updates, []
+            updates, self._updates = self._updates, ()
             for send in updates:
                 send()
 
     def drop_updates(self) -> None:
         """The connection has ended."""
-        self._updates.clear()
+        self._updates = ()

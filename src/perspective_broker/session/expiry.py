@@ -6,10 +6,12 @@ only when a deadline may have passed are all of them looked at. The time to look
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..queues import NOTHING, own
 from .incoming_call import IncomingCall
 
-__all__ = ["Expiry"]
+__all__ = ["NOTHING_DUE", "Expiry"]
 
 
 class Expiry:
@@ -51,3 +53,7 @@ class Expiry:
     def clear(self) -> None:
         """The connection has ended."""
         self._calls.clear()
+
+
+#: Of every connection on which no call has had a deadline so far. Nothing is put in.
+NOTHING_DUE: Final = Expiry()

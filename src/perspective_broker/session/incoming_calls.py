@@ -77,7 +77,7 @@ class IncomingCalls(CallStarter):
         self._memory = memory
         self._replies = replies
         self.answers = answers
-        self.standstill: Standstill = Standstill()
+        self.standstill: Standstill | None = None  # made when a call waits
         self._preparing = Preparing(context, tables.replicas, self)
         self._pipelining: Pipelining | None = None  # made with the first answer to be kept
         self._is_starting = False  # whether queued calls are being started
@@ -183,8 +183,7 @@ class IncomingCalls(CallStarter):
 
     def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
         """Give a call up in so many seconds from when its bytes came, in any state."""
-        call.due = self._context.deadlines.heard + seconds
-        self.answers.expiry.add(call, call.due)
+        self.answers.expires(call, self._context.deadlines.heard + seconds)
         self._host.on_deadline()
 
     # -- starting
@@ -195,6 +194,8 @@ class IncomingCalls(CallStarter):
         answers = self.answers
         answers.queue(call)
         context = self._context
+        if self.standstill is None:
+            self.standstill = Standstill()
         if self.standstill.watch(context.deadlines.heard, answers.moves, context.limits):
             self._host.on_deadline()
 

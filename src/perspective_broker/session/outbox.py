@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from ..limits import Limits
@@ -13,7 +13,7 @@ from .context import Context
 from .deadlines import MUCH_UNREAD
 from .memory import Memory
 from .outgoing_call import OutgoingCall
-from .pieces import NOTHING_LARGE, PieceQueue, weight
+from .pieces import NOTHING_LARGE, Capacity, PieceQueue, weight
 
 __all__ = ["Outbox"]
 
@@ -97,7 +97,7 @@ class Outbox:
 
     # -- out
 
-    def take(self, room: Callable[[], int] | None) -> Sequence[bytes | memoryview]:
+    def take(self, room: Capacity | None) -> Sequence[bytes | memoryview]:
         """Return, and forget, what leaves now.
 
         Args:
@@ -120,7 +120,7 @@ class Outbox:
             self._strict.clear()
         return out
 
-    def _take_pieces(self, room: Callable[[], int] | None) -> list[bytes | memoryview]:
+    def _take_pieces(self, room: Capacity | None) -> list[bytes | memoryview]:
         messages, self._messages = self._messages, []
         self.batch += 1
         if not self.large and max(map(len, messages)) < LARGE_MESSAGE:  # only many small ones

@@ -21,9 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
+from ..native import mypyc_attr
 from ..ports import LARGE_MESSAGE, Message, Rank, Writer
 
-__all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "PieceQueue", "weight"]
+__all__ = ["MESSAGES_AT_ONCE", "NOTHING_LARGE", "Capacity", "PieceQueue", "weight"]
 
 #: Large messages of one side that are under way at once: what a receiver has to keep of them is bounded by it. One is
 #: for calls, the others for answers.
@@ -36,6 +37,15 @@ def weight(message: Message) -> int:
     Two of them fill the window of a caller (Limits.window_bytes).
     """
     return min(len(message), LARGE_MESSAGE)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Capacity:
+    """Knows how much the transport takes."""
+
+    def capacity(self) -> int:
+        """Return the bytes that it takes now."""
+        raise NotImplementedError
 
 
 class _Waiting:
@@ -93,7 +103,7 @@ class PieceQueue:
         messages: list[Message],
         writer: Writer,
         strict: Callable[[Message, Rank], bool],
-        room: Callable[[], int] | None,
+        room: Capacity | None,
     ) -> list[bytes | memoryview]:
         """Return what leaves now.
 
@@ -109,7 +119,7 @@ class PieceQueue:
             self._serial += 1
             self._add(_Waiting(message, self._serial, rank, request, strict(message, rank)), out)
         self._small_ones(out)
-        left = None if room is None else room() - sum(map(len, out))
+        left = None if room is None else room.capacity() - sum(map(len, out))
         # At least one piece leaves each time: a peer judges how long a message takes.
         while (piece := self._piece(writer, out, left or 0)) and (left is None or left > piece):
             if left is not None:

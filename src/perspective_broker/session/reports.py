@@ -101,15 +101,14 @@ class Reports:
     peer's last bytes: without bytes it causes nothing.
 
     Args:
-        now: the driver's clock.
         of_all: what it shares with the other connections of a server.
     """
 
     __slots__ = ("_allowance", "_of_all", "peer")
 
-    def __init__(self, now: float, of_all: SharedAllowance | None = None) -> None:
+    def __init__(self, of_all: SharedAllowance | None = None) -> None:
         self.peer: str = "somebody"  #: what the lines call the other side
-        self._allowance = Allowance(now, BURST, RATE, "one peer")
+        self._allowance: Allowance | None = None  # made with the first line
         self._of_all = of_all
 
     def say(
@@ -125,6 +124,8 @@ class Reports:
         """
         if not log.isEnabledFor(level):
             return
+        if self._allowance is None:
+            self._allowance = Allowance(now, BURST, RATE, "one peer")
         if not self._allowance.take(now):
             return
         if self._of_all is not None and not self._of_all.take(now, level):
@@ -139,10 +140,13 @@ class Reports:
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Called at the end of the connection.)"""
-        if self._allowance.left_out and (
-            self._of_all is None or self._of_all.take(self._allowance.then, logging.INFO)
+        allowance = self._allowance
+        if (
+            allowance is not None
+            and allowance.left_out
+            and (self._of_all is None or self._of_all.take(allowance.then, logging.INFO))
         ):
-            self._allowance.sum_up()
+            allowance.sum_up()
 
 
 def _chain(error: BaseException) -> list[BaseException]:

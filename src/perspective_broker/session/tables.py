@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable
+from typing import Final
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
 from ..flavors import Exportable, Reference, Target, carries_on, export_key, export_target
@@ -21,6 +22,10 @@ from .releases import Releases
 from .weak import Received
 
 __all__ = ["Export", "Exports", "Imports", "import_key"]
+
+
+#: The name of the object that nearly every server has, and hardly any other.
+_ROOT: Final = "root"
 
 
 class Export(Target):
@@ -63,7 +68,8 @@ class Exports:
         self._takes_receivers = takes_receivers
         self._by_luid: dict[int, Export] = NOTHING
         self._by_key: dict[Hashable, Export] = NOTHING
-        self._named: dict[str, Export] = NOTHING
+        self._root: Export | None = None  # a table for one entry takes 200 bytes
+        self._named: dict[str, Export] = NOTHING  # the other ones
         self._next = 1
         self.freed: dict[int, Value] = NOTHING
 
@@ -77,12 +83,17 @@ class Exports:
 
     def ids(self) -> list[int | str]:
         """Return the LUIDs of what the peer holds, and the names of what it always reaches."""
-        return [*self._by_luid, *self._named]
+        root = () if self._root is None else (_ROOT,)
+        return [*self._by_luid, *root, *self._named]
 
     def name(self, name: str, obj: Exportable) -> None:
         """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
-        self._named = own(self._named)
-        self._named[name] = Export(0, name, export_target(obj, None), 1)
+        export = Export(0, name, export_target(obj, None), 1)
+        if name == _ROOT:
+            self._root = export
+        else:
+            self._named = own(self._named)
+            self._named[name] = export
 
     def add(self, obj: Exportable, perspective: Perspective) -> int:
         """Count one more sending of ``obj`` and return its LUID.
@@ -123,7 +134,7 @@ class Exports:
     def _at(self, where: ObjectId) -> Export | None:
         if isinstance(where, int):
             return self._by_luid.get(where)
-        return self._named.get(where)
+        return self._root if where == _ROOT else self._named.get(where)
 
     def come_home(self, where: ObjectId) -> Value:
         """Return our own object that the peer sends back.
@@ -178,6 +189,7 @@ class Exports:
         self._by_key.clear()
         for export in held:
             _tell_forgotten(export.obj)
+        self._root = None
         self._named.clear()
         self.freed.clear()
         return held

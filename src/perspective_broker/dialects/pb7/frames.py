@@ -118,7 +118,7 @@ class Frames:
         self._number = 0  # its number,
         self._last = False  # and whether it is its last piece
         self._serial = 0
-        self.unfinished: dict[int, int] = {}  #: bytes of these messages, by a number that is used once
+        self.unfinished: dict[int, int] = NOTHING  #: bytes of these messages, by a number that is used once
         self.last_size = 0  #: bytes of the frame returned last, its header included
 
     @property
@@ -221,6 +221,7 @@ class Frames:
             self._serial += 1
             self._pieces = own(self._pieces)
             message = self._pieces[number] = _Unfinished(self._serial)
+            self.unfinished = own(self.unfinished)
             self.unfinished[self._serial] = 0
         self._check(message.size + size)
         message.size += size

@@ -175,7 +175,6 @@ class Pb7Dialect(Dialect):
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
-        self.unfinished = self._frames.unfinished
         self._reading: _Reading | None = None  # of a large message
         self._frame: Frame | None = None  # of the message that is being delivered
         self._ready = False
@@ -536,9 +535,12 @@ class Pb7Dialect(Dialect):
                     objects.append(luid)
         return objects, replicas
 
+    @property
+    def unfinished(self) -> Mapping[int, int]:
+        return self._frames.unfinished
+
     def forget_unfinished(self) -> None:
         self._frames = Frames(self._limits)
-        self.unfinished = self._frames.unfinished
 
 
 def _is_spelled(message: Any, frame: Frame) -> bool:
