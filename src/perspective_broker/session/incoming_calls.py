@@ -39,7 +39,7 @@ from .kept_answers import KeptAnswers
 from .memory import UNCHARGED, Memory, at_most
 from .outbox import Outbox
 from .pipelining import Pipelining
-from .preparing import CallStarter, Preparing
+from .preparing import CallStarter, forget, prepare
 from .questions import Questions
 from .replies import Refusal, Replies
 
@@ -78,7 +78,6 @@ class IncomingCalls(CallStarter):
         self._replies = replies
         self.answers = answers
         self.standstill: Standstill | None = None  # made when a call waits
-        self._preparing = Preparing(context, tables.replicas, self)
         self._pipelining: Pipelining | None = None  # made with the first answer to be kept
         self._is_starting = False  # whether queued calls are being started
 
@@ -114,22 +113,22 @@ class IncomingCalls(CallStarter):
         if keep:
             self._pipeline().kept.promise(request, self._context.limits)
         if self._lifecycle.muted and wants_answer and not keep:  # the answer cannot be sent
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             self.answers.end(call)
             return
         try:
             export = None if isinstance(target, PromisedAnswer) else self._tables.exports.find(target)
         except CallError as error:
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             self.refuse(call, error)
             return
         if refusal is not None and not (export is not None and export.carries_on):
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             self.refuse(call, refusal)
         elif export is None or answers is not None:
             assert answers is not None
             if self._lifecycle.refuses_calls(call.wants_answer):
-                self._preparing.forget(arguments)
+                forget(self._context, arguments)
                 self.refuse(call, _draining())
             else:
                 self._weigh(call)
@@ -148,7 +147,7 @@ class IncomingCalls(CallStarter):
         try:
             replica = self._tables.replicas.find(luid)
         except CallError as error:
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             self.refuse(call, error)
             return
         self._start(call, Target(replica, replica, "observe_"), arguments, carries_on=True)
@@ -159,10 +158,10 @@ class IncomingCalls(CallStarter):
         A call that carries on with others which have begun is neither refused nor queued.
         """
         if not carries_on and self._lifecycle.refuses_calls(call.wants_answer):
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             self.refuse(call, _draining())
             return
-        if not self._preparing.prepare(call, target, arguments):
+        if not prepare(self._context, self._tables.replicas, self, call, target, arguments):
             return
         answers = self.answers
         if carries_on:
@@ -326,7 +325,7 @@ class IncomingCalls(CallStarter):
     def _withdraw(self, call: IncomingCall, error: Refusal) -> bool:
         """Refuse a call that has not begun; False when it has."""
         if call.dependency is not None:
-            self._preparing.forget(self.answers.leave_dependents(call).arguments)
+            forget(self._context, self.answers.leave_dependents(call).arguments)
         elif call.state == QUEUED:
             self.answers.leave_queue(call)
             call.forget_arguments()
@@ -388,7 +387,6 @@ class IncomingCalls(CallStarter):
                 KeptAnswers(self._memory),
                 self._tables,
                 self._importer,
-                self._preparing,
                 self._replies,
                 self,
             )

@@ -19,7 +19,7 @@ from .incoming_call import Dependency, IncomingCall, KeptAnswer, Pins
 from .kept_answers import KeptAnswers, References
 from .observed import Observed
 from .outgoing_call import Content
-from .preparing import CallStarter, Preparing
+from .preparing import CallStarter, forget, prepare
 from .replies import Replies
 
 __all__ = ["Pipelining"]
@@ -39,7 +39,6 @@ class Pipelining:
         kept: KeptAnswers,
         tables: ConnectionTables,
         importer: Importer,
-        preparing: Preparing,
         replies: Replies,
         calls: CallStarter,
     ) -> None:
@@ -48,8 +47,8 @@ class Pipelining:
         self.kept = kept
         self._exports = tables.exports
         self._observers = tables.observers
+        self._replicas = tables.replicas
         self._importer = importer
-        self._preparing = preparing
         self._replies = replies
         self._calls = calls
         #: Answers that have become known and whose dependents have not been looked at.
@@ -75,7 +74,7 @@ class Pipelining:
             self._is_ready(call, dependency)
             self._calls.start_queued()
         elif not self._answers.may_depend(call):
-            self._preparing.forget(arguments)
+            forget(self._context, arguments)
             text = (
                 f"waiting_bytes: at most {self._context.limits.waiting_bytes} bytes of calls wait for answers"
             )
@@ -105,7 +104,9 @@ class Pipelining:
         answers = References(dependency.answers, self._context.limits.message_bytes)
         self._importer.refer_to(dependency.pins, answers)
         try:
-            is_prepared = self._preparing.prepare(call, target, dependency.arguments)
+            is_prepared = prepare(
+                self._context, self._replicas, self._calls, call, target, dependency.arguments
+            )
         finally:
             self._importer.refer_to(None, None)
         if is_prepared:
@@ -113,7 +114,7 @@ class Pipelining:
 
     def _drop(self, call: IncomingCall, arguments: Undecoded, because: KeptAnswer) -> None:
         """End a call that cannot run because of an answer, and tell the peer because of which."""
-        self._preparing.forget(arguments)
+        forget(self._context, arguments)
         if because.error is not None:
             self._calls.refuse(call, because.error)
             return

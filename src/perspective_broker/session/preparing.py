@@ -13,7 +13,7 @@ from .context import Context
 from .incoming_call import IncomingCall
 from .replies import Refusal
 
-__all__ = ["CallStarter", "Preparing"]
+__all__ = ["CallStarter", "forget", "prepare"]
 
 
 class CallStarter:
@@ -40,84 +40,86 @@ class CallStarter:
         raise NotImplementedError
 
 
-class Preparing:
-    """Prepares the calls of one connection.
+def prepare(
+    context: Context,
+    replicas: Replicas,
+    calls: CallStarter,
+    call: IncomingCall,
+    target: Target,
+    arguments: Undecoded,
+) -> bool:
+    """Decode a call and find its method; False when it is over before it began.
 
     Args:
         context: of the connection.
         replicas: are told of updates that cannot be decoded.
         calls: is told of calls that end here.
+        call: to be prepared.
+        target: that is called.
+        arguments: not decoded yet.
+
+    Raises:
+        ProtocolError: the arguments break the protocol.
     """
-
-    def __init__(self, context: Context, replicas: Replicas, calls: CallStarter) -> None:
-        self._context = context
-        self._lifecycle = context.lifecycle
-        self._replicas = replicas
-        self._calls = calls
-
-    def prepare(
-        self,
-        call: IncomingCall,
-        target: Target,
-        arguments: Undecoded,
-    ) -> bool:
-        """Decode a call and find its method; False when it is over before it began.
-
-        Args:
-            call: to be prepared.
-            target: that is called.
-            arguments: not decoded yet.
-
-        Raises:
-            ProtocolError: the arguments break the protocol.
-        """
-        holder, perspective = target.holder, target.perspective
-        try:
-            args, call.kwargs = self._context.dialect.decode_arguments(arguments, perspective)
-            method = look_up(holder, target.prefix, call.name)
-            if method is None:
-                self._calls.refuse(call, no_such_method(holder, call.name))
-                return False
-            call.method = method
-        except NoSuchMethod as error:
-            self._calls.refuse(call, error)
+    holder, perspective = target.holder, target.perspective
+    try:
+        args, call.kwargs = context.dialect.decode_arguments(arguments, perspective)
+        method = look_up(holder, target.prefix, call.name)
+        if method is None:
+            calls.refuse(call, no_such_method(holder, call.name))
             return False
-        except (CallError, LimitExceeded) as error:
-            if (
-                self._lifecycle.ended
-                or not isinstance(error, CallError)
-                or not (isinstance(holder, RemoteCache) or hears_of_errors(holder))
-            ):
-                self._calls.refuse(call, error)
-                return False
-            # In its turn, because the calls before it may not have begun, either.
-            call.method, call.perspective = partial(self._tell_unread, call, holder, error), perspective
-            call.forget_arguments()
-            return True
-        except ProtocolError:
-            raise
-        except Exception as error:  # of the application: a property that raises, a class that cannot be made
-            self._calls.fail_call(call, error)
+        call.method = method
+    except NoSuchMethod as error:
+        calls.refuse(call, error)
+        return False
+    except (CallError, LimitExceeded) as error:
+        if (
+            context.lifecycle.ended
+            or not isinstance(error, CallError)
+            or not (isinstance(holder, RemoteCache) or hears_of_errors(holder))
+        ):
+            calls.refuse(call, error)
             return False
-        if self._lifecycle.ended:  # by a hook of the application
-            return False
-        call.args = (*target.leading, *args) if target.leading else args
-        call.perspective = perspective
+        # In its turn, because the calls before it may not have begun, either.
+        call.method, call.perspective = (
+            partial(_tell_unread, context, replicas, calls, call, holder, error),
+            perspective,
+        )
+        call.forget_arguments()
         return True
+    except ProtocolError:
+        raise
+    except Exception as error:  # of the application: a property that raises, a class that cannot be made
+        calls.fail_call(call, error)
+        return False
+    if context.lifecycle.ended:  # by a hook of the application
+        return False
+    call.args = (*target.leading, *args) if target.leading else args
+    call.perspective = perspective
+    return True
 
-    def forget(self, arguments: Undecoded) -> None:
-        """Decode arguments that no method gets: the references in them are counted, and so released."""
-        try:
-            self._context.dialect.decode_arguments(arguments, None)
-        except CallError:
-            pass
 
-    def _tell_unread(self, call: IncomingCall, holder: Value, error: CallError) -> None:
-        """Tell the object that was to be called of a call that could not be decoded."""
-        self._calls.refuse_begun(call, error)
-        if self._lifecycle.ended:
-            return
-        if hears_of_errors(holder):
-            report_unread(holder, error)
-        elif self._replicas.spoil(holder._pb_luid):  # it is not true any more
-            tell_end(holder)
+def forget(context: Context, arguments: Undecoded) -> None:
+    """Decode arguments that no method gets: the references in them are counted, and so released."""
+    try:
+        context.dialect.decode_arguments(arguments, None)
+    except CallError:
+        pass
+
+
+def _tell_unread(
+    context: Context,
+    replicas: Replicas,
+    calls: CallStarter,
+    call: IncomingCall,
+    holder: Value,
+    error: CallError,
+) -> None:
+    """Tell the object that was to be called of a call that could not be decoded."""
+    calls.refuse_begun(call, error)
+    if context.lifecycle.ended:
+        return
+    if hears_of_errors(holder):
+        report_unread(holder, error)
+    elif replicas.spoil(holder._pb_luid):  # it is not true any more
+        tell_end(holder)
