@@ -240,7 +240,7 @@ class Broker:
         if self.lifecycle.ended:
             return
         self._bytes_received += len(data)
-        self.deadlines.heard = now
+        self.deadlines.bytes_came(now)
         try:
             self._context.dialect.receive_data(data)
         except ProtocolError as error:
@@ -250,8 +250,6 @@ class Broker:
             self.ending.fail_by_defect(error)
             return
         self._has_unread = True
-        if self.deadlines.message_began is None:
-            self.deadlines.message_began = now
 
     def process(self, messages: int, now: float) -> bool:
         """Act on at most ``messages`` of the peer's operations.
@@ -286,11 +284,10 @@ class Broker:
                     if self._has_eof:
                         self.ending.receive_eof()
                         return False
-                    # Between messages no time runs; within one it began with these bytes at the latest.
-                    if not dialect.mid_message:
-                        deadlines.message_began = None
-                    elif deadlines.message_began is None:
-                        deadlines.message_began = now
+                    if dialect.mid_message:
+                        deadlines.message_goes_on(now)
+                    else:
+                        deadlines.message_ended()
                     if dialect.unfinished:
                         deadlines.pieces_came(dialect.unfinished, now)
                         self.host.on_deadline()
@@ -298,7 +295,7 @@ class Broker:
             except ProtocolError as error:
                 self.ending.fail(error)
                 return False
-            deadlines.message_began = None
+            deadlines.message_ended()
             if step == READING:
                 return True
             self.messages_received += 1

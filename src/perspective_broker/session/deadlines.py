@@ -96,6 +96,33 @@ class Deadlines:
         self._first_pieces = NOTHING
         self._keepalive = False
 
+    def bytes_came(self, now: float) -> None:
+        """Bytes of the peer have come; a message that is incomplete began with them at the latest."""
+        self.heard = now
+        if self.message_began is None:
+            self.message_began = now
+
+    def message_ended(self) -> None:
+        """A message is complete: no time runs between messages."""
+        self.message_began = None
+
+    def message_goes_on(self, now: float) -> None:
+        """More bytes are needed for a message that has begun."""
+        if self.message_began is None:
+            self.message_began = now
+
+    def set_blocked(self, since: float | None) -> None:
+        """The peer does not read what we send since then; None when it reads."""
+        self.blocked_since = since
+
+    def set_unread(self, size: int) -> None:
+        """So many bytes of answers wait for the peer to read."""
+        self.unread = size
+
+    def wait_to_close(self, until: float | None) -> None:
+        """One-way calls may wait alone until then although the connection is being closed."""
+        self.closing = until
+
     def pieces_came(self, unfinished: Mapping[int, int], now: float) -> None:
         """Take note of messages of which pieces have come but not the last.
 

@@ -142,6 +142,10 @@ class Encoding:
             self.content = []
         self.content.append(entry)
 
+    def refer_to_replica(self) -> None:
+        """The message refers to a replica that was sent before."""
+        self.refers_to_replica = True
+
     def depend_on(self, call: OutgoingCall) -> None:
         """The message refers to the answer of ``call``, which is not there yet."""
         if self.dependencies is None:

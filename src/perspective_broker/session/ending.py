@@ -114,7 +114,7 @@ class Ending(Closer):
         if lifecycle.ended:
             return
         if self._questions.tells_undecided:
-            self._context.deadlines.closing = now + self._context.limits.close_seconds
+            self._context.deadlines.wait_to_close(now + self._context.limits.close_seconds)
             self._host.on_deadline()
         else:
             self.send_last()
@@ -135,7 +135,7 @@ class Ending(Closer):
         """Send the queue, with slots or without, and the farewell: nothing is sent behind it, and no answer comes."""
         cause = self._lifecycle.closing
         assert cause is not None
-        self._context.deadlines.closing = None
+        self._context.deadlines.wait_to_close(None)
         self._send_queue()
         writer = self._context.writer
         if writer.has(Feature.FAREWELL):

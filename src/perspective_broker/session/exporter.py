@@ -64,7 +64,7 @@ class Exporter(ports.Exporter):
         self._lifecycle.check_open()
         observed = self._observers.add(obj, perspective)
         if observed.count > 1:
-            self._encoding.refers_to_replica = True
+            self._encoding.refer_to_replica()
             self._encoding.note(observed)
             return observed.luid, SENT_BEFORE
         try:

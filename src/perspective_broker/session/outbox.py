@@ -182,7 +182,7 @@ class Outbox:
         """The transport, which keeps ``buffered`` bytes, can take no more, or can again."""
         self.is_blocked = is_blocked
         self._in_transport = buffered
-        self._context.deadlines.blocked_since = now if is_blocked else None
+        self._context.deadlines.set_blocked(now if is_blocked else None)
         if is_blocked or self._memory.unread:
             self.count_unread()
 
@@ -190,7 +190,7 @@ class Outbox:
         """Charge the peer the bytes that wait for it to read."""
         unread = self._in_transport + self.exact_size
         self._memory.leaves_unread(unread)
-        self._context.deadlines.unread = unread
+        self._context.deadlines.set_unread(unread)
         if self.is_blocked and unread > MUCH_UNREAD:
             self._host.on_deadline()
 
