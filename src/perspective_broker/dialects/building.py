@@ -6,11 +6,12 @@ The same for every dialect. Nothing here imports, or looks up as an attribute, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from ..errors import DecodeError, InsecureJelly
 from ..flavors import Policy, Registry
 from ..flavors.guard import ordinary
+from ..ports import Value
 
 __all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "instance"]
 
@@ -39,6 +40,9 @@ _WORTH_KEEPING: Final = 32
 
 _UNLIMITED: Final = 1 << 60
 
+#: A key that is made of parts.
+_Container: TypeAlias = tuple[Value, ...] | frozenset[Value]
+
 
 class KeyBudget:
     """The work that all keys of one message may cost, in parts that are hashed or compared.
@@ -56,13 +60,13 @@ class KeyBudget:
     def __init__(self, size: int | None = None) -> None:
         self._left = _UNLIMITED if size is None else FREE_KEY_PARTS + size
         # id -> a container, kept so that no other gets its id, and the containers among its parts
-        self._shapes: dict[int, tuple[Any, list[Any]]] = {}
+        self._shapes: dict[int, tuple[_Container, list[_Container]]] = {}
 
     def earn(self, size: int) -> None:
         """Count what was read since."""
         self._left += size
 
-    def parts_of(self, key: Any) -> int:
+    def parts_of(self, key: _Container) -> int:
         """Return the number of parts of a tuple or frozenset, those of its parts included.
 
         Raises:
@@ -113,7 +117,7 @@ class KeyCheck:
         self._budget = budget
         self._same_hash: dict[int, int] = {}
 
-    def __call__(self, key: Any) -> None:
+    def __call__(self, key: Value) -> None:
         kind = type(key)
         if kind is str or kind is bytes:  # their hashes are seeded: nobody can choose them
             return
@@ -155,7 +159,7 @@ def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
     raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
 
 
-def instance(cls: Any) -> Any:
+def instance(cls: type[object]) -> Value:
     """Return an instance that has no state yet.
 
     Raises:
@@ -167,7 +171,7 @@ def instance(cls: Any) -> Any:
         raise _refusal(error)  # noqa: B904 # which says itself what caused it
 
 
-def guarded(take: Callable[[Any], Any], state: Any) -> Any:
+def guarded(take: Callable[[Value], Value], state: Value) -> Value:
     """Let an application's class take a state; whatever it raises, the state was not good for it."""
     try:
         return take(state)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 from types import CoroutineType, GeneratorType
-from typing import Any, Final
+from typing import Final
 
 from ..errors import SerializationError, qualified_name
 from ..flavors import is_copied
 from ..flavors.fields import attributes
 from ..limits import Limits
+from ..ports import Value
 
 __all__ = ["no_form", "too_large", "with_path"]
 
@@ -23,7 +24,7 @@ _SHOWN: Final = 160
 _PLAIN: Final = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset)
 
 
-def no_form(value: Any) -> str:
+def no_form(value: object) -> str:
     """Return why a value of no known type is refused, and what its owner can do about it."""
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else qualified_name(kind)
@@ -54,7 +55,7 @@ def too_large(size: int, limits: Limits) -> SerializationError:
     )
 
 
-def with_path(error: SerializationError, **parts: Any) -> SerializationError:
+def with_path(error: SerializationError, **parts: Value) -> SerializationError:
     """Return ``error`` with the place of its culprit, or as it is when that has no place.
 
     Args:
@@ -71,9 +72,9 @@ def with_path(error: SerializationError, **parts: Any) -> SerializationError:
     return SerializationError(error.message, path, culprit=error.culprit)
 
 
-def _find(culprit: Any, parts: dict[str, Any]) -> str:
+def _find(culprit: object, parts: dict[str, Value]) -> str:
     """Search ``parts`` for the object ``culprit`` itself, breadth first, each container once."""
-    queue: list[tuple[str, Any]] = list(parts.items())
+    queue: list[tuple[str, Value]] = list(parts.items())
     seen: set[int] = set()
     for path, value in queue:  # the list grows while it is read
         if value is culprit:
@@ -94,7 +95,7 @@ def _find(culprit: Any, parts: dict[str, Any]) -> str:
     return ""
 
 
-def _short(key: Any) -> str:
+def _short(key: object) -> str:
     if isinstance(key, str):
         text = key if len(key) <= 40 else key[:37] + "..."
         return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'

@@ -21,16 +21,16 @@ from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
     "NEED_MORE",
+    "Banana",
     "Decoder",
-    "Value",
     "encode",
     "encode_float",
     "encode_integer",
     "encode_list_head",
 ]
 
-#: What banana carries. (Recursive; lists hold Values.)
-Value = bytes | int | float | list["Value"]
+#: What banana carries. (Recursive; the items of a list are Banana.)
+Banana = bytes | int | float | list["Banana"]
 
 LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = range(0x80, 0x88)
 _POSITIVE: Final = (INT, LONGINT)
@@ -91,9 +91,9 @@ class Decoder:
         self._chunks: Queue[bytes] = ()  # received, not yet looked at
         self._partial: list[bytes] = []  # the beginning of a string whose end has not come,
         self._wanted = 0  # and the bytes it still lacks
-        self._list: list[Value] | None = None  # the innermost open list,
+        self._list: list[Banana] | None = None  # the innermost open list,
         self._missing = 0  # the items it still lacks,
-        self._stack: list[tuple[list[Value], int]] = []  # and the open lists around it
+        self._stack: list[tuple[list[Banana], int]] = []  # and the open lists around it
         self._nodes = 0  # items announced in this message
         self._before = 0  # bytes of this message that were read in earlier chunks
         self._error: ProtocolError | None = None
@@ -118,7 +118,7 @@ class Decoder:
         self._chunks = ()
         return rest
 
-    def next(self) -> Value | _NeedMore:
+    def next(self) -> Banana | _NeedMore:
         """Return the next complete value, or :data:`NEED_MORE`.
 
         Raises:
@@ -149,7 +149,7 @@ class Decoder:
         self._collector_rests = False
         wake()
 
-    def _read(self) -> Value | _NeedMore:
+    def _read(self) -> Banana | _NeedMore:
         """Read tokens of the current chunk until a value is complete or the chunk is used up."""
         data = self._data
         start = pos = self._pos
@@ -159,7 +159,7 @@ class Decoder:
         stack = self._stack
         into, missing = self._list, self._missing
         depth = len(stack) + (into is not None)
-        value: Value
+        value: Banana
         in_string = self._wanted > 0
         while True:
             if in_string:  # the rest of a string that began in an earlier chunk

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ... import errors
 from ...errors import qualified_name
 from ...flavors import Failure
+from ...ports import Value
 
 __all__ = ["FAILURE_TAG", "failure_from_payload", "failure_from_state", "failure_state"]
 
@@ -40,7 +41,7 @@ _UNAVAILABLE: Final = "Traceback unavailable\n"
 _MALFORMED: Final = Failure("malformed", "the peer reported an error in a form that cannot be read")
 
 
-def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Any]:
+def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Value]:
     """Return the state under which a classic peer expects a failure.
 
     It holds no booleans, which a peer of 2002 does not know. For such a peer, ``old``, the names of builtins are
@@ -70,7 +71,7 @@ def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Any]:
     }
 
 
-def failure_from_state(state: Any) -> Failure:
+def failure_from_state(state: object) -> Failure:
     """Return the failure that a state describes. Accepts keys and texts as text or bytes, and never raises."""
     if type(state) is not dict:
         return _MALFORMED
@@ -94,13 +95,13 @@ def failure_from_state(state: Any) -> Failure:
     )
 
 
-def failure_from_payload(value: Any) -> Failure:
+def failure_from_payload(value: object) -> Failure:
     """Return the failure that something else than a failure stands for when it comes as an error."""
     text = _text(value)
     return Failure("twisted.spread.pb.Error", text) if text else _MALFORMED
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if type(value) is bytes:
         return value.decode("utf-8", "replace")
     return value if type(value) is str else ""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from ...errors import SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...flavors.guard import ordinary
 from ...limits import CONTAINER_NODES, Limits
-from ...ports import SENT_BEFORE, Exporter
+from ...ports import SENT_BEFORE, Exporter, Perspective, Value
 from ..paths import no_form
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
@@ -59,14 +59,16 @@ class Jellier:
         "exported",
     )
 
-    def __init__(self, spelling: Spelling, exporter: Exporter, perspective: Any, limits: Limits) -> None:
+    def __init__(
+        self, spelling: Spelling, exporter: Exporter, perspective: Perspective, limits: Limits
+    ) -> None:
         self._words = _WORDS[spelling]
         self._exporter = exporter
         self._perspective = perspective
         self._limits = limits
         self._out: list[bytes] = []
         #: id of a container -> its place in _out, and the container, so that the id stays its own.
-        self._seen: dict[int, tuple[int, Any]] = {}
+        self._seen: dict[int, tuple[int, Value]] = {}
         self._numbers: dict[int, int] = {}  # id of a container that was met again -> its reference number
         self._cached: list[int] = []  # the same of replicas
         self.exported: list[int] = []  #: ids that the value counts, one entry for every count
@@ -94,7 +96,7 @@ class Jellier:
         """No less than the depth of the lists written: each one wrapped as a reference is a level more."""
         return self._deepest + min(len(self._numbers), self._deepest)
 
-    def jelly(self, value: Any) -> bytes:
+    def jelly(self, value: Value) -> bytes:
         """Return ``value`` as bytes.
 
         Raises:
@@ -120,7 +122,7 @@ class Jellier:
             self._exporter.retract_cache(luid)
         self._cached.clear()
 
-    def _jelly(self, value: Any) -> None:
+    def _jelly(self, value: Value) -> None:
         _WRITERS.get(type(value), _OBJECT)(self, value)
 
     def _str(self, value: str) -> None:
@@ -161,7 +163,7 @@ class Jellier:
     def _bool(self, value: bool) -> None:
         self._out.append(self._words.true if value else self._words.false)
 
-    def _again(self, value: Any) -> bool:
+    def _again(self, value: Value) -> bool:
         """Write a container that was met before as a dereference; else note its place and return False."""
         key = id(value)
         first = self._seen.get(key)
@@ -176,7 +178,7 @@ class Jellier:
         self._out.append(self._words.dereference + encode_integer(number))
         return True
 
-    def _enter(self, value: Any, levels: int = 1) -> None:
+    def _enter(self, value: Value, levels: int = 1) -> None:
         """Go one container down; every list, as banana counts them, is a level, and so may a reference be."""
         self._depth += levels
         if self._depth > self._deepest:
@@ -184,7 +186,7 @@ class Jellier:
         if self._depth >= self._limits.depth:
             raise _cannot(value, f"nested too deep; a message may have {self._limits.depth} levels")
 
-    def _items(self, value: Any) -> None:
+    def _items(self, value: Value) -> None:
         """Write a list, a tuple, a set or a frozenset."""
         items = tuple(value)  # a hook of what is in it may change it, and its length is announced
         size = len(items)
@@ -202,13 +204,13 @@ class Jellier:
             writers.get(type(item), _OBJECT)(self, item)
         self._depth -= 1
 
-    def _tuple(self, value: tuple[Any, ...]) -> None:
+    def _tuple(self, value: tuple[Value, ...]) -> None:
         if value:
             self._items(value)
         else:  # there is but one, which is not sharing
             self._out.append(self._words.empty_tuple)
 
-    def _dict(self, value: dict[Any, Any]) -> None:
+    def _dict(self, value: dict[Value, Value]) -> None:
         pairs = tuple(value.items())  # as with the others, a hook may change it
         if len(pairs) >= self._limits.list_items:
             raise _cannot(value, f"{len(pairs)} items; a dictionary may have {self._limits.list_items}")
@@ -277,7 +279,7 @@ class Jellier:
     def _timedelta(self, value: datetime.timedelta) -> None:
         self._text_atom(value, b"timedelta", f"{value.days} {value.seconds} {value.microseconds}")
 
-    def _text_atom(self, value: Any, word: bytes, text: str) -> None:
+    def _text_atom(self, value: Value, word: bytes, text: str) -> None:
         spelling = self._words.spelling
         if spelling.old:
             raise _too_new(value)
@@ -288,7 +290,7 @@ class Jellier:
         self.exported.append(luid)
         self._out.append(self._words.remote + encode_integer(luid))
 
-    def _object(self, value: Any) -> None:
+    def _object(self, value: Value) -> None:
         """Write an object by its flavor."""
         if isinstance(value, Reference):
             home = self._exporter.home_id(value)
@@ -396,7 +398,7 @@ _WORDS: Final = {spelling: _Words(spelling) for spelling in (PB, NONE, *OF_2002.
 
 _PAIR: Final = encode_list_head(2)
 
-_WRITERS: Final[dict[type, Callable[[Jellier, Any], None]]] = {
+_WRITERS: Final[dict[type, Callable[[Jellier, Value], None]]] = {
     str: Jellier._str,
     int: Jellier._int,
     bytes: Jellier._bytes,
@@ -416,12 +418,12 @@ _WRITERS: Final[dict[type, Callable[[Jellier, Any], None]]] = {
 }
 
 
-def _OBJECT(jellier: Jellier, value: Any) -> None:
+def _OBJECT(jellier: Jellier, value: Value) -> None:
     """Write a value of no plain type; a subclass may know more of them."""
     jellier._object(value)
 
 
-def _cannot(culprit: Any, why: str) -> SerializationError:
+def _cannot(culprit: object, why: str) -> SerializationError:
     """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
     return SerializationError(why, culprit=culprit)
 
@@ -433,7 +435,7 @@ def _check_fold(value: datetime.datetime | datetime.time) -> None:
         )
 
 
-def _too_new(culprit: Any) -> SerializationError:
+def _too_new(culprit: object) -> SerializationError:
     return _cannot(
         culprit, f"the peer is a program of 2002, to which a {type(culprit).__name__} cannot cross"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ...errors import BadArguments, CallError, ProtocolError
 from ...flavors import Policy, Registry
@@ -130,7 +130,7 @@ class ClassicDialect(Dialect):
         shown = name[:32].encode("ascii", "replace")
         self._receiver.send(encode([b"didNotUnderstand", shown], self._writer.spelling))
 
-    def _version(self, message: list[Any]) -> None:
+    def _version(self, message: list[Undecoded]) -> None:
         if self._ready:
             raise ProtocolError("bad-version", "a peer says its version once")
         if type(message[1]) is not int or message[1] != VERSION:
@@ -138,10 +138,10 @@ class ClassicDialect(Dialect):
         self._ready = True
         self._receiver.on_ready()
 
-    def _did_not_understand(self, message: list[Any]) -> None:
+    def _did_not_understand(self, message: list[Undecoded]) -> None:
         self._receiver.on_complaint("the peer does not know a command of ours")
 
-    def _message(self, message: list[Any]) -> None:
+    def _message(self, message: list[Undecoded]) -> None:
         _, request, target, name, wants_answer, args, kwargs = message
         self._receiver.on_call(
             _request_id(request),
@@ -151,7 +151,7 @@ class ClassicDialect(Dialect):
             (args, kwargs),
         )
 
-    def _cachemessage(self, message: list[Any]) -> None:
+    def _cachemessage(self, message: list[Undecoded]) -> None:
         _, request, luid, name, wants_answer, args, kwargs = message
         self._receiver.on_update(
             _request_id(request),
@@ -161,7 +161,7 @@ class ClassicDialect(Dialect):
             (args, kwargs),
         )
 
-    def _method_name(self, name: Any) -> str:
+    def _method_name(self, name: object) -> str:
         if type(name) is not bytes:
             raise ProtocolError("bad-message", "a method's name is a string")
         limit = self._decoder.limits.method_name_bytes
@@ -172,19 +172,19 @@ class ClassicDialect(Dialect):
         except UnicodeDecodeError:
             raise ProtocolError("bad-message", "a method's name is text") from None
 
-    def _answer(self, message: list[Any]) -> None:
+    def _answer(self, message: list[Undecoded]) -> None:
         self._receiver.on_answer(_request_id(message[1]), message[2])
 
-    def _error(self, message: list[Any]) -> None:
+    def _error(self, message: list[Undecoded]) -> None:
         self._receiver.on_error(_request_id(message[1]), message[2])
 
-    def _decref(self, message: list[Any]) -> None:
+    def _decref(self, message: list[Undecoded]) -> None:
         self._receiver.on_release(_object_id(message[1]), 1)
 
-    def _decache(self, message: list[Any]) -> None:
+    def _decache(self, message: list[Undecoded]) -> None:
         self._receiver.on_decache(_cache_id(message[1]), 1)
 
-    def _uncache(self, message: list[Any]) -> None:
+    def _uncache(self, message: list[Undecoded]) -> None:
         self._receiver.on_uncache(_cache_id(message[1]))
 
     def _unjellier(self, perspective: Perspective) -> Unjellier:
@@ -233,7 +233,7 @@ class ClassicDialect(Dialect):
         return failure_from_payload(error).as_exception(self._registry)
 
 
-_COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Any]], None]]]] = {
+_COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Undecoded]], None]]]] = {
     b"version": (2, ClassicDialect._version),
     b"didNotUnderstand": (2, ClassicDialect._did_not_understand),
     b"message": (7, ClassicDialect._message),
@@ -246,7 +246,7 @@ _COMMANDS: Final[dict[bytes, tuple[int, Callable[[ClassicDialect, list[Any]], No
 }
 
 
-def _object_id(value: Any) -> ObjectId:
+def _object_id(value: object) -> ObjectId:
     if type(value) is int and value >= 0:
         return value
     if type(value) is bytes and len(value) <= 256:
@@ -254,26 +254,26 @@ def _object_id(value: Any) -> ObjectId:
     raise ProtocolError("bad-id", "an object id is a positive integer or a name")
 
 
-def _cache_id(value: Any) -> int:
+def _cache_id(value: object) -> int:
     if type(value) is int and value >= 0:
         return value
     raise ProtocolError("bad-id", "a replica's id is a positive integer")
 
 
-def _wants_answer(value: Any) -> bool:
+def _wants_answer(value: object) -> bool:
     if type(value) is int and value in (0, 1):
         return value == 1
     raise ProtocolError("bad-message", "the wish for an answer is 0 or 1")
 
 
-def _request_id(value: Any) -> int:
+def _request_id(value: object) -> int:
     # They are keys of a table, and larger integers can be chosen to collide there.
     if type(value) is int and 0 <= value < 2**MAX_KEY_BITS:
         return value
     raise ProtocolError("bad-id", "a request id is a positive integer")
 
 
-def _keyword(key: Any) -> str:
+def _keyword(key: object) -> str:
     if type(key) is bytes:  # what a Python 2 peer calls text
         try:
             key = key.decode()

@@ -6,9 +6,10 @@ import datetime
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from ...errors import DecodeError
+from ...ports import Undecoded, Value
 from .jelly import MAX_EXPONENT
 
 __all__ = ["SCALARS"]
@@ -20,7 +21,7 @@ _TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
 _TIMEDELTA: Final = re.compile(rb"(-?\d{1,9}) (\d{1,5}) (\d{1,6})")
 
 
-def _decimal(jelly: list[Any]) -> Decimal:
+def _decimal(jelly: list[Undecoded]) -> Decimal:
     _, number, exponent = jelly
     if type(number) is not int or type(exponent) is not int or abs(exponent) > MAX_EXPONENT:
         raise DecodeError("a decimal is an integer and an exponent within decimal128's range")
@@ -28,27 +29,27 @@ def _decimal(jelly: list[Any]) -> Decimal:
     return Decimal((int(number < 0), digits, exponent))
 
 
-def _datetime(jelly: list[Any]) -> datetime.datetime:
+def _datetime(jelly: list[Undecoded]) -> datetime.datetime:
     year, month, day, hour, minute, second, microsecond = _numbers(jelly, _DATETIME)
     return datetime.datetime(year, month, day, hour, minute, second, microsecond)
 
 
-def _date(jelly: list[Any]) -> datetime.date:
+def _date(jelly: list[Undecoded]) -> datetime.date:
     year, month, day = _numbers(jelly, _DATE)
     return datetime.date(year, month, day)
 
 
-def _time(jelly: list[Any]) -> datetime.time:
+def _time(jelly: list[Undecoded]) -> datetime.time:
     hour, minute, second, microsecond = _numbers(jelly, _TIME)
     return datetime.time(hour, minute, second, microsecond)
 
 
-def _timedelta(jelly: list[Any]) -> datetime.timedelta:
+def _timedelta(jelly: list[Undecoded]) -> datetime.timedelta:
     days, seconds, microseconds = _numbers(jelly, _TIMEDELTA)
     return datetime.timedelta(days, seconds, microseconds)
 
 
-def _numbers(jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
+def _numbers(jelly: list[Undecoded], form: re.Pattern[bytes]) -> tuple[int, ...]:
     """Return the numbers that the one text in ``jelly`` spells."""
     _, text = jelly
     match = form.fullmatch(text) if type(text) is bytes else None
@@ -58,7 +59,7 @@ def _numbers(jelly: list[Any], form: re.Pattern[bytes]) -> tuple[int, ...]:
 
 
 #: The type's name -> what makes a value of the list.
-SCALARS: Final[dict[bytes, Callable[[list[Any]], Any]]] = {
+SCALARS: Final[dict[bytes, Callable[[list[Undecoded]], Value]]] = {
     b"decimal": _decimal,
     b"datetime": _datetime,
     b"date": _date,

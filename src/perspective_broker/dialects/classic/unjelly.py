@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
 from ...flavors import Policy, Registry, RemoteCache
-from ...ports import Importer
+from ...ports import Importer, Perspective, Undecoded, Value
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
 from .scalars import SCALARS
@@ -31,12 +31,12 @@ class _Pending:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[Callable[[Any], None]] = []
+        self._waiting: list[Callable[[Value], None]] = []
 
-    def when_known(self, callback: Callable[[Any], None]) -> None:
+    def when_known(self, callback: Callable[[Value], None]) -> None:
         self._waiting.append(callback)
 
-    def resolve(self, value: Any) -> None:
+    def resolve(self, value: Value) -> None:
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             if type(value) is _Pending:
@@ -76,7 +76,7 @@ class Unjellier:
     def __init__(
         self,
         importer: Importer,
-        perspective: Any,
+        perspective: Perspective,
         readers: Readers,
         registry: Registry,
         policy: Policy,
@@ -89,14 +89,14 @@ class Unjellier:
         self._registry = registry
         self._policy = policy
         self._keys = KeyBudget()
-        self._known: dict[int, Any] = {}  # reference number -> value or _Pending
+        self._known: dict[int, Value] = {}  # reference number -> value or _Pending
         self._unresolved = 0  # _Pendings that are not resolved
         self._mentions = 0  # times that one was put in the place of a value
         self._taken = 0  # references and replicas that were counted
         self._unbuilt: set[int] = set()  # replicas whose state was not set yet
         self._late: list[Callable[[], None]] = []  # states that could not be set yet
 
-    def unjelly(self, jelly: Any) -> Any:
+    def unjelly(self, jelly: Undecoded) -> Value:
         """Return the value that ``jelly`` stands for.
 
         Raises:
@@ -112,7 +112,7 @@ class Unjellier:
             self.give_back(jelly)
             raise
 
-    def give_back(self, jelly: Any) -> None:
+    def give_back(self, jelly: Undecoded) -> None:
         """Count, and drop at once, the references and replicas in ``jelly`` that were not read.
 
         The peer has counted them when it sent them; what is not counted here is never released.
@@ -129,7 +129,7 @@ class Unjellier:
             except CallError:
                 pass
 
-    def _take(self, part: list[Any]) -> None:
+    def _take(self, part: list[Undecoded]) -> None:
         """Count a reference or replica that nobody gets."""
         if part[0] == b"remote":
             self._importer.pass_over(_small_id(part[1]), self._perspective)
@@ -140,7 +140,7 @@ class Unjellier:
             self._importer.introduce_cache(luid, RemoteCache)
             self._importer.spoil_cache(luid)
 
-    def _whole(self, jelly: list[Any]) -> Any:
+    def _whole(self, jelly: list[Undecoded]) -> Value:
         self._keys = KeyBudget(0)
         try:
             value = self._value(jelly)
@@ -173,16 +173,16 @@ class Unjellier:
         if self._units < 0:
             raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
 
-    def _value(self, jelly: list[Any]) -> Any:
+    def _value(self, jelly: list[Undecoded]) -> Value:
         read = self._readers.get(jelly[0])
         return self._copy(jelly) if read is None else read(self, jelly)
 
     # -- values that hold no others
 
-    def _none(self, jelly: list[Any]) -> None:
+    def _none(self, jelly: list[Undecoded]) -> None:
         _fields(jelly, 1)
 
-    def _boolean(self, jelly: list[Any]) -> bool:
+    def _boolean(self, jelly: list[Undecoded]) -> bool:
         _, word = jelly
         if word == b"true":
             return True
@@ -190,20 +190,20 @@ class Unjellier:
             return False
         raise DecodeError("a boolean is true or false")
 
-    def _unicode(self, jelly: list[Any]) -> str:
+    def _unicode(self, jelly: list[Undecoded]) -> str:
         _, text = jelly
         return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
 
     # -- containers: those that can change are made first and filled then, so that they may hold themselves
 
-    def _parts(self, jelly: list[Any]) -> list[Any]:
+    def _parts(self, jelly: list[Undecoded]) -> list[Value]:
         """Return the values behind the type's name; some may be pending."""
         self._units -= CHEAP
         if self._units < 0:
             raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
         self._keys.earn(len(jelly))
         get = self._readers.get
-        parts: list[Any] = []
+        parts: list[Value] = []
         append = parts.append
         for index in range(1, len(jelly)):
             item = jelly[index]
@@ -216,7 +216,7 @@ class Unjellier:
                 append(item)
         return parts
 
-    def _list(self, jelly: list[Any], into: list[Any] | None = None) -> list[Any]:
+    def _list(self, jelly: list[Undecoded], into: list[Value] | None = None) -> list[Value]:
         mentions = self._mentions
         parts = self._parts(jelly)
         if into is None:
@@ -229,7 +229,9 @@ class Unjellier:
                     item.when_known(partial(into.__setitem__, index))
         return into
 
-    def _dictionary(self, jelly: list[Any], into: dict[Any, Any] | None = None) -> dict[Any, Any]:
+    def _dictionary(
+        self, jelly: list[Undecoded], into: dict[Value, Value] | None = None
+    ) -> dict[Value, Value]:
         if into is None:
             into = {}
         check: KeyCheck | None = None
@@ -262,11 +264,11 @@ class Unjellier:
                 _put(into, check, (key, item))
         return into
 
-    def _set(self, jelly: list[Any], into: set[Any] | None = None) -> set[Any]:
+    def _set(self, jelly: list[Undecoded], into: set[Value] | None = None) -> set[Value]:
         items = set() if into is None else into
         check = KeyCheck(self._keys)
 
-        def add(item: Any) -> None:
+        def add(item: Value) -> None:
             check(item)
             items.add(item)
 
@@ -277,15 +279,15 @@ class Unjellier:
                 add(item)
         return items
 
-    def _tuple(self, jelly: list[Any]) -> Any:
+    def _tuple(self, jelly: list[Undecoded]) -> Value:
         mentions = self._mentions
         return self._made(self._parts(jelly), mentions, tuple)
 
-    def _frozenset(self, jelly: list[Any]) -> Any:
+    def _frozenset(self, jelly: list[Undecoded]) -> Value:
         mentions = self._mentions
         return self._made(self._parts(jelly), mentions, partial(_frozen, self._keys))
 
-    def _made(self, parts: list[Any], mentions: int, make: Callable[[list[Any]], Any]) -> Any:
+    def _made(self, parts: list[Value], mentions: int, make: Callable[[list[Value]], Value]) -> Value:
         """Return what ``make`` makes of ``parts``, or the promise of it.
 
         Args:
@@ -297,7 +299,7 @@ class Unjellier:
             return self._wait_for(parts, make)
         return make(parts)
 
-    def _wait_for(self, parts: list[Any], make: Callable[[list[Any]], Any]) -> _Pending:
+    def _wait_for(self, parts: list[Value], make: Callable[[list[Value]], Value]) -> _Pending:
         self._unresolved += 1
         self._mentions += 1
         return _gather(parts, make, self._resolved)
@@ -307,7 +309,7 @@ class Unjellier:
 
     # -- sharing
 
-    def _reference(self, jelly: list[Any]) -> Any:
+    def _reference(self, jelly: list[Undecoded]) -> Value:
         self.spend(CHEAP)
         _, number, inner = jelly
         known = self._known
@@ -335,7 +337,7 @@ class Unjellier:
             pending.resolve(value)
         return value
 
-    def _dereference(self, jelly: list[Any]) -> Any:
+    def _dereference(self, jelly: list[Undecoded]) -> Value:
         _, number = jelly
         if type(number) is not int or number not in self._known:
             raise DecodeError("a reference number that was never defined")
@@ -346,14 +348,14 @@ class Unjellier:
 
     # -- flavors
 
-    def _remote(self, jelly: list[Any]) -> Any:
+    def _remote(self, jelly: list[Undecoded]) -> Value:
         _, luid = jelly
         self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
 
-    def _local(self, jelly: list[Any]) -> Any:
+    def _local(self, jelly: list[Undecoded]) -> Value:
         _, luid = jelly
         if type(luid) is bytes:
             luid = luid.decode()
@@ -361,24 +363,24 @@ class Unjellier:
             raise DecodeError("an object id is an integer or a name")
         return self._importer.local_object(luid)
 
-    def _cached(self, jelly: list[Any]) -> Any:
+    def _cached(self, jelly: list[Undecoded]) -> Value:
         _, luid = jelly
         self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_cache(luid)
 
-    def _lcache(self, jelly: list[Any]) -> Any:
+    def _lcache(self, jelly: list[Undecoded]) -> Value:
         _, luid = jelly
         return self._importer.local_cache(_small_id(luid))
 
-    def _failure(self, jelly: list[Any]) -> Exception:
+    def _failure(self, jelly: list[Undecoded]) -> Exception:
         self.spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
         return failure_from_state(state).as_exception(self._registry)
 
-    def _class(self, jelly: list[Any]) -> type | None:
+    def _class(self, jelly: list[Undecoded]) -> type | None:
         """Return the class registered under the list's tag; None when a factory is.
 
         Raises:
@@ -388,13 +390,13 @@ class Unjellier:
             raise DecodeError("a list must start with a type's name")
         return find_class(jelly[0].decode(), self._registry, self._policy)
 
-    def _blank(self, jelly: list[Any]) -> Any:
+    def _blank(self, jelly: list[Undecoded]) -> Value:
         """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
         self.spend(COSTLY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
 
-    def _copy(self, jelly: list[Any]) -> Any:
+    def _copy(self, jelly: list[Undecoded]) -> Value:
         self.spend(COSTLY)
         cls = self._class(jelly)
         if len(jelly) == 3:
@@ -410,7 +412,7 @@ class Unjellier:
             raise DecodeError("a state that contains its own object, which only a factory can make")
         return guarded(factory, state)
 
-    def _introduce(self, cls: type | None, jelly: list[Any]) -> Any:
+    def _introduce(self, cls: type | None, jelly: list[Undecoded]) -> Value:
         """Read a cacheable that is sent for the first time: tag, id, state."""
         luid = _small_id(jelly[1])
         if cls is None or not issubclass(cls, RemoteCache):
@@ -426,14 +428,14 @@ class Unjellier:
             self._late.append(partial(self._unbuilt.discard, luid))
         return value
 
-    def _set_state(self, value: Any, jelly: list[Any], fields: int = 2) -> None:
+    def _set_state(self, value: Value, jelly: list[Undecoded], fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)
         if complete:
             guarded(value.set_copyable_state, state)
         else:
             self._late.append(partial(guarded, value.set_copyable_state, state))
 
-    def _state(self, jelly: list[Any], fields: int = 2) -> tuple[Any, bool]:
+    def _state(self, jelly: list[Undecoded], fields: int = 2) -> tuple[Value, bool]:
         """Return the state behind a type tag, and whether nothing in it is still being built."""
         _fields(jelly, fields)
         state = jelly[-1]
@@ -446,13 +448,13 @@ class Unjellier:
 
 
 #: The first word of a list -> what reads it. Called with the unjellier, the list, and for some the value to fill.
-Readers: TypeAlias = dict[bytes, Callable[..., Any]]
+Readers: TypeAlias = dict[bytes, Callable[..., Value]]
 
 
-def _costly(make: Callable[[list[Any]], Any]) -> Callable[[Unjellier, list[Any]], Any]:
+def _costly(make: Callable[[list[Undecoded]], Value]) -> Callable[[Unjellier, list[Undecoded]], Value]:
     """Return the reader of a scalar."""
 
-    def read(unjellier: Unjellier, jelly: list[Any]) -> Any:
+    def read(unjellier: Unjellier, jelly: list[Undecoded]) -> Value:
         unjellier.spend(COSTLY)
         return make(jelly)
 
@@ -479,13 +481,13 @@ _READERS: Final[Readers] = {
 }
 
 #: Those whose readers can fill a value that exists already.
-_CONTAINERS: Final[dict[bytes, Callable[[], Any]]] = {b"list": list, b"dictionary": dict, b"set": set}
+_CONTAINERS: Final[dict[bytes, Callable[[], Value]]] = {b"list": list, b"dictionary": dict, b"set": set}
 
 
 def readers_for(policy: Policy) -> Readers:
     """Return the readers of the types that ``policy`` allows; made once per connection."""
 
-    def refuse(unjellier: Unjellier, jelly: list[Any], into: Any = None) -> NoReturn:
+    def refuse(unjellier: Unjellier, jelly: list[Undecoded], into: Value = None) -> NoReturn:
         raise InsecureJelly(f"values of type {jelly[0].decode()} are not allowed here")
 
     return {
@@ -494,7 +496,9 @@ def readers_for(policy: Policy) -> Readers:
     }
 
 
-def _gather(parts: list[Any], make: Callable[[list[Any]], Any], resolved: Callable[[], None]) -> _Pending:
+def _gather(
+    parts: list[Value], make: Callable[[list[Value]], Value], resolved: Callable[[], None]
+) -> _Pending:
     """Return the promise of ``make(parts)``, kept when the last of the pending parts is known."""
     indices_of: dict[_Pending, list[int]] = {}
     for index, part in enumerate(parts):
@@ -503,7 +507,7 @@ def _gather(parts: list[Any], make: Callable[[list[Any]], Any], resolved: Callab
     whole = _Pending()
     missing = len(indices_of)
 
-    def put(indices: list[int], known: Any) -> None:
+    def put(indices: list[int], known: Value) -> None:
         nonlocal missing
         for index in indices:
             parts[index] = known
@@ -517,7 +521,7 @@ def _gather(parts: list[Any], make: Callable[[list[Any]], Any], resolved: Callab
     return whole
 
 
-def _counted(jelly: Any) -> Iterator[list[Any]]:
+def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
     """Yield the references and replicas in a value that its sender has counted, in the order of reading."""
     left = [jelly]
     while left:
@@ -534,31 +538,31 @@ def _counted(jelly: Any) -> Iterator[list[Any]]:
         left.extend(reversed(part))
 
 
-def _fields(jelly: list[Any], count: int) -> None:
+def _fields(jelly: list[Undecoded], count: int) -> None:
     if len(jelly) != count:
         raise DecodeError(
             f"{jelly[0].decode('ascii', 'replace')[:32]} takes {count - 1} fields, not {len(jelly) - 1}"
         )
 
 
-def _small_id(luid: Any) -> int:
+def _small_id(luid: object) -> int:
     """Return the id of an object or a replica of the peer's; ids are keys of our tables."""
     if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
         raise DecodeError("an id is a small positive integer")
     return luid
 
 
-def _put(into: dict[Any, Any], check: KeyCheck, pair: tuple[Any, Any]) -> None:
+def _put(into: dict[Value, Value], check: KeyCheck, pair: tuple[Value, Value]) -> None:
     check(pair[0])
     into[pair[0]] = pair[1]
 
 
-def _replace(into: dict[Any, Any], key: Any, pending: _Pending, known: Any) -> None:
+def _replace(into: dict[Value, Value], key: Value, pending: _Pending, known: Value) -> None:
     if into[key] is pending:  # else the key came again
         into[key] = known
 
 
-def _frozen(keys: KeyBudget, parts: list[Any]) -> frozenset[Any]:
+def _frozen(keys: KeyBudget, parts: list[Value]) -> frozenset[Value]:
     check = KeyCheck(keys)
     for part in parts:
         check(part)

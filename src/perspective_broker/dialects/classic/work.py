@@ -7,9 +7,10 @@ message never costs it the connection.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ...limits import Limits
+from ...ports import Undecoded
 from .failures import FAILURE_TAG
 
 __all__ = ["CHEAP", "COSTLY", "TOO_MUCH_WORK", "UNLIMITED", "most_units", "units_in"]
@@ -41,7 +42,7 @@ def most_units(limits: Limits) -> int:
     return max(64, limits.nodes // 10)
 
 
-def units_in(jelly: Any) -> int:
+def units_in(jelly: Undecoded) -> int:
     """Return how many units it takes to read what was written, or a little more."""
     units = 0
     left = [jelly]

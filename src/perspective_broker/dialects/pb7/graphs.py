@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ...errors import DecodeError
+from ...ports import Value
 from ..building import KeyCheck
 
 __all__ = ["GraphBuilder", "Node", "dictionary_of", "set_of"]
@@ -26,16 +27,16 @@ class Node:
 class GraphBuilder:
     """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
 
-    def __init__(self, rows: list[Any], depth: int, key_check: Callable[[], KeyCheck]) -> None:
+    def __init__(self, rows: list[Value], depth: int, key_check: Callable[[], KeyCheck]) -> None:
         self._rows = rows
         self._depth = depth
         self._key_check = key_check
         self._begun: set[int] = (
             set()
         )  # containers that cannot be made before their parts, and whose parts are read
-        self._made: list[Any] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
+        self._made: list[Value] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
 
-    def build(self, root: Any) -> Any:
+    def build(self, root: Value) -> Value:
         """Return the value that ``root`` mentions, or is."""
         for number in range(len(self._rows)):
             self._container(number, 0)
@@ -49,10 +50,10 @@ class GraphBuilder:
                 made |= set_of([self._value(item, 0) for item in row[1:]], self._key_check())
         return self._value(root, 0)
 
-    def _value(self, item: Any, depth: int) -> Any:
+    def _value(self, item: Value, depth: int) -> Value:
         return self._container(item.number, depth) if type(item) is Node else item
 
-    def _container(self, number: int, depth: int) -> Any:
+    def _container(self, number: int, depth: int) -> Value:
         made = self._made[number]
         if made is not _UNMADE:
             return made
@@ -76,9 +77,9 @@ _KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozens
 _FILLED_KINDS: Final = (0, 1, 3)
 
 
-def set_of(items: list[Any], check: KeyCheck) -> set[Any]:
+def set_of(items: list[Value], check: KeyCheck) -> set[Value]:
     """Return a set of items, none of which comes twice."""
-    made: set[Any] = set()
+    made: set[Value] = set()
     for item in items:
         check(item)
         made.add(item)
@@ -87,7 +88,7 @@ def set_of(items: list[Any], check: KeyCheck) -> set[Any]:
     return made
 
 
-def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+def _fill_dictionary(made: dict[Value, Value], parts: list[Value], check: KeyCheck) -> dict[Value, Value]:
     keys = parts[::2]
     for key, item in zip(keys, parts[1::2], strict=True):
         check(key)
@@ -97,7 +98,7 @@ def _fill_dictionary(made: dict[Any, Any], parts: list[Any], check: KeyCheck) ->
     return made
 
 
-def dictionary_of(parts: list[Any], check: KeyCheck) -> dict[Any, Any]:
+def dictionary_of(parts: list[Value], check: KeyCheck) -> dict[Value, Value]:
     """Return a dictionary of keys and items in turn, no key of which comes twice."""
     value = _fill_dictionary({}, parts, check)
     if all(type(key) is str for key in value):

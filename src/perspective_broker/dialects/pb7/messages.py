@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import compress, product
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ormsgpack import OPT_NON_STR_KEYS, Ext, packb, unpackb
 
@@ -122,7 +122,7 @@ MAX_PINGS_AT_ONCE: Final = 16
 _LONG: Final = 64 * 1024
 
 #: Steps of reading a message; at the end come the message, and what its values are to be decoded from.
-_Reading: TypeAlias = Generator[None, None, tuple[Any, Any]]
+_Reading: TypeAlias = Generator[None, None, tuple[Undecoded, Undecoded]]
 
 
 class _Coded:
@@ -219,7 +219,7 @@ class Pb7Dialect(Dialect):
             while self._go_on(reading) == READING:
                 pass
             return DELIVERED
-        payload: Any
+        payload: Undecoded
         try:
             message = payload = unpackb(frame)
             if packb(message, None, OPTIONS) != frame:
@@ -246,7 +246,7 @@ class Pb7Dialect(Dialect):
             return DELIVERED
         return READING
 
-    def _act(self, message: Any, payload: Undecoded) -> None:
+    def _act(self, message: Undecoded, payload: Undecoded) -> None:
         """Give the receiver the operation of a message, whose values are to be decoded from ``payload``."""
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
@@ -286,7 +286,7 @@ class Pb7Dialect(Dialect):
         """
         scanned = yield from check_in_steps(frame, self._limits)
         yield
-        payload: Any = None
+        payload: Undecoded = None
         try:
             message = unpackb(frame)
         except ValueError:
@@ -309,7 +309,7 @@ class Pb7Dialect(Dialect):
             return message, message
         return message, payload
 
-    def _with_extensions(self, frame: Frame) -> tuple[Any, Any]:
+    def _with_extensions(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
         """Return the message of a short frame with extensions, and what its values are to be decoded from."""
         try:
             message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
@@ -319,7 +319,7 @@ class Pb7Dialect(Dialect):
             return self._salvage(frame)
         return message, _Coded(frame)
 
-    def _is_right(self, message: Any, frame: Frame) -> bool:
+    def _is_right(self, message: Undecoded, frame: Frame) -> bool:
         """Whether a message is in the one spelling, and not nested too deep."""
         depth = self._limits.depth
         return _is_spelled(message, frame) and not (
@@ -333,7 +333,7 @@ class Pb7Dialect(Dialect):
             yield
         return self._head(frame)
 
-    def _salvage(self, frame: Frame) -> tuple[Any, Any]:
+    def _salvage(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
         """Return the head of a message whose values cannot be read, although its structure is right.
 
         Raises:
@@ -342,7 +342,7 @@ class Pb7Dialect(Dialect):
         scan(frame, self._limits)
         return self._head(frame)
 
-    def _head(self, frame: Frame) -> tuple[Any, Any]:
+    def _head(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
         """Return the head of a message whose structure is right, and that its values cannot be read.
 
         Raises:
@@ -365,7 +365,7 @@ class Pb7Dialect(Dialect):
         )
         return [*message, None], _Flawed(error, frame)
 
-    def _hello(self, message: list[Any], payload: Undecoded) -> None:
+    def _hello(self, message: list[Undecoded], payload: Undecoded) -> None:
         _, version, features = message
         if self._ready:
             raise ProtocolError("bad-version", "a peer says hello once")
@@ -377,7 +377,7 @@ class Pb7Dialect(Dialect):
         )
         self._receiver.on_ready()
 
-    def _call(self, message: list[Any], payload: Undecoded) -> None:
+    def _call(self, message: list[Undecoded], payload: Undecoded) -> None:
         target = message[2]
         if type(target) is list and len(target) == 1:
             target = PromisedAnswer(id_of(target[0]))
@@ -404,14 +404,14 @@ class Pb7Dialect(Dialect):
             seconds,
         )
 
-    def _update(self, message: list[Any], payload: Undecoded) -> None:
+    def _update(self, message: list[Undecoded], payload: Undecoded) -> None:
         luid = id_of(message[2])
         self._check_call(message)
         if message[4] not in _UPDATE_FLAGS:
             raise no_such_flag()
         self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
 
-    def _check_call(self, message: list[Any]) -> None:
+    def _check_call(self, message: list[Undecoded]) -> None:
         """Judge the request, the method's name and the flags of a call."""
         request, name, flags = message[1], message[3], message[4]
         if type(request) is not int or request < 0:
@@ -425,10 +425,10 @@ class Pb7Dialect(Dialect):
         if type(flags) is not int:
             raise no_such_flag()
 
-    def _answer(self, message: list[Any], payload: Undecoded) -> None:
+    def _answer(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_answer(id_of(message[1]), payload)
 
-    def _error(self, message: list[Any], payload: Undecoded) -> None:
+    def _error(self, message: list[Undecoded], payload: Undecoded) -> None:
         request = id_of(message[1])
         because = only_mention(payload.frame, PROMISE) if type(payload) is _Coded else None
         if because is not None:
@@ -436,43 +436,43 @@ class Pb7Dialect(Dialect):
         else:
             self._receiver.on_error(request, payload)
 
-    def _release(self, message: list[Any], payload: Undecoded) -> None:
+    def _release(self, message: list[Undecoded], payload: Undecoded) -> None:
         if len(message) % 2 == 0:
             raise ProtocolError("bad-message", "a release with an id that has no count")
         for at in range(1, len(message), 2):
             self._receiver.on_release(id_of(message[at]), count_of(message[at + 1]))
 
-    def _decache(self, message: list[Any], payload: Undecoded) -> None:
+    def _decache(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_decache(id_of(message[1]), count_of(message[2]))
 
-    def _uncache(self, message: list[Any], payload: Undecoded) -> None:
+    def _uncache(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_uncache(id_of(message[1]))
 
-    def _forget(self, message: list[Any], payload: Undecoded) -> None:
+    def _forget(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_forget(id_of(message[1]))
 
-    def _cancel(self, message: list[Any], payload: Undecoded) -> None:
+    def _cancel(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_cancel(id_of(message[1]))
 
-    def _ping(self, message: list[Any], payload: Undecoded) -> None:
+    def _ping(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._pings += 1
         if self._pings > MAX_PINGS_AT_ONCE:
             raise ProtocolError("too-many-pings", "a peer waits for its pong before it asks again")
         self._receiver.on_ping(ping_bytes(message[1]))
 
-    def _pong(self, message: list[Any], payload: Undecoded) -> None:
+    def _pong(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_pong(ping_bytes(message[1]))
 
-    def _farewell(self, message: list[Any], payload: Undecoded) -> None:
+    def _farewell(self, message: list[Undecoded], payload: Undecoded) -> None:
         _, code, reason = message
         if type(code) is not str or type(reason) is not str:
             raise ProtocolError("bad-message", "a farewell has a code and a reason")
         self._receiver.on_farewell(code, reason)
 
-    def _draining(self, message: list[Any], payload: Undecoded) -> None:
+    def _draining(self, message: list[Undecoded], payload: Undecoded) -> None:
         self._receiver.on_draining()
 
-    def _values(self, payload: Undecoded, perspective: Perspective) -> list[Any]:
+    def _values(self, payload: Undecoded, perspective: Perspective) -> list[Value]:
         """Return the message whose values are wanted, every one of them built."""
         if type(payload) is list:
             return payload
@@ -543,7 +543,7 @@ class Pb7Dialect(Dialect):
         self._frames = Frames(self._limits)
 
 
-def _is_spelled(message: Any, frame: Frame) -> bool:
+def _is_spelled(message: Undecoded, frame: Frame) -> bool:
     """Return whether a frame is the spelling, the only one, of the message that was read from it."""
     try:
         if len(frame) <= LARGE or type(message) is not list:
@@ -563,9 +563,9 @@ def _is_spelled(message: Any, frame: Frame) -> bool:
 _CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
 _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
 
-_NO_KEYWORDS: Final[dict[str, Any]] = {}
+_NO_KEYWORDS: Final[dict[str, Value]] = {}
 
-_Operation = Callable[[Pb7Dialect, list[Any], Any], None]
+_Operation = Callable[[Pb7Dialect, list[Undecoded], Undecoded], None]
 
 _HELLO: Final = Pb7Dialect._hello
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from ...errors import ProtocolError
+from ...ports import Undecoded
 from .codes import MAX_MILLISECONDS, WANTS_ANSWER
 from .writing import MAX_DEPENDS_ON
 
@@ -24,7 +25,7 @@ __all__ = [
 MAX_PING_BYTES: Final = 125
 
 
-def id_of(value: Any) -> int:
+def id_of(value: object) -> int:
     """Return an id."""
     # More than 64 bits do not arrive as an integer, so an id is always a harmless key.
     if type(value) is int and value >= 0:
@@ -37,7 +38,7 @@ def no_such_flag() -> ProtocolError:
     return ProtocolError("bad-message", "flags that do not exist")
 
 
-def limited_flags(value: list[Any]) -> tuple[int, float]:
+def limited_flags(value: list[Undecoded]) -> tuple[int, float]:
     """Return the flags of a call, and the seconds that its caller leaves it."""
     if len(value) == 2:
         flags, milliseconds = value
@@ -51,26 +52,26 @@ def limited_flags(value: list[Any]) -> tuple[int, float]:
     raise ProtocolError("bad-message", "a time that a call cannot have")
 
 
-def dependencies_of(value: Any) -> list[int]:
+def dependencies_of(value: object) -> list[int]:
     """Return the ids of the calls on whose answers a call depends."""
     if type(value) is not list or not 0 < len(value) <= MAX_DEPENDS_ON:
         raise ProtocolError("bad-message", "the answers that a call depends on are an array of ids")
     return [id_of(request) for request in value]
 
 
-def count_of(value: Any) -> int:
+def count_of(value: object) -> int:
     """Return a count."""
     if type(value) is int and value > 0:
         return value
     raise ProtocolError("refcount", "a count is a positive integer")
 
 
-def are_text(keys: Iterable[Any]) -> bool:
+def are_text(keys: Iterable[object]) -> bool:
     """Whether all keys are text."""
     return all(type(key) is str for key in keys)
 
 
-def ping_bytes(data: Any) -> bytes:
+def ping_bytes(data: object) -> bytes:
     """Return what a ping carries."""
     if type(data) is bytes and len(data) <= MAX_PING_BYTES:
         return data

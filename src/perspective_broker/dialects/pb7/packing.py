@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 import struct
 import zoneinfo
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import ormsgpack
@@ -22,7 +22,7 @@ from ...errors import DecodeError, SerializationError
 from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
 from ...flavors.guard import ordinary
 from ...limits import Limits
-from ...ports import SENT_BEFORE, Exporter, PromisedAnswer
+from ...ports import SENT_BEFORE, Exporter, Perspective, PromisedAnswer, Value
 from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
 from . import codes
@@ -96,7 +96,7 @@ PLAIN, LARGE_BYTES, NOT_PLAIN = "plain", "large bytes", "not plain"
 _PLAIN_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
 
 
-def look_at(values: Sequence[Any]) -> str:
+def look_at(values: Sequence[Value]) -> str:
     """Return what a look at arguments says of how they are best packed; it looks at few, and at nothing in them.
 
     What is not plain here is refused by ormsgpack after half a microsecond, which finding it costs a tenth of.
@@ -111,7 +111,7 @@ def look_at(values: Sequence[Any]) -> str:
     return PLAIN
 
 
-def has_large(items: Sequence[Any]) -> bool:
+def has_large(items: Sequence[Value]) -> bool:
     """Return whether :func:`pieces` would do better than the codec alone."""
     if len(items) <= _MAX_SEARCHED:
         for item in items:
@@ -120,7 +120,7 @@ def has_large(items: Sequence[Any]) -> bool:
     return False
 
 
-def pieces(items: list[Any], pack: Callable[[Any], bytes]) -> Iterator[tuple[bytes, bool]]:
+def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple[bytes, bool]]:
     """Yield the parts of a packed list, in order, and of each whether it is a large bytes object, as it is.
 
     Raises:
@@ -164,7 +164,7 @@ class _Pairs:
 
     __slots__ = ("of",)
 
-    def __init__(self, of: dict[Any, Any]) -> None:
+    def __init__(self, of: dict[Value, Value]) -> None:
         self.of = of
 
 
@@ -205,7 +205,7 @@ class Packer:
         "nested",
     )
 
-    def __init__(self, exporter: Exporter, perspective: Any, limits: Limits) -> None:
+    def __init__(self, exporter: Exporter, perspective: Perspective, limits: Limits) -> None:
         self._exporter = exporter
         self._perspective = perspective
         self._limits = limits
@@ -213,13 +213,13 @@ class Packer:
         self._private = False  # whether no hook can reach the lists and dictionaries that ormsgpack is in
         self._active: set[int] = set()  # ids of the containers around it
         self._copies: dict[
-            int, tuple[int, Any]
+            int, tuple[int, Value]
         ] = {}  # id -> number, and the object, so that the id stays its own
         self._extensions_left = most_extensions(limits)
         self._tags: dict[str, bytes] = {}  # type tags of the message so far, packed
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
-        self._done: list[tuple[Any, Ext]] = []  # what was written by the call of ormsgpack under way
-        self._kept: dict[int, list[tuple[Any, Ext]]] = {}  # what was written by one that failed
+        self._done: list[tuple[Value, Ext]] = []  # what was written by the call of ormsgpack under way
+        self._kept: dict[int, list[tuple[Value, Ext]]] = {}  # what was written by one that failed
         self._cached: list[int] = []  # replicas that the message counts
         self._exported: list[int] = []  # ids that the message counts, one entry for every count
         self.depends_on: dict[int, None] = {}  #: calls of ours whose answers the message mentions
@@ -234,7 +234,7 @@ class Packer:
             self._exporter.retract_cache(luid)
         self._cached.clear()
 
-    def pack(self, value: Any, private: bool = False) -> bytes:
+    def pack(self, value: Value, private: bool = False) -> bytes:
         """Return ``value`` as bytes.
 
         Args:
@@ -281,7 +281,7 @@ class Packer:
         payload = packb([failure.type, failure.value, failure.traceback, list(failure.parents)])
         return self._nested(codes.FAILURE, payload)
 
-    def _default(self, value: Any) -> Ext:
+    def _default(self, value: Value) -> Ext:
         """Write what ormsgpack does not know."""
         if self._error is not None:
             raise TypeError
@@ -306,7 +306,7 @@ class Packer:
         self.nested += len(payload)
         return Ext(code, payload)
 
-    def _within(self, around: Any, value: Any) -> bytes:
+    def _within(self, around: object, value: Value) -> bytes:
         """Pack what is inside of ``around``."""
         if id(around) in self._active:
             raise _contains_itself(around)
@@ -326,10 +326,10 @@ class Packer:
 
     # -- values
 
-    def _tuple(self, value: tuple[Any, ...]) -> Ext:
+    def _tuple(self, value: tuple[Value, ...]) -> Ext:
         return self._nested(codes.TUPLE, self._within(value, list(value)))
 
-    def _set(self, value: set[Any] | frozenset[Any]) -> Ext:
+    def _set(self, value: set[Value] | frozenset[Value]) -> Ext:
         _check_keys(value, value)
         code = codes.SET if type(value) is set else codes.FROZENSET
         return self._nested(code, self._within(value, list(value)))
@@ -364,7 +364,7 @@ class Packer:
         fields = [v.year, v.month, v.day, v.hour, v.minute, v.second, v.microsecond]
         return Ext(codes.DATETIME, self._in_zone(value, fields))
 
-    def _in_zone(self, value: datetime.datetime | datetime.time, fields: list[Any]) -> bytes:
+    def _in_zone(self, value: datetime.datetime | datetime.time, fields: list[int]) -> bytes:
         """Return the payload of a time: its fields, and fold and zone where it has one."""
         zone = value.tzinfo
         if zone is None:
@@ -394,9 +394,9 @@ class Packer:
     def _graph(self, value: Graph) -> Ext:
         """Write every container of the graph once, flat, with mentions of the others in it."""
         numbers: dict[int, int] = {}
-        found: list[Any] = []
+        found: list[Value] = []
 
-        def mention(item: Any) -> Any:
+        def mention(item: Value) -> Value:
             if type(item) not in _KINDS:
                 return item
             number = numbers.get(id(item))
@@ -424,7 +424,7 @@ class Packer:
 
     # -- flavors
 
-    def _object(self, value: Any) -> Any:
+    def _object(self, value: Value) -> Value:
         """Write an object by its flavor."""
         if isinstance(value, Reference):
             home = self._exporter.home_id(value)
@@ -487,7 +487,7 @@ class Packer:
         return packed
 
 
-_Writer = Callable[[Packer, Any], Ext]
+_Writer = Callable[[Packer, Value], Ext]
 
 _WRITERS: Final[dict[type, _Writer]] = {
     tuple: Packer._tuple,
@@ -525,7 +525,7 @@ class _Tamer:
     def __init__(self) -> None:
         self._around: set[int] = set()
 
-    def tame(self, value: Any, depth: int) -> Any:
+    def tame(self, value: Value, depth: int) -> Value:
         """Return ``value`` with every dictionary whose keys are not all text marked as such.
 
         Raises:
@@ -547,7 +547,7 @@ class _Tamer:
         if kind is dict and any(type(key) is not str for key in value):
             return _Pairs(value)  # what is in it is packed, and tamed, by itself
         self._around.add(id(value))
-        tame: Any
+        tame: Value
         if kind is list:
             tame = [self.tame(item, depth + 1) for item in value]
         else:
@@ -563,7 +563,7 @@ def _check_text(text: str) -> None:
         raise _cannot(text, "text with a lone surrogate has no UTF-8 form") from None
 
 
-def _check_keys(keys: Any, culprit: Any) -> None:
+def _check_keys(keys: Iterable[Value], culprit: object) -> None:
     """Refuse keys that the peer would refuse."""
     check = KeyCheck(KeyBudget())
     for key in keys:
@@ -573,10 +573,10 @@ def _check_keys(keys: Any, culprit: Any) -> None:
             raise _cannot(culprit, str(error)) from None
 
 
-def _contains_itself(value: Any) -> SerializationError:
+def _contains_itself(value: object) -> SerializationError:
     return _cannot(value, f"a {type(value).__name__} that contains itself; pb.Graph(value) keeps cycles")
 
 
-def _cannot(culprit: Any, why: str) -> SerializationError:
+def _cannot(culprit: object, why: str) -> SerializationError:
     """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
     return SerializationError(why, culprit=culprit)

@@ -8,12 +8,13 @@ import zoneinfo
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from ormsgpack import packb, unpackb
 
 from ...errors import DecodeError
+from ...ports import Undecoded, Value
 from . import codes
 from .packing import MAX_DECIMAL_EXPONENT, MAX_DECIMAL_TEXT
 
@@ -59,7 +60,7 @@ def _timedelta(payload: bytes) -> datetime.timedelta:
     return datetime.timedelta(days, seconds, microseconds)
 
 
-def _fields(payload: bytes) -> list[Any]:
+def _fields(payload: bytes) -> list[Undecoded]:
     """Return an array of plain values, such as a date is made of."""
     fields = unpackb(payload)
     if type(fields) is not list or packb(fields) != payload:
@@ -119,7 +120,7 @@ def _zone_names() -> frozenset[str]:
 
 
 #: An extension's number -> what reads its payload.
-SCALARS: Final[dict[int, Callable[[bytes], Any]]] = {
+SCALARS: Final[dict[int, Callable[[bytes], Value]]] = {
     codes.DECIMAL: _decimal,
     codes.DATE: _date,
     codes.TIME: _time,

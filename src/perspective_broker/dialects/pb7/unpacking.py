@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from ormsgpack import Ext, packb, unpackb
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
 from ...flavors import Failure, Policy, Registry, RemoteCache
 from ...limits import Limits
-from ...ports import Importer
+from ...ports import Importer, Perspective, Value
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from ..collector import LARGE_MESSAGE, CollectorRests
 from . import codes
@@ -87,7 +87,7 @@ class Unpacker:
     def __init__(
         self,
         importer: Importer,
-        perspective: Any,
+        perspective: Perspective,
         readers: Readers,
         refused: frozenset[type],
         registry: Registry,
@@ -102,7 +102,7 @@ class Unpacker:
         self._policy = policy
         self._limits = limits
         self._classes: dict[str, type] = {}  # those of the message so far, by their tags
-        self._copies: list[Any] = []  # the message's copyables so far, _Unmade for one whose factory waits
+        self._copies: list[Value] = []  # the message's copyables so far, _Unmade for one whose factory waits
         self._level = 0  # extensions around the value being read
         self._graph_level = -1  # the level at which a graph's mentions mean something,
         self._mentions = 0  # and how many there were
@@ -113,7 +113,7 @@ class Unpacker:
         self._late: CallError | None = None  # what is wrong, though all was read
         self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
 
-    def unpack(self, frame: Frame) -> list[Any]:
+    def unpack(self, frame: Frame) -> list[Value]:
         """Return the message that a frame holds; its form has been judged before.
 
         Raises:
@@ -125,7 +125,7 @@ class Unpacker:
         with CollectorRests():
             return self._unpack(frame)
 
-    def _unpack(self, frame: Frame) -> list[Any]:
+    def _unpack(self, frame: Frame) -> list[Value]:
         try:
             return self._whole(frame)
         except CallError as error:
@@ -157,11 +157,11 @@ class Unpacker:
                     self._importer.introduce_cache(luid, RemoteCache)
                     self._importer.spoil_cache(luid)
 
-    def _whole(self, frame: Frame) -> list[Any]:
+    def _whole(self, frame: Frame) -> list[Value]:
         self._allowance = nested_bytes(len(frame))
         self._keys = KeyBudget(len(frame))
         try:
-            message: list[Any] = self._read(frame)
+            message: list[Value] = self._read(frame)
             if self._late is not None:
                 raise self._late
             return message
@@ -176,13 +176,13 @@ class Unpacker:
             # class of the application that cannot be made, or a key that will not be hashed.
             raise DecodeError(f"malformed value ({type(error).__name__})") from error
 
-    def _read(self, data: Frame) -> Any:
+    def _read(self, data: Frame) -> Value:
         try:
             return unpackb(data, ext_hook=self._hook)
         except ValueError:
             raise (self._error or DecodeError("malformed value")) from None
 
-    def _hook(self, code: int, payload: bytes) -> Any:
+    def _hook(self, code: int, payload: bytes) -> Value:
         try:
             self._count_extensions(1)
             return self._readers.get(code, _UNKNOWN)(self, payload)
@@ -195,7 +195,7 @@ class Unpacker:
         if self._extensions_left < 0:
             raise extensions_refused(self._limits)
 
-    def _open(self, payload: bytes) -> Any:
+    def _open(self, payload: bytes) -> Value:
         """Return the one value that a payload holds."""
         if self._level >= self._limits.depth // 2:
             raise DecodeError("nested too deep")
@@ -222,7 +222,7 @@ class Unpacker:
             refuse_plain(value, self._refused)
         return value
 
-    def _items(self, payload: bytes) -> list[Any]:
+    def _items(self, payload: bytes) -> list[Value]:
         value = self._open(payload)
         if type(value) is not list:
             raise DecodeError("a payload that should be an array")
@@ -233,19 +233,19 @@ class Unpacker:
 
     # -- values
 
-    def _tuple(self, payload: bytes) -> tuple[Any, ...]:
+    def _tuple(self, payload: bytes) -> tuple[Value, ...]:
         return tuple(self._items(payload))
 
-    def _set(self, payload: bytes) -> Any:
+    def _set(self, payload: bytes) -> Value:
         return self._made(partial(set_of, self._items(payload), self._key_check()))
 
-    def _frozenset(self, payload: bytes) -> Any:
+    def _frozenset(self, payload: bytes) -> Value:
         return frozenset(self._made(partial(set_of, self._items(payload), self._key_check())) or ())
 
-    def _dictionary(self, payload: bytes) -> Any:
+    def _dictionary(self, payload: bytes) -> Value:
         return self._made(partial(dictionary_of, self._items(payload), self._key_check()))
 
-    def _made(self, make: Callable[[], Any]) -> Any:
+    def _made(self, make: Callable[[], Value]) -> Value:
         """Return what ``make`` makes of parts that are all read.
 
         What is within nothing else is refused when the whole message is read. So nothing in it has to be given back,
@@ -269,7 +269,7 @@ class Unpacker:
 
     # -- graphs
 
-    def _graph(self, payload: bytes) -> Any:
+    def _graph(self, payload: bytes) -> Value:
         around = self._graph_level, self._mentions
         self._graph_level, self._mentions = self._level + 1, 0
         try:
@@ -292,32 +292,32 @@ class Unpacker:
 
     # -- flavors
 
-    def _remote(self, payload: bytes) -> Any:
+    def _remote(self, payload: bytes) -> Value:
         luid = id_in(payload)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
 
-    def _local(self, payload: bytes) -> Any:
+    def _local(self, payload: bytes) -> Value:
         return self._importer.local_object(id_in(payload))
 
-    def _promise(self, payload: bytes) -> Any:
+    def _promise(self, payload: bytes) -> Value:
         return self._importer.kept_answer(id_in(payload))
 
-    def _local_named(self, payload: bytes) -> Any:
+    def _local_named(self, payload: bytes) -> Value:
         return self._importer.local_object(payload.decode())
 
-    def _cached(self, payload: bytes) -> Any:
+    def _cached(self, payload: bytes) -> Value:
         luid = id_in(payload)
         self._taken += 1
         return self._importer.import_cache(luid)
 
-    def _lcache(self, payload: bytes) -> Any:
+    def _lcache(self, payload: bytes) -> Value:
         return self._importer.local_cache(id_in(payload))
 
     def _failure(self, payload: bytes) -> Exception:
         return failure_in(self._open(payload)).as_exception(self._registry)
 
-    def _copy(self, payload: bytes) -> Any:
+    def _copy(self, payload: bytes) -> Value:
         tag, state_at = _tag(payload)
         number = len(self._copies)
         cls = self._classes.get(tag)
@@ -334,7 +334,7 @@ class Unpacker:
         value = self._copies[number] = guarded(factory, self._open(payload[state_at:]))
         return value
 
-    def _again(self, payload: bytes) -> Any:
+    def _again(self, payload: bytes) -> Value:
         number = id_in(payload)
         if number >= len(self._copies):
             raise DecodeError("a copyable is mentioned before it was sent")
@@ -343,7 +343,7 @@ class Unpacker:
             raise DecodeError("a state that contains its own object, which only a factory can make")
         return value
 
-    def _cacheable(self, payload: bytes) -> Any:
+    def _cacheable(self, payload: bytes) -> Value:
         tag, luid_at = _tag(payload)
         luid, state_at = _luid(payload, luid_at)
         cls = find_class(tag, self._registry, self._policy)
@@ -360,16 +360,16 @@ class Unpacker:
 
     # -- an answer of ours that is read here, where its ids mean the other side's
 
-    def _own_reference(self, payload: bytes) -> Any:
+    def _own_reference(self, payload: bytes) -> Value:
         return self._importer.import_reference(id_in(payload), self._perspective)
 
-    def _own_named_reference(self, payload: bytes) -> Any:
+    def _own_named_reference(self, payload: bytes) -> Value:
         return self._importer.import_named(payload.decode())
 
-    def _own_replica(self, payload: bytes) -> Any:
+    def _own_replica(self, payload: bytes) -> Value:
         return self._importer.import_cache(id_in(payload))
 
-    def _own_cacheable(self, payload: bytes) -> Any:
+    def _own_cacheable(self, payload: bytes) -> Value:
         luid, _ = _luid(payload, _tag(payload)[1])
         return self._importer.local_cache(luid)
 
@@ -378,10 +378,10 @@ class Unpacker:
 
 
 #: An extension's number -> what reads its payload.
-Readers: TypeAlias = dict[int, Callable[[Unpacker, bytes], Any]]
+Readers: TypeAlias = dict[int, Callable[[Unpacker, bytes], Value]]
 
 
-def _scalar(read: Callable[[bytes], Any]) -> Callable[[Unpacker, bytes], Any]:
+def _scalar(read: Callable[[bytes], Value]) -> Callable[[Unpacker, bytes], Value]:
     """Return the reader of an extension that holds no other values."""
     return lambda unpacker, payload: read(payload)
 
@@ -434,7 +434,7 @@ _PLAIN_NAMES: Final[dict[str, type]] = {
 def readers_for(policy: Policy) -> Readers:
     """Return the readers of the types that ``policy`` allows; made once per connection."""
 
-    def refuse(name: str) -> Callable[[Unpacker, bytes], Any]:
+    def refuse(name: str) -> Callable[[Unpacker, bytes], Value]:
         def reader(unpacker: Unpacker, payload: bytes) -> NoReturn:
             raise InsecureJelly(f"values of type {name} are not allowed here")
 
@@ -495,7 +495,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
 _MENTIONS: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
 
 
-def refuse_plain(value: Any, refused: frozenset[type]) -> None:
+def refuse_plain(value: object, refused: frozenset[type]) -> None:
     """Raise when a list or dictionary, at any depth, holds what the policy refuses. (``value`` itself may be one.)
 
     Raises:
@@ -516,7 +516,7 @@ def refuse_plain(value: Any, refused: frozenset[type]) -> None:
         todo += items
 
 
-def failure_in(value: Any) -> Failure:
+def failure_in(value: object) -> Failure:
     """Return the failure that a value describes; never raises."""
     if type(value) is list and len(value) == 4:
         kind, text, traceback, parents = value

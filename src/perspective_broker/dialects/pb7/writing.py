@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 from ormsgpack import Ext, packb, unpackb
 
@@ -144,7 +144,7 @@ class Pb7Writer(Writer):
         perspective: Perspective,
     ) -> Message:
         where = [target.request] if type(target) is PromisedAnswer else target
-        message: list[Any] = [
+        message: list[Value] = [
             operation,
             request,
             where,
@@ -269,7 +269,7 @@ class Pb7Writer(Writer):
             piece.append(memoryview(message)[start:end])
         return piece, end
 
-    def _encode(self, message: list[Any], values: Sequence[Any], perspective: Perspective) -> Message:
+    def _encode(self, message: list[Value], values: Sequence[Value], perspective: Perspective) -> Message:
         """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
         look = look_at(values)
         if look is NOT_PLAIN:
@@ -284,7 +284,7 @@ class Pb7Writer(Writer):
             return frame_header(len(body)) + body
         return self._framed(body)
 
-    def _encode_rich(self, message: list[Any], values: Sequence[Any], perspective: Perspective) -> bytes:
+    def _encode_rich(self, message: list[Value], values: Sequence[Value], perspective: Perspective) -> bytes:
         """Return a frame of a message with values that MessagePack does not have by itself."""
         packer = Packer(self._exporter, perspective, self._limits)
         try:
@@ -375,7 +375,7 @@ def _with_dependencies(body: bytes, items: int, depends_on: list[int]) -> bytes:
     return b"".join((bytes((0x98,)), body[1:], keywords, packb(depends_on)))
 
 
-def _has_containers(values: Sequence[Any]) -> bool:
+def _has_containers(values: Sequence[Value]) -> bool:
     return any(type(value) is list or type(value) is dict for value in values)
 
 
@@ -399,15 +399,15 @@ def framed(body: bytes) -> bytes:
     return frame_header(len(body)) + body
 
 
-def pack_plain(value: Any) -> bytes:
+def pack_plain(value: Value) -> bytes:
     return packb(value, None, OPTIONS)
 
 
-def is_deeper(value: Any, depth: int) -> bool:
+def is_deeper(value: Value, depth: int) -> bool:
     """Return whether lists and dictionaries are nested more than ``depth`` deep."""
     level = [value]
     for _ in range(depth):
-        inner: list[Any] = []
+        inner: list[Value] = []
         for container in level:
             if type(container) is list:
                 inner += container
