@@ -120,10 +120,10 @@ def test_a_refusal_says_what_would_cross_instead() -> None:
         (BAD, f"{__name__}.Bad has no form here: derive it from a flavor"),
         (
             Colour.RED,
-            f"{__name__}.Colour has no form here: of what is derived from int nothing but int itself",
+            f"{__name__}.Colour has no form here: a subclass of int does not cross, int itself does",
         ),
         (Pair(1, 2), "send tuple(...)"),
-        (collections.OrderedDict(), "collections.OrderedDict has no form here: of what is derived from dict"),
+        (collections.OrderedDict(), "collections.OrderedDict has no form here: a subclass of dict does not cross"),
         ((n for n in range(3)), "generator has no form here: make it asynchronous"),
         (waits, "coroutine has no form here: await it"),
         (Bad, "type has no form here: classes do not cross"),

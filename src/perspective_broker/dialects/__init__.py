@@ -1,4 +1,4 @@
-"""How operations and values become bytes: the greeting, and one room per family of dialects."""
+"""How operations and values become bytes: the greeting, and one package for each family of dialects."""
 
 from .negotiation import Negotiation
 

@@ -1,6 +1,6 @@
-"""Building what a peer described: which class it may become, and which keys a dictionary may get.
+"""Build what a peer described: which class it may become, and which keys a dictionary may have.
 
-The same for every dialect. Nothing here imports, or looks up as an attribute, a name that a peer sent.
+The same for every dialect. No name that a peer sent is imported or looked up as an attribute here.
 """
 
 from __future__ import annotations
@@ -15,27 +15,26 @@ from ..ports import Value
 
 __all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "instance"]
 
-#: Integers that may be keys (of dictionaries and sets, but also object ids and reference numbers): Python's hash
-#: of an integer is its remainder by 2**61 - 1, so beyond 64 bits any number of them can be made to collide.
+#: Bits of an integer that is a key (of a dictionary or a set, but also an object id or a reference number). Python's
+#: hash of an integer is its remainder by 2**61 - 1, so beyond 64 bits a peer can make any number of them collide.
 MAX_KEY_BITS: Final = 64
 
-#: What a classic peer sends for an object that it will not, or cannot, send.
+#: The tags that a classic peer sends in the place of an object that it cannot send.
 _STANDING_FOR_NOTHING: Final = ("unpersistable", "persistent")
 
-#: Keys of one dictionary or set that may have the same hash. Numbers and tuples of numbers can be chosen to
-#: collide, and n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because
-#: -1 and -2 have one hash.
+#: Keys of one dictionary or set that may have the same hash. A peer can choose numbers, and tuples of numbers, that
+#: collide; n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because -1 and -2
+#: have the same hash.
 MAX_SAME_HASH: Final = 64
 
-#: Parts of one key, tuples in it counted as often as they are mentioned: that often they are hashed.
+#: Parts of one key. A tuple in it counts as often as the key refers to it, because it is hashed that often.
 MAX_KEY_PARTS: Final = 1024
 
-
-#: Parts that the keys of one message may have together beyond its size, however they are shared. Frozensets nested as
-#: deep as a message may be, 256, are keys in each other and have 33 thousand.
+#: Parts that all keys of one message may have beyond its size, whether shared or not. Frozensets that are nested as
+#: deep as a message allows, 256 levels, are keys of each other and have 33 thousand.
 FREE_KEY_PARTS: Final = 48 * 1024
 
-#: Containers of at least so many parts are counted once; counting a smaller one again is as cheap as finding it again.
+#: Containers of at least this many parts are counted once. Counting a smaller one again is as cheap as a lookup.
 _WORTH_KEEPING: Final = 32
 
 _UNLIMITED: Final = 1 << 60
@@ -47,30 +46,30 @@ _Container: TypeAlias = tuple[Value, ...] | frozenset[Value]
 class KeyBudget:
     """The work that all keys of one message may cost, in parts that are hashed or compared.
 
-    A tuple has no hash of its own until Python 3.14: each key hashes its parts, and theirs, again. Parts that are not
-    shared are bounded by the size of the message, so that much is allowed; shared ones are counted as often as they
-    are mentioned. A part costs at most 50 ns, so the keys of a message of 1 MiB cost at most 50 ms.
+    Before Python 3.14 a tuple does not keep its hash: each key hashes its parts again, at every level. The size of the
+    message bounds the parts that are not shared, so the budget is at least that. A shared part counts as often as
+    keys refer to it. A part costs at most 50 ns, so the keys of a message of 1 MiB cost at most 50 ms.
 
     Args:
-        size: of what was read, in bytes or values; None for values of our own, whose keys may cost what they like.
+        size: of the message, in bytes or values; None for values of this side, whose keys are not limited.
     """
 
     __slots__ = ("_left", "_shapes")
 
     def __init__(self, size: int | None = None) -> None:
         self._left = _UNLIMITED if size is None else FREE_KEY_PARTS + size
-        # id -> a container, kept so that no other gets its id, and the containers among its parts
+        # id -> a container (kept, so that its id stays unique) and the containers among its parts
         self._shapes: dict[int, tuple[_Container, list[_Container]]] = {}
 
     def earn(self, size: int) -> None:
-        """Count what was read since."""
+        """Raise the budget by the size of what was read since."""
         self._left += size
 
     def parts_of(self, key: _Container) -> int:
-        """Return the number of parts of a tuple or frozenset, those of its parts included.
+        """Return the number of parts of a tuple or frozenset, at every level.
 
         Raises:
-            DecodeError: they are more than one key may have.
+            DecodeError: one key may not have that many.
         """
         count = 0
         containers = [key]
@@ -91,10 +90,10 @@ class KeyBudget:
         return count
 
     def spend(self, parts: int) -> None:
-        """Count the work of one key.
+        """Take the work of one key from the budget.
 
         Raises:
-            DecodeError: it is too much.
+            DecodeError: the budget is used up.
         """
         self._left -= parts
         if self._left < 0:
@@ -102,13 +101,13 @@ class KeyBudget:
 
 
 class KeyCheck:
-    """Judges the keys of one dictionary or set, each before it is put in, so that no choice of keys is slow.
+    """Check each key of one dictionary or set before it is inserted, so that no choice of keys is slow.
 
     Args:
         budget: of the message that the keys are in.
 
     Raises (when called):
-        DecodeError: the key cannot be found again, costs too much to hash, or has the hash of too many others.
+        DecodeError: the key cannot be looked up, costs too much to hash, or has the same hash as too many others.
     """
 
     __slots__ = ("_budget", "_same_hash")
@@ -119,7 +118,7 @@ class KeyCheck:
 
     def __call__(self, key: Value) -> None:
         kind = type(key)
-        if kind is str or kind is bytes:  # their hashes are seeded: nobody can choose them
+        if kind is str or kind is bytes:  # a peer cannot choose their hashes, which are seeded
             return
         if kind is int:
             if key.bit_length() > MAX_KEY_BITS:
@@ -134,55 +133,55 @@ class KeyCheck:
         try:
             value = hash(key)
         except BaseException as error:  # a class of the application
-            raise ordinary(error)  # noqa: B904 # which says itself what caused it
+            raise ordinary(error)  # noqa: B904 # it has its own cause
         same = self._same_hash[value] = self._same_hash.get(value, 0) + 1
         if same > MAX_SAME_HASH:
             raise DecodeError("too many keys with the same hash")
         if same > 1 and parts:
-            # Compared with each of those, which is cheaper than hashing: most differ in an early part.
+            # The key is compared with each of those, which is cheaper than hashing: most differ in an early part.
             self._budget.spend(parts * (same - 1) // 8)
 
 
 def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
-    """Return the class registered under a type tag; None when a factory is.
+    """Return the class registered under a type tag; None when a factory is registered instead.
 
     Raises:
-        InsecureJelly: neither is, or this connection may not use it.
+        InsecureJelly: neither is registered, or this connection may not use it.
     """
     if policy.allows_class(tag):
         found = registry.find_class(tag)
         if found is not None or registry.find_factory(tag) is not None:
             return found
     if tag in _STANDING_FOR_NOTHING:
-        raise InsecureJelly(f"the peer cannot send a value that it meant to, and says {tag!r} in its place")
+        raise InsecureJelly(f"the peer could not send a value and sent {tag!r} in its place")
     shown = tag if len(tag) <= 64 else tag[:61] + "..."
     raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")
 
 
 def instance(cls: type[object]) -> Value:
-    """Return an instance that has no state yet.
+    """Return an instance of a class, without state.
 
     Raises:
-        DecodeError: its class cannot be made so.
+        DecodeError: the class does not allow it.
     """
     try:
         return cls.__new__(cls)
     except BaseException as error:
-        raise _refusal(error)  # noqa: B904 # which says itself what caused it
+        raise _refusal(error)  # noqa: B904 # it has its own cause
 
 
 def guarded(take: Callable[[Value], Value], state: Value) -> Value:
-    """Let an application's class take a state; whatever it raises, the state was not good for it."""
+    """Give a state to a class of the application. Any exception becomes an error of the call that sent the state."""
     try:
         return take(state)
     except DecodeError:
         raise
     except BaseException as error:
-        raise _refusal(error)  # noqa: B904 # which says itself what caused it
+        raise _refusal(error)  # noqa: B904 # it has its own cause
 
 
 def _refusal(raised: BaseException) -> BaseException:
-    """Return what a message costs in which a class of the application cannot be built."""
+    """Return the error of a message when a class of the application cannot be built from it."""
     error = ordinary(raised)
     if not isinstance(error, Exception):
         return error

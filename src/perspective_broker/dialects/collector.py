@@ -1,8 +1,8 @@
-"""Python's cyclic collector rests while a large message becomes values.
+"""Pause Python's cyclic garbage collector while a large message is decoded.
 
-It runs whenever some hundred containers have been made and looks at all the young ones again. Nothing that is being
-decoded is garbage yet, so this is for nothing, and what it costs the peer can choose: 1 MiB of lists within lists took
-467 ms on a classic dialect, and takes 142 (``python -m bench.hostile``).
+The collector runs after every few hundred new containers and visits all the young ones again. Nothing that is being
+decoded is garbage yet, so these runs are useless, and the peer chooses what they cost: 1 MiB of lists within lists
+took 467 ms on a classic dialect, and takes 142 ms with the collector paused (``python -m bench.hostile``).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Final
 
 __all__ = ["LARGE_MESSAGE", "MANY_VALUES", "CollectorRests", "rest", "wake"]
 
-#: Bytes of a message from which on it is worth it, and values: for some hundred containers the collector runs once.
+#: Bytes, and values, of a message from which on a pause is worth its cost: the collector runs once for a few hundred
+#: containers.
 LARGE_MESSAGE: Final = 16 * 1024
 MANY_VALUES: Final = 1000
 
 
 class CollectorRests:
-    """A block in which Python does not look for garbage; one that waits on nothing, and runs nobody's methods."""
+    """A block in which the collector does not run. Such a block does not wait and does not call application methods."""
 
     __slots__ = ("_rests",)
 
@@ -34,7 +35,7 @@ class CollectorRests:
 
 
 def rest() -> bool:
-    """Let the collector rest. Returns whether :func:`wake` is owed: it is not where it rests already."""
+    """Pause the collector. Return whether the caller must call :func:`wake`: not when it was paused already."""
     if not gc.isenabled():
         return False
     gc.disable()
@@ -42,5 +43,5 @@ def rest() -> bool:
 
 
 def wake() -> None:
-    """Let the collector go on."""
+    """Let the collector run again."""
     gc.enable()

@@ -1,7 +1,7 @@
 """The greeting: the server offers dialects, the client picks one. The same for every dialect, in plain banana.
 
-A negotiation stands where a dialect will stand, and hands the connection over to the one that was agreed on,
-with the bytes that were already behind the greeting.
+A negotiation takes the place of the dialect until both sides have agreed on one. Then it hands over the connection,
+with the bytes that have already arrived after the greeting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .classic.vocabulary import NONE
 
 __all__ = ["Negotiation"]
 
-#: A greeting is a list of a few short words. Nothing more is read before a dialect is agreed on.
+#: A greeting is a list of a few short words. Nothing else is read before both sides agree on a dialect.
 _MAX_GREETING_BYTES = 1024
 _MAX_OFFERED = 16
 _MAX_NAME_BYTES = 32
@@ -26,7 +26,7 @@ _MAX_NAME_BYTES = 32
 
 @lru_cache(maxsize=16)
 def _limits_of_greeting(limits: Limits) -> Limits:
-    """Return the fraction of a connection's limits that a greeting gets. (Making it costs 30 µs.)"""
+    """Return the limits of a greeting, a fraction of the connection's. (They take 30 µs to make.)"""
     return replace(
         limits,
         message_bytes=min(limits.message_bytes, _MAX_GREETING_BYTES),
@@ -38,13 +38,13 @@ def _limits_of_greeting(limits: Limits) -> Limits:
 
 
 class Negotiation(Dialect):
-    """Agrees on a dialect, as server or as client.
+    """Agree on a dialect, as server or as client.
 
     Args:
-        server: whether this side offers (the one that accepted the connection).
-        dialects: name to maker, best first.
-        receiver: told of the outcome.
-        limits: of the connection; a greeting gets a fraction of them.
+        server: whether this side accepted the connection: the server sends the offer.
+        dialects: names and factories, best first.
+        receiver: gets the outcome.
+        limits: of the connection; those of the greeting are smaller.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Negotiation(Dialect):
     ) -> None:
         if not dialects:
             raise ValueError("at least one dialect is needed")
-        super().__init__(Writer("", frozenset()))  # the name of the dialect that was agreed on: none yet
+        super().__init__(Writer("", frozenset()))  # no dialect has been agreed on yet
         self._server = server
         self._dialects = dict(dialects)
         self._receiver = receiver
@@ -65,10 +65,10 @@ class Negotiation(Dialect):
         self._decoder = Decoder(_limits_of_greeting(limits), has_words=False)
 
     def use_limits(self, limits: Limits) -> None:
-        """A greeting has limits of its own."""
+        """Do nothing: a greeting has limits of its own."""
 
     def open(self) -> None:
-        """Send what a server sends first; a client waits for it."""
+        """Send the offer, as server; a client waits for it."""
         if self._server:
             self._receiver.send(encode([name.encode() for name in self._dialects], NONE))
 
@@ -80,18 +80,18 @@ class Negotiation(Dialect):
         """Keep bytes from the peer.
 
         Raises:
-            ProtocolError: the very first one shows that the peer speaks something else (HTTP, TLS, ...).
+            ProtocolError: the first byte shows that the peer uses another protocol (HTTP, TLS, ...).
         """
         if self._first and data:
             self._first = False
             # A client answers with a short string, a server offers a list: a length below 33 comes first.
-            # HTTP begins with a letter; TLS with 0x16, which is a length of 22 and found out by its next byte.
+            # HTTP begins with a letter; TLS with 0x16, which is a length of 22, and its next byte is refused.
             if data[0] > _MAX_NAME_BYTES and not (data[0] == 0x80 and not self._server):
                 raise ProtocolError("bad-handshake", "the peer does not speak Perspective Broker")
         self._decoder.receive_data(data)
 
     def next_message(self) -> int:
-        """Read the greeting if it is complete."""
+        """Read the greeting, if it is complete."""
         try:
             greeting = self._decoder.next()
         except ProtocolError:
@@ -103,14 +103,14 @@ class Negotiation(Dialect):
         return DELIVERED
 
     def _choose_offered(self, choice: object) -> str:
-        """Return the dialect that the client picked from our offer."""
+        """Return the dialect that the client has chosen from our offer."""
         name = choice.decode("ascii", "replace") if isinstance(choice, bytes) else ""
         if name not in self._dialects:
             raise ProtocolError("bad-handshake", "the peer picked a dialect that was not offered")
         return name
 
     def _pick(self, offer: object) -> str:
-        """Pick, and say, the first of our dialects that the server offers too."""
+        """Choose the first of our dialects that the server offers too, and send its name."""
         if not isinstance(offer, list) or not all(isinstance(name, bytes) for name in offer):
             raise ProtocolError("bad-handshake", "a server offers a list of dialects")
         for name in self._dialects:

@@ -1,4 +1,4 @@
-"""Which dialects there are, and how one is made for a session. Drivers start here."""
+"""The dialects by name, and how one is made for a broker. Drivers start here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_names(dialects: Iterable[str] | None) -> tuple[str, ...]:
     """Return the names to offer; None stands for all of :data:`DIALECTS`.
 
     Raises:
-        ValueError: a name is none of :data:`DIALECTS`, or there is none.
+        ValueError: a name is not in :data:`DIALECTS`, or there are no names.
     """
     names = DIALECTS if dialects is None else tuple(dialects)
     unknown = [name for name in names if name not in _MAKERS]
@@ -54,7 +54,7 @@ def negotiate(
     """Return the greeting of one connection.
 
     Args:
-        receiver: gets the operations, and the dialect that is agreed on.
+        receiver: gets the operations, and the dialect on which both sides agree.
         exporter: turns our objects into ids.
         importer: turns the peer's ids into objects.
         server: whether this side accepted the connection.

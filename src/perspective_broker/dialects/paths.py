@@ -1,4 +1,4 @@
-"""What the error says about a value that cannot cross: where in the message it sits, and what would cross instead."""
+"""Describe a value that cannot cross: where it is in the message, and which value would cross instead."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..ports import Value
 
 __all__ = ["no_form", "too_large", "with_path"]
 
-#: Values looked at for a culprit, and of each container: enough for any message that a human looks at.
+#: Values that are searched for a culprit, in all and in each container: enough for a message that a person reads.
 MAX_VISITED = 10_000
 
-#: Characters of a path that are shown: its ends say more than what is between them.
+#: Characters of a path that are shown. The middle is left out, because the ends are more useful.
 _SHOWN: Final = 160
 
-#: What crosses as itself, and only itself.
+#: Types that cross; instances of their subclasses do not.
 _PLAIN: Final = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset)
 
 
 def no_form(value: object) -> str:
-    """Return why a value of no known type is refused, and what its owner can do about it."""
+    """Return why a value of an unknown type is refused, and what its owner can do about it."""
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else qualified_name(kind)
     if isinstance(value, GeneratorType):
@@ -33,9 +33,9 @@ def no_form(value: object) -> str:
     elif isinstance(value, CoroutineType):
         advice = "await it, and send what it returns"
     elif isinstance(value, type):
-        advice = "classes do not cross, only what is made of them"
+        advice = "classes do not cross, only their instances do"
     elif any(base.__module__ == "twisted.spread.flavors" for base in kind.__mro__):
-        advice = "its flavor is twisted.spread's; here cross those of this package, or of perspective_broker.compat"
+        advice = "its flavor is twisted.spread's; use those of this package, or of perspective_broker.compat"
     elif kind.__module__ == "numpy":
         advice = "send what its item(), tolist() or tobytes() returns"
     else:
@@ -43,12 +43,12 @@ def no_form(value: object) -> str:
         if plain is None:
             advice = "derive it from a flavor (pb.Copyable, pb.Referenceable) or send plain values"
         else:
-            advice = f"of what is derived from {plain} nothing but {plain} itself crosses; send {plain}(...)"
+            advice = f"a subclass of {plain} does not cross, {plain} itself does; send {plain}(...)"
     return f"{name} has no form here: {advice}"
 
 
 def too_large(size: int, limits: Limits) -> SerializationError:
-    """Return why a message of ``size`` bytes is not sent."""
+    """Return the error of a message whose ``size`` in bytes is beyond the limit."""
     most = limits.message_bytes
     return SerializationError(
         f"a message of {size} bytes; peers read {most} (Limits.message_bytes, of either side)"
@@ -56,11 +56,11 @@ def too_large(size: int, limits: Limits) -> SerializationError:
 
 
 def with_path(error: SerializationError, **parts: Value) -> SerializationError:
-    """Return ``error`` with the place of its culprit, or as it is when that has no place.
+    """Return ``error`` with the path of its culprit; unchanged when the culprit is not found.
 
     Args:
         error: from an encoder.
-        parts: what was encoded, by the names under which the reader knows it (``args``, ``kwargs``, ...).
+        parts: the encoded values, by the names that the reader of the error knows (``args``, ``kwargs``, ...).
     """
     if error.path or error.culprit is None:
         return error
@@ -73,7 +73,7 @@ def with_path(error: SerializationError, **parts: Value) -> SerializationError:
 
 
 def _find(culprit: object, parts: dict[str, Value]) -> str:
-    """Search ``parts`` for the object ``culprit`` itself, breadth first, each container once."""
+    """Search ``parts`` for the object ``culprit``, by identity, breadth first, each container once."""
     queue: list[tuple[str, Value]] = list(parts.items())
     seen: set[int] = set()
     for path, value in queue:  # the list grows while it is read

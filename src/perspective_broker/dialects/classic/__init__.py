@@ -1,4 +1,4 @@
-"""The classic dialects of 2002, protocol version 6: banana below, jelly above, messages around."""
+"""The classic dialects of 2002, protocol version 6: messages of values (jelly) in nested lists (banana)."""
 
 from .messages import ClassicDialect
 from .vocabulary import NONE, PB

@@ -1,10 +1,10 @@
 """Banana: nested lists of bytes, integers and floats as a stream of tokens. Sans-I/O, one decoder per connection.
 
 A token is base-128 digits (bytes below 0x80, least significant first), then a type byte. The digits are a
-length, a count or a number; a float has none and is followed by its eight bytes.
+length, a count or a number; a float does not have digits, and its eight bytes follow the type byte.
 
-The decoder is linear in its input however that is chopped: a string that is not complete is kept as the
-chunks that came, and at most 64 digits are ever looked at twice per chunk.
+The decoder is linear in its input, whatever the sizes of the chunks: an incomplete string is kept as a list of
+chunks, and at most 64 digits are read twice per chunk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "encode_list_head",
 ]
 
-#: What banana carries. (Recursive; the items of a list are Banana.)
+#: A value that banana can encode. (The type is recursive.)
 Banana = bytes | int | float | list["Banana"]
 
 LIST, INT, STRING, NEG, FLOAT, LONGINT, LONGNEG, VOCAB = range(0x80, 0x88)
@@ -40,7 +40,7 @@ _INTEGERS: Final = (INT, LONGINT, NEG, LONGNEG)
 MAX_DIGITS: Final = 64
 MAX_BITS: Final = 7 * MAX_DIGITS
 
-#: What a text's list goes on with: the word.
+#: The word ``unicode``, encoded: the first item of a text's list.
 _UNICODE: Final = b"\x07\x82unicode"
 
 
@@ -57,10 +57,10 @@ _pack_float = struct.Struct("!d").pack
 
 
 class Decoder:
-    """Bytes in, one complete value after the other out.
+    """Turn chunks of bytes into complete values.
 
     Args:
-        limits: bounds on depth, items, strings and the whole of a message.
+        limits: of depth, items, strings and the whole message.
         has_words: whether vocabulary tokens are legal (dialect ``pb``).
     """
 
@@ -86,20 +86,20 @@ class Decoder:
     def __init__(self, limits: Limits, has_words: bool) -> None:
         self.limits = limits
         self._words = BY_NUMBER if has_words else {}
-        self._data = b""  # the chunk being read,
-        self._pos = 0  # and how far
-        self._chunks: Queue[bytes] = ()  # received, not yet looked at
-        self._partial: list[bytes] = []  # the beginning of a string whose end has not come,
-        self._wanted = 0  # and the bytes it still lacks
+        self._data = b""  # the chunk that is being read,
+        self._pos = 0  # and the position in it
+        self._chunks: Queue[bytes] = ()  # received, not read yet
+        self._partial: list[bytes] = []  # the beginning of an incomplete string,
+        self._wanted = 0  # and the bytes that it lacks
         self._list: list[Banana] | None = None  # the innermost open list,
-        self._missing = 0  # the items it still lacks,
+        self._missing = 0  # the items that it lacks,
         self._stack: list[tuple[list[Banana], int]] = []  # and the open lists around it
         self._nodes = 0  # items announced in this message
-        self._before = 0  # bytes of this message that were read in earlier chunks
+        self._before = 0  # bytes of this message in earlier chunks
         self._error: ProtocolError | None = None
-        self._collector_rests = False  # because of us
+        self._collector_rests = False  # whether this decoder has paused it
         self.last_size = 0  #: encoded bytes of the value returned last,
-        self.last_nodes = 0  #: and what it counts of Limits.nodes
+        self.last_nodes = 0  #: and its nodes, as Limits.nodes counts them
 
     @property
     def mid_message(self) -> int:
@@ -112,7 +112,7 @@ class Decoder:
             self._chunks = put(self._chunks, bytes(data))
 
     def take_rest(self) -> bytes:
-        """Return, and forget, the bytes behind the last value: they belong to the next dialect."""
+        """Remove and return the bytes after the last value: they belong to the next dialect."""
         rest = self._data[self._pos :] + b"".join(self._chunks)
         self._data, self._pos = b"", 0
         self._chunks = ()
@@ -122,11 +122,11 @@ class Decoder:
         """Return the next complete value, or :data:`NEED_MORE`.
 
         Raises:
-            ProtocolError: the bytes are no banana, or go beyond a limit. Raised again by every later call.
+            ProtocolError: the bytes are not banana, or exceed a limit. Every later call raises it again.
         """
         if self._error is not None:
             raise self._error
-        if self._nodes > MANY_VALUES:  # of a message of which only the beginning has come
+        if self._nodes > MANY_VALUES:  # of a message that is not complete
             self._collector_rests = rest()
         try:
             while True:
@@ -135,7 +135,7 @@ class Decoder:
                     if self._collector_rests:
                         self._wake_collector()
                     return value
-                # What is left of a chunk is less than one token, so this copies little.
+                # The rest of a chunk is shorter than one token, so this copies little.
                 self._data = self._data[self._pos :] + self._chunks.popleft()
                 self._pos = 0
         except BaseException as error:
@@ -162,7 +162,7 @@ class Decoder:
         value: Banana
         in_string = self._wanted > 0
         while True:
-            if in_string:  # the rest of a string that began in an earlier chunk
+            if in_string:  # the next bytes of a string that began in an earlier chunk
                 piece = data[pos : pos + self._wanted]
                 pos += len(piece)
                 self._partial.append(piece)
@@ -173,7 +173,7 @@ class Decoder:
                 self._partial = []
                 in_string = False
             else:
-                # One digit and the type byte is what nearly every token has; the rest is read by _prefix.
+                # Nearly every token begins with one digit and the type byte; _prefix reads the others.
                 after = pos + 2
                 if after <= end and (number := data[pos]) < 0x80 and (kind := data[pos + 1]) >= 0x80:
                     pass
@@ -198,13 +198,13 @@ class Decoder:
                         break
                     value = data[after:pos]
                 elif kind == LIST:
-                    self._nodes += number + CONTAINER_NODES - 1  # as an item it counts already
+                    self._nodes += number + CONTAINER_NODES - 1  # the list itself was counted as an item
                     if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
                         raise self._too_much(pos - start, depth, number)
                     if number:
                         if self._nodes > MANY_VALUES and not self._collector_rests:
                             self._collector_rests = rest()
-                        # Half of all tokens are the three of a short text: its list, the word, and the text itself.
+                        # Half of all tokens belong to short texts, which have three each: a list, the word, the text.
                         if (
                             number == 2
                             and data.startswith(_UNICODE, after)
@@ -247,7 +247,7 @@ class Decoder:
                     pos = after + 8
                 else:
                     raise self._refusal(pos - start, "bad-token", f"type byte 0x{kind:02x}")
-            # One value is read: into its list, and every list that this completes into the one around it.
+            # Append the value to its list, and each list that is now complete to the list around it.
             while into is not None:
                 into.append(value)
                 missing -= 1
@@ -272,10 +272,10 @@ class Decoder:
         return NEED_MORE
 
     def _prefix(self, data: bytes, pos: int, end: int, read: int) -> tuple[int, int]:
-        """Read any number of digits and find the type byte; ``read`` bytes of the message stand before them.
+        """Read any number of digits and find the type byte; ``read`` bytes of the message precede them.
 
         Returns:
-            The number and the position behind the type byte; that is -1 when it has not come yet.
+            The number and the position after the type byte; the position is -1 if the type byte has not arrived.
         """
         stop = min(end, pos + MAX_DIGITS + 1)
         at = pos
@@ -291,7 +291,7 @@ class Decoder:
         return number, at + 1
 
     def _too_much(self, read: int, depth: int, items: int) -> ProtocolError:
-        """Return why a list is refused, before it is made."""
+        """Return the error of a list that exceeds a limit, before the list is made."""
         limits = self.limits
         if depth >= limits.depth:
             return self._refusal(read, "limit-depth", f"lists may be nested {limits.depth} deep")
@@ -302,9 +302,9 @@ class Decoder:
         return self._refusal(read, "limit-nodes", f"a message may have {limits.nodes} items (Limits.nodes)")
 
     def _refusal(self, read: int, code: str, reason: str) -> ProtocolError:
-        """Return why a token is refused that comes behind ``read`` bytes of the message in this chunk.
+        """Return the error of a token that is preceded by ``read`` bytes of the message in this chunk.
 
-        Their size is judged first, as it is when the token comes in a chunk of its own.
+        The size of these bytes is checked first, as it is when the token arrives in a chunk of its own.
         """
         try:
             self._check_size(self._before + read)
@@ -330,13 +330,13 @@ def encode(
     """Return ``value``, made of bytes, ints, floats, lists and tuples, as banana.
 
     Args:
-        value: what is encoded.
+        value: to encode.
         spelling: of strings.
         limits: of the reader.
-        most_bits: of an integer, whatever the limits say; more than the default no peer reads unless it was told to.
+        most_bits: of an integer, whatever the limits are; by default a peer reads no more than this.
 
     Raises:
-        SerializationError: it holds something else, or something larger than a peer may read.
+        SerializationError: it contains a value of another type, or one that exceeds a limit of the peer.
     """
     out: list[bytes] = []
     _encode(value, spelling, limits, min(limits.int_bits, most_bits), out, 0)
@@ -365,10 +365,10 @@ def _encode(
 
 
 def encode_integer(number: int, bits: int = MAX_BITS) -> bytes:
-    """Return one integer; ``bits`` is the most that it may have, and never more than a peer can read.
+    """Return one encoded integer; it may have ``bits``, and never more than a peer can read.
 
     Raises:
-        SerializationError: it has more.
+        SerializationError: it has more bits.
     """
     if -0x80 < number < 0x80:
         return _SMALL[number]
@@ -380,14 +380,14 @@ def _encode_integer(number: int, bits: int) -> bytes:
         raise SerializationError(
             f"an integer may have {bits} bits, not {number.bit_length()}", culprit=number
         )
-    # Peers tell 32-bit numbers from longer ones, and count -2**31 among the short.
+    # Peers use other type bytes for numbers longer than 32 bits; -2**31 is one of the short ones.
     if number >= 0:
         return base128(number) + (b"\x81" if number < 2**31 else b"\x85")
     return base128(-number) + (b"\x83" if number >= -(2**31) else b"\x86")
 
 
 def encode_float(number: float) -> bytes:
-    """Return one float: eight bytes, big-endian IEEE 754."""
+    """Return one encoded float: eight bytes, big-endian IEEE 754."""
     return b"\x84" + _pack_float(number)
 
 

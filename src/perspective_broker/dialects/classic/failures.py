@@ -1,4 +1,4 @@
-"""How exceptions cross between classic peers: a copyable with a tag and a state of Twisted's making."""
+"""How exceptions cross between classic peers: as a copyable whose tag and state Twisted has defined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FAILURE_TAG", "failure_from_payload", "failure_from_state", "failure
 
 FAILURE_TAG: Final = b"twisted.spread.pb.CopyableFailure"
 
-#: The names that classic peers compare stay Twisted's own on the wire.
+#: Names of exceptions on the wire: classic peers compare them with Twisted's own.
 _WIRE_NAMES: Final[dict[str, str]] = {
     qualified_name(errors.Error): "twisted.spread.pb.Error",
     qualified_name(errors.NoSuchMethod): "twisted.spread.flavors.NoSuchMethod",
@@ -23,7 +23,7 @@ _WIRE_NAMES: Final[dict[str, str]] = {
     qualified_name(errors.ConnectionLost): "twisted.spread.pb.PBConnectionLost",
     qualified_name(errors.LoginFailed): "twisted.cred.error.UnauthorizedLogin",
 }
-#: What those classes are besides at a Twisted peer, whose programs may catch them as that.
+#: Further base classes of these exceptions in Twisted, by which its programs may catch them.
 _WIRE_BASES: Final[dict[str, tuple[str, ...]]] = {
     "twisted.spread.flavors.NoSuchMethod": ("builtins.AttributeError",),
     "twisted.spread.pb.DeadReferenceError": ("twisted.spread.pb.ProtocolError",),
@@ -32,7 +32,7 @@ _WIRE_BASES: Final[dict[str, tuple[str, ...]]] = {
         "twisted.cred.error.Unauthorized",
     ),
 }
-#: A class of ours that is a builtin to a Twisted peer, and found again among the parents by a peer of ours.
+#: An exception of ours that crosses as a builtin, for Twisted; a peer of ours finds the real name among the parents.
 _BAD_ARGUMENTS: Final = qualified_name(errors.BadArguments)
 _BAD_ARGUMENTS_ON_WIRE: Final = "builtins.TypeError"
 _OUR_NAMES: Final = {wire: ours for ours, wire in _WIRE_NAMES.items()}
@@ -42,10 +42,10 @@ _MALFORMED: Final = Failure("malformed", "the peer reported an error in a form t
 
 
 def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Value]:
-    """Return the state under which a classic peer expects a failure.
+    """Return the state of a failure as classic peers expect it.
 
-    It holds no booleans, which a peer of 2002 does not know. For such a peer, ``old``, the names of builtins are
-    Python 2's.
+    It does not contain booleans, because a peer of 2002 does not know them. For such a peer (``old``) the names of
+    builtins are those of Python 2.
     """
     parents: dict[str, None] = {}  # in order, each once
     for name in failure.parents:
@@ -72,7 +72,7 @@ def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Value]:
 
 
 def failure_from_state(state: object) -> Failure:
-    """Return the failure that a state describes. Accepts keys and texts as text or bytes, and never raises."""
+    """Return the failure that a state describes; never raises. Keys and texts may be text or bytes."""
     if type(state) is not dict:
         return _MALFORMED
     fields = {_text(key): value for key, value in state.items()}
@@ -81,9 +81,9 @@ def failure_from_state(state: object) -> Failure:
         return _MALFORMED
     parents = fields.get("parents")
     names = [_text(name) for name in parents] if isinstance(parents, (list, tuple)) else []
-    if kind not in names:  # a peer of 2002 names the class itself last, and some peers send no parents
+    if kind not in names:  # a peer of 2002 sends the class itself last, and some peers do not send parents
         names.insert(0, kind)
-    # Ours first; the peer's own spelling stays, for programs that compare names.
+    # Our names first; the peer's own names stay, because programs may compare them.
     ours = [_OUR_NAMES[name] for name in names if name in _OUR_NAMES]
     names = [*ours, *filter(None, names)][:64]
     kind = _OUR_NAMES.get(kind, kind)
@@ -96,7 +96,7 @@ def failure_from_state(state: object) -> Failure:
 
 
 def failure_from_payload(value: object) -> Failure:
-    """Return the failure that something else than a failure stands for when it comes as an error."""
+    """Return the failure that another value stands for when it arrives as an error."""
     text = _text(value)
     return Failure("twisted.spread.pb.Error", text) if text else _MALFORMED
 
@@ -108,7 +108,7 @@ def _text(value: object) -> str:
 
 
 def _python_2(name: str) -> str:
-    """Spell a builtin class as Python 2 does."""
+    """Return the name of a builtin class in Python 2."""
     module, _, kind = name.partition(".")
     if module != "builtins":
         return name

@@ -1,9 +1,8 @@
-"""Jelly: Python values straight to the bytes of banana's lists. The way back is in :mod:`.unjelly`.
+"""Jelly: encode Python values as the bytes of banana's lists. :mod:`.unjelly` decodes them.
 
-What is shared inside one value stays shared, cycles included: the second time a container is met, its first
-place is wrapped as ``(reference n x)`` and this one becomes ``(dereference n)``. Because a banana list is
-announced by its length in front and has no end mark, wrapping is nothing but putting bytes before the first
-place's own.
+Containers that are shared inside one value stay shared, cycles included. When a container is met again, its first
+occurrence is wrapped as ``(reference n x)``, and the later ones become ``(dereference n)``. A banana list begins with
+its length and does not have an end mark, so wrapping only inserts bytes in front of the first occurrence.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from .work import COSTLY
 
 __all__ = ["Jellier"]
 
-#: Exponents of decimals: the range of IEEE 754-2008 decimal128. An honest 135-digit value fits; a forged
-#: exponent of a billion would make the first ``int(value)`` eat the machine.
+#: Exponents of decimals: the range of IEEE 754-2008 decimal128. An honest value of 135 digits fits. With a forged
+#: exponent of a billion, the first ``int(value)`` would use up all memory.
 MAX_EXPONENT: Final = 6176
 
-#: Keys of dictionaries whose bytes are kept: how long they may be, and how many. At most 100 kB in all.
+#: Keys of dictionaries whose encoding is cached: their length, and their number. At most 100 kB in all.
 MAX_KEPT_KEY: Final = 32
 MAX_KEPT_KEYS: Final = 1024
 
 
 class Jellier:
-    """One value to bytes. Made anew for every value; collects what the value exported, for a rollback.
+    """Encode one value. Each value has its own jellier, which records what the value exports, for a rollback.
 
     Args:
         spelling: of the dialect.
         exporter: turns objects into ids.
-        perspective: under which the value crosses.
-        limits: of the connection; the peer is taken to have the same.
+        perspective: under which the value is encoded.
+        limits: of the connection; the peer is assumed to have the same.
     """
 
     __slots__ = (
@@ -67,20 +66,20 @@ class Jellier:
         self._perspective = perspective
         self._limits = limits
         self._out: list[bytes] = []
-        #: id of a container -> its place in _out, and the container, so that the id stays its own.
+        #: id of a container -> its position in _out, and the container (kept, so that its id stays unique).
         self._seen: dict[int, tuple[int, Value]] = {}
         self._numbers: dict[int, int] = {}  # id of a container that was met again -> its reference number
-        self._cached: list[int] = []  # the same of replicas
-        self.exported: list[int] = []  #: ids that the value counts, one entry for every count
-        self._depth = 1  # the message around the value
+        self._cached: list[int] = []  # the same for replicas
+        self.exported: list[int] = []  #: exported ids, one entry for each count
+        self._depth = 1  # the message is one level
         self._deepest = 1
 
     @property
     def nodes_at_most(self) -> int:
-        """No fewer than the items that a decoder will charge for.
+        """An upper bound of the nodes that a decoder will count.
 
-        Every piece is an item of the list around it, and announces three of its own in two lists at most (text as a
-        key); to be wrapped as a reference is a list of three more.
+        Each piece is an item of the list around it, and has at most three items of its own in two lists (text as a
+        key). A reference around it is a list of three more.
         """
         return (
             (4 + 2 * (CONTAINER_NODES - 1)) * len(self._out) + (2 + CONTAINER_NODES) * len(self._numbers) + 32
@@ -88,12 +87,12 @@ class Jellier:
 
     @property
     def units_at_most(self) -> int:
-        """No fewer than the units of work that the value takes to read, see :func:`.unjelly.most_units`."""
+        """An upper bound of the units of work that decoding takes, see :func:`.work.most_units`."""
         return COSTLY * len(self._out) + len(self._numbers)
 
     @property
     def depth_at_most(self) -> int:
-        """No less than the depth of the lists written: each one wrapped as a reference is a level more."""
+        """An upper bound of the depth of the encoded lists: each reference around a list is one more level."""
         return self._deepest + min(len(self._numbers), self._deepest)
 
     def jelly(self, value: Value) -> bytes:
@@ -101,7 +100,7 @@ class Jellier:
 
         Raises:
             SerializationError: it cannot cross; ``.culprit`` is the part that cannot.
-            Exception: whatever a hook of the application raised. In both cases nothing stays exported.
+            Exception: a hook of the application raised it. In both cases nothing stays exported.
         """
         try:
             self._jelly(value)
@@ -110,11 +109,11 @@ class Jellier:
             raise SerializationError("nested too deep for this call stack") from None
         except BaseException as error:
             self.rollback()
-            raise ordinary(error)  # noqa: B904 # it may be a hook's, and says itself what caused it
+            raise ordinary(error)  # noqa: B904 # it may be a hook's, and has its own cause
         return b"".join(self._out)
 
     def rollback(self) -> None:
-        """Take back what :meth:`jelly` exported: the message will not be sent."""
+        """Take back the exports of :meth:`jelly`: the message will not be sent."""
         for luid in reversed(self.exported):
             self._exporter.retract(luid)
         self.exported.clear()
@@ -164,7 +163,7 @@ class Jellier:
         self._out.append(self._words.true if value else self._words.false)
 
     def _again(self, value: Value) -> bool:
-        """Write a container that was met before as a dereference; else note its place and return False."""
+        """Write a dereference if the container was met before; otherwise record its position and return False."""
         key = id(value)
         first = self._seen.get(key)
         if first is None:
@@ -179,7 +178,7 @@ class Jellier:
         return True
 
     def _enter(self, value: Value, levels: int = 1) -> None:
-        """Go one container down; every list, as banana counts them, is a level, and so may a reference be."""
+        """Enter a container. Each of its banana lists is a level, and a reference around it may be one."""
         self._depth += levels
         if self._depth > self._deepest:
             self._deepest = self._depth
@@ -188,7 +187,7 @@ class Jellier:
 
     def _items(self, value: Value) -> None:
         """Write a list, a tuple, a set or a frozenset."""
-        items = tuple(value)  # a hook of what is in it may change it, and its length is announced
+        items = tuple(value)  # a hook of an item may change it, and its length is written first
         size = len(items)
         if size >= self._limits.list_items:
             raise _cannot(value, f"{size} items; a list may have {self._limits.list_items}")
@@ -207,11 +206,11 @@ class Jellier:
     def _tuple(self, value: tuple[Value, ...]) -> None:
         if value:
             self._items(value)
-        else:  # there is but one, which is not sharing
+        else:  # Python has only one, so it is not shared
             self._out.append(self._words.empty_tuple)
 
     def _dict(self, value: dict[Value, Value]) -> None:
-        pairs = tuple(value.items())  # as with the others, a hook may change it
+        pairs = tuple(value.items())  # a hook may change it, see _items
         if len(pairs) >= self._limits.list_items:
             raise _cannot(value, f"{len(pairs)} items; a dictionary may have {self._limits.list_items}")
         if self._again(value):
@@ -231,7 +230,7 @@ class Jellier:
         self._depth -= 2
 
     def _key(self, key: str) -> bytes:
-        """Return the start of a pair whose key is text. The same keys come again and again."""
+        """Return the start of a pair whose key is text; cached, because the same keys are sent again and again."""
         piece = _PAIR + self._text(key)
         if len(key) <= MAX_KEPT_KEY:
             keys = self._words.keys
@@ -247,7 +246,7 @@ class Jellier:
         if not isinstance(exponent, int) or abs(exponent) > MAX_EXPONENT:
             raise _cannot(value, "a decimal that is infinite, not a number, or out of decimal128's range")
         bits = self._limits.int_bits
-        # A digit is more than a bit; and very many digits are slow to convert.
+        # A digit has more than one bit. Very many digits are slow to convert.
         if len(digits) > bits or (number := int("".join(map(str, digits)))).bit_length() > bits:
             raise _cannot(value, f"a decimal of {len(digits)} digits; an integer may have {bits} bits")
         if self._words.spelling.old:
@@ -298,7 +297,9 @@ class Jellier:
             self._jelly(home if isinstance(home, int) else home.encode())
         elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             self._out.append(self._words.lcache + encode_integer(kept))
-        elif isinstance(value, Exportable):  # before what copies: what is both is not to leave this program
+        elif isinstance(
+            value, Exportable
+        ):  # before Copyable: an object that is both must not leave this program
             self._exportable(value)
         elif isinstance(value, Cacheable):
             self._cacheable(value)
@@ -307,7 +308,7 @@ class Jellier:
         elif isinstance(value, BaseException):
             self._failure(Failure.of(value))
         elif isinstance(value, Graph):
-            self._jelly(value.value)  # here what is shared stays shared anyway
+            self._jelly(value.value)  # the classic dialects keep shared containers shared anyway
         elif (adapted := self._exporter.adapt(value)) is not value:
             self._jelly(adapted)
         else:
@@ -338,7 +339,7 @@ class Jellier:
         self._depth -= 1
 
     def jelly_failure(self, failure: Failure) -> bytes:
-        """Return an exception in the form that classic peers know."""
+        """Return an encoded exception, in the form that classic peers know."""
         self._failure(failure)
         return b"".join(self._out)
 
@@ -350,7 +351,7 @@ class Jellier:
 
 
 class _Words:
-    """What a spelling's lists begin with."""
+    """The beginnings of lists in one spelling, encoded once."""
 
     __slots__ = (
         "cached",
@@ -419,12 +420,12 @@ _WRITERS: Final[dict[type, Callable[[Jellier, Value], None]]] = {
 
 
 def _OBJECT(jellier: Jellier, value: Value) -> None:
-    """Write a value of no plain type; a subclass may know more of them."""
+    """Write a value whose type is not plain; a subclass may know more types."""
     jellier._object(value)
 
 
 def _cannot(culprit: object, why: str) -> SerializationError:
-    """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
+    """Return the error of a ``culprit``, a part of a value that cannot cross. Its path is found later."""
     return SerializationError(why, culprit=culprit)
 
 

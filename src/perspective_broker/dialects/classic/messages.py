@@ -1,4 +1,4 @@
-"""The classic dialects, ``pb`` and ``none``: protocol version 6 of Perspective Broker, as spoken since 2002."""
+"""The classic dialects, ``pb`` and ``none``: protocol version 6 of Perspective Broker, in use since 2002."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["ClassicDialect"]
 VERSION: Final = 6
 
 
-#: Unknown commands that are answered, in a connection's life: an honest peer has a few, and each reply is memory.
+#: Unknown commands of one connection that are answered. An honest peer sends a few, and each reply takes memory.
 MAX_COMPLAINTS: Final = 256
 
 
@@ -50,7 +50,7 @@ class ClassicDialect(Dialect):
         limits: what the peer may send.
         registry: what type tags mean.
         policy: what may be received.
-        writer: the writing half; None for the usual one.
+        writer: encodes the operations of this side; None for the usual one.
     """
 
     def __init__(
@@ -193,10 +193,10 @@ class ClassicDialect(Dialect):
         )
 
     def _unjelly(self, jelly: Undecoded, perspective: Perspective) -> Value:
-        """Return the value that ``jelly`` stands for; see :meth:`Unjellier.unjelly`."""
+        """Return the value that ``jelly`` represents, see :meth:`Unjellier.unjelly`."""
         if (
             self._decoder.last_size < LARGE_MESSAGE
-        ):  # of the message that was read last: nearly always this one
+        ):  # of the message that was read last, which is nearly always this one
             return self._unjellier(perspective).unjelly(jelly)
         with CollectorRests():
             return self._unjellier(perspective).unjelly(jelly)
@@ -205,7 +205,7 @@ class ClassicDialect(Dialect):
         self, arguments: Undecoded, perspective: Perspective
     ) -> tuple[Sequence[Value], Mapping[str, Value]]:
         net_args, net_kwargs = arguments
-        # The two are values of their own on the wire: what is shared between them does not stay shared.
+        # These are two values on the wire: an object that is in both does not stay shared.
         try:
             args = self._unjelly(net_args, perspective)
             if type(args) is not tuple:
@@ -267,14 +267,14 @@ def _wants_answer(value: object) -> bool:
 
 
 def _request_id(value: object) -> int:
-    # They are keys of a table, and larger integers can be chosen to collide there.
+    # Request ids are keys of a table, and a peer can choose larger integers that collide there.
     if type(value) is int and 0 <= value < 2**MAX_KEY_BITS:
         return value
     raise ProtocolError("bad-id", "a request id is a positive integer")
 
 
 def _keyword(key: object) -> str:
-    if type(key) is bytes:  # what a Python 2 peer calls text
+    if type(key) is bytes:  # a Python 2 peer sends these for text
         try:
             key = key.decode()
         except UnicodeDecodeError:

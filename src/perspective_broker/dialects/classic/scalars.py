@@ -1,4 +1,4 @@
-"""Dates, times and decimals: values that are made of numbers or of one text. Each is costly to make for its bytes."""
+"""Dates, times and decimals: values made from numbers or one text. For their size, they are slow to make."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .jelly import MAX_EXPONENT
 
 __all__ = ["SCALARS"]
 
-# Digits only: int() would take underscores and signs as well.
+# Digits only, because int() accepts underscores and signs as well.
 _DATETIME: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
 _DATE: Final = re.compile(rb"(\d{1,4}) (\d{1,2}) (\d{1,2})")
 _TIME: Final = re.compile(rb"(\d{1,2}) (\d{1,2}) (\d{1,2}) (\d{1,6})")
@@ -50,7 +50,7 @@ def _timedelta(jelly: list[Undecoded]) -> datetime.timedelta:
 
 
 def _numbers(jelly: list[Undecoded], form: re.Pattern[bytes]) -> tuple[int, ...]:
-    """Return the numbers that the one text in ``jelly`` spells."""
+    """Return the numbers in the one text of ``jelly``."""
     _, text = jelly
     match = form.fullmatch(text) if type(text) is bytes else None
     if match is None:
@@ -58,7 +58,7 @@ def _numbers(jelly: list[Undecoded], form: re.Pattern[bytes]) -> tuple[int, ...]
     return tuple(map(int, match.groups()))
 
 
-#: The type's name -> what makes a value of the list.
+#: Name of a type -> function that makes a value from the list.
 SCALARS: Final[dict[bytes, Callable[[list[Undecoded]], Value]]] = {
     b"decimal": _decimal,
     b"datetime": _datetime,

@@ -1,8 +1,8 @@
-"""Unjelly: banana's lists as Python values again. What a peer sent is judged here, and costs no more than its size.
+"""Unjelly: decode banana's lists as Python values. Values of a peer are checked here, in time linear in their size.
 
-Nothing here imports, or looks up as an attribute, a name that a peer sent: types have readers in a table, and
-classes are found in the connection's registry. Whatever is wrong with a value is a
-:class:`~perspective_broker.errors.CallError`; it costs the call that the value belongs to.
+No name that a peer sent is imported or looked up as an attribute: a table has a reader for each type, and classes are
+found in the connection's registry. An invalid value raises a :class:`~perspective_broker.errors.CallError`, which
+fails only the call to which the value belongs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Readers", "Unjellier", "readers_for"]
 
 
 class _Pending:
-    """A value that is still being built and that something inside of it already mentions.
+    """A value that is not complete, and to which a part of it refers.
 
-    Only what cannot be made before its parts needs one: tuples, frozensets, products of factories.
+    Only values that cannot be made before their parts need this: tuples, frozensets, products of factories.
     """
 
     __slots__ = ("_waiting",)
@@ -46,15 +46,15 @@ class _Pending:
 
 
 class Unjellier:
-    """One value from banana's lists. Made anew for every value.
+    """Decode one value from banana's lists. Each value has its own unjellier.
 
     Args:
         importer: turns ids into objects.
-        perspective: which the references in the value will remember.
-        readers: what may be read, see :func:`readers_for`.
-        registry: what type tags mean.
-        policy: which of them may be used.
-        units: of work that it may take, see :mod:`.work`.
+        perspective: for which the references in the value are made.
+        readers: of the types that may be read, see :func:`readers_for`.
+        registry: of the classes, by type tag.
+        policy: which classes may be used.
+        units: of work that decoding may take, see :mod:`.work`.
     """
 
     __slots__ = (
@@ -91,18 +91,18 @@ class Unjellier:
         self._keys = KeyBudget()
         self._known: dict[int, Value] = {}  # reference number -> value or _Pending
         self._unresolved = 0  # _Pendings that are not resolved
-        self._mentions = 0  # times that one was put in the place of a value
-        self._taken = 0  # references and replicas that were counted
-        self._unbuilt: set[int] = set()  # replicas whose state was not set yet
-        self._late: list[Callable[[], None]] = []  # states that could not be set yet
+        self._mentions = 0  # times that one was used in the place of a value
+        self._taken = 0  # references and replicas that have been counted
+        self._unbuilt: set[int] = set()  # replicas whose state is not set yet
+        self._late: list[Callable[[], None]] = []  # functions that set a state when the value is complete
 
     def unjelly(self, jelly: Undecoded) -> Value:
-        """Return the value that ``jelly`` stands for.
+        """Return the value that ``jelly`` represents.
 
         Raises:
-            DecodeError: it stands for none. (Or another :class:`CallError`: the id of an object of ours that
-                the peer does not hold.)
-            ProtocolError: the references in it are more than the peer may give.
+            DecodeError: it is not a valid value. (Or another :class:`CallError`, such as for the id of an object of
+                ours that the peer does not hold.)
+            ProtocolError: it has more references than the peer may send.
         """
         if type(jelly) is not list:
             return jelly
@@ -113,15 +113,15 @@ class Unjellier:
             raise
 
     def give_back(self, jelly: Undecoded) -> None:
-        """Count, and drop at once, the references and replicas in ``jelly`` that were not read.
+        """Count the references and replicas in ``jelly`` that were not read, and release them.
 
-        The peer has counted them when it sent them; what is not counted here is never released.
+        The peer has counted them when it sent them. Those that are not counted here would never be released.
         """
         for luid in self._unbuilt:
             self._importer.spoil_cache(luid)
         skip = self._taken
         for part in _counted(jelly):
-            if skip:  # what was read was read in this order
+            if skip:  # these have been read, in the same order
                 skip -= 1
                 continue
             try:
@@ -130,12 +130,12 @@ class Unjellier:
                 pass
 
     def _take(self, part: list[Undecoded]) -> None:
-        """Count a reference or replica that nobody gets."""
+        """Count a reference or replica that the application does not get."""
         if part[0] == b"remote":
             self._importer.pass_over(_small_id(part[1]), self._perspective)
         elif part[0] == b"cached":
             self._cached(part)
-        else:  # a cacheable that cannot be built: a replica is made and dropped, which gives it back
+        else:  # a cacheable that cannot be built: make a replica and drop it, which releases it
             luid = _small_id(part[1])
             self._importer.introduce_cache(luid, RemoteCache)
             self._importer.spoil_cache(luid)
@@ -155,19 +155,19 @@ class Unjellier:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # Readers take apart what they expect; anything else fails in them, in one way or another. So does
-            # a class of the application that cannot be made, or a key that will not be hashed.
+            # Readers unpack the form that they expect; any other form raises an exception in them. A class of the
+            # application that cannot be made raises one too, and so does a key that cannot be hashed.
             raise DecodeError(f"malformed value ({type(error).__name__})") from error
         return value
 
-    # A message may be nested 256 deep and Python's stack holds 1000 frames, some of which the application needs:
-    # no reader uses more than two frames for a level.
+    # A message may have 256 levels, and Python's stack has 1000 frames, some of which the application needs.
+    # Therefore no reader uses more than two frames for a level.
 
     def spend(self, units: int) -> None:
-        """Count work that was not counted when the message came.
+        """Count work that was not counted when the message arrived.
 
         Raises:
-            ProtocolError: it is too much.
+            ProtocolError: the work is beyond the limit.
         """
         self._units -= units
         if self._units < 0:
@@ -177,7 +177,7 @@ class Unjellier:
         read = self._readers.get(jelly[0])
         return self._copy(jelly) if read is None else read(self, jelly)
 
-    # -- values that hold no others
+    # -- values without parts
 
     def _none(self, jelly: list[Undecoded]) -> None:
         _fields(jelly, 1)
@@ -192,12 +192,12 @@ class Unjellier:
 
     def _unicode(self, jelly: list[Undecoded]) -> str:
         _, text = jelly
-        return text.decode()  # type: ignore[no-any-return] # nothing but bytes has it
+        return text.decode()  # type: ignore[no-any-return] # only bytes have it
 
-    # -- containers: those that can change are made first and filled then, so that they may hold themselves
+    # -- containers: mutable ones are made empty and filled afterwards, because they may contain themselves
 
     def _parts(self, jelly: list[Undecoded]) -> list[Value]:
-        """Return the values behind the type's name; some may be pending."""
+        """Return the values after the type's name; some may be pending."""
         self._units -= CHEAP
         if self._units < 0:
             raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
@@ -208,8 +208,8 @@ class Unjellier:
         for index in range(1, len(jelly)):
             item = jelly[index]
             if type(item) is list:
-                # Through the table lists are read as well: compiled, a call by name would not count as a level of the
-                # stack, and a message as deep as a limit of somebody's own may end the process.
+                # Lists go through the table as well. A compiled call by name would not count as a level of the stack,
+                # so with a higher depth limit a message could overflow the stack and end the process.
                 read = get(item[0])
                 append(self._copy(item) if read is None else read(self, item))
             else:
@@ -251,13 +251,13 @@ class Unjellier:
             if type(item) is list:
                 item = value(item)
             if type(key) is str and type(item) is not _Pending:
-                into[key] = item  # of duplicate keys the last wins, as with every classic peer
+                into[key] = item  # the last one of duplicate keys wins, as in every classic peer
                 continue
             if check is None:
                 check = KeyCheck(self._keys)
             if type(key) is _Pending:
                 self._wait_for([key, item], tuple).when_known(partial(_put, into, check))
-            elif type(item) is _Pending:  # its place is kept, for dictionaries have an order
+            elif type(item) is _Pending:  # insert it now, because dictionaries have an order
                 _put(into, check, (key, item))
                 item.when_known(partial(_replace, into, key, item))
             else:
@@ -288,11 +288,11 @@ class Unjellier:
         return self._made(self._parts(jelly), mentions, partial(_frozen, self._keys))
 
     def _made(self, parts: list[Value], mentions: int, make: Callable[[list[Value]], Value]) -> Value:
-        """Return what ``make`` makes of ``parts``, or the promise of it.
+        """Return ``make(parts)``, or a pending value when a part is pending.
 
         Args:
-            parts: read just now.
-            mentions: how many pending values had been met before that.
+            parts: that have just been read.
+            mentions: ``self._mentions`` before they were read.
             make: such as ``tuple``.
         """
         if self._mentions != mentions and any(type(part) is _Pending for part in parts):
@@ -381,17 +381,17 @@ class Unjellier:
         return failure_from_state(state).as_exception(self._registry)
 
     def _class(self, jelly: list[Undecoded]) -> type | None:
-        """Return the class registered under the list's tag; None when a factory is.
+        """Return the class registered under the list's tag; None when a factory is registered instead.
 
         Raises:
-            InsecureJelly: neither is, or this connection may not use it.
+            InsecureJelly: neither is registered, or this connection may not use it.
         """
         if type(jelly[0]) is not bytes:
             raise DecodeError("a list must start with a type's name")
         return find_class(jelly[0].decode(), self._registry, self._policy)
 
     def _blank(self, jelly: list[Undecoded]) -> Value:
-        """Return what a copy's state goes into, made first so that the state may mention it; None: made as a whole."""
+        """Return an instance without state, because the state may refer to it; None when a factory makes the object."""
         self.spend(COSTLY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
@@ -413,7 +413,7 @@ class Unjellier:
         return guarded(factory, state)
 
     def _introduce(self, cls: type | None, jelly: list[Undecoded]) -> Value:
-        """Read a cacheable that is sent for the first time: tag, id, state."""
+        """Decode a cacheable that is sent for the first time: tag, id, state."""
         luid = _small_id(jelly[1])
         if cls is None or not issubclass(cls, RemoteCache):
             raise InsecureJelly("a cacheable needs a class registered that is a RemoteCache")
@@ -424,7 +424,7 @@ class Unjellier:
         self._set_state(value, jelly, 3)
         if len(self._late) == late:
             self._unbuilt.discard(luid)
-        else:  # they run in order, so then its state is set
+        else:  # these run in order, so its state is set by then
             self._late.append(partial(self._unbuilt.discard, luid))
         return value
 
@@ -436,7 +436,7 @@ class Unjellier:
             self._late.append(partial(guarded, value.set_copyable_state, state))
 
     def _state(self, jelly: list[Undecoded], fields: int = 2) -> tuple[Value, bool]:
-        """Return the state behind a type tag, and whether nothing in it is still being built."""
+        """Return the state after a type tag, and whether all of it is complete."""
         _fields(jelly, fields)
         state = jelly[-1]
         mentions = self._mentions
@@ -447,7 +447,7 @@ class Unjellier:
         return state, self._mentions == mentions
 
 
-#: The first word of a list -> what reads it. Called with the unjellier, the list, and for some the value to fill.
+#: First word of a list -> its reader, called with the unjellier, the list, and for some types the container to fill.
 Readers: TypeAlias = dict[bytes, Callable[..., Value]]
 
 
@@ -480,7 +480,7 @@ _READERS: Final[Readers] = {
     FAILURE_TAG: Unjellier._failure,
 }
 
-#: Those whose readers can fill a value that exists already.
+#: Types whose readers can fill an existing container.
 _CONTAINERS: Final[dict[bytes, Callable[[], Value]]] = {b"list": list, b"dictionary": dict, b"set": set}
 
 
@@ -499,7 +499,7 @@ def readers_for(policy: Policy) -> Readers:
 def _gather(
     parts: list[Value], make: Callable[[list[Value]], Value], resolved: Callable[[], None]
 ) -> _Pending:
-    """Return the promise of ``make(parts)``, kept when the last of the pending parts is known."""
+    """Return a pending value that becomes ``make(parts)`` when the last pending part is known."""
     indices_of: dict[_Pending, list[int]] = {}
     for index, part in enumerate(parts):
         if type(part) is _Pending:
@@ -522,7 +522,7 @@ def _gather(
 
 
 def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
-    """Yield the references and replicas in a value that its sender has counted, in the order of reading."""
+    """Yield the references and replicas in a value that its sender has counted, in the order of decoding."""
     left = [jelly]
     while left:
         part = left.pop()
@@ -533,7 +533,7 @@ def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
             is_mention = (word == b"remote" or word == b"cached") and len(part) == 2
             if is_mention or (word not in _READERS and len(part) == 3):
                 yield part
-        if word == b"dictionary":  # a pair is no value: its first part may look like a type's name
+        if word == b"dictionary":  # a pair is not a value: its first part may look like a type's name
             part = [half for pair in part[1:] if type(pair) is list for half in pair]
         left.extend(reversed(part))
 
@@ -546,7 +546,7 @@ def _fields(jelly: list[Undecoded], count: int) -> None:
 
 
 def _small_id(luid: object) -> int:
-    """Return the id of an object or a replica of the peer's; ids are keys of our tables."""
+    """Return the id of an object or replica of the peer; ids are keys of our tables."""
     if type(luid) is not int or luid < 0 or luid.bit_length() > MAX_KEY_BITS:
         raise DecodeError("an id is a small positive integer")
     return luid
@@ -558,7 +558,7 @@ def _put(into: dict[Value, Value], check: KeyCheck, pair: tuple[Value, Value]) -
 
 
 def _replace(into: dict[Value, Value], key: Value, pending: _Pending, known: Value) -> None:
-    if into[key] is pending:  # else the key came again
+    if into[key] is pending:  # otherwise the key was sent again
         into[key] = known
 
 

@@ -1,4 +1,4 @@
-"""The words that dialect ``pb`` writes as two bytes, and how every word is spelled in either classic dialect."""
+"""The words that dialect ``pb`` writes as two bytes, and how both classic dialects encode a word."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["BY_NUMBER", "NONE", "OF_2002", "PB", "Spelling"]
 
-#: Word number n is ``WORDS[n - 1]``; the numbers are a fact of the wire (protocol version 6).
+#: Word number n is ``_WORDS[n - 1]``; the numbers are part of the protocol (version 6).
 _WORDS: Final = (
     b"None class dereference reference dictionary function instance list module persistent tuple unpersistable "
     b"copy cache cached remote local lcache "
@@ -20,14 +20,14 @@ _LIST, _STRING, _VOCAB = 0x80, 0x82, 0x87
 
 
 class Spelling:
-    """How one classic dialect writes strings.
+    """How one classic dialect encodes strings.
 
     Attributes:
         name: the dialect's name in the greeting.
-        has_words: whether words of the vocabulary are written, and may be read, as their numbers.
-        old: whether nothing is written that a program of 2002 cannot read: ASCII text is a plain string, as all its own
-            text is, a boolean is a number, and sets, decimals and times cannot cross.
-        unicode: what every text starts with that is no plain string: a list of two, and the word.
+        has_words: whether words of the vocabulary are encoded as their numbers, and may be received so.
+        old: whether to write only what a program of 2002 can read: ASCII text is a plain string (as all text of such a
+            program is), a boolean is a number, and sets, decimals and times cannot cross.
+        unicode: the start of a text that is not a plain string: a list of two, and the word.
     """
 
     __slots__ = ("_short", "has_words", "name", "old", "unicode")
@@ -40,19 +40,19 @@ class Spelling:
         self.unicode = bytes((2, _LIST)) + self.string(b"unicode")
 
     def string(self, data: bytes) -> bytes:
-        """Return ``data`` as one banana string, or as its word's number."""
+        """Return ``data`` as one banana string, or as the number of the word."""
         size = len(data)
         if size < 0x80:
             return self._short.get(data) or _SHORT_STRING[size] + data
         return base128(size) + b"\x82" + data
 
     def list_of(self, items: int, word: bytes) -> bytes:
-        """Return the start of a list of ``items`` whose first is ``word``."""
+        """Return the start of a list of ``items``, the first of which is ``word``."""
         return base128(items) + b"\x80" + self.string(word)
 
 
 def base128(number: int) -> bytes:
-    """Return a non-negative integer as base-128 digits, least significant first; one digit at least."""
+    """Return a non-negative integer as base-128 digits, least significant first, at least one."""
     if number < 0x80:
         return _DIGIT[number]
     digits = bytearray()
@@ -68,7 +68,7 @@ _SHORT_STRING: Final = [bytes((n, _STRING)) for n in range(0x80)]
 PB: Final = Spelling("pb", has_words=True)
 NONE: Final = Spelling("none", has_words=False)
 
-#: How each is spelled for a peer of 2002.
+#: The same dialects for a peer of 2002, by name.
 OF_2002: Final = {
     spelling.name: Spelling(spelling.name, spelling.has_words, old=True) for spelling in (PB, NONE)
 }

@@ -1,8 +1,8 @@
-"""Work: what it takes to read a message, counted in units that both ends know.
+"""Work: the time that decoding a message takes, in units that both sides count.
 
-Items say how much memory a message takes. The time that it takes depends on what they are: a date costs as much to read
-as thirty small numbers. The receiver counts while it reads; the sender counts what it has written, so that an honest
-message never costs it the connection.
+The number of items bounds the memory of a message. Its time depends on their types: a date takes as long to decode as
+thirty small numbers. The receiver counts while it decodes. The sender counts what it has encoded, so that an honest
+message never ends its connection.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .failures import FAILURE_TAG
 
 __all__ = ["CHEAP", "COSTLY", "TOO_MUCH_WORK", "UNLIMITED", "most_units", "units_in"]
 
-#: Units where they are not limited.
+#: Units of work, where they are not limited.
 UNLIMITED: Final = 1 << 62
 
 # A unit is half a microsecond on a machine where a call takes 25 µs (``python -m bench.hostile``).
-#: Units of a container, or of what mentions an object,
+#: Units of a container, or of a reference to an object,
 CHEAP: Final = 1
-#: and of a decimal, a date, or a copyable, whose state is set by a class of the application.
+#: and of a decimal, a date, or a copyable, because a class of the application sets its state.
 COSTLY: Final = 5
 
 _UNITS: Final = {
@@ -38,12 +38,12 @@ TOO_MUCH_WORK: Final = (
 
 
 def most_units(limits: Limits) -> int:
-    """Return how many units the values of a message may take: they are read within 50 ms."""
+    """Return the units that the values of a message may take, which are decoded within 50 ms."""
     return max(64, limits.nodes // 10)
 
 
 def units_in(jelly: Undecoded) -> int:
-    """Return how many units it takes to read what was written, or a little more."""
+    """Return the units that decoding an encoded message takes, or slightly more."""
     units = 0
     left = [jelly]
     while left:
@@ -52,7 +52,7 @@ def units_in(jelly: Undecoded) -> int:
             continue
         word = part[0]
         units += _UNITS.get(word, COSTLY) if type(word) is bytes else CHEAP
-        if word == b"dictionary":  # a pair is no value
+        if word == b"dictionary":  # a pair is not a value
             left.extend(half for pair in part[1:] for half in pair)
         else:
             left.extend(part[1:])

@@ -1,4 +1,4 @@
-"""Writing: operations of this side as lists in banana, the classic dialects' messages."""
+"""Encode the operations of this side as banana lists, the messages of the classic dialects."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _FEATURES: Final = frozenset({Feature.OF_2002})
 
 
 class ClassicWriter(Writer):
-    """The writing half of one connection's classic dialect.
+    """Encode the operations of one connection in a classic dialect.
 
     Args:
         spelling: which of the two dialects.
         exporter: turns our objects into ids.
-        limits: what the peer is taken to accept.
+        limits: that the peer is assumed to have.
 
     Attributes:
-        spelling: the present one; it changes for a peer of 2002.
+        spelling: the current one; it changes for a peer of 2002.
     """
 
     def __init__(self, spelling: Spelling, exporter: Exporter, limits: Limits) -> None:
@@ -173,10 +173,10 @@ class ClassicWriter(Writer):
         return self._uncache_head + encode_integer(luid)
 
     def _checked(self, message: bytes, values: list[Jellier]) -> bytes:
-        """Return ``message`` when a peer with our limits will take it: an honest value must not cost the connection.
+        """Return ``message`` if a peer with our limits accepts it: an honest value must not end the connection.
 
         Raises:
-            SerializationError: it will not.
+            SerializationError: it exceeds a limit.
         """
         limits = self._limits
         if len(message) > limits.message_bytes:
@@ -185,11 +185,11 @@ class ClassicWriter(Writer):
         for jellier in values:
             nodes += jellier.nodes_at_most
             depth = max(depth, jellier.depth_at_most)
-        if nodes <= self._most_units and depth < limits.depth:  # no value takes more units than nodes
+        if nodes <= self._most_units and depth < limits.depth:  # a value never has more units than nodes
             return message
         units = sum([jellier.units_at_most for jellier in values])
         if nodes > limits.nodes or depth >= limits.depth or units > self._most_units:
-            # In doubt, ask the judge itself.
+            # The bounds are not exact, so let a decoder decide.
             judge = Decoder(limits, self.spelling.has_words)
             judge.receive_data(message)
             try:
