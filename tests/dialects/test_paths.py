@@ -123,7 +123,10 @@ def test_a_refusal_says_what_would_cross_instead() -> None:
             f"{__name__}.Colour has no form here: a subclass of int does not cross, int itself does",
         ),
         (Pair(1, 2), "send tuple(...)"),
-        (collections.OrderedDict(), "collections.OrderedDict has no form here: a subclass of dict does not cross"),
+        (
+            collections.OrderedDict(),
+            "collections.OrderedDict has no form here: a subclass of dict does not cross",
+        ),
         ((n for n in range(3)), "generator has no form here: make it asynchronous"),
         (waits, "coroutine has no form here: await it"),
         (Bad, "type has no form here: classes do not cross"),

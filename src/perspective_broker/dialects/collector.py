@@ -19,7 +19,7 @@ MANY_VALUES: Final = 1000
 
 
 class CollectorRests:
-    """A block in which the collector does not run. Such a block does not wait and does not call application methods."""
+    """A block in which the collector does not run. The block must neither wait nor call application methods."""
 
     __slots__ = ("_rests",)
 

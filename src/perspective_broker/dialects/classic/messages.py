@@ -115,7 +115,7 @@ class ClassicDialect(Dialect):
         if len(message) != fields:
             raise ProtocolError("bad-message", f"{message[0].decode()} has {fields - 1} fields")
         if not self._ready and message[0] != b"version":
-            raise ProtocolError("bad-version", "a peer says its version first")
+            raise ProtocolError("bad-version", "the first message must be version")
         run(self, message)
         return DELIVERED
 
@@ -132,7 +132,7 @@ class ClassicDialect(Dialect):
 
     def _version(self, message: list[Undecoded]) -> None:
         if self._ready:
-            raise ProtocolError("bad-version", "a peer says its version once")
+            raise ProtocolError("bad-version", "version is sent once")
         if type(message[1]) is not int or message[1] != VERSION:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True

@@ -1,4 +1,4 @@
-"""The numbers of the wire: operations and extension types. The tables of ``docs/wire/pb7.md``, as names."""
+"""The numbers on the wire: operations and extension types, as in the tables of ``docs/wire/pb7.md``."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ __all__ = [
 
 VERSION: Final = 7
 
-# Operations. Everything above 13 is reserved.
+# Operations. Numbers above 13 are reserved.
 HELLO, CALL, ANSWER, ERROR, RELEASE, CANCEL, FORGET = range(7)
 PING, PONG, FAREWELL, UPDATE, DECACHE, UNCACHE, DRAINING = range(7, 14)
 
-#: Operations that carry values -> items before these. What is wrong with a value costs only what it belongs to.
+#: Operations that carry values -> number of items before the values. An invalid value fails only its own call.
 ADDRESSED: Final[dict[int, int]] = {CALL: 5, UPDATE: 5, ANSWER: 2, ERROR: 2}
 
-# Extension types: values that MessagePack has no form for,
+# Extension types: values for which MessagePack does not have a form,
 TUPLE, SET, FROZENSET, DICTIONARY, INTEGER, DECIMAL, DATE, TIME, DATETIME, TIMEDELTA, UUID, COMPLEX = range(
     1, 13
 )
@@ -73,13 +73,13 @@ REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED
 # Flags of a call.
 WANTS_ANSWER, KEEP_ANSWER = 1, 2
 
-#: The longest time that a call may be given: 49 days. Whoever gives more need not say so.
+#: The longest deadline of a call on the wire: 49 days. A caller that allows more leaves the deadline out.
 MAX_MILLISECONDS: Final = 2**32 - 1
 
-#: Extensions whose payload is values again.
+#: Extensions whose payload contains values.
 NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, COPY, FAILURE, GRAPH, CACHEABLE})
 
-#: What a policy calls the extension types; the others are always let in, or judged by their class.
+#: Names of the extension types in a policy. The others are always allowed, or checked by their class.
 POLICY_NAMES: Final[dict[int, str]] = {
     TUPLE: "tuple",
     SET: "set",

@@ -1,7 +1,7 @@
-"""Frames: four bytes of length and so many bytes of MessagePack, or a piece of them. Sans-I/O, one per connection.
+"""Frames: a length of four bytes and that many bytes of MessagePack, or a piece of them. Sans-I/O, one per connection.
 
-What is announced is judged before any of it is kept, nothing is allocated ahead of its arrival, and the work is
-linear in the bytes however they are chopped.
+A length is checked before any byte of the body is kept, memory is allocated only for bytes that have arrived, and the
+work is linear in the number of bytes, whatever the sizes of the chunks.
 """
 
 from __future__ import annotations
@@ -16,55 +16,55 @@ from ...queues import NOTHING, Queue, own, put
 
 __all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "give_back", "piece_header"]
 
-#: One frame's body; where pieces were collected in a buffer, that buffer.
+#: The body of one frame; a bytearray if pieces were collected in a buffer.
 Frame = bytes | bytearray
 
-#: Pieces of a frame that are smaller are collected in one buffer, for an object of its own costs more than they do;
-#: larger ones are kept as they came, and joined once. (1 MiB in 64 KiB pieces: 0.5 ms, against 1.4 ms in one buffer.)
+#: Chunks of a frame that are smaller are collected in one buffer, because an object for each costs more than a copy;
+#: larger ones are kept as they are and joined once. (1 MiB in chunks of 64 KiB: 0.5 ms, against 1.4 ms in one buffer.)
 _SMALL: Final = 4096
 
 HEADER_BYTES: Final = 4
 
-#: Of a length: what follows is a piece of a message, behind a byte that says of which.
+#: Bit of a length: a piece of a message follows, after a byte with the number of the message.
 _PIECE: Final = 0x8000_0000
-#: Of that byte: it is the last piece. The others are the message's number, below:
+#: Bit of that byte: this is the last piece of the message.
 _LAST: Final = 0x80
-#: messages of one side that may be unfinished at once.
+#: Messages of one side that may be unfinished at once.
 MAX_UNFINISHED: Final = 4
 
-#: Content of the pieces that are written here. Small enough for taking turns; its header is lost among it.
+#: Bytes in each piece that this side sends: small enough for messages to take turns, large compared with the header.
 PIECE_BYTES: Final = 256 * 1024
 
-#: Return the header of a frame with a body of so many bytes.
+#: Return the header of a frame whose body has that many bytes.
 frame_header: Final = struct.Struct("!I").pack
 
 
 def piece_header(size: int, number: int, last: bool) -> bytes:
-    """Return the header of a piece with so many bytes of the message ``number``."""
+    """Return the header of a piece with ``size`` bytes of the message ``number``."""
     return frame_header(_PIECE | size) + bytes((number | (_LAST if last else 0),))
 
 
-#: A buffer that nobody needs, for the next message in pieces: fresh memory for a MiB, which the system clears first,
-#: takes longer than everything else that is done with it. One for the process, in whichever thread.
+#: An unused buffer for the next message in pieces. New memory for 1 MiB, which the system clears first, takes longer
+#: than all other work with it. One for the process, for all threads.
 _spare: Final[list[bytearray]] = []
-#: Bytes of it, at most.
+#: Most bytes of that buffer.
 _MOST_SPARE: Final = 4 * 1024 * 1024
 
 
 class _Unfinished:
-    """A message of which pieces have come, but not the last."""
+    """A message of which pieces have arrived, but not the last one."""
 
     __slots__ = ("body", "filled", "serial", "size")
 
     def __init__(self, serial: int) -> None:
         self.serial = serial
-        # One buffer that grows: many pieces, kept apart, would leave the memory in shreds when they are joined.
+        # One buffer that grows. Many separate pieces would fragment the memory when they are joined.
         self.body = _spare_buffer()
-        self.filled = 0  # bytes of it that are the message's
-        self.size = 0  # announced so far
+        self.filled = 0  # bytes of the message in it
+        self.size = 0  # announced so far, the present piece included
 
     def fill(self, piece: memoryview) -> None:
-        """Go on with the message."""
+        """Append the bytes of a piece."""
         end = self.filled + len(piece)
         if end <= len(self.body):
             memoryview(self.body)[self.filled : end] = piece
@@ -74,13 +74,13 @@ class _Unfinished:
         self.filled = end
 
     def whole(self) -> bytearray:
-        """Return the message, which is complete."""
+        """Return the complete message."""
         del self.body[self.filled :]
         return self.body
 
 
 class Frames:
-    """Bytes in, one frame's body after the other out.
+    """Turn chunks of bytes into the bodies of frames.
 
     Args:
         limits: ``message_bytes`` bounds a frame.
@@ -106,19 +106,20 @@ class Frames:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._data = b""  # the chunk being read,
-        self._pos = 0  # and how far
-        self._chunks: Queue[bytes] = ()  # received, not yet looked at
-        self._header = b""  # the beginning of a header whose end has not come
-        self._body: list[bytes | bytearray] | None = None  # the beginning of a body whose end has not come,
-        self._size = 0  # what it was announced as,
-        self._missing = 0  # and the bytes it still lacks
-        self._pieces: dict[int, _Unfinished] = NOTHING  # messages of which pieces have come, by their numbers
-        self._piece_of: _Unfinished | None = None  # the one of them whose piece has not come to its end,
+        self._data = b""  # the chunk that is being read,
+        self._pos = 0  # and the position in it
+        self._chunks: Queue[bytes] = ()  # received, not read yet
+        self._header = b""  # the beginning of an incomplete header
+        self._body: list[bytes | bytearray] | None = None  # the beginning of an incomplete body,
+        self._size = 0  # the size that its header announced,
+        self._missing = 0  # and the bytes that it lacks
+        self._pieces: dict[int, _Unfinished] = NOTHING  # unfinished messages, by number
+        self._piece_of: _Unfinished | None = None  # the one whose present piece is incomplete,
         self._number = 0  # its number,
-        self._last = False  # and whether it is its last piece
+        self._last = False  # and whether that piece is its last
         self._serial = 0
-        self.unfinished: dict[int, int] = NOTHING  #: bytes of these messages, by a number that is used once
+        #: bytes of the unfinished messages, by a number that is used once
+        self.unfinished: dict[int, int] = NOTHING
         self.last_size = 0  #: bytes of the frame returned last, its header included
 
     @property
@@ -170,7 +171,7 @@ class Frames:
                         self.last_size = HEADER_BYTES + message.size
                         return message.whole()
             elif not self._header and pos + HEADER_BYTES <= len(data):
-                # Nearly every frame is whole within one chunk.
+                # Nearly every frame is complete within one chunk.
                 size = data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
                 if size >= _PIECE:
                     self._header = data[pos : pos + HEADER_BYTES]
@@ -196,7 +197,7 @@ class Frames:
                 if len(self._header) == HEADER_BYTES:
                     size = int.from_bytes(self._header, "big")
                     if size >= _PIECE:
-                        continue  # one byte more
+                        continue  # a piece, whose header has one more byte
                     self._check(size)
                     self._header = b""
                     self._begin(size)
@@ -206,10 +207,10 @@ class Frames:
         self._body = []
 
     def _begin_piece(self, size: int, about: int) -> None:
-        """Go on with a message, or begin it, by a piece of ``size`` bytes.
+        """Begin a piece of ``size`` bytes, and its message if this is the first one.
 
         Raises:
-            ProtocolError: too many messages are unfinished, or this one grows too long; or it is an empty piece.
+            ProtocolError: too many messages are unfinished, the message becomes too long, or the piece is empty.
         """
         number = about & ~_LAST
         if number >= MAX_UNFINISHED:
@@ -229,7 +230,7 @@ class Frames:
         self._piece_of, self._number, self._last = message, number, about != number
 
     def _keep(self, piece: bytes) -> None:
-        """Keep a piece of the body."""
+        """Append a chunk to the body."""
         body = self._body
         assert body is not None
         self._missing -= len(piece)
@@ -258,6 +259,6 @@ def _spare_buffer() -> bytearray:
 
 
 def give_back(frame: Frame) -> None:
-    """Take a frame of which nothing is needed any more: what was read of it is a copy."""
+    """Reuse the buffer of a frame that has been decoded. The decoded values do not refer to it."""
     if type(frame) is bytearray and len(frame) <= _MOST_SPARE and not _spare:
         _spare.append(frame)

@@ -1,4 +1,4 @@
-"""Graphs: containers that are shared, or hold themselves; and the containers that MessagePack does not have."""
+"""Graphs: containers that are shared or contain themselves; and containers that MessagePack does not have."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..building import KeyCheck
 
 __all__ = ["GraphBuilder", "Node", "dictionary_of", "set_of"]
 
-#: In the place of a container that cannot be made before its parts.
+#: Placeholder of a container that cannot be made before its parts.
 _UNMADE: Final = object()
 
 
 class Node:
-    """A mention of one container of a graph."""
+    """A reference to one container of a graph."""
 
     __slots__ = ("number",)
 
@@ -25,7 +25,7 @@ class Node:
 
 
 class GraphBuilder:
-    """A graph's containers: those that can change are made empty and filled last, so that they may hold themselves."""
+    """Build a graph. Mutable containers are made empty and filled last, because they may contain themselves."""
 
     def __init__(self, rows: list[Value], depth: int, key_check: Callable[[], KeyCheck]) -> None:
         self._rows = rows
@@ -33,11 +33,11 @@ class GraphBuilder:
         self._key_check = key_check
         self._begun: set[int] = (
             set()
-        )  # containers that cannot be made before their parts, and whose parts are read
+        )  # containers that cannot be made before their parts, whose parts are being built
         self._made: list[Value] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
 
     def build(self, root: Value) -> Value:
-        """Return the value that ``root`` mentions, or is."""
+        """Return the value of ``root``: the container to which it refers, or the root itself."""
         for number in range(len(self._rows)):
             self._container(number, 0)
         for row, made in zip(self._rows, self._made, strict=True):
@@ -61,7 +61,7 @@ class GraphBuilder:
             raise DecodeError("tuples of a graph that are nested too deep")
         if (
             number in self._begun
-        ):  # found at once: looking for it by depth would read its items again for each level
+        ):  # the depth limit would find this too, after reading the items once for each level
             raise DecodeError("a tuple of a graph that contains itself")
         self._begun.add(number)
         row = self._rows[number]
@@ -72,13 +72,13 @@ class GraphBuilder:
         return made
 
 
-#: Types of a graph's containers, by the number that stands for them.
+#: Types of a graph's containers, by their numbers on the wire.
 _KINDS: Final[dict[int, type]] = {0: list, 1: dict, 2: tuple, 3: set, 4: frozenset}
 _FILLED_KINDS: Final = (0, 1, 3)
 
 
 def set_of(items: list[Value], check: KeyCheck) -> set[Value]:
-    """Return a set of items, none of which comes twice."""
+    """Return a set of different items."""
     made: set[Value] = set()
     for item in items:
         check(item)
@@ -99,7 +99,7 @@ def _fill_dictionary(made: dict[Value, Value], parts: list[Value], check: KeyChe
 
 
 def dictionary_of(parts: list[Value], check: KeyCheck) -> dict[Value, Value]:
-    """Return a dictionary of keys and items in turn, no key of which comes twice."""
+    """Return a dictionary from alternating keys and items; the keys are different."""
     value = _fill_dictionary({}, parts, check)
     if all(type(key) is str for key in value):
         raise DecodeError("a dictionary with text as keys is a map")

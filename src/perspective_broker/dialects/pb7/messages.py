@@ -1,12 +1,12 @@
 """The modern dialect: operations as MessagePack arrays. Specified in ``docs/wire/pb7.md``.
 
-The common message, whose values are MessagePack's own, is one call of the codec in C each way and one comparison:
-what was read is packed again, and must be the very bytes that came. That refuses in one stroke what the codec lets
-pass: bytes behind the end, longer spellings, keys that come twice, nesting beyond its own bound. It costs a third of
-a microsecond. Everything else takes the careful way: extensions are read when the perspective is known, and a frame
-that is not right is looked at for what it is worth, the call or the connection.
+Most messages have only values of MessagePack's own types. It takes one call of the codec in C to decode such a message
+and one to pack it again: the result must be the bytes that arrived. This comparison refuses everything that the codec
+accepts by mistake: bytes after the end, longer spellings, duplicate keys, nesting beyond its own bound. It costs a
+third of a microsecond. All other messages take a slower way: extensions are decoded when the perspective is known, and
+a flawed frame is scanned to decide whether its call fails or the connection ends.
 
-What comes is read here; what leaves is written in :mod:`.writing`.
+This module decodes messages; :mod:`.writing` encodes them.
 """
 
 from __future__ import annotations
@@ -104,29 +104,28 @@ from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long, 
 
 __all__ = ["Pb7Dialect"]
 
-#: What this side understands beyond what every peer does: a peer's hello says it, and ours.
+#: Optional features that this side understands. The hello of each side announces them.
 _OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES)
 
-#: Which of them a peer understands -> all that it does: one set for all connections.
+#: Which of them a peer understands -> all features of that peer. All connections share these sets.
 _WITH_OPTIONAL: Final = {
     known: FEATURES.union(compress(_OPTIONAL, known))
     for known in product((False, True), repeat=len(_OPTIONAL))
 }
 
-#: Pings that may come in one piece of input. An honest peer waits for its pong before it asks again.
+#: Pings that may arrive in one chunk. An honest peer waits for its pong before it sends another ping.
 MAX_PINGS_AT_ONCE: Final = 16
 
-
-#: Bytes of a message from which on it is read in steps, between which others have their turn. A step takes less than
-#: 2 ms below that, whatever the message is made of.
+#: Bytes from which on a message is decoded in steps, so that other connections get their turn in between. Shorter
+#: messages take less than 2 ms, whatever they contain.
 _LONG: Final = 64 * 1024
 
-#: Steps of reading a message; at the end come the message, and what its values are to be decoded from.
+#: Steps of decoding a message. The result is the message, and the payload from which its values are decoded.
 _Reading: TypeAlias = Generator[None, None, tuple[Undecoded, Undecoded]]
 
 
 class _Coded:
-    """Values behind a head that mention objects: read when it is known who they are for."""
+    """Values that contain extensions: decoded when the perspective is known."""
 
     __slots__ = ("frame",)
 
@@ -135,7 +134,7 @@ class _Coded:
 
 
 class _Flawed:
-    """Values behind a head that cannot be read, for a reason that costs only what they belong to."""
+    """Values that cannot be decoded, in a message whose head is valid: only the call fails to which they belong."""
 
     __slots__ = ("error", "frame")
 
@@ -175,8 +174,8 @@ class Pb7Dialect(Dialect):
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frames = Frames(limits)
-        self._reading: _Reading | None = None  # of a large message
-        self._frame: Frame | None = None  # of the message that is being delivered
+        self._reading: _Reading | None = None  # the steps of a large message
+        self._frame: Frame | None = None  # the message that is being delivered
         self._ready = False
         self._pings = 0
 
@@ -226,13 +225,13 @@ class Pb7Dialect(Dialect):
                 message, payload = self._salvage(frame)
         except ValueError:
             message, payload = self._with_extensions(frame)
-        except TypeError:  # a key that is no text
+        except TypeError:  # a key that is not text
             message, payload = self._salvage(frame)
         self._act(message, payload)
         return DELIVERED
 
     def _go_on(self, reading: _Reading) -> int:
-        """Take the next step of reading a large message; behind the last one the receiver is given the operation."""
+        """Take the next step of decoding a large message; after the last one, give the operation to the receiver."""
         try:
             with CollectorRests():
                 next(reading)
@@ -242,16 +241,16 @@ class Pb7Dialect(Dialect):
             try:
                 self._act(message, payload)
             finally:
-                self._frame = None  # which may be large
+                self._frame = None  # it may be large
             return DELIVERED
         return READING
 
     def _act(self, message: Undecoded, payload: Undecoded) -> None:
-        """Give the receiver the operation of a message, whose values are to be decoded from ``payload``."""
+        """Give the operation of a message to the receiver; its values are decoded from ``payload``."""
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
         operation, size = message[0], len(message)
-        # These two stand in the table like the others, and are most of what comes.
+        # These two are in the table too, and most messages are one of them.
         if operation == ANSWER and size == 3 and self._ready:
             self._answer(message, payload)
         elif operation == CALL and 6 <= size <= 8 and self._ready:
@@ -260,10 +259,10 @@ class Pb7Dialect(Dialect):
             self._run(operation, size)(self, message, payload)
 
     def _run(self, operation: int, size: int) -> _Operation:
-        """Return what acts on an operation of ``size`` fields.
+        """Return the handler of an operation with ``size`` fields.
 
         Raises:
-            ProtocolError: none does.
+            ProtocolError: there is no such operation.
         """
         known = _OPERATIONS.get(operation)
         if known is None:
@@ -272,17 +271,17 @@ class Pb7Dialect(Dialect):
         if not fewest <= size <= most:
             raise ProtocolError("bad-message", "an operation with too few or too many fields")
         if not self._ready and run is not _HELLO:
-            raise ProtocolError("bad-version", "a peer says hello first")
+            raise ProtocolError("bad-version", "the first message must be hello")
         return run
 
     def _careful(self, frame: Frame) -> _Reading:
-        """Read a frame's message step by step, each of which takes as long as its size allows.
+        """Decode the message of a frame in steps of bounded time.
 
         Returns:
-            The message, and what its values are to be decoded from.
+            The message, and the payload from which its values are decoded.
 
         Raises:
-            ProtocolError: it breaks a limit, is no MessagePack, or not in the shortest spelling.
+            ProtocolError: the frame exceeds a limit, is not MessagePack, or is not in the shortest spelling.
         """
         scanned = yield from check_in_steps(frame, self._limits)
         yield
@@ -291,7 +290,7 @@ class Pb7Dialect(Dialect):
             message = unpackb(frame)
         except ValueError:
             yield
-            # What has none fails for another reason, which takes longer to find out by reading it again.
+            # A frame without extensions has another flaw, and decoding it again would take longer than this test.
             if has_no_extension(frame):
                 return (yield from self._salvage_in_steps(frame, scanned))
             try:
@@ -310,7 +309,7 @@ class Pb7Dialect(Dialect):
         return message, payload
 
     def _with_extensions(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
-        """Return the message of a short frame with extensions, and what its values are to be decoded from."""
+        """Return the message of a short frame with extensions, and the payload from which its values are decoded."""
         try:
             message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
         except ValueError:
@@ -320,33 +319,33 @@ class Pb7Dialect(Dialect):
         return message, _Coded(frame)
 
     def _is_right(self, message: Undecoded, frame: Frame) -> bool:
-        """Whether a message is in the one spelling, and not nested too deep."""
+        """Return whether a message is in the one spelling and not nested too deep."""
         depth = self._limits.depth
         return _is_spelled(message, frame) and not (
             len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
         )
 
     def _salvage_in_steps(self, frame: Frame, scanned: bool) -> _Reading:
-        """The same as :meth:`_salvage` for a long frame; ``scanned``: its structure is known to be right."""
+        """The same as :meth:`_salvage`, in steps; ``scanned``: the structure has been checked already."""
         if not scanned:
             yield from scan_in_steps(frame, self._limits)
             yield
         return self._head(frame)
 
     def _salvage(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
-        """Return the head of a message whose values cannot be read, although its structure is right.
+        """Return the head of a message whose values cannot be decoded, if its structure is valid.
 
         Raises:
-            ProtocolError: it is not, or its head cannot be read either.
+            ProtocolError: the structure or the head is not valid.
         """
         scan(frame, self._limits)
         return self._head(frame)
 
     def _head(self, frame: Frame) -> tuple[Undecoded, Undecoded]:
-        """Return the head of a message whose structure is right, and that its values cannot be read.
+        """Return the head of a message whose structure is valid, and the error of its values.
 
         Raises:
-            ProtocolError: the head cannot be read, either.
+            ProtocolError: the head is not valid.
         """
         message = []
         pos, _ = token(frame, 0, self._limits)
@@ -361,14 +360,14 @@ class Pb7Dialect(Dialect):
         if not wanted or len(message) < wanted:
             raise ProtocolError("bad-message", "a message that cannot be read")
         error = DecodeError(
-            "text that is no UTF-8, a key that is no text or comes twice, or too deep nesting"
+            "text that is not UTF-8, a key that is not text or is a duplicate, or too deep nesting"
         )
         return [*message, None], _Flawed(error, frame)
 
     def _hello(self, message: list[Undecoded], payload: Undecoded) -> None:
         _, version, features = message
         if self._ready:
-            raise ProtocolError("bad-version", "a peer says hello once")
+            raise ProtocolError("bad-version", "hello is sent once")
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
@@ -412,7 +411,7 @@ class Pb7Dialect(Dialect):
         self._receiver.on_update(message[1], luid, message[3], message[4] == 1, payload)
 
     def _check_call(self, message: list[Undecoded]) -> None:
-        """Judge the request, the method's name and the flags of a call."""
+        """Check the types of the request, the method's name and the flags of a call."""
         request, name, flags = message[1], message[3], message[4]
         if type(request) is not int or request < 0:
             raise ProtocolError("bad-id", "an id is a positive integer")
@@ -473,7 +472,7 @@ class Pb7Dialect(Dialect):
         self._receiver.on_draining()
 
     def _values(self, payload: Undecoded, perspective: Perspective) -> list[Value]:
-        """Return the message whose values are wanted, every one of them built."""
+        """Return the message with all its values decoded."""
         if type(payload) is list:
             return payload
         unpacker = self._unpacker(self._importer, perspective, self._readers)
@@ -497,7 +496,7 @@ class Pb7Dialect(Dialect):
         kwargs = message[6] if len(message) > 6 else _NO_KEYWORDS
         if type(kwargs) is not dict or (kwargs and message is not arguments and not are_text(kwargs)):
             raise BadArguments("keyword arguments come as a map with text as keys")
-        if "self" in kwargs:  # a method has it already
+        if "self" in kwargs:  # every method has this parameter
             raise BadArguments("no keyword is called self")
         if self._refused:
             refuse_plain([*args, *kwargs.values()], self._refused)
@@ -544,22 +543,22 @@ class Pb7Dialect(Dialect):
 
 
 def _is_spelled(message: Undecoded, frame: Frame) -> bool:
-    """Return whether a frame is the spelling, the only one, of the message that was read from it."""
+    """Return whether a frame is the one spelling of the message that was decoded from it."""
     try:
         if len(frame) <= LARGE or type(message) is not list:
             return packb(message, None, OPTIONS) == frame
         pos = 0
         for piece, is_large in pieces(message, pack_plain):
-            # A large object was read from where it stands now: behind what has the one spelling so far.
+            # A large object need not be compared: it was decoded from this position, if all before it is equal.
             if not is_large and not frame.startswith(piece, pos):
                 return False
             pos += len(piece)
         return pos == len(frame)
-    except TypeError:  # a key that is no text, or nested deeper than the codec packs
+    except TypeError:  # a key that is not text, or nested deeper than the codec packs
         return False
 
 
-#: What is kept is an answer that is wanted.
+#: Flags that may be combined: KEEP_ANSWER requires WANTS_ANSWER.
 _CALL_FLAGS: Final = (0, WANTS_ANSWER, WANTS_ANSWER | KEEP_ANSWER)
 _UPDATE_FLAGS: Final = (0, WANTS_ANSWER)
 
@@ -569,10 +568,10 @@ _Operation = Callable[[Pb7Dialect, list[Undecoded], Undecoded], None]
 
 _HELLO: Final = Pb7Dialect._hello
 
-#: Of fields: only the limit on a message's items bounds them.
+#: No bound of its own on the number of fields, only that of Limits.nodes.
 _ANY_NUMBER: Final = 1 << 30
 
-#: Operation -> the fewest and the most items of its array, and what acts on it.
+#: Operation -> the fewest and the most items of its array, and its handler.
 _OPERATIONS: Final[dict[int, tuple[int, int, _Operation]]] = {
     HELLO: (3, 3, _HELLO),
     CALL: (6, 8, Pb7Dialect._call),

@@ -1,4 +1,4 @@
-"""The fields of an operation beside its values: ids, counts, flags. Each is judged, or ends the connection."""
+"""The fields of an operation besides its values: ids, counts, flags. An invalid one ends the connection."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = [
     "ping_bytes",
 ]
 
-#: Bytes of a ping that the peer wants back.
+#: Bytes in a ping, which are sent back in the pong.
 MAX_PING_BYTES: Final = 125
 
 
 def id_of(value: object) -> int:
     """Return an id."""
-    # More than 64 bits do not arrive as an integer, so an id is always a harmless key.
+    # MessagePack integers have at most 64 bits, so an id is always safe as a key.
     if type(value) is int and value >= 0:
         return value
     raise ProtocolError("bad-id", "an id is a positive integer")
@@ -39,7 +39,7 @@ def no_such_flag() -> ProtocolError:
 
 
 def limited_flags(value: list[Undecoded]) -> tuple[int, float]:
-    """Return the flags of a call, and the seconds that its caller leaves it."""
+    """Return the flags of a call with a deadline, and the seconds until then."""
     if len(value) == 2:
         flags, milliseconds = value
         if (
@@ -67,12 +67,12 @@ def count_of(value: object) -> int:
 
 
 def are_text(keys: Iterable[object]) -> bool:
-    """Whether all keys are text."""
+    """Return whether all keys are text."""
     return all(type(key) is str for key in keys)
 
 
 def ping_bytes(data: object) -> bytes:
-    """Return what a ping carries."""
+    """Return the payload of a ping or pong."""
     if type(data) is bytes and len(data) <= MAX_PING_BYTES:
         return data
     raise ProtocolError("bad-message", f"a ping carries at most {MAX_PING_BYTES} bytes")

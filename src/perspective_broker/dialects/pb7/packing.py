@@ -1,8 +1,8 @@
-"""Packing: Python values as MessagePack. The way back is in :mod:`.unpacking`.
+"""Packing: encode Python values as MessagePack. :mod:`.unpacking` decodes them.
 
-What MessagePack itself has is written by ormsgpack alone, in C. It asks :class:`Packer` for everything else, and
-gets an extension whose payload may again be values. What ormsgpack refuses outright (a dictionary whose keys are not
-all text) is put into a form that it takes, and tried again.
+ormsgpack encodes the types of MessagePack itself, in C. For all other types it calls :class:`Packer`, which returns an
+extension whose payload may contain values. A value that ormsgpack refuses without a call (a dictionary whose keys are
+not all text) is put into a form that it accepts, and packed again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "pieces",
 ]
 
-#: Exact types only: whatever is not one of MessagePack's own comes to the packer, subclasses of those included.
+#: Exact types only: ormsgpack calls the packer for all other types, subclasses of MessagePack's own included.
 OPTIONS: Final = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
     | ormsgpack.OPT_PASSTHROUGH_DATACLASS
@@ -56,50 +56,50 @@ OPTIONS: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-#: Bits of an integer, unless Limits.int_bits is more: keys and signatures of any size in use. An integer of 14,284
-#: bits or more is one that Python refuses to print, so whoever logs it gets an exception.
+#: Bits of an integer, unless Limits.int_bits is more: enough for all keys and signatures in use. Python refuses to
+#: print an integer of 14,284 bits or more, so a program that logs one would get an exception.
 MAX_INT_BITS: Final = 8192
 
-#: Exponents of decimals: the range of IEEE 754-2008 decimal128. A forged exponent of a billion would make the first
-#: ``int(value)`` eat the machine.
+#: Exponents of decimals: the range of IEEE 754-2008 decimal128. With a forged exponent of a billion, the first
+#: ``int(value)`` would use up all memory.
 MAX_DECIMAL_EXPONENT: Final = 6176
-#: Characters of a decimal: the digits that Python prints of an integer.
+#: Characters of a decimal: the same as Python's limit on the digits of an integer in text.
 MAX_DECIMAL_TEXT: Final = 4300
 
-#: Levels of arrays and maps that ormsgpack packs; it does not say so, a test does.
+#: Levels of arrays and maps that ormsgpack packs. Its documentation does not name the number; a test checks it.
 MAX_PLAIN_DEPTH: Final = 255
 
-#: Bytes objects from here on are not copied by the codec but joined once into the message. Packing a MiB takes
-#: 520 µs (its buffer grows step by step), joining it 25 µs.
+#: Bytes objects of this size or more are not copied by the codec but joined into the message once. Packing 1 MiB takes
+#: 520 µs, because the codec's buffer grows step by step; joining it takes 25 µs.
 LARGE: Final = 32 * 1024
-#: Only short lists are looked through for them: arguments, not data.
+#: Only lists up to this length are searched for them: arguments, not data.
 _MAX_SEARCHED: Final = 64
 
-#: First bytes with a length of 16 or 32 bits behind them.
+#: A first byte and a length of 16 or 32 bits.
 _HEAD16: Final = struct.Struct("!BH")
 _HEAD32: Final = struct.Struct("!BI")
 _DOUBLES: Final = struct.Struct("!dd")
 
 
 def nested_bytes(size: int) -> int:
-    """Return how many bytes of payloads within payloads a frame of ``size`` bytes may have.
+    """Return how many bytes all payloads of a frame of ``size`` bytes may have, nested ones counted at each level.
 
-    A payload is copied for every extension around it, so a message of a few MiB could cost gigabytes.
+    A payload is copied for each extension around it, so a message of a few MiB could cost gigabytes.
     """
     return 32 * size + 64 * 1024
 
 
-#: What :func:`look_at` finds.
+#: Results of :func:`look_at`.
 PLAIN, LARGE_BYTES, NOT_PLAIN = "plain", "large bytes", "not plain"
 
-#: Values that are packed without a question, unless there is something in them.
+#: Types that ormsgpack packs by itself, if their items are such types too.
 _PLAIN_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
 
 
 def look_at(values: Sequence[Value]) -> str:
-    """Return what a look at arguments says of how they are best packed; it looks at few, and at nothing in them.
+    """Return how arguments are best packed. Only few arguments are tested, and not the items inside them.
 
-    What is not plain here is refused by ormsgpack after half a microsecond, which finding it costs a tenth of.
+    If an argument is not plain, ormsgpack refuses it after half a microsecond; this test costs a tenth of that.
     """
     if len(values) <= _MAX_SEARCHED:
         for value in values:
@@ -112,7 +112,7 @@ def look_at(values: Sequence[Value]) -> str:
 
 
 def has_large(items: Sequence[Value]) -> bool:
-    """Return whether :func:`pieces` would do better than the codec alone."""
+    """Return whether :func:`pieces` is faster than the codec alone."""
     if len(items) <= _MAX_SEARCHED:
         for item in items:
             if type(item) is bytes and len(item) >= LARGE:
@@ -121,10 +121,10 @@ def has_large(items: Sequence[Value]) -> bool:
 
 
 def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of a packed list, in order, and of each whether it is a large bytes object, as it is.
+    """Yield the parts of a packed list, in order, each with a flag: whether it is a large bytes object, not copied.
 
     Raises:
-        SerializationError: a bytes object is longer than MessagePack can say; nothing that was read is.
+        SerializationError: a bytes object is longer than MessagePack allows; no received one is.
     """
     yield _array_head(len(items)), False
     for item in items:
@@ -138,14 +138,14 @@ def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple
 
 
 def _array_head(count: int) -> bytes:
-    """Return what an array of ``count`` items begins with, in its shortest spelling."""
+    """Return the header of an array of ``count`` items, in its shortest spelling."""
     if count < 0x10:
         return bytes((0x90 + count,))
     return _HEAD16.pack(0xDC, count) if count <= 0xFFFF else _HEAD32.pack(0xDD, count)
 
 
 def _bytes_head(value: bytes) -> bytes:
-    """Return what :data:`LARGE` bytes or more begin with, in their shortest spelling."""
+    """Return the header of a bytes object of at least :data:`LARGE` bytes, in its shortest spelling."""
     size = len(value)
     if size <= 0xFFFF:
         return _HEAD16.pack(0xC5, size)
@@ -155,12 +155,12 @@ def _bytes_head(value: bytes) -> bytes:
 
 
 def id_bytes(number: int) -> bytes:
-    """Return an id as a payload: unsigned, big-endian, as short as it can be."""
+    """Return an id as a payload: unsigned, big-endian, as short as possible."""
     return number.to_bytes((number.bit_length() + 7) // 8 or 1, "big")
 
 
 class _Pairs:
-    """A dictionary whose keys are not all text, where ormsgpack would not call for help by itself."""
+    """Wrapper of a dictionary whose keys are not all text, so that ormsgpack calls the packer for it."""
 
     __slots__ = ("of",)
 
@@ -169,7 +169,7 @@ class _Pairs:
 
 
 class _Node:
-    """A mention of one container of a graph."""
+    """A reference to one container of a graph."""
 
     __slots__ = ("number",)
 
@@ -178,12 +178,12 @@ class _Node:
 
 
 class Packer:
-    """One message's values to bytes. Made anew for every message that has more than MessagePack's own types.
+    """Encode the values of one message. Each message with other types than MessagePack's own has its own packer.
 
     Args:
         exporter: turns objects into ids.
-        perspective: under which the values cross.
-        limits: of the connection; the peer is taken to have the same.
+        perspective: under which the values are encoded.
+        limits: of the connection; the peer is assumed to have the same.
     """
 
     __slots__ = (
@@ -209,24 +209,28 @@ class Packer:
         self._exporter = exporter
         self._perspective = perspective
         self._limits = limits
-        self._level = 0  # extensions around the value being packed
-        self._private = False  # whether no hook can reach the lists and dictionaries that ormsgpack is in
+        self._level = 0  # extensions around the present value
+        self._private = (
+            False  # whether no hook can change the lists and dictionaries that ormsgpack is packing
+        )
         self._active: set[int] = set()  # ids of the containers around it
         self._copies: dict[
             int, tuple[int, Value]
-        ] = {}  # id -> number, and the object, so that the id stays its own
+        ] = {}  # id -> number, and the object (kept, so that its id stays unique)
         self._extensions_left = most_extensions(limits)
-        self._tags: dict[str, bytes] = {}  # type tags of the message so far, packed
-        self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
-        self._done: list[tuple[Value, Ext]] = []  # what was written by the call of ormsgpack under way
-        self._kept: dict[int, list[tuple[Value, Ext]]] = {}  # what was written by one that failed
+        self._tags: dict[str, bytes] = {}  # packed type tags of the message so far
+        self._error: BaseException | None = (
+            None  # the reason of a TypeError, because ormsgpack does not keep it
+        )
+        self._done: list[tuple[Value, Ext]] = []  # values written in the present call of ormsgpack
+        self._kept: dict[int, list[tuple[Value, Ext]]] = {}  # values written in calls that failed
         self._cached: list[int] = []  # replicas that the message counts
         self._exported: list[int] = []  # ids that the message counts, one entry for every count
-        self.depends_on: dict[int, None] = {}  #: calls of ours whose answers the message mentions
+        self.depends_on: dict[int, None] = {}  #: calls of ours to whose answers the message refers
         self.nested = 0  #: bytes of payloads so far
 
     def rollback(self) -> None:
-        """Take back what the message exported: it will not be sent."""
+        """Take back the exports of the message: it will not be sent."""
         for luid in reversed(self._exported):
             self._exporter.retract(luid)
         self._exported.clear()
@@ -238,12 +242,12 @@ class Packer:
         """Return ``value`` as bytes.
 
         Args:
-            value: what to pack.
-            private: whether nobody else has its lists and dictionaries.
+            value: to pack.
+            private: whether no other code has its lists and dictionaries.
 
         Raises:
             SerializationError: it cannot cross; ``.culprit`` is the part that cannot.
-            Exception: whatever a hook of the application raised.
+            Exception: a hook of the application raised it.
         """
         before, self._done = self._done, []
         around, self._private = self._private, private
@@ -252,7 +256,7 @@ class Packer:
                 return packb(value, self._default, OPTIONS)
             except TypeError as refusal:
                 self._raise_error()
-                # No hook of an application is called twice for one mention: what was written is used again.
+                # No hook of the application is called twice for one occurrence: the values written so far are reused.
                 for done in self._done:
                     self._kept.setdefault(id(done[0]), []).append(done)
                 self._done = []
@@ -268,8 +272,8 @@ class Packer:
             self._private = around
 
     def _raise_error(self) -> None:
-        """Raise what was wrong with a value that ormsgpack did not know, if that was it."""
-        error, self._error = self._error, None  # or it would hold this packer, which would hold it
+        """Raise the error of a value that ormsgpack did not know, if there is one."""
+        error, self._error = self._error, None  # or the two would refer to each other
         if error is not None:
             try:
                 raise error from error.__cause__
@@ -277,18 +281,18 @@ class Packer:
                 del error
 
     def failure(self, failure: Failure) -> Ext:
-        """Return what an exception crosses as."""
+        """Return an exception as an extension."""
         payload = packb([failure.type, failure.value, failure.traceback, list(failure.parents)])
         return self._nested(codes.FAILURE, payload)
 
     def _default(self, value: Value) -> Ext:
-        """Write what ormsgpack does not know."""
+        """Return the extension of a value that ormsgpack does not know."""
         if self._error is not None:
             raise TypeError
         if self._kept and (kept := self._kept.get(id(value))):
             return kept.pop(0)[1]
         if not self._private and isinstance(value, _HOOKED):
-            # ormsgpack does not survive that a list it is in is changed, as a hook may do: come back with copies.
+            # ormsgpack crashes if a hook changes a list while it is being packed: try again with copies.
             raise TypeError
         try:
             written = _WRITERS.get(type(value), _OBJECT)(self, value)
@@ -307,7 +311,7 @@ class Packer:
         return Ext(code, payload)
 
     def _within(self, around: object, value: Value) -> bytes:
-        """Pack what is inside of ``around``."""
+        """Pack ``value``, which is the content of ``around``."""
         if id(around) in self._active:
             raise _contains_itself(around)
         if self._level >= self._limits.depth // 2:
@@ -365,7 +369,7 @@ class Packer:
         return Ext(codes.DATETIME, self._in_zone(value, fields))
 
     def _in_zone(self, value: datetime.datetime | datetime.time, fields: list[int]) -> bytes:
-        """Return the payload of a time: its fields, and fold and zone where it has one."""
+        """Return the payload of a time: its fields, then fold and zone if it has them."""
         zone = value.tzinfo
         if zone is None:
             return packb([*fields, value.fold] if value.fold else fields)
@@ -392,7 +396,7 @@ class Packer:
     # -- graphs
 
     def _graph(self, value: Graph) -> Ext:
-        """Write every container of the graph once, flat, with mentions of the others in it."""
+        """Write each container of the graph once, flat, with references to the others in it."""
         numbers: dict[int, int] = {}
         found: list[Value] = []
 
@@ -406,7 +410,7 @@ class Packer:
             return _Node(number)
 
         rows = [mention(value.value)]
-        for container in found:  # grows while it is read
+        for container in found:  # the list grows while it is read
             kind = _KINDS[type(container)]
             if type(container) is dict:
                 _check_keys(container, container)
@@ -416,7 +420,7 @@ class Packer:
                     _check_keys(container, container)
                 row = [kind, *map(mention, container)]
             rows.append(row)
-        self._extensions_left -= len(found)  # the receiver makes each of them when all are read
+        self._extensions_left -= len(found)  # the receiver makes each of them after all have been decoded
         return self._nested(codes.GRAPH, self._within(value, rows))
 
     def _node(self, value: _Node) -> Ext:
@@ -425,7 +429,7 @@ class Packer:
     # -- flavors
 
     def _object(self, value: Value) -> Value:
-        """Write an object by its flavor."""
+        """Write an object according to its flavor."""
         if isinstance(value, Reference):
             home = self._exporter.home_id(value)
             if isinstance(home, int):
@@ -433,7 +437,9 @@ class Packer:
             return Ext(codes.LOCAL_NAMED, home.encode())
         if isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             return Ext(codes.LCACHE, id_bytes(kept))
-        if isinstance(value, Exportable):  # before what copies: what is both is not to leave this program
+        if isinstance(
+            value, Exportable
+        ):  # before Copyable: an object that is both must not leave this program
             luid = self._exporter.export(value, self._perspective)
             self._exported.append(luid)
             return Ext(codes.REMOTE, id_bytes(luid))
@@ -468,7 +474,7 @@ class Packer:
         state = value.get_state_to_copy_for(self._perspective)
         if self._level < self._limits.depth // 2:
             try:
-                # A plain state, as most are, contains nothing that has to be watched for; no hook is called for it.
+                # Most states are plain: they cannot contain themselves, and no hook is called for their values.
                 return self._nested(codes.COPY, tag + packb(state, None, OPTIONS))
             except TypeError:
                 pass
@@ -506,13 +512,13 @@ _WRITERS: Final[dict[type, _Writer]] = {
     _Node: Packer._node,
 }
 
-#: What writes values of no plain type.
+#: Writes values of all other types.
 _OBJECT: Final[_Writer] = Packer._object
 
-#: What asks the application for what it crosses as.
+#: Types whose hooks the application may have defined.
 _HOOKED: Final = (Copyable, BaseException)
 
-#: Containers of a graph, by the number that stands for their type.
+#: Types of a graph's containers -> their numbers on the wire.
 _KINDS: Final[dict[type, int]] = {list: 0, dict: 1, tuple: 2, set: 3, frozenset: 4}
 _HASHED_KINDS: Final = (_KINDS[set], _KINDS[frozenset])
 
@@ -520,17 +526,17 @@ _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 
 
 class _Tamer:
-    """Finds out why ormsgpack would not pack a value, and mends it where that can be done."""
+    """Find out why ormsgpack refused a value, and make one that it accepts, if possible."""
 
     def __init__(self) -> None:
         self._around: set[int] = set()
 
     def tame(self, value: Value, depth: int) -> Value:
-        """Return ``value`` with every dictionary whose keys are not all text marked as such.
+        """Return a copy of ``value`` in which each dictionary whose keys are not all text is wrapped in ``_Pairs``.
 
         Raises:
-            SerializationError: lists and dictionaries that contain themselves or are nested too deep, or text
-                that has no UTF-8 form.
+            SerializationError: a list or dictionary contains itself or is nested too deep, or a text does not have
+                a UTF-8 form.
         """
         kind = type(value)
         if kind is str:
@@ -545,7 +551,7 @@ class _Tamer:
                 value, f"nested too deep; there may be {MAX_PLAIN_DEPTH} levels of lists and dictionaries"
             )
         if kind is dict and any(type(key) is not str for key in value):
-            return _Pairs(value)  # what is in it is packed, and tamed, by itself
+            return _Pairs(value)  # its items are packed later, and treated in the same way
         self._around.add(id(value))
         tame: Value
         if kind is list:
@@ -564,7 +570,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_keys(keys: Iterable[Value], culprit: object) -> None:
-    """Refuse keys that the peer would refuse."""
+    """Raise an error for keys that the peer would refuse."""
     check = KeyCheck(KeyBudget())
     for key in keys:
         try:
@@ -578,5 +584,5 @@ def _contains_itself(value: object) -> SerializationError:
 
 
 def _cannot(culprit: object, why: str) -> SerializationError:
-    """Return the error that ``culprit``, some part of a value, cannot cross; its path is found later."""
+    """Return the error of a ``culprit``, a part of a value that cannot cross. Its path is found later."""
     return SerializationError(why, culprit=culprit)

@@ -1,4 +1,4 @@
-"""Dates, times, decimals and their like: extensions that hold no other values."""
+"""Dates, times, decimals and other extensions that do not contain values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _decimal(payload: bytes) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         raise DecodeError("not a decimal") from None
-    # In its usual spelling an exponent beyond the range has an E. (Asking for it takes longer than all the rest.)
+    # In its usual spelling, a decimal whose exponent is beyond the range has an E. (as_tuple is slow.)
     exponent = value.as_tuple().exponent if b"E" in payload else 0
     if (type(exponent) is int and abs(exponent) > MAX_DECIMAL_EXPONENT) or str(value) != text:
         raise DecodeError("not a decimal within decimal128's range of exponents, in its usual spelling")
@@ -61,7 +61,7 @@ def _timedelta(payload: bytes) -> datetime.timedelta:
 
 
 def _fields(payload: bytes) -> list[Undecoded]:
-    """Return an array of plain values, such as a date is made of."""
+    """Return the array of plain values in a payload."""
     fields = unpackb(payload)
     if type(fields) is not list or packb(fields) != payload:
         raise DecodeError("a payload that should be an array, in its shortest spelling")
@@ -105,10 +105,10 @@ def _complex(payload: bytes) -> complex:
     return complex(*_DOUBLES.unpack(payload))
 
 
-@cache  # at most the zones that there are: zoneinfo itself keeps eight, and reads the others again
+@cache  # bounded by the number of zones; zoneinfo itself keeps eight, and reads the others again
 def _zone(key: str) -> zoneinfo.ZoneInfo:
-    """Return the time zone of that name."""
-    # Looked up in the list of zones first: opening one by a peer's text would touch files of a peer's choice.
+    """Return the time zone called ``key``."""
+    # The list of zones is checked first, because zoneinfo opens a file whose name the peer would choose.
     if key not in _zone_names():
         raise DecodeError("a time zone that is not known here")
     return zoneinfo.ZoneInfo(key)
@@ -119,7 +119,7 @@ def _zone_names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
-#: An extension's number -> what reads its payload.
+#: Extension type -> reader of its payload.
 SCALARS: Final[dict[int, Callable[[bytes], Value]]] = {
     codes.DECIMAL: _decimal,
     codes.DATE: _date,

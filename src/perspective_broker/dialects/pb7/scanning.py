@@ -1,8 +1,8 @@
-"""Scanning: MessagePack looked at without building anything.
+"""Scanning: check MessagePack without making values.
 
-The codec in C answers two questions too late or not at all: how many values a large frame would make, and what is
-wrong with one that cannot be read. Only frames that raise one of these are scanned; but whoever sends them chooses what
-is in them, so values whose first byte says how long they are are looked at by the thousand, in C.
+The codec in C does not answer two questions in time: how many values a large frame would make, and what is wrong with
+a frame that cannot be decoded. Only such frames are scanned. But a peer chooses their content, so values whose length
+follows from their first byte are matched by the thousand with regular expressions, in C.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ __all__ = [
     "weight_at_most",
 ]
 
-#: A frame's body, wherever it lies.
+#: The body of a frame, in any type of buffer.
 Buffer = bytes | bytearray | memoryview
 
-#: Every byte that begins a value without a body: small integers, nil, booleans.
+#: Bytes that are a whole value: small non-negative integers.
 _LIGHT: Final = bytes(range(0x80))
 
-#: Every byte that begins a container.
+#: Bytes that begin a container.
 _CONTAINERS: Final = bytes((*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF))
 
-#: Stands for a value of more than one byte where values are counted; it begins none.
+#: Replaces a value of several bytes where values are counted. No value begins with this byte.
 _BODY_MARK: Final = b"\xc1"
 
-#: Every byte that begins no extension.
+#: Bytes that do not begin an extension.
 _NO_EXTENSION: Final = bytes(set(range(0x100)) - {0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 
-#: Values in a message that is large because one of them is.
+#: Values in a message that is large because of one large value, at most.
 _FEW: Final = 1000
 
-#: First byte -> bytes of the length behind it, and of what stands before the body of that length.
+#: First byte -> bytes of the length after it; for fixed extensions, bytes of the payload.
 _STRINGS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4, 0xC4: 1, 0xC5: 2, 0xC6: 4}
 _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _FIXED_EXTENSIONS: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
-#: Where a length's shorter spelling ends: a length up to this must not be spelled so long.
+#: First byte -> the longest length that has a shorter spelling.
 _SHORTER: Final = {
     0xD9: 31,
     0xDA: 0xFF,
@@ -75,7 +75,7 @@ _SHORTER: Final = {
     0xDE: 15,
     0xDF: 0xFFFF,
 }
-#: First byte of an integer -> its bytes, whether signed, and the range that has a shorter spelling.
+#: First byte of an integer -> its bytes, whether it is signed, and the range that has a shorter spelling.
 _INTEGERS: Final = {
     0xCC: (1, False, range(0x80)),
     0xCD: (2, False, range(0x100)),
@@ -87,7 +87,7 @@ _INTEGERS: Final = {
     0xD3: (8, True, range(-0x8000_0000, 0x8000_0000_0000_0000)),
 }
 
-#: First byte -> bytes of a whole value that is always as long; 0 for the others.
+#: First byte -> bytes of the whole value, if the first byte alone decides them; otherwise 0.
 _WHOLE: Final = [
     1
     if byte < 0x80 or byte >= 0xE0 or byte in (0xC0, 0xC2, 0xC3)
@@ -100,9 +100,9 @@ _WHOLE: Final = [
 ]
 
 
-#: Values of several bytes whose first says how many, each in its shortest spelling: short texts, floats, integers.
-#: They are tried in order, so what is shortest comes first: a MiB of it has most values. (That order halves the time of
-#: integers of two bytes, from 108 ms for each MiB to 45, and takes 10 more for texts of eight.)
+#: Values of several bytes whose length follows from the first byte, in their shortest spelling: short texts, floats,
+#: integers. The patterns are tried in order, so the shortest come first, because 1 MiB has most of them. (That order
+#: halves the time for integers of two bytes, from 108 ms to 45 for each MiB, and adds 10 ms for texts of eight.)
 _TEXTS: Final = tuple(b"[%c].{%d}" % (0xA0 + size, size) for size in range(1, 32))
 _NUMBERS: Final = (
     rb"\xcc[\x80-\xff]",
@@ -116,10 +116,10 @@ _NUMBERS: Final = (
     rb"\xd3(?!\xff{4}[\x80-\xff])[\x80-\xff].{7}",
 )
 _PLAIN_BODIES: Final = b"|".join((*_TEXTS[:3], *_NUMBERS, *_TEXTS[3:]))
-#: Values of one byte, and the announcements of containers that have one byte.
+#: Values of one byte, and headers of containers that have one byte.
 _ONE_BYTE: Final = rb"[\x00-\xa0\xc0\xc2\xc3\xe0-\xff]"
 
-#: Any number of values that are no extensions, and what announces them.
+#: Any number of values other than extensions, and headers of containers.
 PLAIN_VALUES: Final = re.compile(rb"(?:%b++|%b)*+" % (_ONE_BYTE, _PLAIN_BODIES), re.DOTALL)
 
 _NOT_NESTED: Final = b"(?![%b])" % bytes(sorted(NESTED))
@@ -127,68 +127,68 @@ _FIXED: Final = tuple(
     b"[%c]%b.{%d}" % (first, _NOT_NESTED, 1 + size) for first, size in _FIXED_EXTENSIONS.items()
 )
 _BODIES: Final = b"|".join((*_TEXTS[:3], *_NUMBERS, *_FIXED, *_TEXTS[3:]))
-#: The same with extensions of a fixed length whose payload holds no values.
+#: The same, and extensions of a fixed length whose payload does not contain values.
 _RUN: Final = re.compile(rb"(?:%b++|%b)*+" % (_ONE_BYTE, _BODIES), re.DOTALL)
 _BODY: Final = re.compile(_BODIES, re.DOTALL)
 
-#: Bytes that are looked at in one go: what is copied of a frame is small against the frame.
+#: Bytes that are matched at a time, so that the copies are small compared with the frame.
 _BLOCK: Final = 64 * 1024
 
-#: First byte of a value of one byte -> values that it announces,
+#: First byte -> values that follow it as its items, if it is the header of a container,
 _ANNOUNCES: Final = bytes(
     2 * (byte - 0x80) if 0x80 <= byte < 0x90 else byte - 0x90 if 0x90 <= byte < 0xA0 else 0
     for byte in range(0x100)
 )
-#: and by how much that changes the values still to come.
+#: and the change of the number of values that are still missing.
 _CHANGES: Final = [announced - 1 for announced in _ANNOUNCES]
 
 
-#: The steps of looking at a frame, between which others may have their turn, and at the end what was asked.
+#: Steps of scanning a frame, between which other connections get their turn; the result is the answer.
 Steps: TypeAlias = Generator[None, None, bool]
 
-#: Nodes that are looked at in one step: some 2 ms.
+#: Nodes that are scanned in one step: about 2 ms.
 _STEP: Final = 20_000
 
-#: Extensions that are looked at in one step: some microseconds each.
+#: Extensions that are scanned in one step: a few microseconds each.
 _EXTENSIONS_AT_ONCE: Final = 2_000
 
 
 def check_size(frame: Buffer, limits: Limits) -> bool:
-    """The same as :func:`check_in_steps`, in one go."""
+    """The same as :func:`check_in_steps`, in one step."""
     return _finish(check_in_steps(frame, limits))
 
 
 def check_in_steps(frame: Buffer, limits: Limits) -> Steps:
-    """Judge whether a frame would make more values, or longer ones, than the limits allow.
+    """Check that a frame does not make more values, or longer ones, than the limits allow.
 
     Returns:
-        Whether it took a :func:`scan` of the whole frame to say so.
+        Whether the whole frame has been scanned.
 
     Raises:
-        ProtocolError: it would. (Or it is no MessagePack, which a frame of this size is told at once.)
+        ProtocolError: it exceeds a limit, or the scan finds that it is not MessagePack.
     """
     size = len(frame)
     if size > limits.large_string_bytes:
         return (yield from scan_in_steps(frame, limits))
     if size <= limits.nodes // CONTAINER_NODES or scan(frame, limits, _FEW):
         return False
-    # Few honest frames are scanned because of this.
+    # Few honest frames are scanned as a whole.
     return nodes_at_most(frame) > limits.nodes and (yield from scan_in_steps(frame, limits))
 
 
 def weight_at_most(frame: Buffer, limits: Limits) -> int:
-    """Return no less than the memory, in bytes, that the values of a frame take. The frame has been judged before."""
+    """Return an upper bound of the bytes of memory that the values of a checked frame take."""
     try:
         has_few = len(frame) > _FEW and scan(frame, limits, _FEW)
-    except ProtocolError:  # its structure is right, but for what costs only the call
+    except ProtocolError:  # a flaw that fails only the call
         has_few = False
     return len(frame) + NODE_BYTES * (2 * _FEW if has_few else nodes_at_most(frame))
 
 
 def nodes_at_most(frame: Buffer) -> int:
-    """Return no less than what a frame counts of ``Limits.nodes``, small integers by the memory that they take.
+    """Return an upper bound of the nodes of a frame, as ``Limits.nodes`` counts them; small integers by their memory.
 
-    A byte below 0x80 that begins a value costs a pointer, a quarter of a node; one within a string costs less.
+    A byte below 0x80 that is a value costs a pointer, a quarter of a node; one within a string costs less.
     """
     heavy = bytes(frame).translate(None, _LIGHT)
     containers = len(heavy) - len(heavy.translate(None, _CONTAINERS))
@@ -196,7 +196,7 @@ def nodes_at_most(frame: Buffer) -> int:
 
 
 def scan(frame: Buffer, limits: Limits, at_most: int | None = None) -> bool:
-    """The same as :func:`scan_in_steps`, in one go."""
+    """The same as :func:`scan_in_steps`, in one step."""
     return _finish(scan_in_steps(frame, limits, at_most))
 
 
@@ -210,18 +210,18 @@ def _finish(steps: Steps) -> bool:
 
 
 def scan_in_steps(frame: Buffer, limits: Limits, at_most: int | None = None) -> Steps:
-    """Judge a frame's structure: one value, whole, in the shortest spelling, within the limits.
+    """Check the structure of a frame: one complete value in the shortest spelling, within the limits.
 
     Args:
-        frame: what to scan.
-        limits: what it may hold.
-        at_most: values to look at before giving up; None for all.
+        frame: to scan.
+        limits: of its content.
+        at_most: nodes to scan before stopping; None for all.
 
     Returns:
-        Whether it was scanned to its end.
+        Whether the frame was scanned to its end.
 
     Raises:
-        ProtocolError: it is not.
+        ProtocolError: the structure is not valid.
     """
     pos, missing, nodes, extensions = 0, 1, 0, 0
     end = len(frame)
@@ -236,7 +236,7 @@ def scan_in_steps(frame: Buffer, limits: Limits, at_most: int | None = None) -> 
         run = _RUN.match(frame, pos, min(end, pos + (_BLOCK if at_most is None else at_most)))
         assert run is not None  # it may be empty
         if run.end() > pos:
-            values = _BODY.sub(_BODY_MARK, run.group())  # a byte for each
+            values = _BODY.sub(_BODY_MARK, run.group())  # one byte for each
             if len(values) > missing:
                 left = accumulate(map(_CHANGES.__getitem__, values), initial=missing)
                 if 0 in left and next(left, None) is not None:
@@ -271,7 +271,7 @@ def scan_in_steps(frame: Buffer, limits: Limits, at_most: int | None = None) -> 
 
 
 def skip(frame: Buffer, pos: int, values: int, limits: Limits) -> int:
-    """Return where so many values from ``pos`` on end, with everything in them.
+    """Return the end of ``values`` values that begin at ``pos``, with all that they contain.
 
     Raises:
         ProtocolError: the same as :func:`token`.
@@ -283,12 +283,12 @@ def skip(frame: Buffer, pos: int, values: int, limits: Limits) -> int:
 
 
 def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
-    """Return where the value that begins at ``pos`` ends, and how many values it announces as its own.
+    """Return the end of the value that begins at ``pos``, and the number of its items.
 
-    A container ends behind its announcement; an extension is one value.
+    Of a container this is the end of its header. An extension is one value.
 
     Raises:
-        ProtocolError: none begins there, or not in its shortest spelling.
+        ProtocolError: no value begins there, or it is not in its shortest spelling.
     """
     first = frame[pos]
     whole = _WHOLE[first]
@@ -326,25 +326,25 @@ def token(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int]:
         width = 2 if first == 0xDE else 4
         return pos + width, 2 * _length(frame, pos, width, first)
     if first == 0xCA:
-        raise _not_shortest()  # a float of 32 bits: every float here has 64
+        raise _not_shortest()  # a float of 32 bits; all floats have 64 here
     raise ProtocolError("bad-token", "a byte that begins no value")
 
 
 def has_no_extension(frame: bytes | bytearray) -> bool:
-    """Return whether no extension can be in a frame, because no byte in it begins one."""
+    """Return whether a frame cannot contain an extension, because no byte of it begins one."""
     return not frame.translate(None, _NO_EXTENSION)
 
 
 def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
-    """Return the type of the extension that begins at ``pos``, and where its payload begins and ends.
+    """Return the type of the extension that begins at ``pos``, and the start and end of its payload.
 
-    For any other value the type is -1, and the payload empty, behind the value.
+    For any other value the type is -1, and the payload is empty and after the value.
 
     Raises:
-        ProtocolError: no value begins there, or not in its shortest spelling.
+        ProtocolError: no value begins there, or it is not in its shortest spelling.
     """
     first = frame[pos]
-    # Nearly every extension is one of these two, as it should be. (300 ns less for each.)
+    # Nearly every extension has one of these two forms. (This saves 300 ns for each.)
     if 0xD4 <= first <= 0xD8 and pos + 1 < len(frame):
         return frame[pos + 1], pos + 2, pos + 2 + (1 << (first - 0xD4))
     if first == 0xC7 and pos + 2 < len(frame) and (size := frame[pos + 1]) not in (1, 2, 4, 8, 16):
@@ -358,12 +358,12 @@ def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
     return frame[code_at], code_at + 1, end
 
 
-#: Bytes of an answer or an error that is nothing but a mention, at most: array, operation, request, extension.
+#: Bytes of an answer or an error that is only a reference, at most: array, operation, request, extension.
 _LONGEST_MENTION: Final = 2 + 9 + 11
 
 
 def only_mention(frame: Buffer, code: int) -> int | None:
-    """Return the id that an answer or an error mentions in an extension ``code``; None when it is anything else."""
+    """Return the id in an answer or an error that is one extension of type ``code``; None when it is another value."""
     if len(frame) > _LONGEST_MENTION:
         return None
     value = unpackb(frame, ext_hook=_extension_of)[2]
@@ -379,15 +379,15 @@ def _extension_of(code: int, payload: bytes) -> tuple[int, bytes]:
 def _count_within(
     frame: Buffer, start: int, stop: int, limits: Limits, most: int
 ) -> Generator[None, None, int]:
-    """Look, in steps, how many nodes an extension's payload makes, extensions in it included.
+    """Count, in steps, the nodes of the payload of an extension, nested extensions included.
 
-    What is no value ends it: nothing behind that is made, and it costs only what the extension belongs to.
+    Counting stops at bytes that are not a value: nothing after them is made, and only the call fails.
 
     Returns:
-        The number, or some number above ``most``.
+        The number, or any number above ``most``.
 
     Raises:
-        ProtocolError: it holds more extensions than a message may have.
+        ProtocolError: the payload has more extensions than a message may have.
     """
     pos, nodes, extensions = start, -_nodes(frame[start]), 0  # the extension itself is counted by the caller
     while pos < stop and nodes <= most:
@@ -413,18 +413,18 @@ def _count_within(
 
 
 def _nodes_of(values: bytes) -> int:
-    """Return what values count of ``Limits.nodes``, of each of which there is the first byte, or _BODY_MARK."""
+    """Return the nodes of values, each represented by its first byte or _BODY_MARK."""
     containers = len(values) - len(values.translate(None, _CONTAINERS))
     return len(values) + values.count(_BODY_MARK) + (CONTAINER_NODES - 1) * containers
 
 
 def most_extensions(limits: Limits) -> int:
-    """Return how many extensions a message may have: to read one costs 0.3 to 1 µs, so they are read within 50 ms."""
+    """Return how many extensions a message may have: decoding one takes 0.3 to 1 µs, so all take at most 50 ms."""
     return max(16, limits.nodes // 20)
 
 
 def too_many_extensions(limits: Limits) -> str:
-    """Return what to say of a message with more than :func:`most_extensions`."""
+    """Return the text of the error of a message with more than :func:`most_extensions`."""
     most = most_extensions(limits)
     return f"a message may have {most} extensions (tuples, dates, copyables, references, ...); Limits.nodes decides"
 
@@ -435,7 +435,7 @@ def extensions_refused(limits: Limits) -> ProtocolError:
 
 
 def _nodes(first: int) -> int:
-    """Return what the value that begins with a byte counts of ``Limits.nodes``, without what is in it."""
+    """Return the nodes of the value that begins with a byte, without its items."""
     if _WHOLE[first] == 1:
         return 1
     return CONTAINER_NODES if first in _CONTAINERS else 2

@@ -1,8 +1,7 @@
-"""Unpacking: MessagePack as Python values again. What a peer sent is judged here, and costs no more than its size.
+"""Unpacking: decode MessagePack as Python values. Values of a peer are checked here, in time linear in their size.
 
-ormsgpack reads in C, and hands every extension to :class:`Unpacker`, whose readers stand in a table by number.
-Whatever is wrong with a value is a :class:`~perspective_broker.errors.CallError`; it costs the call that the value
-belongs to.
+ormsgpack decodes in C and calls :class:`Unpacker` for each extension; a table has a reader for each type. An invalid
+value raises a :class:`~perspective_broker.errors.CallError`, which fails only the call to which the value belongs.
 """
 
 from __future__ import annotations
@@ -39,27 +38,26 @@ __all__ = [
     "refused_plain_types",
 ]
 
-#: Bytes of a cacheable's tag and id, at most.
+#: Most bytes of a cacheable's tag and id.
 _MAX_HEAD: Final = 2 + 0xFF + 9
 
-#: Lines of a failure's ancestry; deeper hierarchies are not told.
+#: Names of base classes that are kept of a failure.
 _MAX_PARENTS: Final = 64
 
-
-#: Extensions for which the peer counts that it sent them.
+#: Extensions that the peer counts when it sends them.
 _COUNTED: Final = (codes.REMOTE, codes.CACHED, codes.CACHEABLE)
 
 
 class Unpacker:
-    """One message's values from bytes. Made anew for every message that has extensions.
+    """Decode the values of one message. Each message with extensions has its own unpacker.
 
     Args:
         importer: turns ids into objects.
-        perspective: which the references in the values will remember.
-        readers: what may be read, see :func:`readers_for`.
-        refused: plain types that may not, see :func:`refused_plain_types`.
-        registry: what type tags mean.
-        policy: which of them may be used.
+        perspective: for which the references in the values are made.
+        readers: of the types that may be read, see :func:`readers_for`.
+        refused: plain types that may not be read, see :func:`refused_plain_types`.
+        registry: of the classes, by type tag.
+        policy: which classes may be used.
         limits: what the peer may send.
     """
 
@@ -101,24 +99,28 @@ class Unpacker:
         self._registry = registry
         self._policy = policy
         self._limits = limits
-        self._classes: dict[str, type] = {}  # those of the message so far, by their tags
-        self._copies: list[Value] = []  # the message's copyables so far, _Unmade for one whose factory waits
-        self._level = 0  # extensions around the value being read
-        self._graph_level = -1  # the level at which a graph's mentions mean something,
-        self._mentions = 0  # and how many there were
-        self._allowance = 0  # bytes of payloads that may still be read
+        self._classes: dict[str, type] = {}  # classes in the message so far, by their tags
+        self._copies: list[
+            Value
+        ] = []  # the message's copyables so far; _UNMADE while a state for a factory is decoded
+        self._level = 0  # extensions around the present value
+        self._graph_level = -1  # the level at which references to a graph's containers are valid,
+        self._mentions = 0  # and their number
+        self._allowance = 0  # bytes of payloads that may still be decoded
         self._extensions_left = most_extensions(limits)
-        self._taken = 0  # references and replicas that were counted
+        self._taken = 0  # references and replicas that have been counted
         self._keys = KeyBudget()
-        self._late: CallError | None = None  # what is wrong, though all was read
-        self._error: BaseException | None = None  # what was wrong; ormsgpack only says that something was
+        self._late: CallError | None = None  # an error that is raised when the whole message has been decoded
+        self._error: BaseException | None = (
+            None  # the reason of a ValueError, because ormsgpack does not keep it
+        )
 
     def unpack(self, frame: Frame) -> list[Value]:
-        """Return the message that a frame holds; its form has been judged before.
+        """Return the message in a frame, whose structure has been checked before.
 
         Raises:
-            CallError: something in it cannot be built.
-            ProtocolError: the references in it are more than the peer may give, or its extensions are too many.
+            CallError: a value cannot be built.
+            ProtocolError: it has more references or extensions than the peer may send.
         """
         if len(frame) < LARGE_MESSAGE:
             return self._unpack(frame)
@@ -134,18 +136,18 @@ class Unpacker:
             raise
 
     def give_back(self, frame: Frame) -> None:
-        """Count, and drop at once, the references and replicas in ``frame`` that were not read.
+        """Count the references and replicas in ``frame`` that were not read, and release them.
 
-        The peer has counted them when it sent them; what is not counted here is never released.
+        The peer has counted them when it sent them. Those that are not counted here would never be released.
 
         Raises:
-            ProtocolError: they are more than the peer may give, or extensions are too many.
+            ProtocolError: it has more references or extensions than the peer may send.
         """
         skip = self._taken
         for code, luid in mentioned(frame, self._limits):
             if code not in _COUNTED or isinstance(luid, str):
                 continue
-            if skip:  # what was read was read in this order
+            if skip:  # these have been read, in the same order
                 skip -= 1
                 continue
             with contextlib.suppress(CallError):
@@ -172,8 +174,8 @@ class Unpacker:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # Readers take apart what they expect; anything else fails in them, in one way or another. So does a
-            # class of the application that cannot be made, or a key that will not be hashed.
+            # Readers unpack the form that they expect; any other form raises an exception in them. A class of the
+            # application that cannot be made raises one too, and so does a key that cannot be hashed.
             raise DecodeError(f"malformed value ({type(error).__name__})") from error
 
     def _read(self, data: Frame) -> Value:
@@ -196,7 +198,7 @@ class Unpacker:
             raise extensions_refused(self._limits)
 
     def _open(self, payload: bytes) -> Value:
-        """Return the one value that a payload holds."""
+        """Return the one value in a payload."""
         if self._level >= self._limits.depth // 2:
             raise DecodeError("nested too deep")
         self._allowance -= len(payload)
@@ -246,10 +248,10 @@ class Unpacker:
         return self._made(partial(dictionary_of, self._items(payload), self._key_check()))
 
     def _made(self, make: Callable[[], Value]) -> Value:
-        """Return what ``make`` makes of parts that are all read.
+        """Return ``make()``, which makes a container from parts that have all been decoded.
 
-        What is within nothing else is refused when the whole message is read. So nothing in it has to be given back,
-        and looked for again: that takes longer than reading it.
+        An error of an outermost container is raised after the whole message has been decoded. Then no references have
+        to be searched for and released, which takes longer than decoding them.
         """
         try:
             return make()
@@ -275,18 +277,18 @@ class Unpacker:
         try:
             root, *rows = self._items(payload)
             mentions = self._mentions
-            self._count_extensions(len(rows))  # each is a container that is made when all are read
+            self._count_extensions(len(rows))  # each is a container, made after all have been decoded
         finally:
             self._graph_level, self._mentions = around
         direct = [item for row in rows for item in row if type(item) is Node]
         if len(direct) + (type(root) is Node) != mentions:
-            raise DecodeError("a graph's container is mentioned within what is none of them")
+            raise DecodeError("a reference to a graph's container is inside another value")
         graph = GraphBuilder(rows, self._limits.depth // 2, self._key_check)
         return self._made(partial(graph.build, root))
 
     def _node(self, payload: bytes) -> Node:
         if self._level != self._graph_level:
-            raise DecodeError("a graph's container is mentioned outside of it")
+            raise DecodeError("a reference to a graph's container is outside of the graph")
         self._mentions += 1
         return Node(id_in(payload))
 
@@ -337,7 +339,7 @@ class Unpacker:
     def _again(self, payload: bytes) -> Value:
         number = id_in(payload)
         if number >= len(self._copies):
-            raise DecodeError("a copyable is mentioned before it was sent")
+            raise DecodeError("a reference to a copyable that has not been sent")
         value = self._copies[number]
         if value is _UNMADE:
             raise DecodeError("a state that contains its own object, which only a factory can make")
@@ -358,7 +360,7 @@ class Unpacker:
             raise
         return value
 
-    # -- an answer of ours that is read here, where its ids mean the other side's
+    # -- our own answers: on the side that encoded them, their ids have the opposite meaning
 
     def _own_reference(self, payload: bytes) -> Value:
         return self._importer.import_reference(id_in(payload), self._perspective)
@@ -377,12 +379,12 @@ class Unpacker:
         raise DecodeError("an extension that does not exist")
 
 
-#: An extension's number -> what reads its payload.
+#: Extension type -> reader of its payload.
 Readers: TypeAlias = dict[int, Callable[[Unpacker, bytes], Value]]
 
 
 def _scalar(read: Callable[[bytes], Value]) -> Callable[[Unpacker, bytes], Value]:
-    """Return the reader of an extension that holds no other values."""
+    """Return the reader of an extension that does not contain values."""
     return lambda unpacker, payload: read(payload)
 
 
@@ -409,7 +411,7 @@ _READERS: Final[Readers] = {
 
 _UNKNOWN: Final = Unpacker._unknown
 
-#: What reads the mentions in an answer on the side that encoded it, where they mean the opposite.
+#: Readers of the references in an answer, on the side that encoded it, where they have the opposite meaning.
 _READERS_OF_KEPT: Final[Readers] = {
     codes.REMOTE: Unpacker._local,
     codes.LOCAL: Unpacker._own_reference,
@@ -419,7 +421,7 @@ _READERS_OF_KEPT: Final[Readers] = {
     codes.LCACHE: Unpacker._own_replica,
 }
 
-#: In the place of a copyable that a factory will make once its state is there.
+#: Placeholder of a copyable whose factory is called when its state has been decoded.
 _UNMADE: Final = object()
 
 _PLAIN_NAMES: Final[dict[str, type]] = {
@@ -448,7 +450,7 @@ def readers_for(policy: Policy) -> Readers:
 
 
 def readers_of_kept(readers: Readers) -> Readers:
-    """Return the readers of answers that are read on the side that encoded them."""
+    """Return the readers for answers that are decoded on the side that encoded them."""
     return {**readers, **_READERS_OF_KEPT}
 
 
@@ -456,15 +458,15 @@ _NOTHING_REFUSED: Final[frozenset[type]] = frozenset()
 
 
 def refused_plain_types(policy: Policy) -> frozenset[type]:
-    """Return MessagePack's own types that ``policy`` refuses; nearly always none."""
+    """Return MessagePack's own types that ``policy`` refuses; nearly always the empty set."""
     refused = frozenset(kind for name, kind in _PLAIN_NAMES.items() if not policy.allows_type(name))
-    return refused or _NOTHING_REFUSED  # one for all connections: each empty set takes 232 bytes
+    return refused or _NOTHING_REFUSED  # all connections share one, because an empty set takes 232 bytes
 
 
 def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
-    """Yield what a message mentions of the tables: extension type and id, in the order of reading.
+    """Yield the references of a message to the tables: extension type and id, in the order of decoding.
 
-    What is no honest sender's spelling is passed over, and may end it.
+    References that an honest sender would not spell so are left out, and may be the end.
 
     Raises:
         ProtocolError: the message has more extensions than it may have.
@@ -491,15 +493,15 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
         raise extensions_refused(limits)
 
 
-#: Extensions whose payload is an id of one of the tables.
+#: Extensions whose payload is an id in one of the tables.
 _MENTIONS: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
 
 
 def refuse_plain(value: object, refused: frozenset[type]) -> None:
-    """Raise when a list or dictionary, at any depth, holds what the policy refuses. (``value`` itself may be one.)
+    """Raise an error if a list or dictionary, at any depth, has an item of a refused type. (``value`` is not tested.)
 
     Raises:
-        InsecureJelly: it does.
+        InsecureJelly: it has one.
     """
     todo = [value]
     while todo:
@@ -517,7 +519,7 @@ def refuse_plain(value: object, refused: frozenset[type]) -> None:
 
 
 def failure_in(value: object) -> Failure:
-    """Return the failure that a value describes; never raises."""
+    """Return the failure that a value describes; never raise."""
     if type(value) is list and len(value) == 4:
         kind, text, traceback, parents = value
         if (
@@ -532,7 +534,7 @@ def failure_in(value: object) -> Failure:
 
 
 def id_in(payload: bytes) -> int:
-    """Return the id that a payload is."""
+    """Return the id in a payload."""
     size = len(payload)
     if not 0 < size <= MAX_KEY_BITS // 8 or (size > 1 and not payload[0]):
         raise DecodeError("an id is a small positive integer in its shortest spelling")
@@ -540,15 +542,15 @@ def id_in(payload: bytes) -> int:
 
 
 def _luid(payload: bytes, at: int) -> tuple[int, int]:
-    """Return the replica's id at a place of a payload, and where it ends."""
-    luid = unpackb(payload[at : at + 9])  # reads one value, whatever is behind it
+    """Return the replica's id at a position of a payload, and its end."""
+    luid = unpackb(payload[at : at + 9])  # decodes one value and ignores the bytes after it
     if type(luid) is not int or luid < 0:
         raise DecodeError("a replica's id is a positive integer")
     return luid, at + len(packb(luid))
 
 
 def _tag(payload: bytes) -> tuple[str, int]:
-    """Return the text that a payload begins with, and where it ends."""
+    """Return the text at the beginning of a payload, and its end."""
     first = payload[0]
     if 0xA0 <= first <= 0xBF:
         start, size = 1, first - 0xA0

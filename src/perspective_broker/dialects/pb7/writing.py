@@ -1,7 +1,7 @@
-"""Writing: operations as frames, and what becomes of a frame of ours before it leaves.
+"""Encode the operations of this side as frames, and change or divide a frame before it is sent.
 
-The common message is one call of the codec in C. Everything that is not plain goes through a
-:class:`~.packing.Packer`; what is large is not joined, and leaves in pieces.
+Most messages take one call of the codec in C. Values that are not plain go through a :class:`~.packing.Packer`. Large
+bytes objects are not joined, and are sent in pieces.
 """
 
 from __future__ import annotations
@@ -76,32 +76,32 @@ __all__ = [
     "pack_plain",
 ]
 
-#: Answers that one call may mention.
+#: Answers to which one call may refer.
 MAX_DEPENDS_ON: Final = 1024
 
-#: Bytes of a message of ours: a frame's length has 31 bits. (A peer may send a longer one in pieces.)
+#: Bytes of one message: the length of a frame has 31 bits. (A peer may send a longer message in pieces.)
 _MOST_BYTES: Final = 0x7FFF_FFFF
 
-#: What begins flags that have a time beside them: an array of two.
+#: First byte of flags with a deadline: an array of two.
 _PAIR: Final = 0x92
 
-#: What every peer understands.
+#: Features that every peer understands.
 FEATURES: Final = frozenset({Feature.CANCEL, Feature.FAREWELL, Feature.PING, Feature.PIPELINING})
 
 
 class Pb7Writer(Writer):
-    """The writing half of one connection's pb7.
+    """Encode the operations of one connection in pb7.
 
     Args:
         exporter: turns our objects into ids.
-        limits: what the peer may send, and is taken to accept.
+        limits: of the connection; the peer is assumed to have the same.
     """
 
     def __init__(self, exporter: Exporter, limits: Limits) -> None:
         super().__init__("pb7", FEATURES)
         self._exporter = exporter
         self._limits = limits
-        #: Frames of this size are not looked at any further.
+        #: Frames up to this size are not checked any further.
         self._harmless = harmless(limits)
 
     def use_limits(self, limits: Limits) -> None:
@@ -213,7 +213,7 @@ class Pb7Writer(Writer):
         pos = self._flags_in(head)
         left = packb(max(1, ceil(milliseconds)))
         size = len(message) - HEADER_BYTES + 1 + len(left)
-        if size > self._limits.message_bytes:  # the call fits, and goes as it is
+        if size > self._limits.message_bytes:  # the call itself fits, so it is sent without the deadline
             return message
         limited = (
             frame_header(size), head[HEADER_BYTES:pos], bytes((_PAIR, head[pos])), left, head[pos + 1 :]
@@ -221,7 +221,7 @@ class Pb7Writer(Writer):
         return _headed(message, b"".join(limited))
 
     def _flags_in(self, head: bytes) -> int:
-        """Return where in a call of ours the flags stand: behind operation, request, target and name."""
+        """Return the position of the flags in a call: after operation, request, target and name."""
         pos, _ = token(head, HEADER_BYTES, self._limits)
         return skip(head, pos, 4, self._limits)
 
@@ -245,7 +245,7 @@ class Pb7Writer(Writer):
 
     def rank(self, message: Message) -> tuple[Rank, int]:
         head = _head(message)
-        # A release may have so many fields that its array does not begin with one byte, as all others do.
+        # The array of a release may have so many fields that its header is longer than one byte.
         pos, _ = token(head, HEADER_BYTES, self._limits)
         operation = head[pos]
         rank = _RANKS.get(operation, Rank.AT_ONCE)
@@ -260,7 +260,7 @@ class Pb7Writer(Writer):
         start = max(sent, HEADER_BYTES)
         end = len(message)
         most = max(PIECE_BYTES, room)
-        if end - start > most + PIECE_BYTES // 4:  # what is hardly more leaves as one, too
+        if end - start > most + PIECE_BYTES // 4:  # a rest that is only slightly longer is sent as one piece
             end = start + most
         piece: list[bytes | memoryview] = [piece_header(end - start, number, end == len(message))]
         if isinstance(message, InParts):
@@ -270,7 +270,7 @@ class Pb7Writer(Writer):
         return piece, end
 
     def _encode(self, message: list[Value], values: Sequence[Value], perspective: Perspective) -> Message:
-        """Return a frame; ``values`` are where large bytes, and what is not plain, is looked for."""
+        """Return a frame; ``values`` are searched for large bytes and for types that are not plain."""
         look = look_at(values)
         if look is NOT_PLAIN:
             return self._encode_rich(message, values, perspective)
@@ -285,14 +285,14 @@ class Pb7Writer(Writer):
         return self._framed(body)
 
     def _encode_rich(self, message: list[Value], values: Sequence[Value], perspective: Perspective) -> bytes:
-        """Return a frame of a message with values that MessagePack does not have by itself."""
+        """Return the frame of a message with types that MessagePack does not have."""
         packer = Packer(self._exporter, perspective, self._limits)
         try:
             body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
             if packer.depends_on:
                 if message[0] != CALL or len(packer.depends_on) > MAX_DEPENDS_ON:
                     raise SerializationError(
-                        f"only a call may mention promises, at most {MAX_DEPENDS_ON} of them"
+                        f"only a call may contain promises, at most {MAX_DEPENDS_ON} of them"
                     )
                 body = _with_dependencies(body, len(message), list(packer.depends_on))
             if packer.nested > nested_bytes(len(body)):
@@ -303,10 +303,10 @@ class Pb7Writer(Writer):
             raise
 
     def _in_parts(self, parts: list[tuple[bytes, bool]]) -> Message:
-        """Return a frame made of :func:`pieces`; what is large leaves without being copied, if it may.
+        """Return a frame made from :func:`pieces`; large bytes objects are sent without a copy, if possible.
 
         Raises:
-            SerializationError: the peer will not take it.
+            SerializationError: the peer would not accept it.
         """
         limits = self._limits
         size = sum([len(part) for part, _ in parts])
@@ -315,7 +315,7 @@ class Pb7Writer(Writer):
         if (
             size < LARGE_MESSAGE
             or Feature.PIECES not in self.features
-            # The rest is judged as if every byte of it were a container; what has more is joined and looked at.
+            # Without a scan, each byte of the rest counts as a container. If that is too much, join and scan it.
             or size - sum(large) > limits.nodes // CONTAINER_NODES
             or max(large) > limits.large_string_bytes
             or limits.depth < MAX_PLAIN_DEPTH
@@ -332,10 +332,10 @@ class Pb7Writer(Writer):
         return InParts([*out, b"".join(small)])
 
     def _framed(self, body: bytes) -> bytes:
-        """Return a frame that a peer with our limits will take: an honest value must not cost the connection.
+        """Return a frame that a peer with our limits accepts: an honest value must not end the connection.
 
         Raises:
-            SerializationError: it will not.
+            SerializationError: it exceeds a limit.
         """
         if len(body) <= self._harmless:
             return framed(body)
@@ -345,7 +345,7 @@ class Pb7Writer(Writer):
         return frame
 
     def _check_bytes(self, size: int) -> None:
-        """Refuse a message of ``size`` bytes, its header not counted, that no peer would take or no length can say."""
+        """Raise an error if the peer, or a frame, does not allow a body of ``size`` bytes."""
         if size > self._limits.message_bytes:
             raise too_large(HEADER_BYTES + size, self._limits)
         if size > _MOST_BYTES:
@@ -364,13 +364,13 @@ class Pb7Writer(Writer):
 
 
 def harmless(limits: Limits) -> int:
-    """Return the bytes of a frame that cannot break a limit on its content, and holds no large value."""
+    """Return the size up to which a frame cannot exceed a limit, and cannot contain a large value."""
     most = min(LARGE, limits.nodes // CONTAINER_NODES, limits.large_string_bytes, limits.message_bytes)
     return min(most, limits.depth) if limits.depth < MAX_PLAIN_DEPTH else most
 
 
 def _with_dependencies(body: bytes, items: int, depends_on: list[int]) -> bytes:
-    """Return a call with its last field: whose answers its arguments mention, which is known when they are packed."""
+    """Return a call with its last field, the calls to whose answers it refers: known after its arguments are packed."""
     keywords = b"" if items == 7 else packb({})
     return b"".join((bytes((0x98,)), body[1:], keywords, packb(depends_on)))
 
@@ -380,12 +380,12 @@ def _has_containers(values: Sequence[Value]) -> bool:
 
 
 def _head(message: Message) -> bytes:
-    """Return what a message of ours begins with, its head at least."""
+    """Return the first part of a message, which contains its head."""
     return message.parts[0] if isinstance(message, InParts) else message
 
 
 def _headed(message: Message, head: bytes) -> Message:
-    """Return a message of ours with another :func:`_head`."""
+    """Return a message with another :func:`_head`."""
     return message.headed(head) if isinstance(message, InParts) else head
 
 
@@ -419,7 +419,7 @@ def is_deeper(value: Value, depth: int) -> bool:
     return True
 
 
-#: Operation -> what a message may pass; the others pass everything.
+#: Operation -> rank of its messages; the others are sent at once.
 _RANKS: Final[dict[int, Rank]] = {
     CALL: Rank.CALL,
     UPDATE: Rank.CALL,
