@@ -10,7 +10,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
-from perspective_broker.dialects.collector import CollectorRests, rest, wake
+from perspective_broker.dialects.collector import gc_paused, pause_gc, resume_gc
 from perspective_broker.testing import BrokerPair
 
 
@@ -34,7 +34,7 @@ def collections() -> Iterator[list[int]]:
 
 
 def test_within_the_block_nothing_is_collected_and_behind_it_everything_is(collections: list[int]) -> None:
-    with CollectorRests():
+    with gc_paused():
         kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
         assert collections == []
     kept += [[] for _ in range(1000)]
@@ -42,25 +42,25 @@ def test_within_the_block_nothing_is_collected_and_behind_it_everything_is(colle
 
 
 def test_an_exception_ends_it() -> None:
-    with pytest.raises(ZeroDivisionError), CollectorRests():
+    with pytest.raises(ZeroDivisionError), gc_paused():
         raise ZeroDivisionError
     assert gc.isenabled()
 
 
-def test_who_has_switched_it_off_finds_it_off() -> None:
+def test_a_collector_that_is_switched_off_stays_off() -> None:
     gc.disable()
     try:
-        with CollectorRests():
+        with gc_paused():
             pass
-        assert not rest()
+        assert not pause_gc()
         assert not gc.isenabled()
     finally:
-        wake()
+        resume_gc()
 
 
 def test_blocks_within_each_other_end_with_the_outermost() -> None:
-    with CollectorRests():
-        with CollectorRests():
+    with gc_paused():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()

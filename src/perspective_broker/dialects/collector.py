@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from typing import Final
 
-__all__ = ["LARGE_MESSAGE", "MANY_VALUES", "CollectorRests", "rest", "wake"]
+__all__ = ["LARGE_MESSAGE", "MANY_VALUES", "gc_paused", "pause_gc", "resume_gc"]
 
 #: Bytes, and values, of a message from which on a pause is worth its cost: the collector runs once for a few hundred
 #: containers.
@@ -18,30 +18,30 @@ LARGE_MESSAGE: Final = 16 * 1024
 MANY_VALUES: Final = 1000
 
 
-class CollectorRests:
+class gc_paused:
     """A block in which the collector does not run. The block must neither wait nor call application methods."""
 
-    __slots__ = ("_rests",)
+    __slots__ = ("_paused",)
 
     def __init__(self) -> None:
-        self._rests = False
+        self._paused = False
 
     def __enter__(self) -> None:
-        self._rests = rest()
+        self._paused = pause_gc()
 
     def __exit__(self, *error: object) -> None:
-        if self._rests:
-            wake()
+        if self._paused:
+            resume_gc()
 
 
-def rest() -> bool:
-    """Pause the collector. Return whether the caller must call :func:`wake`: not when it was paused already."""
+def pause_gc() -> bool:
+    """Pause the collector. Return whether the caller must call :func:`resume_gc`: not when it was paused already."""
     if not gc.isenabled():
         return False
     gc.disable()
     return True
 
 
-def wake() -> None:
+def resume_gc() -> None:
     """Let the collector run again."""
     gc.enable()

@@ -16,7 +16,7 @@ from ...errors import ProtocolError, SerializationError
 from ...limits import CONTAINER_NODES, Limits
 from ...ports import Data
 from ...queues import Queue, put
-from ..collector import MANY_VALUES, rest, wake
+from ..collector import MANY_VALUES, pause_gc, resume_gc
 from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
@@ -67,9 +67,9 @@ class Decoder:
     __slots__ = (
         "_before",
         "_chunks",
-        "_collector_rests",
         "_data",
         "_error",
+        "_gc_paused",
         "_list",
         "_missing",
         "_nodes",
@@ -97,7 +97,7 @@ class Decoder:
         self._nodes = 0  # items announced in this message
         self._before = 0  # bytes of this message in earlier chunks
         self._error: ProtocolError | None = None
-        self._collector_rests = False  # whether this decoder has paused it
+        self._gc_paused = False  # whether this decoder has paused it
         self.last_size = 0  #: encoded bytes of the value returned last,
         self.last_nodes = 0  #: and its nodes, as Limits.nodes counts them
 
@@ -127,27 +127,27 @@ class Decoder:
         if self._error is not None:
             raise self._error
         if self._nodes > MANY_VALUES:  # of a message that is not complete
-            self._collector_rests = rest()
+            self._gc_paused = pause_gc()
         try:
             while True:
                 value = self._read()
                 if value is not NEED_MORE or not self._chunks:
-                    if self._collector_rests:
-                        self._wake_collector()
+                    if self._gc_paused:
+                        self._resume_gc()
                     return value
                 # The rest of a chunk is shorter than one token, so this copies little.
                 self._data = self._data[self._pos :] + self._chunks.popleft()
                 self._pos = 0
         except BaseException as error:
-            if self._collector_rests:
-                self._wake_collector()
+            if self._gc_paused:
+                self._resume_gc()
             if isinstance(error, ProtocolError):
                 self._error = error
             raise
 
-    def _wake_collector(self) -> None:
-        self._collector_rests = False
-        wake()
+    def _resume_gc(self) -> None:
+        self._gc_paused = False
+        resume_gc()
 
     def _read(self) -> Banana | _NeedMore:
         """Read tokens of the current chunk until a value is complete or the chunk is used up."""
@@ -202,8 +202,8 @@ class Decoder:
                     if depth >= limits.depth or number > limits.list_items or self._nodes > limits.nodes:
                         raise self._too_much(pos - start, depth, number)
                     if number:
-                        if self._nodes > MANY_VALUES and not self._collector_rests:
-                            self._collector_rests = rest()
+                        if self._nodes > MANY_VALUES and not self._gc_paused:
+                            self._gc_paused = pause_gc()
                         # Half of all tokens belong to short texts, which have three each: a list, the word, the text.
                         if (
                             number == 2

@@ -22,7 +22,7 @@ from ...ports import (
     Value,
 )
 from ..building import MAX_KEY_BITS
-from ..collector import LARGE_MESSAGE, CollectorRests
+from ..collector import LARGE_MESSAGE, gc_paused
 from .banana import NEED_MORE, Decoder, encode
 from .failures import failure_from_payload
 from .unjelly import Unjellier, readers_for
@@ -198,7 +198,7 @@ class ClassicDialect(Dialect):
             self._decoder.last_size < LARGE_MESSAGE
         ):  # of the message that was read last, which is nearly always this one
             return self._unjellier(perspective).unjelly(jelly)
-        with CollectorRests():
+        with gc_paused():
             return self._unjellier(perspective).unjelly(jelly)
 
     def decode_arguments(

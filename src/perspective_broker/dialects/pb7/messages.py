@@ -39,7 +39,7 @@ from ...ports import (
     Undecoded,
     Value,
 )
-from ..collector import CollectorRests
+from ..collector import gc_paused
 from .codes import (
     ADDRESSED,
     ANSWER,
@@ -233,7 +233,7 @@ class Pb7Dialect(Dialect):
     def _go_on(self, reading: _Reading) -> int:
         """Take the next step of decoding a large message; after the last one, give the operation to the receiver."""
         try:
-            with CollectorRests():
+            with gc_paused():
                 next(reading)
         except StopIteration as done:
             self._reading = None

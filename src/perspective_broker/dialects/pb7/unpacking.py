@@ -18,7 +18,7 @@ from ...flavors import Failure, Policy, Registry, RemoteCache
 from ...limits import Limits
 from ...ports import Importer, Perspective, Value
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
-from ..collector import LARGE_MESSAGE, CollectorRests
+from ..collector import LARGE_MESSAGE, gc_paused
 from . import codes
 from .frames import Frame
 from .graphs import GraphBuilder, Node, dictionary_of, set_of
@@ -124,7 +124,7 @@ class Unpacker:
         """
         if len(frame) < LARGE_MESSAGE:
             return self._unpack(frame)
-        with CollectorRests():
+        with gc_paused():
             return self._unpack(frame)
 
     def _unpack(self, frame: Frame) -> list[Value]:
