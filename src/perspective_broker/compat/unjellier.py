@@ -98,9 +98,9 @@ class FaceUnjellier(Unjellier):
         """Return the value of a part, for a hook that unjellies its own list."""
         if type(obj) is not list:
             return obj
-        mentions = self._mentions
+        pending_uses = self._pending_uses
         value = self._value(obj)
-        if self._mentions != mentions:
+        if self._pending_uses != pending_uses:
             raise errors.DecodeError("a cycle through an object that unjellies itself")
         return value
 
@@ -284,7 +284,7 @@ class LocalUnjellier(FaceUnjellier):
         return namedAny(jelly[1].decode())
 
     def _read_method(self, jelly: list[Any]) -> Any:
-        mentions = self._mentions
+        pending_uses = self._pending_uses
         name, owner, cls = self._parts(jelly)
         if not isinstance(cls, type):
             raise InsecureJelly("a method's class is no class")
@@ -293,7 +293,7 @@ class LocalUnjellier(FaceUnjellier):
             raise TypeError("a method that its class has no more")
         if owner is None:
             return function
-        return self._made([owner], mentions, lambda parts: types.MethodType(function, parts[0]))
+        return self._made([owner], pending_uses, lambda parts: types.MethodType(function, parts[0]))
 
     def _read_instance(self, jelly: list[Any]) -> Any:
         warnings.warn_explicit(

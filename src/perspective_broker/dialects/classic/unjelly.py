@@ -62,7 +62,7 @@ class Unjellier:
         "_keys",
         "_known",
         "_late",
-        "_mentions",
+        "_pending_uses",
         "_perspective",
         "_policy",
         "_readers",
@@ -91,7 +91,7 @@ class Unjellier:
         self._keys = KeyBudget()
         self._known: dict[int, Value] = {}  # reference number -> value or _Pending
         self._unresolved = 0  # _Pendings that are not resolved
-        self._mentions = 0  # times that one was used in the place of a value
+        self._pending_uses = 0  # times that one was used in the place of a value
         self._taken = 0  # references and replicas that have been counted
         self._unbuilt: set[int] = set()  # replicas whose state is not set yet
         self._late: list[Callable[[], None]] = []  # functions that set a state when the value is complete
@@ -217,13 +217,13 @@ class Unjellier:
         return parts
 
     def _list(self, jelly: list[Undecoded], into: list[Value] | None = None) -> list[Value]:
-        mentions = self._mentions
+        pending_uses = self._pending_uses
         parts = self._parts(jelly)
         if into is None:
             into = parts
         else:
             into.extend(parts)
-        if self._mentions != mentions:
+        if self._pending_uses != pending_uses:
             for index, item in enumerate(into):
                 if type(item) is _Pending:
                     item.when_known(partial(into.__setitem__, index))
@@ -280,28 +280,28 @@ class Unjellier:
         return items
 
     def _tuple(self, jelly: list[Undecoded]) -> Value:
-        mentions = self._mentions
-        return self._made(self._parts(jelly), mentions, tuple)
+        pending_uses = self._pending_uses
+        return self._made(self._parts(jelly), pending_uses, tuple)
 
     def _frozenset(self, jelly: list[Undecoded]) -> Value:
-        mentions = self._mentions
-        return self._made(self._parts(jelly), mentions, partial(_frozen, self._keys))
+        pending_uses = self._pending_uses
+        return self._made(self._parts(jelly), pending_uses, partial(_frozen, self._keys))
 
-    def _made(self, parts: list[Value], mentions: int, make: Callable[[list[Value]], Value]) -> Value:
+    def _made(self, parts: list[Value], pending_uses: int, make: Callable[[list[Value]], Value]) -> Value:
         """Return ``make(parts)``, or a pending value when a part is pending.
 
         Args:
             parts: that have just been read.
-            mentions: ``self._mentions`` before they were read.
+            pending_uses: ``self._pending_uses`` before they were read.
             make: such as ``tuple``.
         """
-        if self._mentions != mentions and any(type(part) is _Pending for part in parts):
+        if self._pending_uses != pending_uses and any(type(part) is _Pending for part in parts):
             return self._wait_for(parts, make)
         return make(parts)
 
     def _wait_for(self, parts: list[Value], make: Callable[[list[Value]], Value]) -> _Pending:
         self._unresolved += 1
-        self._mentions += 1
+        self._pending_uses += 1
         return _gather(parts, make, self._resolved)
 
     def _resolved(self) -> None:
@@ -343,7 +343,7 @@ class Unjellier:
             raise DecodeError("a reference number that was never defined")
         value = self._known[number]
         if type(value) is _Pending:
-            self._mentions += 1
+            self._pending_uses += 1
         return value
 
     # -- flavors
@@ -439,12 +439,12 @@ class Unjellier:
         """Return the state after a type tag, and whether all of it is complete."""
         _fields(jelly, fields)
         state = jelly[-1]
-        mentions = self._mentions
+        pending_uses = self._pending_uses
         if type(state) is list:
             state = self._value(state)
         if type(state) is _Pending:
             raise DecodeError("a state that contains its own object in a way that cannot be built")
-        return state, self._mentions == mentions
+        return state, self._pending_uses == pending_uses
 
 
 #: First word of a list -> its reader, called with the unjellier, the list, and for some types the container to fill.
@@ -530,8 +530,8 @@ def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
             continue
         word = part[0]
         if type(word) is bytes and len(part) > 1 and type(part[1]) is int:
-            is_mention = (word == b"remote" or word == b"cached") and len(part) == 2
-            if is_mention or (word not in _READERS and len(part) == 3):
+            is_reference = (word == b"remote" or word == b"cached") and len(part) == 2
+            if is_reference or (word not in _READERS and len(part) == 3):
                 yield part
         if word == b"dictionary":  # a pair is not a value: its first part may look like a type's name
             part = [half for pair in part[1:] if type(pair) is list for half in pair]

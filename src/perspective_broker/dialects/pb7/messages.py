@@ -83,7 +83,7 @@ from .packing import (
 from .scanning import (
     check_in_steps,
     has_no_extension,
-    only_mention,
+    only_reference,
     scan,
     scan_in_steps,
     skip,
@@ -94,9 +94,9 @@ from .unpacking import (
     Readers,
     Unpacker,
     failure_in,
-    mentioned,
     readers_for,
     readers_of_kept,
+    references_in,
     refuse_plain,
     refused_plain_types,
 )
@@ -429,7 +429,7 @@ class Pb7Dialect(Dialect):
 
     def _error(self, message: list[Undecoded], payload: Undecoded) -> None:
         request = id_of(message[1])
-        because = only_mention(payload.frame, PROMISE) if type(payload) is _Coded else None
+        because = only_reference(payload.frame, PROMISE) if type(payload) is _Coded else None
         if because is not None:
             self._receiver.on_dropped(request, because)
         else:
@@ -527,7 +527,7 @@ class Pb7Dialect(Dialect):
         objects: list[ObjectId] = []
         replicas: list[int] = []
         if type(arguments) is not list:
-            for code, luid in mentioned(arguments.frame, self._limits):
+            for code, luid in references_in(arguments.frame, self._limits):
                 if code == LCACHE and isinstance(luid, int):
                     replicas.append(luid)
                 elif code in (LOCAL, LOCAL_NAMED):

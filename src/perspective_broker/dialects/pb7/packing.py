@@ -400,7 +400,7 @@ class Packer:
         numbers: dict[int, int] = {}
         found: list[Value] = []
 
-        def mention(item: Value) -> Value:
+        def refer(item: Value) -> Value:
             if type(item) not in _KINDS:
                 return item
             number = numbers.get(id(item))
@@ -409,16 +409,16 @@ class Packer:
                 found.append(item)
             return _Node(number)
 
-        rows = [mention(value.value)]
+        rows = [refer(value.value)]
         for container in found:  # the list grows while it is read
             kind = _KINDS[type(container)]
             if type(container) is dict:
                 _check_keys(container, container)
-                row = [kind, *(mention(part) for pair in container.items() for part in pair)]
+                row = [kind, *(refer(part) for pair in container.items() for part in pair)]
             else:
                 if kind in _HASHED_KINDS:
                     _check_keys(container, container)
-                row = [kind, *map(mention, container)]
+                row = [kind, *map(refer, container)]
             rows.append(row)
         self._extensions_left -= len(found)  # the receiver makes each of them after all have been decoded
         return self._nested(codes.GRAPH, self._within(value, rows))

@@ -28,7 +28,7 @@ __all__ = [
     "extensions_refused",
     "has_no_extension",
     "most_extensions",
-    "only_mention",
+    "only_reference",
     "scan",
     "scan_in_steps",
     "skip",
@@ -359,12 +359,12 @@ def extension(frame: Buffer, pos: int, limits: Limits) -> tuple[int, int, int]:
 
 
 #: Bytes of an answer or an error that is only a reference, at most: array, operation, request, extension.
-_LONGEST_MENTION: Final = 2 + 9 + 11
+_LONGEST_REFERENCE: Final = 2 + 9 + 11
 
 
-def only_mention(frame: Buffer, code: int) -> int | None:
+def only_reference(frame: Buffer, code: int) -> int | None:
     """Return the id in an answer or an error that is one extension of type ``code``; None when it is another value."""
-    if len(frame) > _LONGEST_MENTION:
+    if len(frame) > _LONGEST_REFERENCE:
         return None
     value = unpackb(frame, ext_hook=_extension_of)[2]
     if type(value) is not tuple or value[0] != code or not 0 < len(value[1]) <= 8:

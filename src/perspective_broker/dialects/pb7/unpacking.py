@@ -31,9 +31,9 @@ __all__ = [
     "Unpacker",
     "failure_in",
     "id_in",
-    "mentioned",
     "readers_for",
     "readers_of_kept",
+    "references_in",
     "refuse_plain",
     "refused_plain_types",
 ]
@@ -73,7 +73,7 @@ class Unpacker:
         "_late",
         "_level",
         "_limits",
-        "_mentions",
+        "_nodes_read",
         "_perspective",
         "_policy",
         "_readers",
@@ -105,7 +105,7 @@ class Unpacker:
         ] = []  # the message's copyables so far; _UNMADE while a state for a factory is decoded
         self._level = 0  # extensions around the present value
         self._graph_level = -1  # the level at which references to a graph's containers are valid,
-        self._mentions = 0  # and their number
+        self._nodes_read = 0  # and their number
         self._allowance = 0  # bytes of payloads that may still be decoded
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that have been counted
@@ -144,7 +144,7 @@ class Unpacker:
             ProtocolError: it has more references or extensions than the peer may send.
         """
         skip = self._taken
-        for code, luid in mentioned(frame, self._limits):
+        for code, luid in references_in(frame, self._limits):
             if code not in _COUNTED or isinstance(luid, str):
                 continue
             if skip:  # these have been read, in the same order
@@ -272,16 +272,16 @@ class Unpacker:
     # -- graphs
 
     def _graph(self, payload: bytes) -> Value:
-        around = self._graph_level, self._mentions
-        self._graph_level, self._mentions = self._level + 1, 0
+        around = self._graph_level, self._nodes_read
+        self._graph_level, self._nodes_read = self._level + 1, 0
         try:
             root, *rows = self._items(payload)
-            mentions = self._mentions
+            nodes_read = self._nodes_read
             self._count_extensions(len(rows))  # each is a container, made after all have been decoded
         finally:
-            self._graph_level, self._mentions = around
+            self._graph_level, self._nodes_read = around
         direct = [item for row in rows for item in row if type(item) is Node]
-        if len(direct) + (type(root) is Node) != mentions:
+        if len(direct) + (type(root) is Node) != nodes_read:
             raise DecodeError("a reference to a graph's container is inside another value")
         graph = GraphBuilder(rows, self._limits.depth // 2, self._key_check)
         return self._made(partial(graph.build, root))
@@ -289,7 +289,7 @@ class Unpacker:
     def _node(self, payload: bytes) -> Node:
         if self._level != self._graph_level:
             raise DecodeError("a reference to a graph's container is outside of the graph")
-        self._mentions += 1
+        self._nodes_read += 1
         return Node(id_in(payload))
 
     # -- flavors
@@ -463,7 +463,7 @@ def refused_plain_types(policy: Policy) -> frozenset[type]:
     return refused or _NOTHING_REFUSED  # all connections share one, because an empty set takes 232 bytes
 
 
-def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
+def references_in(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
     """Yield the references of a message to the tables: extension type and id, in the order of decoding.
 
     References that an honest sender would not spell so are left out, and may be the end.
@@ -481,7 +481,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
             code, start, end = extension(frame, pos, limits)
             pos = start if code in codes.NESTED else end
             payload = bytes(frame[start : min(end, start + _MAX_HEAD)])
-            if code in _MENTIONS:
+            if code in _TABLE_REFERENCES:
                 yield code, id_in(payload)
             elif code == codes.LOCAL_NAMED:
                 yield code, bytes(frame[start:end]).decode()
@@ -494,7 +494,7 @@ def mentioned(frame: Frame, limits: Limits) -> Iterator[tuple[int, int | str]]:
 
 
 #: Extensions whose payload is an id in one of the tables.
-_MENTIONS: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
+_TABLE_REFERENCES: Final = (codes.REMOTE, codes.CACHED, codes.LOCAL, codes.LCACHE)
 
 
 def refuse_plain(value: object, refused: frozenset[type]) -> None:

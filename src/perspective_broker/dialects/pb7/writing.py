@@ -63,7 +63,7 @@ from .packing import (
     nested_bytes,
     pieces,
 )
-from .scanning import check_size, only_mention, skip, token
+from .scanning import check_size, only_reference, skip, token
 
 __all__ = [
     "FEATURES",
@@ -187,7 +187,7 @@ class Pb7Writer(Writer):
         return framed(packb([ERROR, request, Ext(PROMISE, id_bytes(because))]))
 
     def object_answered(self, message: Message) -> int | None:
-        return None if isinstance(message, InParts) else only_mention(message[HEADER_BYTES:], REMOTE)
+        return None if isinstance(message, InParts) else only_reference(message[HEADER_BYTES:], REMOTE)
 
     def encode_releases(self, owed: Mapping[int, int]) -> bytes:
         return framed(packb([RELEASE, *chain.from_iterable(owed.items())]))
