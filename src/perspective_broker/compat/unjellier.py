@@ -181,7 +181,7 @@ class FaceUnjellier(Unjellier):
         if complete:
             put()
         else:
-            self._late.append(put)
+            self._deferred_states.append(put)
 
     def _put(self, value: Any, state: Any) -> None:
         if isinstance(value, RemoteCache):
@@ -247,8 +247,8 @@ class LocalUnjellier(FaceUnjellier):
             (value,) = self._list([list_atom, jelly])
             if self._unresolved:
                 raise errors.DecodeError("a value that contains itself in a way that cannot be built")
-            for late in self._late:
-                late()
+            for set_state in self._deferred_states:
+                set_state()
         except errors.InsecureJelly as error:
             raise InsecureJelly(str(error)) from None
         for hook in self._hooks:

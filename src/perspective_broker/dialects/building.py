@@ -20,7 +20,7 @@ __all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "in
 MAX_KEY_BITS: Final = 64
 
 #: The tags that a classic peer sends in the place of an object that it cannot send.
-_STANDING_FOR_NOTHING: Final = ("unpersistable", "persistent")
+_PLACEHOLDER_TAGS: Final = ("unpersistable", "persistent")
 
 #: Keys of one dictionary or set that may have the same hash. A peer can choose numbers, and tuples of numbers, that
 #: collide; n of them cost n * n comparisons. An honest grid of six dimensions around zero has 64, because -1 and -2
@@ -152,7 +152,7 @@ def find_class(tag: str, registry: Registry, policy: Policy) -> type | None:
         found = registry.find_class(tag)
         if found is not None or registry.find_factory(tag) is not None:
             return found
-    if tag in _STANDING_FOR_NOTHING:
+    if tag in _PLACEHOLDER_TAGS:
         raise InsecureJelly(f"the peer could not send a value and sent {tag!r} in its place")
     shown = tag if len(tag) <= 64 else tag[:61] + "..."
     raise InsecureJelly(f"{shown!a} is not allowed here: no class or factory is registered for it")

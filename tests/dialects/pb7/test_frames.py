@@ -1,4 +1,4 @@
-"""Frames and pieces: the same messages for any cuts and mixtures; announcements are judged before the bytes come."""
+"""Frames and pieces: the same messages however they are cut and mixed; lengths are checked before the bytes arrive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.pb7.frames import (
     MAX_UNFINISHED,
     Frame,
-    Frames,
+    FrameReader,
     frame_header,
-    give_back,
     piece_header,
+    recycle,
 )
 
 from .coding import chopped
@@ -32,14 +32,14 @@ def piece(content: bytes, number: int, last: bool = False) -> bytes:
 
 
 def read(data: bytes, size: int, limits: Limits = LIMITS) -> list[Frame]:
-    frames = Frames(limits)
+    frames = FrameReader(limits)
     got: list[Frame] = []
     for chunk in chopped(data, size):
         frames.receive_data(chunk)
         while (body := frames.next()) is not None:
             assert frames.last_size == 4 + len(body)
             got.append(bytes(body))
-            give_back(body)
+            recycle(body)
     assert frames.mid_message == 0
     assert frames.unfinished == {}
     return got
@@ -84,7 +84,7 @@ def test_messages_in_pieces_are_put_together_however_they_are_mixed_and_cut(
 @pytest.mark.parametrize("at", range(1, 40))
 def test_a_message_in_pieces_survives_every_cut(at: int) -> None:
     data = piece(b"ab" * 5, 1) + framed(b"between") + piece(b"c", 1, last=True) + framed(b"behind")
-    frames = Frames(LIMITS)
+    frames = FrameReader(LIMITS)
     got = []
     for chunk in (data[:at], data[at:]):
         frames.receive_data(chunk)
@@ -122,7 +122,7 @@ def test_each_of_the_unfinished_messages_may_be_as_long_as_a_frame() -> None:
 
 
 def test_what_is_unfinished_is_told_by_the_piece() -> None:
-    frames = Frames(LIMITS)
+    frames = FrameReader(LIMITS)
     frames.receive_data(piece(b"abc", 2) + piece(b"d", 0) + piece(b"ef", 2)[:6])
     assert frames.next() is None
     assert sorted(frames.unfinished.values()) == [1, 3]
@@ -137,7 +137,7 @@ def test_what_is_unfinished_is_told_by_the_piece() -> None:
 
 
 def test_nothing_is_allocated_ahead_of_its_arrival() -> None:
-    frames = Frames(Limits())
+    frames = FrameReader(Limits())
     tracemalloc.start()
     try:
         for number in range(MAX_UNFINISHED):
@@ -152,7 +152,7 @@ def test_nothing_is_allocated_ahead_of_its_arrival() -> None:
 
 
 def test_what_was_given_back_is_filled_again() -> None:
-    frames = Frames(LIMITS)
+    frames = FrameReader(LIMITS)
     sizes = (100, 100, 90, 130, 30)
     before = None
     for number, size in enumerate(sizes):
@@ -162,17 +162,17 @@ def test_what_was_given_back_is_filled_again() -> None:
         assert got == body
         assert before is None or got is before
         assert frames.next() is None
-        give_back(got)
+        recycle(got)
         before = got
 
 
 def test_what_is_not_given_back_stays_as_it_is() -> None:
-    frames = Frames(LIMITS)
+    frames = FrameReader(LIMITS)
     data = piece(b"one", 0, last=True) + piece(b"two", 0, last=True) + piece(b"six", 0, last=True)
     frames.receive_data(data)
     first, second = frames.next(), frames.next()
     assert first is not None
-    give_back(first)
+    recycle(first)
     assert frames.next() == b"six"
     assert second == b"two"
-    give_back(second)
+    recycle(second)

@@ -297,9 +297,7 @@ class Jellier:
             self._jelly(home if isinstance(home, int) else home.encode())
         elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             self._out.append(self._words.lcache + encode_integer(kept))
-        elif isinstance(
-            value, Exportable
-        ):  # before Copyable: an object that is both must not leave this program
+        elif isinstance(value, Exportable):  # before Copyable: an object that is both stays here
             self._exportable(value)
         elif isinstance(value, Cacheable):
             self._cacheable(value)

@@ -194,9 +194,8 @@ class ClassicDialect(Dialect):
 
     def _unjelly(self, jelly: Undecoded, perspective: Perspective) -> Value:
         """Return the value that ``jelly`` represents, see :meth:`Unjellier.unjelly`."""
-        if (
-            self._decoder.last_size < LARGE_MESSAGE
-        ):  # of the message that was read last, which is nearly always this one
+        # This is the size of the message that was read last, which is nearly always this one.
+        if self._decoder.last_size < LARGE_MESSAGE:
             return self._unjellier(perspective).unjelly(jelly)
         with gc_paused():
             return self._unjellier(perspective).unjelly(jelly)
@@ -211,7 +210,7 @@ class ClassicDialect(Dialect):
             if type(args) is not tuple:
                 raise BadArguments("positional arguments come as a tuple")
         except CallError:
-            self._unjellier(perspective).give_back(net_kwargs)
+            self._unjellier(perspective).release_unread(net_kwargs)
             raise
         if type(net_kwargs) is list and len(net_kwargs) == 1 and net_kwargs[0] == b"dictionary":
             return args, {}

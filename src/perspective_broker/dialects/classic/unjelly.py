@@ -58,10 +58,10 @@ class Unjellier:
     """
 
     __slots__ = (
+        "_deferred_states",
         "_importer",
         "_keys",
         "_known",
-        "_late",
         "_pending_uses",
         "_perspective",
         "_policy",
@@ -94,7 +94,9 @@ class Unjellier:
         self._pending_uses = 0  # times that one was used in the place of a value
         self._taken = 0  # references and replicas that have been counted
         self._unbuilt: set[int] = set()  # replicas whose state is not set yet
-        self._late: list[Callable[[], None]] = []  # functions that set a state when the value is complete
+        self._deferred_states: list[
+            Callable[[], None]
+        ] = []  # functions that set a state when the value is complete
 
     def unjelly(self, jelly: Undecoded) -> Value:
         """Return the value that ``jelly`` represents.
@@ -109,10 +111,10 @@ class Unjellier:
         try:
             return self._whole(jelly)
         except CallError:
-            self.give_back(jelly)
+            self.release_unread(jelly)
             raise
 
-    def give_back(self, jelly: Undecoded) -> None:
+    def release_unread(self, jelly: Undecoded) -> None:
         """Count the references and replicas in ``jelly`` that were not read, and release them.
 
         The peer has counted them when it sent them. Those that are not counted here would never be released.
@@ -146,8 +148,8 @@ class Unjellier:
             value = self._value(jelly)
             if self._unresolved or type(value) is _Pending:
                 raise DecodeError("a value that contains itself in a way that cannot be built")
-            for late in self._late:
-                late()
+            for set_state in self._deferred_states:
+                set_state()
         except (CallError, ProtocolError):
             raise
         except RecursionError:
@@ -420,12 +422,12 @@ class Unjellier:
         self._taken += 1
         value = self._importer.introduce_cache(luid, cls)
         self._unbuilt.add(luid)
-        late = len(self._late)
+        deferred = len(self._deferred_states)
         self._set_state(value, jelly, 3)
-        if len(self._late) == late:
+        if len(self._deferred_states) == deferred:
             self._unbuilt.discard(luid)
         else:  # these run in order, so its state is set by then
-            self._late.append(partial(self._unbuilt.discard, luid))
+            self._deferred_states.append(partial(self._unbuilt.discard, luid))
         return value
 
     def _set_state(self, value: Value, jelly: list[Undecoded], fields: int = 2) -> None:
@@ -433,7 +435,7 @@ class Unjellier:
         if complete:
             guarded(value.set_copyable_state, state)
         else:
-            self._late.append(partial(guarded, value.set_copyable_state, state))
+            self._deferred_states.append(partial(guarded, value.set_copyable_state, state))
 
     def _state(self, jelly: list[Undecoded], fields: int = 2) -> tuple[Value, bool]:
         """Return the state after a type tag, and whether all of it is complete."""

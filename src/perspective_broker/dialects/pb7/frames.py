@@ -14,7 +14,7 @@ from ...limits import Limits
 from ...ports import Data
 from ...queues import NOTHING, Queue, own, put
 
-__all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "Frames", "frame_header", "give_back", "piece_header"]
+__all__ = ["HEADER_BYTES", "PIECE_BYTES", "Frame", "FrameReader", "frame_header", "piece_header", "recycle"]
 
 #: The body of one frame; a bytearray if pieces were collected in a buffer.
 Frame = bytes | bytearray
@@ -79,7 +79,7 @@ class _Unfinished:
         return self.body
 
 
-class Frames:
+class FrameReader:
     """Turn chunks of bytes into the bodies of frames.
 
     Args:
@@ -258,7 +258,7 @@ def _spare_buffer() -> bytearray:
         return bytearray()
 
 
-def give_back(frame: Frame) -> None:
+def recycle(frame: Frame) -> None:
     """Reuse the buffer of a frame that has been decoded. The decoded values do not refer to it."""
     if type(frame) is bytearray and len(frame) <= _MOST_SPARE and not _spare:
         _spare.append(frame)

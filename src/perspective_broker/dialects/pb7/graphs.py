@@ -31,9 +31,8 @@ class GraphBuilder:
         self._rows = rows
         self._depth = depth
         self._key_check = key_check
-        self._begun: set[int] = (
-            set()
-        )  # containers that cannot be made before their parts, whose parts are being built
+        # containers that cannot be made before their parts, whose parts are being built
+        self._begun: set[int] = set()
         self._made: list[Value] = [_KINDS[row[0]]() if row[0] in _FILLED_KINDS else _UNMADE for row in rows]
 
     def build(self, root: Value) -> Value:
@@ -59,9 +58,8 @@ class GraphBuilder:
             return made
         if depth > self._depth:
             raise DecodeError("tuples of a graph that are nested too deep")
-        if (
-            number in self._begun
-        ):  # the depth limit would find this too, after reading the items once for each level
+        if number in self._begun:
+            # The depth limit would find this too, after reading the items once for each level.
             raise DecodeError("a tuple of a graph that contains itself")
         self._begun.add(number)
         row = self._rows[number]

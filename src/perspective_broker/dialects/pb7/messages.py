@@ -64,7 +64,7 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
-from .frames import HEADER_BYTES, Frame, Frames, give_back
+from .frames import HEADER_BYTES, Frame, FrameReader, recycle
 from .operands import (
     are_text,
     count_of,
@@ -124,7 +124,7 @@ _LONG: Final = 64 * 1024
 _Reading: TypeAlias = Generator[None, None, tuple[Undecoded, Undecoded]]
 
 
-class _Coded:
+class _Encoded:
     """Values that contain extensions: decoded when the perspective is known."""
 
     __slots__ = ("frame",)
@@ -133,7 +133,7 @@ class _Coded:
         self.frame = frame
 
 
-class _Flawed:
+class _Undecodable:
     """Values that cannot be decoded, in a message whose head is valid: only the call fails to which they belong."""
 
     __slots__ = ("error", "frame")
@@ -173,7 +173,7 @@ class Pb7Dialect(Dialect):
         self._policy = policy
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
-        self._frames = Frames(limits)
+        self._frame_reader = FrameReader(limits)
         self._reading: _Reading | None = None  # the steps of a large message
         self._frame: Frame | None = None  # the message that is being delivered
         self._ready = False
@@ -186,19 +186,19 @@ class Pb7Dialect(Dialect):
         self.writer.use_limits(limits)
         self._limits = limits
         self._harmless = harmless(limits)
-        self._frames.limits = limits
+        self._frame_reader.limits = limits
 
     def receive_data(self, data: Data) -> None:
         self._pings = 0
-        self._frames.receive_data(data)
+        self._frame_reader.receive_data(data)
 
     @property
     def mid_message(self) -> int:
-        return self._frames.mid_message
+        return self._frame_reader.mid_message
 
     @property
     def last_size(self) -> int:
-        return self._frames.last_size
+        return self._frame_reader.last_size
 
     @property
     def last_weight(self) -> int:
@@ -206,16 +206,16 @@ class Pb7Dialect(Dialect):
 
     def next_message(self) -> int:
         if self._reading is not None:
-            return self._go_on(self._reading)
-        frame = self._frames.next()
+            return self._continue_reading(self._reading)
+        frame = self._frame_reader.next()
         if frame is None:
             return NEEDS_DATA
         self._frame = frame
         if len(frame) > self._harmless:
-            reading = self._reading = self._careful(frame)
+            reading = self._reading = self._decode_in_steps(frame)
             if len(frame) > _LONG:
                 return READING
-            while self._go_on(reading) == READING:
+            while self._continue_reading(reading) == READING:
                 pass
             return DELIVERED
         payload: Undecoded
@@ -227,10 +227,10 @@ class Pb7Dialect(Dialect):
             message, payload = self._with_extensions(frame)
         except TypeError:  # a key that is not text
             message, payload = self._salvage(frame)
-        self._act(message, payload)
+        self._deliver(message, payload)
         return DELIVERED
 
-    def _go_on(self, reading: _Reading) -> int:
+    def _continue_reading(self, reading: _Reading) -> int:
         """Take the next step of decoding a large message; after the last one, give the operation to the receiver."""
         try:
             with gc_paused():
@@ -239,13 +239,13 @@ class Pb7Dialect(Dialect):
             self._reading = None
             message, payload = done.value
             try:
-                self._act(message, payload)
+                self._deliver(message, payload)
             finally:
                 self._frame = None  # it may be large
             return DELIVERED
         return READING
 
-    def _act(self, message: Undecoded, payload: Undecoded) -> None:
+    def _deliver(self, message: Undecoded, payload: Undecoded) -> None:
         """Give the operation of a message to the receiver; its values are decoded from ``payload``."""
         if type(message) is not list or not message or type(message[0]) is not int:
             raise ProtocolError("bad-message", "a message is an array that starts with an operation")
@@ -256,9 +256,9 @@ class Pb7Dialect(Dialect):
         elif operation == CALL and 6 <= size <= 8 and self._ready:
             self._call(message, payload)
         else:
-            self._run(operation, size)(self, message, payload)
+            self._handler(operation, size)(self, message, payload)
 
-    def _run(self, operation: int, size: int) -> _Operation:
+    def _handler(self, operation: int, size: int) -> _Operation:
         """Return the handler of an operation with ``size`` fields.
 
         Raises:
@@ -274,7 +274,7 @@ class Pb7Dialect(Dialect):
             raise ProtocolError("bad-version", "the first message must be hello")
         return run
 
-    def _careful(self, frame: Frame) -> _Reading:
+    def _decode_in_steps(self, frame: Frame) -> _Reading:
         """Decode the message of a frame in steps of bounded time.
 
         Returns:
@@ -297,14 +297,14 @@ class Pb7Dialect(Dialect):
                 message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
             except ValueError:
                 return (yield from self._salvage_in_steps(frame, scanned))
-            payload = _Coded(frame)
+            payload = _Encoded(frame)
         yield
         is_right = self._is_right(message, frame)
         yield
         if not is_right:
             return (yield from self._salvage_in_steps(frame, scanned))
         if payload is None:
-            give_back(frame)
+            recycle(frame)
             return message, message
         return message, payload
 
@@ -316,7 +316,7 @@ class Pb7Dialect(Dialect):
             return self._salvage(frame)
         if not self._is_right(message, frame):
             return self._salvage(frame)
-        return message, _Coded(frame)
+        return message, _Encoded(frame)
 
     def _is_right(self, message: Undecoded, frame: Frame) -> bool:
         """Return whether a message is in the one spelling and not nested too deep."""
@@ -362,7 +362,7 @@ class Pb7Dialect(Dialect):
         error = DecodeError(
             "text that is not UTF-8, a key that is not text or is a duplicate, or too deep nesting"
         )
-        return [*message, None], _Flawed(error, frame)
+        return [*message, None], _Undecodable(error, frame)
 
     def _hello(self, message: list[Undecoded], payload: Undecoded) -> None:
         _, version, features = message
@@ -429,7 +429,7 @@ class Pb7Dialect(Dialect):
 
     def _error(self, message: list[Undecoded], payload: Undecoded) -> None:
         request = id_of(message[1])
-        because = only_reference(payload.frame, PROMISE) if type(payload) is _Coded else None
+        because = only_reference(payload.frame, PROMISE) if type(payload) is _Encoded else None
         if because is not None:
             self._receiver.on_dropped(request, because)
         else:
@@ -476,8 +476,8 @@ class Pb7Dialect(Dialect):
         if type(payload) is list:
             return payload
         unpacker = self._unpacker(self._importer, perspective, self._readers)
-        if type(payload) is _Flawed:
-            unpacker.give_back(payload.frame)
+        if type(payload) is _Undecodable:
+            unpacker.release_unread(payload.frame)
             raise payload.error
         return unpacker.unpack(payload.frame)
 
@@ -536,10 +536,10 @@ class Pb7Dialect(Dialect):
 
     @property
     def unfinished(self) -> Mapping[int, int]:
-        return self._frames.unfinished
+        return self._frame_reader.unfinished
 
     def forget_unfinished(self) -> None:
-        self._frames = Frames(self._limits)
+        self._frame_reader = FrameReader(self._limits)
 
 
 def _is_spelled(message: Undecoded, frame: Frame) -> bool:

@@ -210,18 +210,13 @@ class Packer:
         self._perspective = perspective
         self._limits = limits
         self._level = 0  # extensions around the present value
-        self._private = (
-            False  # whether no hook can change the lists and dictionaries that ormsgpack is packing
-        )
+        self._private = False  # whether no hook can change what ormsgpack is packing
         self._active: set[int] = set()  # ids of the containers around it
-        self._copies: dict[
-            int, tuple[int, Value]
-        ] = {}  # id -> number, and the object (kept, so that its id stays unique)
+        # id -> number, and the object (kept, so that its id stays unique)
+        self._copies: dict[int, tuple[int, Value]] = {}
         self._extensions_left = most_extensions(limits)
         self._tags: dict[str, bytes] = {}  # packed type tags of the message so far
-        self._error: BaseException | None = (
-            None  # the reason of a TypeError, because ormsgpack does not keep it
-        )
+        self._error: BaseException | None = None  # the reason of a TypeError of ormsgpack
         self._done: list[tuple[Value, Ext]] = []  # values written in the present call of ormsgpack
         self._kept: dict[int, list[tuple[Value, Ext]]] = {}  # values written in calls that failed
         self._cached: list[int] = []  # replicas that the message counts
@@ -260,10 +255,10 @@ class Packer:
                 for done in self._done:
                     self._kept.setdefault(id(done[0]), []).append(done)
                 self._done = []
-                tame = _Tamer().tame(value, 0)
+                converted = _Converter().convert(value, 0)
                 self._private = True
                 try:
-                    return packb(tame, self._default, OPTIONS)
+                    return packb(converted, self._default, OPTIONS)
                 except TypeError:
                     self._raise_error()
                     raise _cannot(value, f"it has no form here ({refusal})") from None
@@ -437,9 +432,7 @@ class Packer:
             return Ext(codes.LOCAL_NAMED, home.encode())
         if isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:
             return Ext(codes.LCACHE, id_bytes(kept))
-        if isinstance(
-            value, Exportable
-        ):  # before Copyable: an object that is both must not leave this program
+        if isinstance(value, Exportable):  # before Copyable: an object that is both stays here
             luid = self._exporter.export(value, self._perspective)
             self._exported.append(luid)
             return Ext(codes.REMOTE, id_bytes(luid))
@@ -525,13 +518,13 @@ _HASHED_KINDS: Final = (_KINDS[set], _KINDS[frozenset])
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 
 
-class _Tamer:
+class _Converter:
     """Find out why ormsgpack refused a value, and make one that it accepts, if possible."""
 
     def __init__(self) -> None:
         self._around: set[int] = set()
 
-    def tame(self, value: Value, depth: int) -> Value:
+    def convert(self, value: Value, depth: int) -> Value:
         """Return a copy of ``value`` in which each dictionary whose keys are not all text is wrapped in ``_Pairs``.
 
         Raises:
@@ -553,13 +546,15 @@ class _Tamer:
         if kind is dict and any(type(key) is not str for key in value):
             return _Pairs(value)  # its items are packed later, and treated in the same way
         self._around.add(id(value))
-        tame: Value
+        converted: Value
         if kind is list:
-            tame = [self.tame(item, depth + 1) for item in value]
+            converted = [self.convert(item, depth + 1) for item in value]
         else:
-            tame = {self.tame(key, depth): self.tame(item, depth + 1) for key, item in value.items()}
+            converted = {
+                self.convert(key, depth): self.convert(item, depth + 1) for key, item in value.items()
+            }
         self._around.discard(id(value))
-        return tame
+        return converted
 
 
 def _check_text(text: str) -> None:

@@ -70,7 +70,7 @@ class Unpacker:
         "_graph_level",
         "_importer",
         "_keys",
-        "_late",
+        "_late_error",
         "_level",
         "_limits",
         "_nodes_read",
@@ -100,9 +100,8 @@ class Unpacker:
         self._policy = policy
         self._limits = limits
         self._classes: dict[str, type] = {}  # classes in the message so far, by their tags
-        self._copies: list[
-            Value
-        ] = []  # the message's copyables so far; _UNMADE while a state for a factory is decoded
+        # the message's copyables so far; _UNMADE while a state for a factory is decoded
+        self._copies: list[Value] = []
         self._level = 0  # extensions around the present value
         self._graph_level = -1  # the level at which references to a graph's containers are valid,
         self._nodes_read = 0  # and their number
@@ -110,10 +109,8 @@ class Unpacker:
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that have been counted
         self._keys = KeyBudget()
-        self._late: CallError | None = None  # an error that is raised when the whole message has been decoded
-        self._error: BaseException | None = (
-            None  # the reason of a ValueError, because ormsgpack does not keep it
-        )
+        self._late_error: CallError | None = None  # to raise when the whole message is decoded
+        self._error: BaseException | None = None  # the reason of a ValueError of ormsgpack
 
     def unpack(self, frame: Frame) -> list[Value]:
         """Return the message in a frame, whose structure has been checked before.
@@ -131,11 +128,11 @@ class Unpacker:
         try:
             return self._whole(frame)
         except CallError as error:
-            if error is not self._late:
-                self.give_back(frame)
+            if error is not self._late_error:
+                self.release_unread(frame)
             raise
 
-    def give_back(self, frame: Frame) -> None:
+    def release_unread(self, frame: Frame) -> None:
         """Count the references and replicas in ``frame`` that were not read, and release them.
 
         The peer has counted them when it sent them. Those that are not counted here would never be released.
@@ -164,8 +161,8 @@ class Unpacker:
         self._keys = KeyBudget(len(frame))
         try:
             message: list[Value] = self._read(frame)
-            if self._late is not None:
-                raise self._late
+            if self._late_error is not None:
+                raise self._late_error
             return message
         except (CallError, ProtocolError):
             raise
@@ -258,7 +255,7 @@ class Unpacker:
         except CallError as error:
             if self._level:
                 raise
-            self._late = self._late or error
+            self._late_error = self._late_error or error
             return None
 
     def _int(self, payload: bytes) -> int:
