@@ -19,7 +19,10 @@ from .failures import FAILURE_TAG, failure_from_state
 from .scalars import SCALARS
 from .work import CHEAP, COSTLY, TOO_MUCH_WORK, UNLIMITED
 
-__all__ = ["Readers", "Unjellier", "readers_for"]
+__all__ = ["Jelly", "Readers", "Unjellier", "readers_for"]
+
+#: A banana list that represents a value: the name of a type and the parts of the value.
+Jelly: TypeAlias = list[Undecoded]
 
 
 class _Pending:
@@ -131,7 +134,7 @@ class Unjellier:
             except CallError:
                 pass
 
-    def _take(self, part: list[Undecoded]) -> None:
+    def _take(self, part: Jelly) -> None:
         """Count a reference or replica that the application does not get."""
         if part[0] == b"remote":
             self._importer.pass_over(_small_id(part[1]), self._perspective)
@@ -142,7 +145,7 @@ class Unjellier:
             self._importer.introduce_cache(luid, RemoteCache)
             self._importer.spoil_cache(luid)
 
-    def _whole(self, jelly: list[Undecoded]) -> Value:
+    def _whole(self, jelly: Jelly) -> Value:
         self._keys = KeyBudget(0)
         try:
             value = self._value(jelly)
@@ -175,16 +178,16 @@ class Unjellier:
         if self._units < 0:
             raise ProtocolError("limit-nodes", TOO_MUCH_WORK)
 
-    def _value(self, jelly: list[Undecoded]) -> Value:
+    def _value(self, jelly: Jelly) -> Value:
         read = self._readers.get(jelly[0])
         return self._copy(jelly) if read is None else read(self, jelly)
 
     # -- values without parts
 
-    def _none(self, jelly: list[Undecoded]) -> None:
+    def _none(self, jelly: Jelly) -> None:
         _fields(jelly, 1)
 
-    def _boolean(self, jelly: list[Undecoded]) -> bool:
+    def _boolean(self, jelly: Jelly) -> bool:
         _, word = jelly
         if word == b"true":
             return True
@@ -192,13 +195,13 @@ class Unjellier:
             return False
         raise DecodeError("a boolean is true or false")
 
-    def _unicode(self, jelly: list[Undecoded]) -> str:
+    def _unicode(self, jelly: Jelly) -> str:
         _, text = jelly
         return text.decode()  # type: ignore[no-any-return] # only bytes have it
 
     # -- containers: mutable ones are made empty and filled afterwards, because they may contain themselves
 
-    def _parts(self, jelly: list[Undecoded]) -> list[Value]:
+    def _parts(self, jelly: Jelly) -> list[Value]:
         """Return the values after the type's name; some may be pending."""
         self._units -= CHEAP
         if self._units < 0:
@@ -218,7 +221,7 @@ class Unjellier:
                 append(item)
         return parts
 
-    def _list(self, jelly: list[Undecoded], into: list[Value] | None = None) -> list[Value]:
+    def _list(self, jelly: Jelly, into: list[Value] | None = None) -> list[Value]:
         pending_uses = self._pending_uses
         parts = self._parts(jelly)
         if into is None:
@@ -231,9 +234,7 @@ class Unjellier:
                     item.when_known(partial(into.__setitem__, index))
         return into
 
-    def _dictionary(
-        self, jelly: list[Undecoded], into: dict[Value, Value] | None = None
-    ) -> dict[Value, Value]:
+    def _dictionary(self, jelly: Jelly, into: dict[Value, Value] | None = None) -> dict[Value, Value]:
         if into is None:
             into = {}
         check: KeyCheck | None = None
@@ -266,7 +267,7 @@ class Unjellier:
                 _put(into, check, (key, item))
         return into
 
-    def _set(self, jelly: list[Undecoded], into: set[Value] | None = None) -> set[Value]:
+    def _set(self, jelly: Jelly, into: set[Value] | None = None) -> set[Value]:
         items = set() if into is None else into
         check = KeyCheck(self._keys)
 
@@ -281,11 +282,11 @@ class Unjellier:
                 add(item)
         return items
 
-    def _tuple(self, jelly: list[Undecoded]) -> Value:
+    def _tuple(self, jelly: Jelly) -> Value:
         pending_uses = self._pending_uses
         return self._made(self._parts(jelly), pending_uses, tuple)
 
-    def _frozenset(self, jelly: list[Undecoded]) -> Value:
+    def _frozenset(self, jelly: Jelly) -> Value:
         pending_uses = self._pending_uses
         return self._made(self._parts(jelly), pending_uses, partial(_frozen, self._keys))
 
@@ -311,7 +312,7 @@ class Unjellier:
 
     # -- sharing
 
-    def _reference(self, jelly: list[Undecoded]) -> Value:
+    def _reference(self, jelly: Jelly) -> Value:
         self.spend(CHEAP)
         _, number, inner = jelly
         known = self._known
@@ -339,7 +340,7 @@ class Unjellier:
             pending.resolve(value)
         return value
 
-    def _dereference(self, jelly: list[Undecoded]) -> Value:
+    def _dereference(self, jelly: Jelly) -> Value:
         _, number = jelly
         if type(number) is not int or number not in self._known:
             raise DecodeError("a reference number that was never defined")
@@ -350,14 +351,14 @@ class Unjellier:
 
     # -- flavors
 
-    def _remote(self, jelly: list[Undecoded]) -> Value:
+    def _remote(self, jelly: Jelly) -> Value:
         _, luid = jelly
         self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_reference(luid, self._perspective)
 
-    def _local(self, jelly: list[Undecoded]) -> Value:
+    def _local(self, jelly: Jelly) -> Value:
         _, luid = jelly
         if type(luid) is bytes:
             luid = luid.decode()
@@ -365,24 +366,24 @@ class Unjellier:
             raise DecodeError("an object id is an integer or a name")
         return self._importer.local_object(luid)
 
-    def _cached(self, jelly: list[Undecoded]) -> Value:
+    def _cached(self, jelly: Jelly) -> Value:
         _, luid = jelly
         self.spend(CHEAP)
         luid = _small_id(luid)
         self._taken += 1
         return self._importer.import_cache(luid)
 
-    def _lcache(self, jelly: list[Undecoded]) -> Value:
+    def _lcache(self, jelly: Jelly) -> Value:
         _, luid = jelly
         return self._importer.local_cache(_small_id(luid))
 
-    def _failure(self, jelly: list[Undecoded]) -> Exception:
+    def _failure(self, jelly: Jelly) -> Exception:
         self.spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
         return failure_from_state(state).as_exception(self._registry)
 
-    def _class(self, jelly: list[Undecoded]) -> type | None:
+    def _class(self, jelly: Jelly) -> type | None:
         """Return the class registered under the list's tag; None when a factory is registered instead.
 
         Raises:
@@ -392,13 +393,13 @@ class Unjellier:
             raise DecodeError("a list must start with a type's name")
         return find_class(jelly[0].decode(), self._registry, self._policy)
 
-    def _blank(self, jelly: list[Undecoded]) -> Value:
+    def _blank(self, jelly: Jelly) -> Value:
         """Return an instance without state, because the state may refer to it; None when a factory makes the object."""
         self.spend(COSTLY)
         cls = self._class(jelly)
         return None if cls is None else instance(cls)
 
-    def _copy(self, jelly: list[Undecoded]) -> Value:
+    def _copy(self, jelly: Jelly) -> Value:
         self.spend(COSTLY)
         cls = self._class(jelly)
         if len(jelly) == 3:
@@ -414,7 +415,7 @@ class Unjellier:
             raise DecodeError("a state that contains its own object, which only a factory can make")
         return guarded(factory, state)
 
-    def _introduce(self, cls: type | None, jelly: list[Undecoded]) -> Value:
+    def _introduce(self, cls: type | None, jelly: Jelly) -> Value:
         """Decode a cacheable that is sent for the first time: tag, id, state."""
         luid = _small_id(jelly[1])
         if cls is None or not issubclass(cls, RemoteCache):
@@ -430,14 +431,14 @@ class Unjellier:
             self._deferred_states.append(partial(self._unbuilt.discard, luid))
         return value
 
-    def _set_state(self, value: Value, jelly: list[Undecoded], fields: int = 2) -> None:
+    def _set_state(self, value: Value, jelly: Jelly, fields: int = 2) -> None:
         state, complete = self._state(jelly, fields)
         if complete:
             guarded(value.set_copyable_state, state)
         else:
             self._deferred_states.append(partial(guarded, value.set_copyable_state, state))
 
-    def _state(self, jelly: list[Undecoded], fields: int = 2) -> tuple[Value, bool]:
+    def _state(self, jelly: Jelly, fields: int = 2) -> tuple[Value, bool]:
         """Return the state after a type tag, and whether all of it is complete."""
         _fields(jelly, fields)
         state = jelly[-1]
@@ -453,10 +454,10 @@ class Unjellier:
 Readers: TypeAlias = dict[bytes, Callable[..., Value]]
 
 
-def _costly(make: Callable[[list[Undecoded]], Value]) -> Callable[[Unjellier, list[Undecoded]], Value]:
+def _costly(make: Callable[[Jelly], Value]) -> Callable[[Unjellier, Jelly], Value]:
     """Return the reader of a scalar."""
 
-    def read(unjellier: Unjellier, jelly: list[Undecoded]) -> Value:
+    def read(unjellier: Unjellier, jelly: Jelly) -> Value:
         unjellier.spend(COSTLY)
         return make(jelly)
 
@@ -489,7 +490,7 @@ _CONTAINERS: Final[dict[bytes, Callable[[], Value]]] = {b"list": list, b"diction
 def readers_for(policy: Policy) -> Readers:
     """Return the readers of the types that ``policy`` allows; made once per connection."""
 
-    def refuse(unjellier: Unjellier, jelly: list[Undecoded], into: Value = None) -> NoReturn:
+    def refuse(unjellier: Unjellier, jelly: Jelly, into: Value = None) -> NoReturn:
         raise InsecureJelly(f"values of type {jelly[0].decode()} are not allowed here")
 
     return {
@@ -523,7 +524,7 @@ def _gather(
     return whole
 
 
-def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
+def _counted(jelly: Undecoded) -> Iterator[Jelly]:
     """Yield the references and replicas in a value that its sender has counted, in the order of decoding."""
     left = [jelly]
     while left:
@@ -540,7 +541,7 @@ def _counted(jelly: Undecoded) -> Iterator[list[Undecoded]]:
         left.extend(reversed(part))
 
 
-def _fields(jelly: list[Undecoded], count: int) -> None:
+def _fields(jelly: Jelly, count: int) -> None:
     if len(jelly) != count:
         raise DecodeError(
             f"{jelly[0].decode('ascii', 'replace')[:32]} takes {count - 1} fields, not {len(jelly) - 1}"
