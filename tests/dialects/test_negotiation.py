@@ -12,7 +12,7 @@ from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects import Negotiation
 from perspective_broker.dialects.classic import NONE
 from perspective_broker.dialects.classic.banana import encode
-from perspective_broker.ports import Message, Receiver
+from perspective_broker.ports import Dialect, Message, Receiver, Writer
 from perspective_broker.testing import BrokerPair
 
 #: The beginning of a TLS client's hello, up to the first byte that no greeting has.
@@ -20,13 +20,20 @@ TLS_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", ""))
 NAMES = ("pb7", "pb", "none")
 
 
+class Named(Dialect):
+    """A dialect of which only the name is used."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Writer(name, frozenset()))
+
+
 class Side(Receiver):
-    """One side of a greeting: what it said, and what it agreed on."""
+    """One side of a greeting: the bytes that it has sent, and the name and the rest that it agreed on."""
 
     def __init__(self, *, server: bool, dialects: Iterable[str] = NAMES) -> None:
         self.said = b""
-        self.agreed: tuple[Any, bytes] | None = None
-        makers: dict[str, Any] = {name: partial(str, name) for name in dialects}
+        self.agreed: tuple[str, bytes] | None = None
+        makers = {name: partial(Named, name) for name in dialects}
         self.negotiation = Negotiation(server=server, dialects=makers, receiver=self, limits=Limits())
         self.negotiation.open()
 
@@ -34,11 +41,11 @@ class Side(Receiver):
         assert isinstance(data, bytes)
         self.said += data
 
-    def on_dialect(self, dialect: Any, rest: bytes) -> None:
+    def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
         assert self.agreed is None
-        self.agreed = dialect, rest
+        self.agreed = dialect.name, rest
 
-    def hear(self, *chunks: bytes) -> tuple[Any, bytes] | None:
+    def hear(self, *chunks: bytes) -> tuple[str, bytes] | None:
         for chunk in chunks:
             self.negotiation.receive_data(chunk)
             if self.negotiation.next_message():
