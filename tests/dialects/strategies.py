@@ -67,7 +67,7 @@ _WORDS = [
 
 
 def jellies() -> st.SearchStrategy[Any]:
-    """Return lists that look like jelly and mostly are not: right words, few numbers, wrong places."""
+    """Return lists that look like jelly and mostly are not: valid words and numbers in the wrong places."""
     words = st.sampled_from(_WORDS)
     return st.recursive(
         st.one_of(words, st.integers(-1, 3), _integers, st.floats(), st.binary(max_size=5)),

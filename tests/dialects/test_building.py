@@ -50,7 +50,7 @@ def test_a_budget_is_for_all_dictionaries_of_a_message() -> None:
 
 
 def test_keys_of_one_hash_are_counted_for_their_comparisons_too() -> None:
-    """-1 and -2 have one hash: a key that is compared with 63 others costs more than its own parts."""
+    """-1 and -2 have the same hash: comparing a key with 63 others costs more than its own parts."""
     check = KeyCheck(KeyBudget(0))
     keys = [(*range(200), *ends) for ends in itertools.product((-1, -2), repeat=6)]
     with pytest.raises(DecodeError, match="share"):
@@ -58,7 +58,7 @@ def test_keys_of_one_hash_are_counted_for_their_comparisons_too() -> None:
 
 
 def pb7_graph(kind: int, keys: int, parts: int) -> bytes:
-    """Return a set (3), or a list of so many frozensets (4), whose keys all mention one tuple."""
+    """Return a set (3), or a list of that many frozensets (4), whose keys all refer to one tuple."""
 
     def node(number: int) -> Ext:
         return Ext(codes.NODE, number.to_bytes(3, "big").lstrip(b"\0") or b"\0")
@@ -105,7 +105,7 @@ def test_keys_that_share_nothing_are_let_in_however_many_they_are() -> None:
 
 @pytest.mark.parametrize("kind", ["set", "frozenset", "graph", "dictionary", "within"])
 def test_what_is_refused_after_it_was_read_leaves_every_reference_counted(kind: str) -> None:
-    """Those before it, in it and behind it: counted once, and found again only where the refusal came in the middle."""
+    """References before, in and after it are counted once, and searched for only if the error was in the middle."""
     reference = [Ext(codes.REMOTE, bytes([number])) for number in (1, 2, 3, 4)]
     twice = [Ext(codes.TUPLE, packb([1])), Ext(codes.TUPLE, packb([1]))]
     flawed = {

@@ -16,7 +16,7 @@ from perspective_broker.testing import BrokerPair
 
 @pytest.fixture
 def collections() -> Iterator[list[int]]:
-    """The generations that were collected since."""
+    """The generations that have been collected since the test began."""
     seen: list[int] = []
 
     def saw(phase: str, info: dict[str, int]) -> None:
@@ -94,7 +94,7 @@ _REGISTRY = pb.registry.Registry()
 
 @pb.copier_for("test.Watching", registry=_REGISTRY)
 class _Watching(pb.Copyable, pb.RemoteCopy):
-    """Records whether the collector was running when its state was set."""
+    """A copyable that records whether the collector was enabled when its state was set."""
 
     def get_type_to_copy(self) -> str:
         return "test.Watching"

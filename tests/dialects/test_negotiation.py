@@ -1,4 +1,4 @@
-"""The greeting, both roles: agreements, and errors that end it."""
+"""The greeting in both roles: agreements, and errors that end the connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perspective_broker.dialects.classic.banana import encode
 from perspective_broker.ports import Dialect, Message, Receiver, Writer
 from perspective_broker.testing import BrokerPair
 
-#: The beginning of a TLS client's hello, up to the first byte that no greeting has.
+#: The beginning of a TLS client's hello, up to the first byte that a greeting cannot contain.
 TLS_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", ""))
 NAMES = ("pb7", "pb", "none")
 
@@ -170,7 +170,7 @@ def test_a_side_without_dialects_is_a_mistake() -> None:
 def test_a_broker_closes_with_the_code(data: bytes) -> None:
     pair = BrokerPair(established=False)
     pair.server.receive(data)
-    if data == b"\x02\x80":  # the beginning of a message: it may be a greeting until it is complete
+    if data == b"\x02\x80":  # the beginning of a message, which may be a greeting as long as it is incomplete
         pair.server.receive(encode([b"version", 6])[2:])
     assert pair.server.code == "bad-handshake"
 

@@ -1,4 +1,4 @@
-"""Which dialects there are, and that each can be asked for by name."""
+"""The dialects by name, each of which can be requested."""
 
 from __future__ import annotations
 

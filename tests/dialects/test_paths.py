@@ -1,4 +1,4 @@
-"""Where a value sits that cannot cross."""
+"""The path of a value that cannot cross."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perspective_broker.dialects.paths import no_form, with_path
 
 
 class Bad:
-    """Compared by identity alone; hashable, so that it may sit anywhere."""
+    """An object compared by identity; hashable, so that it can be at any position."""
 
 
 class Holder(pb.Copyable):
@@ -110,7 +110,7 @@ class Pair(NamedTuple):
 
 
 async def coroutine() -> None:
-    raise AssertionError("nobody awaits it")
+    raise AssertionError("it is never awaited")
 
 
 def test_a_refusal_says_what_would_cross_instead() -> None:

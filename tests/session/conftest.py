@@ -8,7 +8,7 @@ from perspective_broker.dialects.offer import DIALECTS
 
 from . import objects
 
-#: "none" is "pb" without its vocabulary: of no interest here.
+#: "none" is "pb" without its vocabulary, which makes no difference here.
 FAMILIES = [name for name in DIALECTS if name != "none"]
 
 
@@ -27,6 +27,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def dialect(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The dialect that :func:`objects.make_pair` agrees on."""
+    """The dialect on which :func:`objects.make_pair` agrees."""
     monkeypatch.setattr(objects, "dialect", request.param)
     return str(request.param)

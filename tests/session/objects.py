@@ -16,12 +16,12 @@ dialect = "pb"
 
 
 def make_pair(root: pb.Referenceable | None = None, **options: Any) -> BrokerPair:
-    """Return two connected brokers that know the classes of this module and speak :data:`dialect`."""
+    """Return two connected brokers that know the classes of this module and use :data:`dialect`."""
     return BrokerPair(root or Desk(), registry=registry, dialects=[dialect], **options)
 
 
 def ended_by(outcome: Outcome) -> Later:
-    """Return how a method ends that returns what its own call is answered with."""
+    """Return the outcome of a method that returns the answer of its own call."""
     later = Later()
 
     def end() -> None:
@@ -35,7 +35,7 @@ def ended_by(outcome: Outcome) -> Later:
 
 
 class Desk(pb.Root):
-    """A root that keeps what it is given and answers when it is told to."""
+    """A root that keeps its arguments, and answers when a test makes it."""
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
@@ -48,7 +48,7 @@ class Desk(pb.Root):
         self.kept.extend(things)
 
     def remote_give(self) -> Any:
-        """Return what was kept first."""
+        """Return the first object that was kept."""
         return self.kept[0]
 
     def remote_drop(self) -> None:
@@ -66,7 +66,7 @@ class Desk(pb.Root):
 
 
 class Node(pb.Root):
-    """An object that makes others, notes what is called, and ends some calls when it is told to."""
+    """An object that makes others, records its calls, and ends some calls when a test makes it."""
 
     def __init__(self, log: list[Any] | None = None) -> None:
         self.log: list[Any] = [] if log is None else log
@@ -147,11 +147,11 @@ class Unregistered(pb.Copyable):
 
 
 class Counter(Cacheable):
-    """A dictionary of numbers that tells its observers what changes.
+    """A dictionary of numbers that notifies its observers of changes.
 
     Attributes:
-        hook: called while the state is handed out, with the observer.
-        stopped: what ``stopped_observing`` was told, oldest first.
+        hook: called with the observer while the state is made.
+        stopped: the observers passed to ``stopped_observing``, oldest first.
     """
 
     def __init__(self, hook: Callable[[Any], Any] | None = None, **numbers: Any) -> None:

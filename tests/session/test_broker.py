@@ -20,7 +20,7 @@ from .objects import Counter, Desk, Hooked, Thing, Trap, TrapCopy, Unregistered,
 
 @pytest.fixture
 def sprung(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Say what happens where a Trap arrives."""
+    """Set the function that runs where a Trap arrives."""
 
     def spring(action: Callable[[], None]) -> None:
         monkeypatch.setattr(TrapCopy, "sprung", staticmethod(action))
@@ -83,7 +83,7 @@ def test_a_slot_is_free_when_its_method_has_ended_not_before() -> None:
 
 
 def test_many_waiting_plain_methods_do_not_nest() -> None:
-    """Each one that ends lets the next begin: in a loop, for a recursion would be too deep."""
+    """Each call that ends lets the next one begin, in a loop, because a recursion would be too deep."""
     with make_pair() as pair:
         pair.server.broker.set_blocked(True, pair.clock.now)
         outcomes = [pair.root.call("echo", n) for n in range(1000)]
@@ -247,7 +247,7 @@ def test_an_error_that_is_a_bare_text_is_a_failure_too() -> None:
 
 
 class Sorry(pb.Error, pb.Copyable):
-    """An exception that is sent with a state, which may not cross."""
+    """An exception whose state may not cross."""
 
     def __init__(self, state: Any) -> None:
         super().__init__("sorry")
@@ -437,7 +437,7 @@ def test_more_references_than_a_peer_may_give_are_fatal() -> None:
 
 
 def test_references_that_were_dropped_already_do_not_count() -> None:
-    """Also when all came in one piece, before any release could be sent."""
+    """Also when all arrived in one chunk, before any release could be sent."""
     with make_pair(limits=pb.Limits(references_received=3), client_limits=pb.Limits()) as pair:
         outcomes = [pair.root.call("echo", *(Thing() for _ in range(3))) for _ in range(3)]
         pair.run()
@@ -492,7 +492,7 @@ def test_more_exports_than_the_limit_fail_the_call_alone() -> None:
 
 
 class Member(pb.Referenceable):
-    """A perspective, as far as the session minds one."""
+    """A perspective, with all that the session uses of it."""
 
     def __init__(self, name: str, room: Room) -> None:
         self.name = name
@@ -599,12 +599,12 @@ def test_what_is_sent_through_a_reference_received_by_a_perspective_is_coded_und
             member.kept[0].tell("keep", Card())
         pair.run()
         assert [card.value for card in mind.kept] == ["alice", "bob"]
-        assert lobby.members["alice"].kept == lobby.members["bob"].kept  # one object all the same
+        assert lobby.members["alice"].kept == lobby.members["bob"].kept  # but the same object
         lobby.members.clear()
         del member
 
 
-# -- the application's hooks, in the middle of a message
+# -- hooks of the application, while a message is encoded
 
 
 def test_a_hook_that_raises_fails_its_call_and_leaves_nothing() -> None:
@@ -654,7 +654,7 @@ def test_what_a_hook_says_is_said_even_when_its_own_message_fails() -> None:
 
 
 def test_a_hook_may_send_what_its_failing_message_introduces() -> None:
-    """The failing message takes its replica back; the one that follows has to bring its own."""
+    """The failing message takes its replica back, so the next one has to introduce it again."""
     desk, counter = Desk(), Counter(a=1)
     with make_pair(desk) as pair:
 

@@ -150,7 +150,7 @@ def test_a_peer_that_reads_no_updates_is_given_up() -> None:
 def bad_states() -> list[Callable[[], Counter]]:
     return [
         lambda: Counter(a=Unregistered()),  # no class is registered for what is in it
-        lambda: Broken(a=1),  # its own class does not take it
+        lambda: Broken(a=1),  # its own class refuses it
         lambda: Nobody(a=1),  # no class is registered for it
     ]
 
@@ -171,7 +171,7 @@ def test_a_first_state_that_cannot_be_read_makes_no_replica(make: Callable[[], C
     desk, counter = Desk(), make()
     with make_pair(desk) as pair:
         first = pair.root.call("keep", counter)
-        crossing = pair.root.call("keep", counter)  # nothing but its id: the state is taken to be there
+        crossing = pair.root.call("keep", counter)  # only its id: the peer is assumed to have the state
         update = counter.observers[0].call("set", "a", 2)
         pair.run()
         for outcome in (first, crossing, update):
@@ -271,7 +271,7 @@ def test_updates_go_on_while_the_other_side_drains() -> None:
 
 
 class Person(pb.Referenceable):
-    """A perspective whose method hands out the room's counter, as it is seen by this person."""
+    """A perspective whose method returns the room's counter, as this person sees it."""
 
     def __init__(self, name: str, counter: Counter) -> None:
         self.name = name
@@ -319,7 +319,7 @@ def test_two_perspectives_on_one_connection_have_replicas_of_their_own() -> None
 
 
 class Interrupting(Releases):
-    """Releases of a loop that goes on in the very middle of a replica's end, as threads may."""
+    """Releases of a loop that runs on while a replica ends, as with threads."""
 
     def __init__(self) -> None:
         self.replicas = Replicas(pb.Limits(), self, self)
@@ -333,7 +333,7 @@ class Interrupting(Releases):
 
 
 def test_a_replica_that_ends_in_another_thread_is_not_handed_out_again() -> None:
-    """Or it would end a second time, of which nobody is told: what is owed for it would be owed for ever."""
+    """Otherwise it would end a second time without a callback, and its counts would never be released."""
     session = Interrupting()
     first = session.replicas.introduce(1, RemoteCache)
     first.set_copyable_state({"n": 1})

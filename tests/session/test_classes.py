@@ -1,4 +1,4 @@
-"""Classes drawn at random: what crosses is equal and of its class, or a reference, or refused with its place."""
+"""Random classes: an object arrives equal and with its class, or as a reference, or is refused with its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.session.objects import Desk
 
 T = TypeVar("T")
 
-#: Bases with content of their own, and what makes an object with some.
+#: Bases with content of their own, and a function that makes an object with content.
 BUILTINS: dict[type, tuple[Any, ...]] = {
     list: ([1, 2],),
     dict: ({"k": 1},),
@@ -60,7 +60,7 @@ values = st.one_of(
 
 @dataclasses.dataclass
 class Drawn:
-    """A class, an object of it, and what it is made of."""
+    """A class, an object of it, and its content."""
 
     cls: type
     value: Any
@@ -69,7 +69,7 @@ class Drawn:
 
 
 class Descriptor:
-    """Keeps what is assigned under a name of its own."""
+    """A descriptor that keeps values under another name."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = f"kept_{name}"
@@ -82,7 +82,7 @@ class Descriptor:
 
 
 def body(draw: Callable[[Any], Any], fields: list[str], is_dataclass: bool) -> dict[str, Any]:
-    """Return what stands in the class."""
+    """Return the value in the class."""
     own: dict[str, Any] = {"__module__": __name__, "limit": 5}
     annotations: dict[str, Any] = {"limit": ClassVar[int]}
     if is_dataclass or draw(st.booleans()):
@@ -145,7 +145,7 @@ def drawn(draw: Any) -> Drawn:
 
 
 def made(draw: Callable[[Any], Any], cls: Any, builtin: type | None) -> Any:
-    """Return an object of a class, with content in everything."""
+    """Return an object of a class, with content in all its parts."""
     arguments = BUILTINS[builtin] if builtin is not None else ()
     mutable = builtin in (list, dict, set, collections.deque)
     value = cls.__new__(cls) if mutable else cls.__new__(cls, *arguments)
@@ -181,7 +181,7 @@ def field_names(cls: type) -> list[str]:
 
 
 def content(obj: Any, cls: type, builtin: type | None) -> Any:
-    """Return all that an object is."""
+    """Return all the content of an object."""
     held: dict[str, Any] = {}
     for name in (*field_names(cls), "total", "half", "described", "limit"):
         try:

@@ -1,4 +1,4 @@
-"""What a call costs does not grow with the number of calls that wait. Counted in lines that run, not in seconds."""
+"""The cost of a call, in executed lines, does not grow with the number of calls that wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = 50
 
 
 def lines(run: Callable[[], object]) -> int:
-    """Return how many lines of Python, and calls of it, ``run`` takes."""
+    """Return how many lines and calls of Python ``run`` takes."""
     count = 0
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Time as an argument: what is overdue when, and that a late timer of ours is not held against the peer."""
+"""Time as an argument: when a peer is overdue, and that a late timer of ours does not count against it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_any_byte_is_a_sign_of_life() -> None:
 
 
 def test_who_is_patient_with_an_answer_asks_no_later_again() -> None:
-    """A driver looks when it was told to; the answer to the first ping does not make it look again."""
+    """The driver checks at the requested time; the answer to the first ping does not make it check again."""
     deadlines = Deadlines(Limits(ping_seconds=5, pong_seconds=60), START)
     deadlines.established(keepalive=True)
     assert deadlines.wants_ping(START + 5)
@@ -85,7 +85,7 @@ def test_who_is_patient_with_an_answer_asks_no_later_again() -> None:
     assert not deadlines.wants_ping(look)
     assert deadlines.next(0) == START + 10.5
     assert deadlines.wants_ping(START + 10.5)
-    # Now it is silent: it is looked at in between, and given up when its time is over.
+    # Now it is silent: the timer runs in between, and the connection ends when the time is over.
     for now in range(1015, 1070, 5):
         assert code_at(deadlines, now + 0.5) is None
         assert not deadlines.wants_ping(now + 0.5)
@@ -100,7 +100,7 @@ def test_without_keepalive_silence_is_nothing() -> None:
 
 
 def test_a_late_timer_first_lets_the_bytes_be_read() -> None:
-    """Our own loop stood still for 2.5 s: whoever is judged too late is judged once more, after a grace."""
+    """Our own loop stood still for 2.5 s: a peer that is checked too late is checked again after a grace."""
     deadlines = established(keepalive=True)
     deadlines.wants_ping(START + 20)
     late = START + 35 + 2.5
@@ -109,7 +109,7 @@ def test_a_late_timer_first_lets_the_bytes_be_read() -> None:
     healthy = established(keepalive=True)
     healthy.wants_ping(START + 20)
     assert code_at(healthy, late) is None
-    healthy.heard = late + 0.01  # the pong had been waiting
+    healthy.heard = late + 0.01  # the pong had already arrived
     assert code_at(healthy, late + GRACE) is None
     # A peer that really is silent gets the grace once.
     assert code_at(deadlines, late + GRACE - LATE) is None

@@ -23,7 +23,7 @@ def broken(pair: BrokerPair, where: str) -> End:
 
 
 def act(end: End, data: bytes) -> None:
-    """Do what a driver does, with every method that bytes or time of a peer reach."""
+    """Call every method that a driver calls because of a peer's bytes or of time."""
     broker = end.broker
     broker.receive_data(data, end.clock.now)
     broker.process(64, end.clock.now)
@@ -33,7 +33,7 @@ def act(end: End, data: bytes) -> None:
 
 
 def seen(end: End) -> BaseException | None:
-    """Return the defect that an end has met, and let the rest of the test pass."""
+    """Return the defect of one end, and remove it so that the test can pass."""
     defect, end.defect = end.defect, None
     return defect
 

@@ -1,4 +1,4 @@
-"""The orderly end at the session: both ends come to it, and nothing is told to a host behind it."""
+"""The orderly end in the session: both ends reach it, and no method of the host is called after it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_end_comes_when_a_one_way_call_that_waited_for_an_answer_does_not_ru
 
 @pytest.mark.modern
 def test_no_method_is_stopped_behind_the_end() -> None:
-    """What is withdrawn may end the connection while the calls that nobody can hear are still gone through."""
+    """A call that is withdrawn may end the connection while calls that cannot be answered are being ended."""
     node = Node()
     pair = make_pair(node, limits=pb.Limits(calls_in_flight=2), client_limits=pb.Limits())
     slow = pair.root.call("later")
@@ -68,7 +68,7 @@ def test_queued_one_way_calls_run_also_when_both_ends_finish_at_once(first: str)
 
 @pytest.mark.parametrize("finishing", ["both", "server"])
 def test_queued_one_way_calls_leave_when_the_peers_farewell_comes_first(finishing: str) -> None:
-    """The peer reads until our end, so that only what waits alone for an answer cannot be sent any more."""
+    """The peer reads until our end, so only calls that wait for an answer cannot be sent any more."""
     node = Node()
     pair = make_pair(node, client_limits=pb.Limits(calls_in_flight=1), limits=pb.Limits())
     slow = pair.root.call("later")

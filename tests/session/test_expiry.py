@@ -1,4 +1,4 @@
-"""Deadlines of the peer's calls, with time as an argument: which are due, and what becomes of a call that is."""
+"""Deadlines of the peer's calls, with time as an argument: which are due, and how a call that is due ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class At:
 
 
 def call_within(pair: BrokerPair, seconds: float, name: str, *args: Any) -> Outcome:
-    """Call a method of the server's root that its caller gives so many seconds."""
+    """Call a method of the server's root with a deadline of that many seconds."""
     pair.client.deadline = At(pair, seconds)
     try:
         return pair.root.call(name, *args)
@@ -72,12 +72,12 @@ def test_what_has_ended_twice_or_had_no_deadline_does_not_matter() -> None:
     expiry.remove(call)
     assert len(expiry) == 0
     expiry.add(call, 9.0)
-    assert expiry.next() == 9.0  # not that of the call before
+    assert expiry.next() == 9.0  # not the deadline of the earlier call
     expiry.clear()
     assert expiry.next() is None
 
 
-# -- what becomes of a call
+# -- how a call ends
 
 
 @pytest.mark.modern
@@ -91,7 +91,7 @@ def test_a_method_is_stopped_when_its_time_has_passed_though_no_cancel_comes() -
         assert not later.cancelled
         pair.advance(0.01)
         assert later.cancelled
-        later.fail(GeneratorExit())  # as a driver stops a method: by what is no Exception
+        later.fail(GeneratorExit())  # a BaseException, as when a driver stops a method
         pair.run()
         with pytest.raises(TimeoutError):
             outcome.result()
@@ -235,11 +235,11 @@ def test_a_classic_peer_is_told_nothing() -> None:
 
 @pytest.mark.modern
 def test_time_that_a_call_waits_here_is_taken_off() -> None:
-    """A promise that cannot be mentioned holds a call back; what is left is told when it leaves."""
+    """A call waits for a promise to which it cannot refer; the time that is left is encoded when the call is sent."""
     desk = Desk()
     with make_pair(desk) as pair:
         first = pair.root.call("later")
-        pair.run()  # it has left without the wish to be kept
+        pair.run()  # it was sent without KEEP_ANSWER
         outcome = call_within(pair, 3, "later", first)
         pair.run()
         pair.advance(2)

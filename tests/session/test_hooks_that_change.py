@@ -1,4 +1,4 @@
-"""A hook that changes what is being sent: what crosses is what was there before, in whole messages."""
+"""A hook changes a value that is being sent: the earlier content crosses, and messages stay complete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def change_dict(items: dict[Any, Any]) -> None:
 
 
 def swap_keys(items: dict[Any, Any]) -> None:
-    """As many keys as before, but not the same ones."""
+    """The number of keys stays the same, but the keys change."""
     for key in [key for key in items if key != "hook"][::2]:
         del items[key]
         items[f"new {key}"] = 0

@@ -1,4 +1,4 @@
-"""An import of the library that is interrupted: the classes that were made by then go in peace, compiled ones too."""
+"""An interrupted import of the library: the classes made so far, also compiled ones, are freed without a crash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import perspective_broker
 # These are imported by compiled modules, whose classes are half made then.
 @pytest.mark.parametrize("module", ["session.weak", "session.statistics", "dialects.offer", "aio.hangup"])
 def test_an_interrupted_import_ends_as_any_other(module: str) -> None:
-    # -X dev tells memory of one allocator from that of another.
+    # -X dev distinguishes the memory of allocators.
     command = [sys.executable, "-X", "dev", "-c", INTERRUPTED, f"perspective_broker.{module}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stderr.splitlines()[-1:] == ["KeyboardInterrupt"]

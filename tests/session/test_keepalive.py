@@ -1,4 +1,4 @@
-"""Pings between two brokers, by the clock of the pair: nobody sleeps."""
+"""Pings between two brokers, by the clock of the pair, without sleeping."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_loop_that_stood_still_reads_before_it_judges() -> None:
         pair.advance(20)
         pair.link.deliver(pair.server)
         pair.client.take()
-        pair.clock.now += 3600  # the timer comes late: the pong lies unread
+        pair.clock.now += 3600  # the timer is late: the pong has not been read
         pair.client.broker.handle_deadline(pair.clock.now)
         assert pair.client.code == ""
         pair.run()

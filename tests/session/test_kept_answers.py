@@ -1,4 +1,4 @@
-"""An answer as an argument: as if the caller had sent back what it got. And what waits keeps what it mentions."""
+"""An answer as an argument, as if the caller had sent it back; a waiting call keeps all to which it refers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .objects import Counter, CounterReplica, Hooked, HookedCopy, Node, Thing, m
 
 
 class Keeper(Node):
-    """A node with something of its own that its methods return."""
+    """A node whose methods return an object of its own."""
 
     def __init__(self, value: Any = None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def settle(pair: BrokerPair, *owners: list[Any]) -> None:
     pair.run()
 
 
-# -- what an answer is as an argument
+# -- an answer as an argument
 
 
 def test_each_mention_is_a_value_of_its_own() -> None:
@@ -239,7 +239,7 @@ def test_nothing_is_kept_of_what_ends_otherwise(how: str) -> None:
         assert kept(pair) == 0
 
 
-# -- a call that waits keeps what it mentions
+# -- a call that waits keeps all to which it refers
 
 
 def test_a_cacheable_that_a_waiting_call_mentions_is_there_although_its_replica_is_given_back() -> None:
@@ -310,7 +310,7 @@ def test_a_call_that_waits_alone_keeps_its_target_and_what_it_mentions_although_
     node = Keeper(thing)
     with make_pair(node) as pair:
         slow = pair.root.call("later")
-        reference = pair.call("value")  # the promise has left by now
+        reference = pair.call("value")  # the call of the promise has been sent by now
         taken, called = pair.root.call("take", slow, [reference]), reference.call("echo", slow)
         reference.release()
         pair.run()

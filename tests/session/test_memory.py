@@ -1,4 +1,4 @@
-"""Memory: what a peer makes this side hold is charged as objects, and bounded for it and for all peers of a server."""
+"""Memory: all that this side keeps because of a peer is charged, with a limit for each peer and for a server."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_is_unread_is_counted_once() -> None:
 
 def test_short_calls_are_charged_more_than_their_bytes() -> None:
     assert at_most(2 * KIB) == 64 * KIB
-    assert at_most(LARGE) == 0  # it has to be looked at
+    assert at_most(LARGE) == 0  # its weight has to be counted
 
 
 # -- calls
@@ -139,7 +139,7 @@ def test_a_call_that_is_refused_gives_back_what_it_mentions() -> None:
         pair.run()
         while desk.later:
             desk.later.pop().answer()
-        pair.run()  # and make_pair looks at the tables
+        pair.run()  # and make_pair checks the tables
 
 
 def test_the_end_of_a_connection_gives_everything_back() -> None:
@@ -157,11 +157,11 @@ def test_the_end_of_a_connection_gives_everything_back() -> None:
         desk.later.clear()
 
 
-# -- answers that are not read
+# -- answers that the peer does not read
 
 
 class Source(pb.Root):
-    """Its method answers much when it is told to."""
+    """A root whose method answers large values when a test makes it."""
 
     def __init__(self) -> None:
         self.later: list[Later] = []

@@ -1,4 +1,4 @@
-"""While we do not read, a peer's silence proves nothing, and it must hear of us nevertheless."""
+"""While we do not read, a peer's silence is not judged, but we still send pings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_peer_that_we_do_not_read_is_not_given_up_and_does_not_give_us_up() ->
         pair.run()
     assert [outcome.result() for outcome in outcomes] == ["late"] * 10
     assert pair.server.broker.wants_data
-    # From now on silence means what it meant.
+    # From now on silence is judged again.
     pair.advance(20)
     pair.server.take()  # its ping is lost
     pair.advance(20)
@@ -48,7 +48,7 @@ def test_a_peer_that_we_do_not_read_is_not_given_up_and_does_not_give_us_up() ->
 
 
 def test_refusals_that_nobody_reads_stop_the_reading() -> None:
-    """They need no method that would wait for room: a peer that reads nothing filled the memory with them."""
+    """They do not wait for the write buffer: a peer that does not read could fill the memory with them."""
     limits = pb.Limits(write_buffer_high=10_000, write_buffer_low=1000)
     pair = BrokerPair(Slow(), dialects=["pb7"], limits=limits, client_limits=pb.Limits())
     outcomes = [pair.root.call("nothing") for _ in range(900)]
@@ -56,7 +56,7 @@ def test_refusals_that_nobody_reads_stop_the_reading() -> None:
     server = pair.server.broker
     server.receive_data(data, pair.clock.now)
     while server.process(64, pair.clock.now):
-        pass  # the transport takes nothing meanwhile
+        pass  # the transport does not accept bytes in the meantime
     assert not server.wants_data
     assert server.statistics().bytes_buffered < 11_000
     pair.run()
@@ -70,7 +70,7 @@ def _frame(*operation: Any) -> bytes:
 
 
 def test_what_a_deadline_brings_up_may_end_the_connection_but_not_the_timer() -> None:
-    """In a call that waits undecoded there may be more than a peer may give; it raised in the timer."""
+    """A waiting call that is not decoded may have too many references; once the error was raised in the timer."""
     arguments = [Ext(codes.REMOTE, bytes([n])) for n in range(1, 30)]
     end = End(Clock(), server=True, root=Slow(), limits=pb.Limits(references_received=20))
     end.receive(Modern.hello)

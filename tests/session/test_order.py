@@ -20,7 +20,7 @@ def node() -> Node:
 
 
 def sent(pair: BrokerPair) -> Outcome:
-    """Return a call that has left before another call depends on it, so the peer does not keep its answer."""
+    """Return a call that was sent before another call depends on it, so the peer does not keep its answer."""
     outcome = pair.root.call("later")
     pair.run()
     return outcome
@@ -169,11 +169,11 @@ def test_calls_that_depend_on_two_answers_start_when_the_later_one_comes_in_the_
         assert all(outcome.done for outcome in made)
 
 
-# -- one answer, read differently by the two sides
+# -- one answer, decoded differently by the two sides
 
 
 def unreadable_here(monkeypatch: pytest.MonkeyPatch, pair: BrokerPair) -> None:
-    """Let the caller fail to read a :class:`Trap`, and nobody else."""
+    """Make decoding a :class:`Trap` fail, only at the caller."""
     reading: list[bool] = []
     receive = pair.client.broker.process
 
@@ -463,7 +463,7 @@ def test_a_call_made_while_a_call_fails_to_be_encoded_is_made_all_the_same(node:
 
 @pytest.mark.parametrize("ends", ["failed", "cancelled"])
 def test_a_call_on_a_promise_that_ends_while_it_is_encoded_ends_too(node: Node, ends: str) -> None:
-    """It is made by a hook of that very message, and deferred until that is done; then there is nothing to wait for."""
+    """A hook makes the call while that message is encoded; it is deferred until then, and does not wait afterwards."""
     made: list[Outcome] = []
     with make_pair(node) as pair:
 

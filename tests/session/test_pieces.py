@@ -1,4 +1,4 @@
-"""What may leave before a large message and what may not; pieces as there is room; they are put together again."""
+"""Messages that may be sent before a large one; pieces as the transport takes them; joining pieces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .objects import CounterReplica, Desk, Thing, make_pair
 
 BLOB = bytes(LARGE_MESSAGE)
 
-#: What a test may send -> its rank, and how it is written with a number and a payload.
+#: Message of a test -> its rank, and its encoder, which takes a number and a payload.
 KINDS: dict[str, tuple[Rank, Any]] = {
     "call": (Rank.CALL, lambda d, n, data: d.encode_call(n, "root", "x", True, (data,), {}, None)),
     "tell": (Rank.CALL, lambda d, n, data: d.encode_call(n, "root", "x", False, (data,), {}, None)),
@@ -46,7 +46,7 @@ MESSAGES = st.lists(
 
 
 class Takes(Capacity):
-    """A transport that takes so many bytes."""
+    """A transport that accepts that many bytes."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -56,13 +56,13 @@ class Takes(Capacity):
 
 
 class Sender:
-    """A real dialect and what leaves of its messages."""
+    """A real dialect, and the bytes of its messages that have been sent."""
 
     def __init__(self) -> None:
         self.end = End()
         self.outgoing = PieceQueue()
         self.strict: set[int] = set()
-        self.kept: list[bytes] = []  # so that an identity stays a message's own
+        self.kept: list[bytes] = []  # kept, so that ids stay unique
 
     def make(self, kind: str, number: int, data: Any = b"", strict: bool = False) -> bytes:
         message: bytes = KINDS[kind][1](self.end.dialect.writer, number, data)
@@ -82,7 +82,7 @@ class Sender:
 
 
 def number_of(got: tuple[Any, ...]) -> int:
-    """Return the number under which a message was made, as the far end got it."""
+    """Return the number with which a message was made, decoded at the peer."""
     if got[0] == "ping":
         return int(got[1])
     return int(got[1]) - (1000 if got[0] == "cancel" else 0)
@@ -267,7 +267,7 @@ WIDE = Limits(message_bytes=80 * MIB, large_string_bytes=80 * MIB)
 
 
 def trickle(pair: BrokerPair, end: Any, room: int = 1) -> int:
-    """Carry only as much of what one end has to say as there is room for; return the bytes."""
+    """Carry the bytes of one end, as many as there is room for; return them."""
     data = b"".join(end.broker.data_to_send(Takes(room)))
     pair.link.other(end).receive(data)
     return len(data)

@@ -1,4 +1,4 @@
-"""Calls to answers, and answers among arguments, before there are any. Nothing moves but what the test carries."""
+"""Calls to promised answers, and promised answers as arguments. Only the test carries bytes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def server_messages(pair: BrokerPair) -> int:
 
 
 def sent_unmarked(pair: BrokerPair, *args: Any) -> Outcome:
-    """Return a call of ``later`` that has left before anybody called its answer."""
+    """Return a call of ``later`` that was sent before its answer is called."""
     outcome = pair.root.call("later", *args)
     pair.run()
     return outcome
 
 
 def assert_same_error(outcome: Outcome, of: Outcome) -> None:
-    """Assert that a call has failed as the one did that it depends on, and says that it has not run."""
+    """Assert that a call has failed like the one on which it depends, and that its error shows that it has not run."""
     assert of.error is not None
     assert type(outcome.error) is type(of.error)
     assert outcome.error.args == of.error.args
@@ -92,7 +92,7 @@ def test_a_promise_may_stand_anywhere_in_the_arguments(
         assert not promise.done
         pair.run()
         assert outcome.result() == expected
-        # Known by now, it crosses as what it is.
+        # The answer is known by now, so the value itself crosses.
         assert pair.call("take", *shape(promise)) == expected
         node.held.clear()
 
@@ -175,7 +175,7 @@ def test_order_when_the_promise_turns_out_to_be_an_object_of_our_own(node: Node)
 
 
 def test_a_call_ends_before_the_promise_that_it_depends_on_comes_home(node: Node) -> None:
-    """The server refuses it because it drains, and then answers what it depends on with an object of the client."""
+    """The draining server refuses it, and then answers the call on which it depends with an object of the client."""
     with make_pair(node) as pair:
         mine = Node()
         pair.root.tell("take", mine)
@@ -265,7 +265,7 @@ def test_calls_that_wait_for_the_window_may_be_built_upon(node: Node) -> None:
 
 
 def test_one_slot_is_enough(node: Node) -> None:
-    """An answer is forgotten only behind the calls that hang on it, also where these wait for a slot."""
+    """An answer is forgotten only after the calls that depend on it, also if they wait for a slot."""
     with make_pair(node, limits=pb.Limits(calls_in_flight=1)) as pair:
         child, slow = pair.root.call("child", 1), pair.root.call("later")
         marks = [child.call("mark", 2, slow), child.call("mark", 3), pair.root.call("mark", 4, child)]
@@ -529,7 +529,7 @@ def test_calls_that_wait_for_room_are_given_up_where_they_are(node: Node, backwa
             outcome.cancel()
         assert pair.client.broker.statistics().calls_held == 0
         pair.run()
-        assert len(node.later) == 2  # the others never left
+        assert len(node.later) == 2  # the others were never sent
         assert all(later.cancelled for later in node.later)
         while node.later:
             node.later.pop().fail(pb.Error("cancelled"))
@@ -541,7 +541,7 @@ KEEP = codes.WANTS_ANSWER | codes.KEEP_ANSWER
 
 
 def said(pair: BrokerPair, *messages: list[Any]) -> str:
-    """Let the server receive messages as they are; return why it ended the connection."""
+    """Let the server receive raw messages; return the reason why it ended the connection."""
     for message in messages:
         body = packb(message)
         pair.server.receive(frame_header(len(body)) + body)

@@ -12,7 +12,7 @@ from perspective_broker.testing import Outcome
 
 
 class Table(WayOut):
-    """A table of questions, what it has sent, and which calls have left its queue."""
+    """A table of questions, the messages it has sent, and the calls that have left its queue."""
 
     def __init__(self, **limits: int) -> None:
         self.sent: list[Message] = []
@@ -111,7 +111,7 @@ def test_a_flushed_queue_leaves_room_or_not() -> None:
     assert table.sent == [b"0", b"1", b"2"]
     table.settle(first)
     table.ask(b"3")
-    assert table.questions.queued == 1  # two are on their way, where one may be
+    assert table.questions.queued == 1  # two are unanswered, where one is allowed
 
 
 def test_a_call_is_settled_once_and_only_when_it_was_made() -> None:

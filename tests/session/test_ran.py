@@ -1,4 +1,4 @@
-"""Every error of a call says in ``ran`` whether its method has run. A table: one row for each way to end."""
+"""The attribute ``ran`` of an error shows whether the method has run. A table: one row for each outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Failing(Node):
         self.log.append("ran")
 
     def remote_calls(self, other: Any) -> Any:
-        """Fail as a call of the other side's has failed, which was refused before it ran."""
+        """Fail with the error of a call of the other side, which was refused before it ran."""
         self.log.append("ran")
         return ended_by(other.call("nothing"))
 
@@ -52,7 +52,7 @@ def draining(pair: BrokerPair) -> Outcome:
 
 
 def trapped(pair: BrokerPair, make: Callable[[], Outcome]) -> Outcome:
-    """Make a call while no state can be read, wherever it arrives."""
+    """Make a call while no state can be decoded on either side."""
 
     def sprung() -> None:
         raise ValueError("cannot be read")
@@ -205,4 +205,4 @@ def test_a_call_that_a_hook_fails_with_the_error_of_another_call_has_not_run() -
         assert outcome.error.ran is False
         assert isinstance(broken.error, pb.RemoteError)
         assert broken.error.ran is True
-        broken.error = outcome.error = None  # an error knows where it was raised
+        broken.error = outcome.error = None  # an error refers to the frames where it was raised

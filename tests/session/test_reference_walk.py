@@ -1,6 +1,6 @@
-"""A hundred thousand steps of sending, calling, sending home, dropping and giving back on a slow link, and a model.
+"""A hundred thousand steps of sending, calling, sending back, dropping and releasing on a slow link, and a model.
 
-Whatever crosses whatever on the way: nothing that somebody holds is ever freed, and nothing that nobody holds is kept.
+Messages of the two sides cross in any order. An object that is held is never freed, all others are freed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .objects import make_pair
 
 STEPS = 100_000
 
-#: Objects of each side: few, so that they are sent again while releases of them are on their way.
+#: Objects of each side: few, so that they are sent again while their releases are on the way.
 OBJECTS = 8
 
 #: Steps between two moments at which everything has arrived and the tables are compared with the model.
@@ -27,7 +27,7 @@ BETWEEN_CHECKS = 500
 
 
 class Token(pb.Referenceable):
-    """Knows its number."""
+    """An object with a number."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -37,7 +37,7 @@ class Token(pb.Referenceable):
 
 
 class Holder(pb.Root):
-    """Keeps what it is sent: references by the numbers of their objects, as often as it is asked to."""
+    """A root that keeps references, by the numbers of their objects, as often as it is asked to."""
 
     def __init__(self) -> None:
         self.held: list[tuple[int, Any]] = []
@@ -47,7 +47,7 @@ class Holder(pb.Root):
         self.held += zip(tokens[::2], tokens[1::2], strict=True)
 
     def remote_look(self, *tokens: Any) -> None:
-        """They are dropped when this ends."""
+        """Drop the references, by returning."""
 
     def remote_home(self, number: int, token: Any) -> Any:
         self.home.append((number, token))
@@ -55,7 +55,7 @@ class Holder(pb.Root):
 
 
 class Walk:
-    """One life of a pair. Every method is a step."""
+    """One life of a pair. Each method is a step."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -65,7 +65,7 @@ class Walk:
         self.ends: dict[str, End] = {"server": self.pair.server, "client": self.pair.client}
         self.roots = {side: end.root for side, end in self.ends.items()}
         self.tokens = {side: [Token(number) for number in range(OBJECTS)] for side in self.ends}
-        self.asked: list[tuple[Any, Outcome]] = []  # and what the answer has to be
+        self.asked: list[tuple[Any, Outcome]] = []  # and the expected answer
         self.calls = 0
 
     @staticmethod
@@ -124,7 +124,7 @@ class Walk:
         getattr(self, name)(self.random.choice(("server", "client")))
 
     def check(self) -> None:
-        """Let everything arrive, and compare the tables of both sides with what is held."""
+        """Let everything arrive, and compare the tables of both sides with the references that are held."""
         self.pair.run()
         assert (self.pair.server.code, self.pair.client.code) == ("", "")
         self.calls += len(self.asked)

@@ -1,4 +1,4 @@
-"""What a message counted for us is given back when it cannot be read: an honest sender's tables do not leak."""
+"""The counts of a message that cannot be decoded are released: an honest sender's tables do not leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answering: what cannot be said as it should be is said shorter; nothing that a peer does makes the core raise."""
+"""Replies: a reply that is too large is replaced by a shorter one; a peer cannot make the core raise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import perspective_broker as pb
 
 from .objects import make_pair
 
-#: Less than any report of an error has.
+#: Fewer bytes than any encoded error has.
 TINY = pb.Limits(message_bytes=200, string_bytes=20, large_string_bytes=20, nodes=48, depth=3)
 
 

@@ -1,4 +1,4 @@
-"""What the log is told of a peer, whatever that does."""
+"""The log records about a peer, whatever the peer does."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_of_what_a_peer_says_a_bounded_and_escaped_part_is_logged(
     (record,) = caplog.records
     logged = record.getMessage()
     assert record.exc_info is None
-    assert "_raised" in logged  # the frames are there
+    assert "_raised" in logged  # the error has its frames
     assert len(logged) < 4096
     assert all(line.isprintable() for line in logged.splitlines())
     assert not any(line.startswith("2026") for line in logged.splitlines())

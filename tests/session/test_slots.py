@@ -15,14 +15,14 @@ from .objects import Counter, Node, Thing, ended_by, make_pair
 
 
 def limits_of(whose: str, limits: pb.Limits) -> dict[str, pb.Limits]:
-    """Return the limits of both sides, of which one, "server" or "client", has its own."""
+    """Return the limits of both sides; one of them, "server" or "client", has limits of its own."""
     usual = pb.Limits()
     server, client = (limits, usual) if whose == "server" else (usual, limits)
     return {"limits": server, "client_limits": client}
 
 
 class Shop(Node):
-    """Its methods call back, and what they call back calls them again."""
+    """A root whose methods call back, and are called again by those calls."""
 
     def remote_order(self, customer: Any, number: int) -> Later:
         return ended_by(customer.call("confirm", self, number))
@@ -37,7 +37,7 @@ class Shop(Node):
         return number if number == 0 else ended_by(other.call("down", number - 1, self))
 
     def remote_chain(self, customer: Any, number: int) -> Later:
-        """The same by calls of which one depends on the other."""
+        """The same by calls that depend on each other."""
         return ended_by(customer.call("child").call("mark", customer.call("confirm", self, number)))
 
     def remote_spread(self, customer: Any, number: int) -> Later:
@@ -63,7 +63,7 @@ class Customer(Node):
 
 
 def waits(pair: BrokerPair, seconds: float, step: float = 10) -> None:
-    """Let time pass in steps, in which both ends hear of each other."""
+    """Let time pass in steps, in each of which both ends hear from each other."""
     while seconds > 0:
         pair.advance(min(step, seconds))
         pair.run()
@@ -117,7 +117,7 @@ def test_methods_that_call_back_with_more_bytes_than_the_window_end(size: int) -
         assert [outcome.result() for outcome in outcomes] == [b"x" * size] * 30
 
 
-# -- what is given back waits for nothing
+# -- releases do not wait
 
 
 class Lock(Node):

@@ -1,4 +1,4 @@
-"""Random lives of a connection: whatever is split, delayed, crossed or cut, the laws of the design hold.
+"""Random lives of a connection: the rules hold, however messages are split, delayed, crossed or cut.
 
 Two machines: one for calls and references, one for cacheables and their replicas. Their models are plain Python.
 """
@@ -33,7 +33,7 @@ sizes = st.one_of(st.integers(1, 30), st.none())
 
 
 class Party(pb.Root):
-    """What either side reaches of the other: it keeps things, gives them back, and answers later."""
+    """The root of either side: it keeps objects, returns them, and answers later."""
 
     def __init__(self) -> None:
         self.held: list[Any] = []  # references and objects that the peer sent
@@ -76,7 +76,7 @@ class Token(pb.Referenceable):
 
 
 class Life(RuleBasedStateMachine):
-    """What the two machines have in common: a pair, and a link that carries as much as it is told."""
+    """Shared by the two machines: a pair, and a link that carries as many bytes as a step requests."""
 
     dialect = "pb"
     limits = pb.Limits(calls_in_flight=3, window_bytes=400)
@@ -113,7 +113,7 @@ class Life(RuleBasedStateMachine):
 
 
 class Calls(Life):
-    """Order, one outcome for each call, identity, and tables that end with the root alone."""
+    """Check order, one outcome for each call, identity, and tables that contain only the root at the end."""
 
     tokens = Bundle("tokens")
 
@@ -246,7 +246,7 @@ class Calls(Life):
             elif kind == "number":
                 assert isinstance(outcome.result(), int)
             elif kind == "same":
-                # A reference that was given back meanwhile is dead; another one arrives.
+                # A reference that was released in the meantime is dead; a new one arrives.
                 assert outcome.result() is expected or not getattr(expected, "_receipts", True)
             else:
                 assert outcome.result() == expected
@@ -266,14 +266,14 @@ class CallsThatAreCut(Calls):
 
 
 class Pipelined(Calls):
-    """The same where calls are made on answers that have not come, mention them, and are cancelled."""
+    """The same with calls to answers that have not arrived, calls that refer to them, and cancellations."""
 
     dialect = "pb7"
 
     def __init__(self) -> None:
         super().__init__()
         self.promises: dict[str, list[Outcome]] = {"server": [], "client": []}
-        self.hanging: list[tuple[Outcome, list[Outcome]]] = []  # calls, and what they hang on
+        self.hanging: list[tuple[Outcome, list[Outcome]]] = []  # calls, and the calls on which they depend
 
     def call(self, side: str, kind: str, *things: Any) -> None:
         super().call(side, kind, *things)
@@ -306,7 +306,7 @@ class Pipelined(Calls):
 
     @rule(side=sides, data=st.data())
     def cancel(self, side: str, data: st.DataObject) -> None:
-        """The peer may have answered, or begun, or not; the test's methods end only when they are told to."""
+        """The peer may or may not have begun, or answered; the methods end only when a step makes them."""
         if self.promises[side] and not self.was_cut:
             promise = data.draw(st.sampled_from(self.promises[side]))
             promise.cancel()
@@ -365,7 +365,7 @@ class PipelinedThatIsCut(Pipelined, CallsThatAreCut):
 
 
 class Replicas(Life):
-    """Replicas equal their sources in the end, and every observer is told of its end exactly once."""
+    """Check that replicas equal their sources in the end, and that each observer is stopped exactly once."""
 
     counters = Bundle("counters")
 
@@ -391,7 +391,7 @@ class Replicas(Life):
 
     @rule(counter=counters)
     def answer_with(self, counter: Counter) -> None:
-        """The side that has the counter answers a call with it, past its own calls that wait."""
+        """The owner of the counter answers a call with it, before its own calls that wait."""
         later = self.parties[self.side_of(counter)].later
         if later:
             later.pop(0)[1].answer(counter)

@@ -1,4 +1,4 @@
-"""What a connection says of itself, in every phase."""
+"""The statistics of a connection in every phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of what was given and received: counts, ids, keys, whatever happens in whatever order."""
+"""The tables of exported and imported objects: counts, ids and keys, for events in any order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from perspective_broker.session.weak import Received
 
 
 class Known(pb.Referenceable):
-    """Counts how often it was forgotten."""
+    """An object that counts how often it was forgotten."""
 
     def __init__(self) -> None:
         self.forgettings = 0
@@ -30,7 +30,7 @@ class Known(pb.Referenceable):
 
 
 class Noted(Releases):
-    """Notes the references that are gone."""
+    """An owner that records the references that are gone."""
 
     def __init__(self) -> None:
         self.released: list[tuple[int, int]] = []
@@ -40,7 +40,7 @@ class Noted(Releases):
 
 
 class Maker(Host):
-    """Makes references."""
+    """A host that makes references."""
 
     def make_reference(self, luid: int | str, perspective: Any) -> Reference:
         return Reference(self, luid, perspective)
@@ -217,7 +217,7 @@ def test_named_references_are_one_and_owe_nothing() -> None:
 
 
 class Interrupted(Noted):
-    """The same, where the loop's thread goes on in the very middle of a reference's end, as threads may."""
+    """The same, where the loop's thread runs on while a reference ends, as with threads."""
 
     def __init__(self, go_on: Any) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ class Interrupted(Noted):
 
 
 def test_a_reference_that_ends_in_another_thread_is_not_handed_out_again() -> None:
-    """It would owe nothing any more, and be used after the peer has freed its object."""
+    """Otherwise it would have no counts, and be used after the peer has freed its object."""
     found: list[Reference] = []
 
     def go_on() -> None:

@@ -1,4 +1,4 @@
-"""The golden files: a line for each life, and a few lives whole for people to read."""
+"""The golden files: one line for each life, and a few complete lives for people to read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ __all__ = ["UPDATE", "WHOLE", "explain", "is_readable_current", "read", "write"]
 
 FOLDER = Path(__file__).with_name("golden")
 UPDATE = "python -m tests.transcripts --write"
-#: The lives that are kept whole.
+#: The lives that are kept completely.
 WHOLE = [1, 2, 3]
 #: Messages before the one that differs, in an explanation.
 _CONTEXT = 4
 
 
 def read(dialect: str) -> list[Summary]:
-    """Return what is kept of each life of a dialect."""
+    """Return the record of each life of a dialect."""
     lines = (FOLDER / f"{dialect}.txt").read_text(encoding="utf-8").splitlines()
     fields = (line.split() for line in lines if not line.startswith("#"))
     return [Summary(digest, int(size), marks) for _, digest, size, marks in fields]
 
 
 def write() -> None:
-    """Live all lives and write the files."""
+    """Run all lives and write the files."""
     for dialect in DIALECTS:
         lives = [live(dialect, number) for number in range(LIVES)]
         head = f"# number, digest, bytes, marks (see Summary); made by {UPDATE}\n"
@@ -41,7 +41,7 @@ def readable(life: list[Message]) -> str:
 
 
 def is_readable_current(dialect: str, number: int, life: list[Message]) -> bool:
-    """Return whether the file of a life that is kept whole shows it."""
+    """Return whether the file of a complete life is equal to it."""
     return _whole(dialect, number).read_text(encoding="utf-8") == readable(life)
 
 
@@ -50,7 +50,7 @@ def _whole(dialect: str, number: int) -> Path:
 
 
 def explain(dialect: str, number: int, life: list[Message], golden: Summary) -> str:
-    """Say which message of ``life`` is the first that differs from the golden file, and what came before it."""
+    """Describe the first message of ``life`` that differs from the golden file, and the messages before it."""
     index = summary_of(life).first_difference(golden)
     lines = [f"life {number} of {dialect}: message {index} differs from the golden file"]
     lines += [f"    {message}" for message in life[max(0, index - _CONTEXT) : index]]

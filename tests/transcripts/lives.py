@@ -1,10 +1,11 @@
 """Random lives of a connection, each decided by its number alone.
 
-Only ``Random.random`` is drawn from: Python promises that its sequence for one seed never changes. The clock stands
-still until a step moves it, sets have one item, and cycles are collected by the step that drops something, so
-neither the seed of hashes nor the collector's own timing can change a byte. The frames of an error can: on the plain
-build they keep a call's references a little longer than compiled code does. Of 3000 lives three differed between the
-builds because of that, none of them among the first 200 of a dialect; a release at another place may mean only this.
+Only ``Random.random`` is used, because Python promises that its sequence for a seed never changes. The clock stands
+still until a step moves it, sets have one item, and cycles are collected by the step that drops something, so neither
+the seed of hashes nor the collector's own timing can change a byte. The frames of an error can: on the plain build
+they keep a call's references a little longer than compiled code does. Because of that, three of 3000 lives differed
+between the builds, but not one of the first 200 of a dialect. A release at another position may have only this
+reason.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Note(pb.Copyable, pb.RemoteCopy):
 
 
 class Unknown(pb.Copyable):
-    """A copyable that the peer has no class for."""
+    """A copyable whose class the peer does not know."""
 
     def get_type_to_copy(self) -> str:
         return "transcripts.Unknown"
@@ -100,7 +101,7 @@ class CounterReplica(RemoteCache):
 
 
 class Party(pb.Root):
-    """The root object of either side. It keeps what it is given and ends some calls only when it is told to."""
+    """The root object of either side. It keeps its arguments, and ends some calls only when a step makes it."""
 
     def __init__(self) -> None:
         self.held: list[Any] = []
@@ -134,7 +135,7 @@ class Party(pb.Root):
         raise KeyError("a defect")
 
     def remote_relay(self, other: Any) -> Any:
-        """Call the caller back, and answer with what that call is answered with."""
+        """Call the caller back, and answer with the answer of that call."""
         later = Later()
         outcome = other.call("number")
 
@@ -249,7 +250,7 @@ class Life:
         return self.atom()
 
     def thing(self) -> Any:
-        """Return something that has an identity: of this side, of the other, or new."""
+        """Return an object that has an identity: one of this side, one of the peer, or a new one."""
         party = self.party
         kind = self.below(7)
         if kind == 0 or (kind == 1 and not party.tokens):
@@ -400,7 +401,7 @@ class Life:
     def made(self, outcome: Outcome) -> None:
         self.party.promises.append(outcome)
 
-    # -- the whole of it
+    # -- a complete life
 
     def run(self) -> list[Message]:
         for _ in range(_STEPS):
@@ -419,7 +420,7 @@ class Life:
         return self.link.messages
 
     def end(self) -> None:
-        """End the connection in one of several ways; some lives go to sleep instead, with empty tables."""
+        """End the connection in one of several ways; some lives stay idle instead, with empty tables."""
         kind = self.below(6)
         if kind < 3:
             sides = ["server", "client"] if kind == 0 else [self.side]
@@ -447,7 +448,7 @@ class Life:
         self.pair.assert_no_leaks()
 
     def forget_frames(self) -> None:
-        """Forget the frames of errors: what their variables hold differs between the builds."""
+        """Forget the frames of errors, because their variables differ between the builds."""
         for party in self.parties.values():
             for promise in party.promises:
                 error: BaseException | None = promise.error

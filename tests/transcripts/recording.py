@@ -1,4 +1,4 @@
-"""What two brokers send each other, message by message: recorded, digested, and readable."""
+"""The messages that two brokers send each other: recorded, digested, and as readable text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = 60
 
 
 class Message(NamedTuple):
-    """One message, or one piece of a large one, in the order in which they left."""
+    """One message, or one piece of a large one, in the order of sending."""
 
     sender: str
     data: bytes
@@ -35,7 +35,7 @@ class Message(NamedTuple):
 
 
 class RecordingLink(Link):
-    """A link that keeps what both ends send. How much leaves at once makes no difference to what is kept.
+    """A link that keeps the messages of both ends. They do not depend on how many bytes leave at once.
 
     Attributes:
         messages: all of them, in the order in which their last bytes left.
@@ -47,7 +47,7 @@ class RecordingLink(Link):
         self._splitters = {pair.server: Splitter("server", dialect), pair.client: Splitter("client", dialect)}
 
     def pull(self) -> None:
-        """Put on its way, and record, what both ends have to send."""
+        """Carry and record the bytes that both ends have to send."""
         before = {end: len(transit) for end, transit in self.transit.items()}
         super().pull()
         for end in self._ends:
@@ -58,15 +58,15 @@ class RecordingLink(Link):
 
     @property
     def has_whole_messages(self) -> bool:
-        """Whether nothing is left over of what was recorded."""
+        """Return whether all recorded bytes belong to complete messages."""
         return not any(splitter.rest for splitter in self._splitters.values())
 
 
 class Splitter:
-    """Divides what one side sends into messages.
+    """Divide the bytes of one side into messages.
 
     Attributes:
-        rest: bytes of a message whose end has not come.
+        rest: bytes of an incomplete message.
     """
 
     def __init__(self, sender: str, dialect: str) -> None:
@@ -125,7 +125,7 @@ class Extension:
         return f"{_EXTENSIONS[self.code]}({inner})"
 
     def _values(self) -> Iterator[Any]:
-        """Yield the values of the payload: one, or a type tag, perhaps an id, and a state one behind the other."""
+        """Yield the values of the payload: one value, or a type tag, sometimes an id, and a state."""
         rest = self.payload
         while rest:
             value = unpackb(rest, ext_hook=Extension)
@@ -162,7 +162,7 @@ def readable(value: Any) -> str:
 
 
 class Summary(NamedTuple):
-    """What a golden file has of one life.
+    """The record of one life in a golden file.
 
     Attributes:
         digest: of all messages, with their senders.
@@ -188,7 +188,7 @@ class Summary(NamedTuple):
 
 
 def summary_of(messages: list[Message]) -> Summary:
-    """Return what is kept of a life."""
+    """Return the record of a life."""
     so_far = hashlib.sha256()
     marks = []
     for message in messages:

@@ -1,4 +1,4 @@
-"""The same bytes leave as when the golden files were made, in 200 random lives of each dialect."""
+"""In 200 random lives of each dialect, the bytes are the same as when the golden files were made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def frozen() -> Iterator[None]:
-    """What was there before need not be looked at by each collection of a life."""
+    """Freeze all earlier objects, so that the collections of a life do not visit them."""
     with frozen_before():
         yield
 
@@ -105,7 +105,7 @@ def test_the_seed_of_hashes_changes_nothing() -> None:
 
 
 def test_every_kind_of_message_is_in_the_lives() -> None:
-    """What the lives are for: a net with a hole would hold nothing."""
+    """Check that the lives use every operation; otherwise the golden files would not cover it."""
     kinds = {message.text.split()[0] for number in range(0, LIVES, 4) for message in live("pb7", number)}
     wanted = "HELLO CALL ANSWER ERROR RELEASE CANCEL FORGET PING PONG FAREWELL UPDATE DECACHE UNCACHE DRAINING piece"
     assert set(wanted.split()) <= kinds

@@ -18,7 +18,7 @@ SPELLINGS = {"pb": PB, "none": NONE}
 
 
 def read(chunks: bytes | Iterable[bytes], limits: Limits = LIMITS, *, words: bool = True) -> list[Any]:
-    """Return every value in the bytes, fed chunk by chunk, each chunk read before the next one comes."""
+    """Return every value in the bytes, decoding each chunk before the next one arrives."""
     decoder = Decoder(limits, words)
     values = []
     for chunk in [chunks] if isinstance(chunks, bytes) else chunks:
@@ -45,7 +45,7 @@ def to_lists(value: Any, **options: Any) -> Any:
 def from_lists(
     jelly: Any, *, registry: Registry | None = None, policy: Policy | None = None, importer: Any = None
 ) -> Any:
-    """Return the value that a jelly stands for."""
+    """Return the value that a jelly represents."""
     policy = policy or Policy()
     return Unjellier(
         importer or NullImporter(), None, readers_for(policy), registry or Registry(), policy

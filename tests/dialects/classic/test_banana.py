@@ -1,4 +1,4 @@
-"""Banana: every token, every limit, every way to chop."""
+"""Banana: every token, every limit, all sizes of chunks."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_string_is_refused_before_its_body() -> None:
 
 
 def test_every_item_is_charged_when_it_is_announced() -> None:
-    """Every list counts three beside its items and itself, an empty one as well."""
+    """Each list, also an empty one, counts three in addition to itself and its items."""
     small = replace(LIMITS, nodes=11 * 3 + 10)
     assert (
         read((b"\x05\x80" + b"\x01\x80\x00\x80" * 5) * 2, small) == [[[[]]] * 5] * 2
@@ -245,7 +245,7 @@ def test_what_is_received_is_kept_by_value() -> None:
 
 
 class CountedBytes(bytes):
-    """Bytes that count reads: every byte that is inspected, sliced off or joined."""
+    """Bytes that count the reads: each byte that is inspected, sliced or joined."""
 
     work = 0
 

@@ -60,7 +60,7 @@ def test_names_that_peers_compare(error: Exception, name: str) -> None:
     state = failure_state(Failure.of(error))
     assert state["type"] == name.encode()
     assert state["parents"][0] == name
-    # Home again, it is checked by our names and by theirs.
+    # Back at its origin, its type can be tested by our names and by Twisted's.
     back = failure_from_state(state)
     remote = RemoteError(back.type, back.value, back.traceback, back.parents)
     assert remote.check(type(error)) is type(error)

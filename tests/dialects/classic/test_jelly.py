@@ -1,4 +1,4 @@
-"""Jelly: the form of values, values that cannot be written, and that nothing stays exported then."""
+"""Jelly: the encoding of values; values that cannot be encoded, after which nothing stays exported."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_copyable_is_asked_once_for_the_perspective() -> None:
 
 
 class Momentary(pb.Copyable):
-    """Makes its state anew whenever asked: the ids of these lists must not be taken for one another's."""
+    """An object that makes a new state each time: the ids of these lists must not be confused."""
 
     def get_type_to_copy(self) -> str:
         return "tests.Tagged"
@@ -319,7 +319,7 @@ def test_a_reference_goes_home_and_no_further() -> None:
         pair.call("thing")  # until the next message the broker keeps the objects of the last one
 
 
-# -- depth and size: judged here exactly as the peer will
+# -- depth and size: checked here exactly as the peer checks them
 
 
 def nested(levels: int, make: Any, core: Any = 7) -> Any:
@@ -369,7 +369,7 @@ def test_a_value_as_deep_as_the_default_can_be_read_within_half_the_stack(make: 
             break
         levels += 1
     value = nested(levels, make)
-    assert levels >= 63  # a copyable with a dictionary as its state takes four
+    assert levels >= 63  # a copyable whose state is a dictionary takes four
 
     def below(frames: int) -> Any:
         return across(value, registry=REGISTRY) if not frames else below(frames - 1)
@@ -385,7 +385,7 @@ def test_nesting_beyond_the_stack_is_refused_not_crashed() -> None:
 
 
 def test_a_bound_on_items_is_never_too_low() -> None:
-    """The jellier's upper bound is at least the decoder's charge, for any value."""
+    """The jellier's upper bound is at least the decoder's count, for any value."""
     shared: list[list[Any]] = [[] for _ in range(20)]
     for value in (
         [shared, shared],
@@ -402,7 +402,7 @@ def test_a_bound_on_items_is_never_too_low() -> None:
         jellier = Jellier(PB, NullExporter(), None, LIMITS)
         data = jellier.jelly(value)
         low, high = 1, jellier.nodes_at_most
-        while low < high:  # the fewest nodes with which a decoder lets it in
+        while low < high:  # the smallest limit on nodes with which a decoder accepts it
             middle = (low + high) // 2
             decoder = Decoder(Limits(nodes=middle), has_words=True)
             decoder.receive_data(data)

@@ -1,4 +1,4 @@
-"""The messages of the classic dialects: what they become, and what malformed ones end with."""
+"""The messages of the classic dialects: their operations, and the errors of malformed ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.dialects.classic.coding import LIMITS, SPELLINGS, read
 
 
 class Operations(Receiver):
-    """Takes down what a dialect delivers."""
+    """Records the operations that a dialect delivers."""
 
     def __init__(self) -> None:
         self.got: list[tuple[Any, ...]] = []
@@ -69,7 +69,7 @@ class Operations(Receiver):
 
 
 class Line:
-    """One dialect, its operations, and expressions instead of bytes."""
+    """One dialect and its operations, with expressions instead of bytes."""
 
     def __init__(
         self, dialect: str = "pb", *, limits: Limits = LIMITS, broker: Any = None, ready: bool = True
@@ -88,7 +88,7 @@ class Line:
             self.operations.said.clear()
 
     def hear(self, *expressions: Any) -> list[tuple[Any, ...]]:
-        """Receive expressions and return what they became."""
+        """Receive expressions and return their operations."""
         self.dialect.receive_data(b"".join(encode(each, self.spelling) for each in expressions))
         while self.dialect.next_message():
             pass
@@ -386,7 +386,7 @@ def test_a_message_that_cannot_be_sent_leaves_nothing_exported(
 
 
 def test_whatever_is_sent_is_let_in_by_a_peer_with_the_same_limits() -> None:
-    """Growing values: each either arrives or is refused at home, there is nothing in between."""
+    """Growing values: each one either arrives or is refused by its sender."""
     limits = Limits(nodes=200, depth=12, message_bytes=1500)
     line, peer = Line(limits=limits), Line(limits=limits)
     shared: list[Any] = [[] for _ in range(60)]

@@ -14,7 +14,7 @@ from tests.dialects.classic.coding import SPELLINGS, read
 
 
 class Old(pb.Root):
-    """Returns its argument; the peer counts as one of 2002."""
+    """A root that returns its argument; the peer is a program of 2002."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
@@ -26,7 +26,7 @@ class Old(pb.Root):
 
 
 def said(value: Any, dialect: str) -> Any:
-    """Return the message in which our side answers a peer of 2002 with ``value``."""
+    """Return the message with which our side answers ``value`` to a peer of 2002."""
     pair = BrokerPair(Old(value), dialects=[dialect])
     pair.server.broker.dialect.writer.speak_as_in_2002()
     pair.root.call("value")

@@ -1,4 +1,4 @@
-"""A value, or the right kind of error, and nothing else: for any value, any bytes, any cut; and the same as Twisted."""
+"""Any value, any bytes and any chunks give a value or the right kind of error, the same as in Twisted."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_jelly_of_twisted_is_read_as_the_same_value(value: Any) -> None:
 
 @given(values().filter(lambda value: "()" not in repr(value)), dialects)
 def test_our_bytes_are_twisted_s(value: Any, dialect: str) -> None:
-    """To the byte. (Twisted takes the one empty tuple for a shared one; we write it again.)"""
+    """All bytes are equal. (To Twisted the one empty tuple is shared; we write it again.)"""
     theirs = Theirs(dialect)
     theirs.sendEncoded(twisted_jelly.jelly(value))
     assert to_bytes(value, dialect=dialect) == theirs.wire.value()

@@ -1,4 +1,4 @@
-"""Unjelly: hostile values cost only their call, and little time."""
+"""Unjelly: a hostile value fails only its own call, and takes little time."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ def test_deep_values_are_refused_by_the_stack_at_the_latest() -> None:
         from_lists(jelly)
 
 
-# -- nothing costs more than its size: counted by work, not by a clock
+# -- the work is bounded by the size; the tests count work, not time
 
 
 class CountedKey:
-    """Made by a factory; counts how often it is hashed and compared."""
+    """An object made by a factory; it counts how often it is hashed and compared."""
 
     work = 0
 
@@ -165,7 +165,7 @@ def test_keys_of_one_hash_are_few(kind: bytes) -> None:
 
 
 def pairs_of_minus(count: int) -> list[Any]:
-    """Return tuples of -1 and -2, which have one hash, all different."""
+    """Return different tuples of -1 and -2, which have the same hash."""
     return [[b"tuple", *(-1 - (n >> bit & 1) for bit in range(16))] for n in range(count)]
 
 
@@ -208,7 +208,7 @@ def test_honest_keys_are_let_in() -> None:
 
 @pytest.mark.parametrize("kind", [b"tuple", b"frozenset"])
 def test_a_key_that_unfolds_is_refused(kind: bytes) -> None:
-    """2**60 parts, each level mentioning the one below twice: harmless as a value, endless to hash."""
+    """2**60 parts, because each level refers to the one below twice: harmless as a value, but hashing never ends."""
     key: Any = [b"tuple", 1]
     for number in range(60):
         key = [b"tuple", [b"reference", number, key], [b"dereference", number]]
@@ -346,7 +346,7 @@ def test_a_factory_never_sees_a_state_that_is_still_being_built(registry: Regist
 
 
 def test_a_class_sees_its_whole_state(registry: Registry) -> None:
-    """The state holds a tuple that is finished only when the object exists; it is set at the end, whole."""
+    """The state contains a tuple that is complete only after the object exists, so the state is set at the end."""
     jelly = [b"reference", 1, [b"tuple", [b"Slotted", [b"tuple", [b"list", [b"dereference", 1]]]]]]
     arrived = from_lists(jelly, registry=registry)
     assert type(arrived[0].seen) is tuple
@@ -412,4 +412,4 @@ def test_a_dictionary_keeps_its_order_also_around_a_value_that_is_not_finished()
     whole = from_lists([b"reference", 1, [b"tuple", [b"dictionary", *pairs]]])
     assert list(whole[0]) == [b"a", b"b", b"c"]
     assert whole[0][b"a"] is whole
-    assert whole[0][b"c"] == 3  # of duplicate keys the last wins
+    assert whole[0][b"c"] == 3  # the last one of duplicate keys wins

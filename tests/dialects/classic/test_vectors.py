@@ -1,4 +1,4 @@
-"""The messages of real Twisted peers (tests/vectors), encoded and decoded by us and replayed at our broker."""
+"""The messages of real Twisted peers (tests/vectors), encoded and decoded by us, and replayed with our broker."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Desk(pb.Root):
         return self.relayed[1]
 
     def relay(self) -> None:
-        """Answer with the result of our own call, when it has one."""
+        """Answer with the result of our own call, as soon as there is one."""
         if self.relayed is not None and self.relayed[0].done:
             outcome, later = self.relayed
             self.relayed = None
@@ -151,9 +151,9 @@ def end(*, server: bool, root: Desk | None = None) -> End:
 
 
 class Visit:
-    """The client of one session: makes the next step whenever nothing is awaited any more.
+    """The client of one session: takes the next step when it does not wait for anything.
 
-    A step is a call of the root, or a function that is given the visit.
+    A step is a call of the root, or a function that gets the visit as its argument.
     """
 
     def __init__(self, *steps: Callable[[Visit], Outcome | None]) -> None:
@@ -226,7 +226,7 @@ REPLAYED: dict[str, tuple[list[Callable[[Visit], Outcome | None]], Callable[[Vis
     ),
 }  # fmt: skip
 
-#: Sessions that need the library's logins; they are replayed where those are tested, once there are any.
+#: Sessions that need the library's logins: not replayed here.
 WAITING = {"portal login": "the portal's login"}
 
 
@@ -236,7 +236,7 @@ def test_every_session_is_replayed_or_waits_for_something() -> None:
 
 
 def canonical(expression: Any) -> Any:
-    """Return an expression without the sender's choices: the order in dictionaries, details of failures."""
+    """Return an expression without what a sender may choose: the order of dictionaries, details of failures."""
     if not isinstance(expression, list):
         return expression
     if expression[:1] == [b"twisted.spread.pb.CopyableFailure"]:
@@ -300,7 +300,7 @@ def test_our_client_calls_a_twisted_server(name: str, bytewise: bool) -> None:
     assert not broker_leaks(visit.client.broker)
 
 
-# -- 2002: these sessions wait for the old login; their bytes are read and written here already
+# -- 2002: these sessions need the old login; here their messages are only decoded and encoded
 
 OLD = json.loads((VECTORS / "sessions-2002.json").read_text())["sessions"]
 

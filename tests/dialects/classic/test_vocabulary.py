@@ -1,4 +1,4 @@
-"""The vocabulary is a fact of the wire, so it is written down here once more."""
+"""The vocabulary is part of the protocol, so this test has a copy of it."""
 
 from __future__ import annotations
 

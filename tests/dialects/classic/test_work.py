@@ -1,4 +1,4 @@
-"""Work: receiver and sender count the same, and a message that takes too much of it is refused by both."""
+"""Work: receiver and sender count the same, and both refuse a message with too much work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of pb7 share: a dialect with a recorder around it, and values across it in one step."""
+"""Shared by the tests of pb7: a dialect with a recording receiver, and values encoded and decoded in one step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMITS = Limits()
 
 
 class Ref(Reference):
-    """A reference that says what it is, so that two of them can be compared as text."""
+    """A reference whose text describes it, so that tests can compare the text."""
 
     __slots__ = ()
 
@@ -46,10 +46,10 @@ class Promised:
 
 
 class Exports(Exporter):
-    """An exporter over plain tables, which show what was counted."""
+    """An exporter with plain tables, which show the counts."""
 
     def __init__(self) -> None:
-        self.exported: list[Any] = []  # by id, less one
+        self.exported: list[Any] = []  # their ids are the positions plus one
         self.counts: dict[int, int] = {}
         self.caches: dict[int, int] = {}
 
@@ -87,12 +87,12 @@ class Exports(Exporter):
 
 
 class Imports(Importer):
-    """An importer over plain tables."""
+    """An importer with plain tables."""
 
     def __init__(self) -> None:
-        self.passed_over: list[int] = []  # mentions of references that nobody got
-        self.imported: dict[Any, Any] = {}  # references,
-        self.replicas: dict[int, Any] = {}  # and what is None when its state could not be read
+        self.passed_over: list[int] = []  # ids of references that were released unread
+        self.imported: dict[Any, Any] = {}  # counts of references,
+        self.replicas: dict[int, Any] = {}  # and replicas; None when the state cannot be decoded
 
     def import_reference(self, luid: int, perspective: Any) -> Any:
         return self.imported.setdefault(luid, Ref(None, luid, perspective))
@@ -130,7 +130,7 @@ class Imports(Importer):
 
 
 class End(Receiver):
-    """One end: a dialect whose receiver keeps what arrives, decoded under the perspective ``"who"``."""
+    """One end: a dialect whose receiver keeps the decoded operations, under the perspective ``"who"``."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class End(Receiver):
             self.got.clear()
 
     def feed(self, *chunks: Message) -> list[tuple[Any, ...]]:
-        """Receive chunks, each read before the next one comes; return what has arrived so far."""
+        """Receive chunks, decoding each before the next one arrives; return the operations so far."""
         for chunk in chunks:
             self.dialect.receive_data(whole(chunk))
             while self.dialect.next_message():
@@ -214,7 +214,7 @@ class End(Receiver):
 
 
 def whole(message: Message) -> bytes:
-    """Return a message in one."""
+    """Return a message as one bytes object."""
     return b"".join(message.parts) if isinstance(message, InParts) else message
 
 
@@ -224,12 +224,12 @@ def framed(body: bytes) -> bytes:
 
 
 def answer_body(payload: bytes) -> bytes:
-    """Return the body of an answer to request 1 whose value is spelled so."""
+    """Return the body of an answer to request 1 with these bytes as its value."""
     return b"\x93\x02\x01" + payload
 
 
 def across(value: Any, *, sender: End | None = None, receiver: End | None = None) -> Any:
-    """Return what a value arrives as; an error that is the answer is raised."""
+    """Return a value as it arrives; raise it if it is an error."""
     frame = (sender or End()).dialect.writer.encode_answer(1, value, "who")
     receiver = receiver or End()
     receiver.feed(frame)
@@ -240,7 +240,7 @@ def across(value: Any, *, sender: End | None = None, receiver: End | None = None
 
 
 def read(payload: bytes, **options: Any) -> Any:
-    """Return the value that an answer spelled so has; raise what it fails with."""
+    """Return the value of an answer with these bytes; raise the error with which it fails."""
     end = End(**options)
     end.feed(framed(answer_body(payload)))
     _, _, arrived = end.got.pop()

@@ -126,13 +126,13 @@ def test_what_is_unfinished_is_told_by_the_piece() -> None:
     frames.receive_data(piece(b"abc", 2) + piece(b"d", 0) + piece(b"ef", 2)[:6])
     assert frames.next() is None
     assert sorted(frames.unfinished.values()) == [1, 3]
-    assert frames.mid_message == 4 + 3 + 1  # the message of which a piece is under way, as far as it has come
+    assert frames.mid_message == 4 + 3 + 1  # the unfinished message, with the bytes that have arrived
     first, second = frames.unfinished
     frames.receive_data(b"f" + piece(b"g", 2, last=True) + piece(b"h", 2))
     assert frames.next() == b"abcefg"
     assert frames.next() is None
     assert second in frames.unfinished
-    assert first not in frames.unfinished  # a number that comes again is another message
+    assert first not in frames.unfinished  # a number that is used again stands for another message
     assert len(frames.unfinished) == 2
 
 

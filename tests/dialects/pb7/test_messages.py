@@ -116,7 +116,7 @@ def test_golden_calls_with_a_deadline_are_written_and_read(golden: dict[str, Any
     encoded = end.dialect.writer.encode_call(7, "root", "room", True, ("lobby",), {}, None)
     limited = end.dialect.writer.encode_due(encoded, golden["seconds"])
     if golden["keep"]:
-        # The wish to be kept may come before or after the time.
+        # KEEP_ANSWER may be added before or after the deadline.
         assert (
             end.dialect.writer.encode_due(end.dialect.writer.encode_kept(encoded), golden["seconds"]) == frame
         )
@@ -273,7 +273,7 @@ def test_keywords_that_are_none(kwargs: Any) -> None:
 
 
 def head(payload: bytes) -> bytes:
-    """Return a call whose one argument has this spelling, with the matching array head."""
+    """Return a call whose one argument has these bytes, with the array header that fits."""
     return b"\x96\x01\x07\xa4root\xa1x\x01\x91" + payload
 
 
@@ -528,7 +528,7 @@ def test_a_smaller_depth_is_kept_at_both_ends() -> None:
         End(limits=limits).dialect.writer.encode_answer(1, [value], None)
 
 
-# -- any bytes
+# -- arbitrary bytes
 
 
 def outcome(chunks: Any) -> Any:
@@ -569,7 +569,7 @@ payloads = st.one_of(
 )
 @example(framed(answer_body(b"\xc7\x00\x01")) + b"\x00")
 def test_any_bytes_are_a_value_or_a_protocol_error(data: bytes) -> None:
-    """A value or a ProtocolError, nothing else: whole, and byte at a time, with the same result."""
+    """Any bytes give values or a ProtocolError, with the same result as one chunk and byte by byte."""
     assert outcome([data]) == outcome(chopped(data, 1))
 
 
@@ -633,7 +633,7 @@ def test_one_message_may_give_back_any_number_of_objects(count: int) -> None:
 
 
 def test_a_long_message_is_read_in_steps() -> None:
-    """The receiver gets it after the last one, and later bytes are read then."""
+    """The receiver gets the message after its last step, and then later bytes are read."""
     end = End()
     value = [["text", number, 1.5] for number in range(10_000)]
     message = end.dialect.writer.encode_answer(1, [*value, ()], None)

@@ -35,7 +35,7 @@ from .coding import End, across, whole
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equality that distinguishes types, at any depth, and floats by their bits."""
+    """Return whether two values are equal, with the same types at any depth, and floats with the same bits."""
     if type(left) is not type(right):
         return False
     if isinstance(left, float):
@@ -345,7 +345,7 @@ def test_a_cycle_names_its_place(make: Any) -> None:
 
 
 def test_what_cannot_cross_is_not_held_by_the_error() -> None:
-    """No garbage collection is needed to let go of it."""
+    """It is freed without a garbage collection."""
     held = frozenset({1})
     before = sys.getrefcount(held)
     gc.disable()
@@ -527,7 +527,7 @@ def test_an_exception_is_a_value_too() -> None:
 
 
 def test_a_zone_is_read_from_its_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many zones come, and in whichever order: zoneinfo itself keeps eight of them."""
+    """Each zone is read once, whatever their number and order: zoneinfo itself keeps only eight."""
     names = sorted(zoneinfo.available_timezones())[:20]
     for name in names:
         _zone(name)
@@ -548,7 +548,7 @@ def test_uuid_and_zone_types_are_the_very_ones() -> None:
 
 @pytest.mark.skipif(COMPILED, reason="nothing derives from a compiled class to count")
 def test_a_tuple_that_contains_itself_is_found_by_reading_its_items_once() -> None:
-    """Counted, not timed: it was read again for every level of nesting that is allowed."""
+    """The test counts reads: once the tuple was read again for each level of nesting that is allowed."""
     read = 0
 
     class Counting(GraphBuilder):

@@ -1,4 +1,4 @@
-"""Scanning judges by the thousand what it could judge one by one: with the same verdict, at every bound."""
+"""Scanning thousands of values at a time has the same result as one by one, at every limit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def count(value: Any) -> int:
 
 
 def refusal(frame: bytes, nodes: int) -> str:
-    """Return the code with which a frame is refused; nothing when it is not."""
+    """Return the error code with which a frame is refused, or an empty text."""
     try:
         assert scan(frame, Limits(nodes=nodes))
     except ProtocolError as error:
@@ -93,7 +93,7 @@ def test_a_longer_spelling_is_found_among_thousands_of_others(longer: bytes) -> 
 
 
 def test_blocks_do_not_matter() -> None:
-    """Values across the edge of a scanned block are counted once."""
+    """A value that crosses the end of a scanned block is counted once."""
     for shift in range(1, 32):
         value = ["x" * shift, *(["y" * 31] * 5000), *([1.5] * 9000)]
         frame = packb(value)
@@ -104,7 +104,7 @@ def test_blocks_do_not_matter() -> None:
 
 @pytest.mark.parametrize("unit", [b"\x91", b"\x92\x00", b"\x81\xa1a"])
 def test_work_is_by_the_block_whatever_the_nesting(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: hardly any value is looked at by itself."""
+    """The test counts calls: nearly no value is scanned by itself."""
     from perspective_broker.dialects.pb7 import scanning
 
     looked_at = 0

@@ -1,6 +1,6 @@
-"""Writing: messages about earlier messages, how a large one leaves, refusals before that.
+"""Writing: messages that refer to earlier ones, large messages in parts, and messages that are refused.
 
-The golden frames and the packing's own tests show that the bytes are right, and can be read.
+The golden frames and the tests of packing show that the bytes are right and can be decoded.
 """
 
 from __future__ import annotations
