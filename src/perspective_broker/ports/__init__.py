@@ -1,4 +1,4 @@
-"""The seams between rooms: what dialects and sessions ask of each other.
+"""The seams between rooms: what dialects and sessions call of each other.
 
 ``dialects`` and ``session`` are siblings that do not import each other; they meet here. Each contract is a base class
 whose methods all have types, and states once who owns what.

@@ -1,4 +1,4 @@
-"""What an encoder and a decoder ask of the session, to turn objects into ids and ids into objects."""
+"""The ports by which an encoder turns objects into ids, and a decoder turns ids into objects."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Importer:
         raise NotImplementedError
 
     def pass_over(self, luid: int, perspective: Perspective) -> None:
-        """Count one receipt of a reference that nobody will get, because its message cannot be decoded."""
+        """Count one receipt of a reference that is not handed out, because its message cannot be decoded."""
         raise NotImplementedError
 
     def kept_answer(self, request: int) -> Value:

@@ -14,7 +14,7 @@ from .writer import Feature, Writer
 
 __all__ = ["DELIVERED", "NEEDS_DATA", "READING", "Dialect", "Receiver"]
 
-#: What :meth:`Dialect.next_message` has done (integers, because every message returns one).
+#: Results of :meth:`Dialect.next_message` (integers, because every message returns one).
 NEEDS_DATA: Final = 0
 DELIVERED: Final = 1
 READING: Final = 2
@@ -107,7 +107,7 @@ class Receiver:
         raise NotImplementedError
 
     def on_farewell(self, code: str, reason: str) -> None:
-        """The peer ends the connection, and says why."""
+        """The peer ends the connection, with a code and a reason."""
         raise NotImplementedError
 
     def on_draining(self) -> None:
@@ -115,7 +115,7 @@ class Receiver:
         raise NotImplementedError
 
     def on_complaint(self, text: str) -> None:
-        """The peer says that it did not understand something; it goes on."""
+        """The peer reports that it did not understand a message; it goes on."""
         raise NotImplementedError
 
     def send(self, data: Message) -> None:
@@ -127,7 +127,7 @@ class Receiver:
 class Dialect:
     """How the peer's bytes become operations: one instance per connection, owned by its broker.
 
-    Decoding raises nothing but :class:`~perspective_broker.errors.ProtocolError` and, where its method says so,
+    Decoding raises nothing but :class:`~perspective_broker.errors.ProtocolError` and, where its method documents it,
     :class:`~perspective_broker.errors.CallError`.
 
     Args:
@@ -199,12 +199,12 @@ class Dialect:
     def unfinished(self) -> Mapping[int, int]:
         """Messages of the peer of which pieces have come but not the last: a number that is used once -> bytes so far.
 
-        (Without pieces there are none.)
+        (Always empty in a dialect without pieces.)
         """
         return NOTHING
 
     def forget_unfinished(self) -> None:
-        """The connection has ended: drop incomplete messages. (Without pieces there are none.)"""
+        """The connection has ended: drop incomplete messages. (Only dialects with pieces have them.)"""
 
     # -- Feature.PIPELINING
 

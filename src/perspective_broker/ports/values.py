@@ -37,7 +37,7 @@ Undecoded: TypeAlias = Any
 #: An object id on the wire: a number from the owner's table, or the name of an object that is always there.
 ObjectId: TypeAlias = int | str
 
-#: What event loops hand in: bytes, in any of the types that hold them.
+#: Data from an event loop: bytes, in any of the types that hold them.
 Data: TypeAlias = bytes | bytearray | memoryview
 
 #: A method ready to be called with the decoded arguments.
@@ -97,7 +97,7 @@ class InParts:
         return found
 
 
-#: What a dialect's encoders return. Only a message that travels in pieces is ever in parts.
+#: Results of a dialect's encoders. Only a message that travels in pieces is ever in parts.
 Message: TypeAlias = bytes | InParts
 
 

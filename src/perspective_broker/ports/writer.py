@@ -59,7 +59,7 @@ class Writer:
         return feature in self.features
 
     def use_features(self, features: frozenset[Feature]) -> None:
-        """The peer has said what it understands."""
+        """Set the features that the peer understands."""
         self.features = features
 
     def use_limits(self, limits: Limits) -> None:
@@ -123,7 +123,7 @@ class Writer:
     # -- Feature.DEADLINES
 
     def encode_due(self, message: Message, seconds: float) -> Message:
-        """Return a call of ours with the time that its caller leaves it; unchanged when that is too long to be said."""
+        """Return a call of ours with the time that its caller leaves it; unchanged when that is too long to encode."""
         raise self.lacks(Feature.DEADLINES)
 
     # -- Feature.FAREWELL

@@ -35,7 +35,7 @@ class Answers:
         dependents: those that wait for answers of ours.
         expiry: those of all that have a deadline.
         moves: counts calls that began or ended, for judging whether anything moves.
-        tells: one-way calls that have come and have not begun.
+        tells: number of one-way calls that have arrived and not begun.
     """
 
     def __init__(self, limits: Limits, memory: Memory) -> None:
@@ -90,7 +90,7 @@ class Answers:
             self._memory.charge(call.weight)
 
     def expires(self, call: IncomingCall, due: float) -> None:
-        """A call shall not run beyond ``due``."""
+        """Give a call the deadline ``due``."""
         call.due = due
         if self.expiry is NOTHING_DUE:
             self.expiry = Expiry()

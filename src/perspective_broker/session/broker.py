@@ -158,7 +158,7 @@ class Broker:
 
     @property
     def limits(self) -> Limits:
-        """What the peer may ask of us now."""
+        """The present limits of the peer."""
         return self._context.limits
 
     def use_limits(self, limits: Limits) -> None:
@@ -193,7 +193,7 @@ class Broker:
         self.ending.drain()
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
-        """End the connection now, with a farewell. What the peer has sent and was not acted on is dropped."""
+        """End the connection now, with a farewell. Messages of the peer that have not been acted on are dropped."""
         self.ending.end(CloseCause(code, reason, clean=True), tell=True)
 
     def finish(self, code: str, reason: str, now: float) -> None:
@@ -225,7 +225,7 @@ class Broker:
     # -- bytes in
 
     def receive_eof(self) -> None:
-        """The peer will send nothing more. What came before is acted on first."""
+        """The peer will send nothing more. Earlier bytes are acted on first."""
         self._has_eof = True
         if self._has_unread and not self.lifecycle.ended:
             self.host.wake()
@@ -337,7 +337,7 @@ class Broker:
                 self.importer.send_releases()
             out = self.outbox.take(room)
             if self.answers.queued and self.incoming.may_start_queued:
-                self.host.wake()  # there is room now, unless the transport says otherwise
+                self.host.wake()  # there is room now, unless the transport reports that it is full
             return out
         except Exception as error:
             self.ending.fail_by_defect(error)

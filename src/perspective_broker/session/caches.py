@@ -1,7 +1,7 @@
 """The replicas that the peer keeps of our objects, and the replicas of the peer's objects that live here.
 
 An owner counts how often an object was sent; the holder of the replica owes a ``decache`` for each. At zero the
-owner forgets the observer and says ``uncache``; only then may the holder forget the state, because until then the
+owner forgets the observer and sends ``uncache``; only then may the holder forget the state, because until then the
 object may be sent again, as nothing but its id.
 """
 
@@ -84,7 +84,7 @@ class Observers:
         return bool(self._new)
 
     def find(self, luid: int) -> Observed | None:
-        """Return the entry of the peer's replica ``luid``, or None when there is none any more."""
+        """Return the entry of the peer's replica ``luid``, or None when it is gone."""
         return self._by_luid.get(luid)
 
     def come_home(self, luid: int) -> Cacheable:
@@ -143,7 +143,7 @@ class Observers:
         return True
 
     def abandon(self) -> list[Observed]:
-        """Forget everything and return it, to be told: the connection has ended."""
+        """Forget everything and return the observers, which must be notified: the connection has ended."""
         observed = list(self._by_luid.values())
         self._by_luid.clear()
         self._by_key.clear()
@@ -177,7 +177,7 @@ class Replicas:
     Args:
         limits: ``references_received`` bounds them.
         session: the broker; replicas carry it as the mark of their connection.
-        releases: are told when a replica is gone: where the collector runs, in any thread.
+        releases: are notified when a replica is gone: where the collector runs, in any thread.
     """
 
     def __init__(self, limits: Limits, session: object, releases: Releases) -> None:
@@ -219,10 +219,10 @@ class Replicas:
             raise
 
     def spoil(self, luid: int) -> bool:
-        """Its state, or an update, could not be read: nobody gets it, until it is given up and sent anew.
+        """Its state, or an update, could not be decoded: it is not handed out until it is given up and sent again.
 
         Returns:
-            Whether somebody may have had it until now.
+            Whether the program may have had it until now.
         """
         entry = self._by_luid.get(luid)
         if entry is None or entry.spoiled:
@@ -248,10 +248,10 @@ class Replicas:
         return self._instance(luid, entry)
 
     def find(self, luid: int) -> RemoteCache:
-        """Return the replica that an update is for.
+        """Return the replica of an update.
 
         Raises:
-            UnknownObject: there is none.
+            UnknownObject: there is no such replica.
             DecodeError: its first state could not be read.
         """
         entry = self._by_luid.get(luid)
@@ -287,7 +287,7 @@ class Replicas:
     def uncache(self, luid: int) -> bool:
         """The owner will send nothing more for this id; False when there was nothing.
 
-        Normally nobody has the replica any more. An owner that cannot keep it true gives it up as well.
+        Normally the program does not have the replica any more. An owner that cannot keep it true gives it up as well.
         """
         entry = self._by_luid.pop(luid, None)
         if entry is None:
@@ -309,7 +309,7 @@ class Replicas:
 
 
 def tell_end(replica: RemoteCache) -> None:
-    """Tell a replica that no update can come any more."""
+    """Notify a replica that no update can arrive any more."""
     call_back(lambda: replica.updates_ended(), "updates_ended of a %s raised", type(replica).__name__)
 
 

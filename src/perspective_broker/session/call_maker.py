@@ -1,6 +1,6 @@
 """Making our calls: encoded and sent, deferred, waiting alone, or made here; and how they end.
 
-:mod:`.encoding` says which calls are deferred, and :mod:`.call_sender` how a call leaves.
+:mod:`.encoding` decides which calls are deferred, and :mod:`.call_sender` sends them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CallMaker:
         outbox: sends cancellations.
         encoding: defers calls.
         sender: sends calls.
-        owner: is told of the outcomes on which calls depend.
+        owner: is notified of the outcomes on which calls depend.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class CallMaker:
                 call.perspective = target._perspective
             try:
                 self._make_now(call, target, parts.name, parts.args, parts.kwargs)
-            except Exception as error:  # of a one-way call: it is too late to tell the program
+            except Exception as error:  # of a one-way call: it is too late to raise it in the program
                 log.debug("a one-way call could not be sent: %s", type(error).__name__)
         else:
             self.make_here(call, target, parts.name, parts.args, parts.kwargs)
@@ -172,8 +172,8 @@ class CallMaker:
     def cancel(self, call: OutgoingCall) -> None:
         """The program does not want the outcome of a call any more (and does not wait for it).
 
-        The peer stops the method, if the dialect can say so. What depends on the call is given up as well. The call
-        stays open until the peer has answered it, because its method runs until then.
+        The peer stops the method, if the dialect has cancellations. Calls that depend on it are given up as well. The
+        call stays open until the peer has answered it, because its method runs until then.
         """
         stage = call.stage
         if stage == ENDED or (self._lifecycle.ended and stage != HERE):

@@ -211,7 +211,7 @@ class CallSender(WayOut):
         call.held = references
 
     def unhold_references(self, call: OutgoingCall) -> None:
-        """What the call refers to may be given back."""
+        """The references of the call may be released."""
         held, call.held = call.held, None
         self.unhold(held)
 

@@ -31,10 +31,10 @@ ARRIVED: Final = 0  #: it has come, and is being decoded
 DEPENDENT: Final = 1  #: it waits for answers of ours on which it depends
 QUEUED: Final = 2  #: it is ready and waits for a slot
 RUNNING: Final = 3  #: its method runs
-STOPPING: Final = 4  #: its method was told to stop, and has not ended
-ENDED: Final = 5  #: it has an outcome, or will have none
+STOPPING: Final = 4  #: its method is being stopped, and has not ended
+ENDED: Final = 5  #: it has an outcome, or will not have one
 
-#: What each state is called, and what it means.
+#: The name and the meaning of each state.
 STATES: Final = (
     ("arrived", "being decoded"),
     ("dependent", "waits for answers of ours on which it depends"),
@@ -50,7 +50,7 @@ BEGINS: Final = 2  #: it is ready, and there is a slot; or it takes none
 STOPS: Final = 3  #: the peer has cancelled it, its deadline has passed, or the connection ends
 ENDS: Final = 4  #: its method has returned or raised, or it was refused
 
-#: What each event is called.
+#: The name of each event.
 EVENTS: Final = ("waits", "queues", "begins", "stops", "ends")
 
 _NEVER: Final = -1

@@ -18,7 +18,7 @@ class ConnectionTables:
         session: the broker; replicas carry it as the mark of their connection.
         host: makes references and observers.
         limits: bound them.
-        releases: are told of references and replicas that are gone.
+        releases: are notified of references and replicas that are gone.
         takes_receivers: see :class:`.Exports`.
 
     Attributes:

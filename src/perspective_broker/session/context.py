@@ -1,4 +1,4 @@
-"""What the parts of one broker share: the driver, the limits, the dialect, the lifecycle, the clock and the log."""
+"""State shared by the parts of a broker: the driver, the limits, the dialect, the lifecycle, the clock, the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOT_NEGOTIATED: Final = Dialect(Writer("", frozenset()))
 
 
 class Context:
-    """What the parts of one broker share.
+    """State shared by the parts of one broker.
 
     Args:
         session: the broker; references and replicas carry it as the mark of their connection.

@@ -24,7 +24,7 @@ SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
 #: Bytes of unread answers from which on a peer that reads nothing is given less time: it costs memory as long as that.
 MUCH_UNREAD: Final = 8 * 1024 * 1024
 
-#: A timer that is later than this was held up by our own loop ...
+#: A timer that is later than this was delayed by our own loop ...
 LATE: Final = 0.1
 
 #: ... which then gets this long to read what came meanwhile. In seconds, like all here.
@@ -178,7 +178,7 @@ class Deadlines:
         return True
 
     def did_not_listen(self, now: float) -> None:
-        """We read nothing of the peer for now: that nothing was heard is no silence of its."""
+        """We do not read for now, so the peer is not silent because nothing was received."""
         self.heard = now
 
     @property

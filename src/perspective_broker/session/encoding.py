@@ -44,7 +44,7 @@ class Encoding:
     Attributes:
         is_active: whether a message is being encoded.
         content: what it refers to, when that is anything.
-        dependencies: the calls to whose answers, which are not there yet, it refers; None when there are none.
+        dependencies: the calls to whose answers, which are not there yet, it refers; None when it depends on no call.
         may_depend: whether it may refer to such answers.
         refers_to_replica: whether it refers to a replica that was sent before.
     """
@@ -76,7 +76,7 @@ class Encoding:
         """Encoding begins.
 
         Args:
-            may_depend: whether the message may refer to the answers of calls that have none yet.
+            may_depend: whether the message may refer to the answers of calls that have not been answered.
 
         Raises:
             ConnectionLost: a hook of the application has ended the connection.

@@ -217,7 +217,7 @@ class Ending(Closer):
 
         Args:
             cause: why.
-            tell: the peer is told why, where the dialect has a message for it.
+            tell: whether to send the reason to the peer, where the dialect has a message for it.
             in_order: the messages before the end are acted on: the peer's one-way calls run, and the calls on which
                 these depend.
         """

@@ -27,7 +27,7 @@ class Expiry:
         return len(self._calls)
 
     def add(self, call: IncomingCall, due: float) -> None:
-        """A call has come that shall not run beyond ``due``."""
+        """A call with the deadline ``due`` has arrived."""
         self._look_at = min(self._look_at, due) if self._calls else due
         self._calls = own(self._calls)
         self._calls[call] = due

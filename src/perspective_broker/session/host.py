@@ -106,5 +106,5 @@ class Host:
         raise NotImplementedError
 
     def on_closed(self, cause: CloseCause) -> None:
-        """The connection has ended; every call of ours has been told already."""
+        """The connection has ended; every call of ours has its outcome already."""
         raise NotImplementedError

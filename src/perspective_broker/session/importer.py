@@ -119,7 +119,7 @@ class Importer(ports.Importer):
     def release(self, reference: Reference) -> None:
         """Give a reference back to its owner; it is dead from here on.
 
-        The owner is told at once, or when the calls have left that wait here and refer to it.
+        The release is sent at once, or after the waiting calls that refer to it.
         """
         owed = self._imports.give_back(reference)
         if owed:

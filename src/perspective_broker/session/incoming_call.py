@@ -109,11 +109,11 @@ class IncomingCall:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether its method was told to stop: it is not disturbed again while it cleans up."""
+        """Whether its method has been stopped: it is not disturbed again while it cleans up."""
         return self.is_cancelled or self.is_expired
 
     def stop(self) -> bool:
-        """Its method is told to stop; return whether it runs."""
+        """Its method is being stopped; return whether it runs."""
         if self.state != RUNNING:
             return False
         self.go(STOPS)
@@ -125,7 +125,7 @@ class IncomingCall:
 
 
 class Dependency:
-    """What is kept of a call that depends on answers which are not there yet.
+    """The parts of a call that depends on answers which are not there yet.
 
     Attributes:
         target: the object that is called; None when that is one of ``answers``,

@@ -106,7 +106,7 @@ class KeptAnswers:
 class References:
     """The answers to which one call refers, while its arguments are decoded.
 
-    Each reference is decoded anew, so all together may be no larger than a message.
+    Each reference is decoded anew, so all together may have at most the size of a message.
 
     Args:
         answers: by request.
@@ -123,7 +123,7 @@ class References:
         """Return an answer that is a value.
 
         Raises:
-            UnknownObject: the call did not say that it depends on it.
+            UnknownObject: the call did not declare that it depends on it.
             DecodeError: the answers to which it refers are too large together.
         """
         answer = self._answers.get(request)

@@ -1,6 +1,6 @@
 """Memory: what one peer makes this program hold, and what all peers of a server make it hold together.
 
-Bytes on the wire say little of that: a megabyte of empty lists is 64 megabytes of objects. A connection is charged for
+Bytes on the wire are a poor measure: a megabyte of empty lists is 64 megabytes of objects. A connection is charged for
 the arguments of the peer's calls, as objects, from their arrival to their end, and for the bytes of answers that are
 kept or that the peer does not read. Short calls are not charged, because their number is bounded, and because most
 calls are short.
@@ -34,7 +34,7 @@ def at_most(size: int) -> int:
 
 
 class SharedMemory:
-    """What the connections of one server hold together.
+    """Bytes held by all connections of one server.
 
     Args:
         most: bytes that they may hold.
@@ -56,7 +56,7 @@ class SharedMemory:
 
 
 class Memory:
-    """What one connection holds.
+    """Bytes held by one connection.
 
     Args:
         limits: ``memory_bytes`` bounds it.

@@ -35,7 +35,7 @@ class Observed:
         self.asked: bool = False
 
     def stopped(self) -> None:
-        """Tell the object, once, that this observer does not observe it any more."""
+        """Notify the object, once, that this observer does not observe it any more."""
         if not self.asked:
             return
         self.asked = False

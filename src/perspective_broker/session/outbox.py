@@ -24,7 +24,7 @@ class Outbox:
     Args:
         context: of the connection.
         memory: is charged what the peer does not read.
-        observers: tells whether a message may refer to a replica.
+        observers: the table of replicas, to which a message may refer.
 
     Attributes:
         large: the messages that wait because a large one is on its way out.
@@ -105,7 +105,7 @@ class Outbox:
         """
         out: Sequence[bytes | memoryview]
         if self.size < LARGE_MESSAGE or not self._context.writer.has(Feature.PIECES):
-            out = cast("list[bytes | memoryview]", self._messages)  # none is so large that it is in parts
+            out = cast("list[bytes | memoryview]", self._messages)  # they are too small to be in parts
             self._messages = []
             self.batch += 1
             self.bytes_sent += self.size
@@ -134,7 +134,7 @@ class Outbox:
         self.bytes_sent += sum(map(len, out))
         self.size = self.large.weight
         if self.large:
-            self._host.wake()  # more in another turn, unless the transport says otherwise
+            self._host.wake()  # more in another turn, unless the transport is full
         else:
             self._refusals_left()
         return out
@@ -164,7 +164,7 @@ class Outbox:
 
     @property
     def small_bytes(self) -> int:
-        """Bytes that have not left, without large messages: those take their time, and are no updates."""
+        """Bytes that have not left, without large messages, because those take long and are not updates."""
         small = sum(size for size in map(len, self._messages) if size < LARGE_MESSAGE)
         return small + self.large.small_bytes
 

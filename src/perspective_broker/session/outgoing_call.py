@@ -1,7 +1,7 @@
 """One call of ours, from the moment it is made to its end, and how it depends on the answers of other calls.
 
 A call depends on the unsettled promises to which it refers, as its target or among its arguments. Where the dialect can
-say so, the call is sent at once and the peer waits for the answers ("pipelined"). Where it cannot, the call *waits
+encode that, the call is sent at once and the peer waits for the answers ("pipelined"). Where it cannot, the call *waits
 alone*: it is neither encoded nor in the queue, and delays no other call. ``docs/understand/order-and-errors.md``
 explains the law; :mod:`.outgoing_calls` applies it.
 """
@@ -66,13 +66,13 @@ class Unready(Exception):
         self.call = call
 
 
-#: What one message refers to in this connection's tables: ids of objects of ours that it gives the peer a count on,
+#: References of one message to this connection's tables: ids of objects of ours that it gives the peer a count on,
 #: cacheables of ours whose replicas it gives the peer a count on, references and replicas that go home.
 Content: TypeAlias = list[int | Observed | Reference | RemoteCache]
 
 
 class Parts:
-    """What a call is made of, as long as it may have to be encoded again.
+    """The parts of a call, as long as it may have to be encoded again.
 
     Attributes:
         target: a reference, an observer, the call whose answer is called, or that answer once it is known.
@@ -119,17 +119,17 @@ class Owner:
 
 
 class Links:
-    """How a call depends on others, and others on it. Made when there is something to note: most calls have none.
+    """How a call depends on others, and others on it. Made when needed, because most calls do not need it.
 
     Attributes:
-        owner: what makes the call; None while there is none.
+        owner: makes the call; None before there is a connection.
         parts: what the call is made of.
         dependents: calls that depend on this one's answer.
         dependencies: calls to whose answers the message of this one refers.
         unsettled: how many of these have no outcome here.
         waits_for: the call for whose answer this one waits alone.
         because: the call because of whose answer the peer has not run this one; its outcome has not come yet.
-        kept: whether the peer keeps the answer until it is told to forget it.
+        kept: whether the peer keeps the answer until we send a forget.
         uses: messages in the queue that refer to the answer.
         answered: whether the peer has answered, so that it can forget the answer when no message refers to it.
         alone_only: whether a call waits alone for the answer; then later ones must as well, or they would overtake it.
@@ -206,7 +206,7 @@ class OutgoingCall:
         wants_answer: whether the peer answers it.
         perspective: under which arguments and answer are coded.
         serial: its number in the order in which calls were made.
-        request: the id of its present message; 0 while it has none.
+        request: the id of its present message; 0 while there is no message.
         size: bytes of the window that the message takes.
         stage: where it is: MADE, ALONE, QUEUED, SENT, HERE or ENDED.
         slot: what it has of the window.
@@ -269,7 +269,7 @@ class OutgoingCall:
         return self.links is not None and self.links.unsettled > 0
 
     def linked(self) -> Links:
-        """Return the links of the call; new ones when it has none."""
+        """Return the links of the call; make them if necessary."""
         links = self.links
         if links is None:
             links = self.links = Links()
@@ -309,7 +309,7 @@ class OutgoingCall:
                 owner.look_at_settled()
 
     def end_unmade(self, error: Exception | None) -> None:
-        """End a call that no connection has made: with an error, or given up when there is none."""
+        """End a call that no connection has made: with an error, or as given up when ``error`` is None."""
         if self.stage == ENDED:
             return
         self.stage = ENDED

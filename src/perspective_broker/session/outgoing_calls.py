@@ -15,8 +15,8 @@ recursion (:attr:`OutgoingCalls._settled`):
 
 - a call that waited alone for it is made;
 - a call *to* it, when the answer is an object of this program ("it came home"), is made here. The peer has seen the
-  same answer and does not run the call; its notice of that closes only the record of the message. What depends on such
-  a call waits alone from then on;
+  same answer and does not run the call; its notice of that closes only the record of the message. Calls that depend
+  on such a call wait alone from then on;
 - any other call that was sent is the peer's to decide: it runs, or is answered "because of request n".
 """
 
@@ -115,7 +115,7 @@ class OutgoingCalls(Owner):
             call: the same, where it was promised before there was a connection.
 
         Raises:
-            DeadReferenceError: the connection has ended, or there is none yet.
+            DeadReferenceError: the connection has ended, or is not there yet.
         """
         _check_name(name)
         self._lifecycle.check_usable()
@@ -408,7 +408,7 @@ class OutgoingCalls(Owner):
     def _take_back(self, call: OutgoingCall) -> None:
         """Undo the message of a call, which is made again: it does not leave, or the peer does not run it."""
         links = call.linked()
-        self._sender.wait_no_more(call)  # when the peer has said already that it did not run the call
+        self._sender.wait_no_more(call)  # when the peer has reported already that it did not run the call
         if call.stage == QUEUED:
             self._sender.withdraw(call)
             links.kept = False

@@ -1,8 +1,8 @@
 """The order in which messages leave when one of them is so large that it travels in pieces.
 
-As long as every message is small this does not run: messages leave in the order in which they were made. Behind a large
-message the law of order says which messages may pass it (the table in ``docs/wire/pb7.md``, section 2a). Each rank of
-message has a line of its own here:
+As long as every message is small this does not run: messages leave in the order in which they were made. The law of
+order decides which messages may pass a large one (the table in ``docs/wire/pb7.md``, section 2a). Each rank of message
+has a queue of its own here:
 
 - *calls*, one-way calls and updates leave one behind the other;
 - *answers* pass calls, and each other;
@@ -109,8 +109,8 @@ class PieceQueue:
 
         Args:
             messages: made since the last time, in order.
-            writer: tells the rank of a message, and cuts pieces.
-            strict: whether a message that ranks so mentions a replica, or may.
+            writer: knows the rank of a message, and cuts pieces.
+            strict: whether a message of that rank refers to a replica, or may.
             room: returns how many bytes the transport takes; None takes everything.
         """
         out: list[bytes | memoryview] = []
@@ -127,7 +127,7 @@ class PieceQueue:
         return out
 
     def _add(self, waiting: _Waiting, out: list[bytes | memoryview]) -> None:
-        """Let a message leave at once, if it may, or wait in its line."""
+        """Let a message leave at once, if it may, or wait in its queue."""
         rank = waiting.rank
         if rank is Rank.AT_ONCE:
             if waiting.request and any(call.request == waiting.request for call in self._calls):
@@ -153,14 +153,14 @@ class PieceQueue:
                 self._small_ones(out)
 
     def _oldest_but(self, line: deque[_Waiting]) -> int:
-        """Return the serial of the oldest message that waits in another line."""
+        """Return the serial of the oldest message that waits in another queue."""
         oldest = [other[0].serial for other in (self._calls, self._back) if other and other is not line]
         if line is not self._answers:  # which end in any order, so the first of them need not be the oldest
             oldest += [answer.serial for answer in self._answers]
         return min(oldest, default=self._serial + 1)
 
     def _may_leave(self, waiting: _Waiting, line: deque[_Waiting]) -> bool:
-        """Whether the first message of a line waits for none in another."""
+        """Whether the first message of a queue waits for no message of another queue."""
         return not waiting.strict or waiting.serial < self._oldest_but(line)
 
     def _small_ones(self, out: list[bytes | memoryview]) -> None:
@@ -191,7 +191,7 @@ class PieceQueue:
                 begun += 1
 
     def _answer_may_leave(self, answer: _Waiting) -> bool:
-        """The same as :meth:`_may_leave` for a large answer, whose line has no order of its own."""
+        """The same as :meth:`_may_leave` for a large answer, whose queue has no order of its own."""
         older = (other.serial < answer.serial for other in self._answers)
         return not answer.strict or (self._may_leave(answer, self._answers) and not any(older))
 

@@ -2,7 +2,7 @@
 
 A call that depends on answers which are not there keeps its bytes until they are; until then it holds ("pins") the
 objects to which it refers, so that the peer may release them at any time. When such an answer is an error, or is
-called and is not an object of ours, the call is not run, and the peer is told because of which answer.
+called and is not an object of ours, the call is not run, and a notice with the id of that answer is sent.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Pipelining:
             self._calls.queue(call)
 
     def _drop(self, call: IncomingCall, arguments: Undecoded, because: KeptAnswer) -> None:
-        """End a call that cannot run because of an answer, and tell the peer because of which."""
+        """End a call that cannot run because of an answer, and send the id of that answer."""
         forget(self._context, arguments)
         if because.error is not None:
             self._calls.refuse(call, because.error)

@@ -52,8 +52,8 @@ def prepare(
 
     Args:
         context: of the connection.
-        replicas: are told of updates that cannot be decoded.
-        calls: is told of calls that end here.
+        replicas: are notified of updates that cannot be decoded.
+        calls: is notified of calls that end here.
         call: to be prepared.
         target: that is called.
         arguments: not decoded yet.
@@ -115,7 +115,7 @@ def _tell_unread(
     holder: Value,
     error: CallError,
 ) -> None:
-    """Tell the object that was to be called of a call that could not be decoded."""
+    """Notify the object that was to be called that the call could not be decoded."""
     calls.refuse_begun(call, error)
     if context.lifecycle.ended:
         return

@@ -100,7 +100,7 @@ class Questions:
         self._most_bytes = limits.memory_bytes
 
     def __len__(self) -> int:
-        """Calls that want an answer and have none; those in the queue and those that wait alone are among them."""
+        """Calls that wait for an answer; those in the queue and those that wait alone are among them."""
         return len(self._asked) + self._alone_with_answer
 
     @property
@@ -118,7 +118,7 @@ class Questions:
         return list(self._asked)
 
     def find(self, request: int) -> OutgoingCall | None:
-        """Return a call that wants an answer and has none yet, or None."""
+        """Return a call that waits for an answer, or None."""
         return self._asked.get(request)
 
     @property
@@ -128,7 +128,7 @@ class Questions:
 
     @property
     def idle(self) -> bool:
-        """Whether no call waits for an answer, and none waits to leave. An update is no call."""
+        """Whether no call waits for an answer, and none waits to leave. An update is not a call."""
         return len(self) == self._updates and not self._queue and not self.alone
 
     def next_request(self) -> int:
@@ -205,7 +205,7 @@ class Questions:
                 dependency.linked().uses += 1
 
     def _take_slot(self, call: OutgoingCall, lent: int) -> bool:
-        """Take a slot for one more call; False when there is none."""
+        """Take a slot for one more call; False when all are taken."""
         if self._on_their_way < self._window and self._bytes < self._window_bytes:
             self._take(call)
             return True

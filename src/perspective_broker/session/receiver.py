@@ -20,7 +20,7 @@ from .outgoing_calls import OutgoingCalls
 
 __all__ = ["Receiver"]
 
-#: What a peer may say of the end: a word, and a line.
+#: Most characters of a farewell: of its code, and of its reason.
 _MAX_CODE, _MAX_REASON = 32, 200
 
 

@@ -1,4 +1,4 @@
-"""References and replicas that are gone, and whose owner has not been told yet."""
+"""References and replicas that are gone, and have not been released yet."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ log: logging.Logger = logging.getLogger("perspective_broker")
 #: Why a call was not run.
 Refusal = CallError | LimitExceeded | DeadlineExceeded
 
-#: What a method raises to tell its caller something, not because it has a defect.
+#: Exceptions that a method raises for its caller, not because of a defect.
 _EXPECTED: Final = (Error, LoginFailed, Unavailable, BadArguments, DeadlineExceeded)
 
 
@@ -41,7 +41,7 @@ class Replies:
     Args:
         context: of the connection.
         outbox: sends them.
-        encoding: is told what they refer to.
+        encoding: records to which objects they refer.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
     """
 
@@ -78,7 +78,7 @@ class Replies:
         return None
 
     def _cannot_cross(self, call: IncomingCall, error: SerializationError) -> None:
-        """An answer cannot cross. One line is logged: its text says where in the value, and the traceback is ours."""
+        """An answer cannot cross. One line is logged, with its path; a traceback would show only this library."""
         text = "method %.64a returned a value that cannot cross: %.512s"
         self._context.log(logging.ERROR, text, call.name, error)
         self._send_error(call, error)

@@ -1,4 +1,4 @@
-"""What the log is told of peers: a line for what happens, and no flood of lines for what a peer makes happen."""
+"""Log lines about peers: one for each event, but a limited number of those that a peer can cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BURST: Final = 16
 #: And in the long run, a second: what a person still reads, and no disk is filled by.
 RATE: Final = 1.0
 
-#: The same of all connections of one server, for a peer may come again and again: 100 MB a day at most.
+#: The same for all connections of one server, because a peer may connect again and again: 100 MB a day at most.
 BURST_OF_ALL: Final = 64
 RATE_OF_ALL: Final = 8.0
 
@@ -37,7 +37,7 @@ class Allowance:
         now: a clock, in seconds.
         burst: lines at once.
         rate: lines a second.
-        whom: whom they are about.
+        whom: the peer or peers, as a text for the log.
     """
 
     __slots__ = ("_burst", "_left", "_rate", "_whom", "left_out", "then")
@@ -68,7 +68,7 @@ class Allowance:
 
 
 class SharedAllowance:
-    """What the connections of one server may have logged together; apart from the rest what is an error of our own.
+    """The log lines that all connections of one server may cause; our own errors are limited separately.
 
     Args:
         now: a clock, in seconds.
@@ -97,7 +97,7 @@ class SharedAllowance:
 class Reports:
     """The lines about one connection, :data:`BURST` of them at once and :data:`RATE` a second.
 
-    Lines that are left out are counted, and the next one that is not says how many they were. Time is that of the
+    Lines that are left out are counted, and the next line that is logged reports their number. Time is that of the
     peer's last bytes: without bytes it causes nothing.
 
     Args:
@@ -131,7 +131,7 @@ class Reports:
         if self._of_all is not None and not self._of_all.take(now, level):
             return
         self.sum_up()
-        # Whoever keeps the record must not keep what an exception has met on its way: replicas, references.
+        # A program that keeps the record must not keep the objects in the frames of an exception: replicas, references.
         plain = [text_of(arg) if isinstance(arg, BaseException) else arg for arg in args]
         if error is None or _is_tame(error):
             log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)
@@ -165,7 +165,7 @@ def _is_tame(error: BaseException) -> bool:
 
 
 def _tamed(error: BaseException) -> str:
-    """Return a traceback as text that is bounded, and in which nobody else's line ends or control characters are."""
+    """Return a traceback as a bounded text, without line ends or control characters of a peer."""
     lines: list[str] = []
     for raised in reversed(_chain(error)):
         lines.append("Then:" if lines else "Traceback (most recent call last):")

@@ -1,4 +1,4 @@
-"""What a connection can say of itself."""
+"""The statistics of a connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Statistics"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The state of one connection at one moment. Counts, unless it says otherwise.
+    """The state of one connection at one moment. All attributes are counts, unless noted.
 
     Attributes:
         phase: ``"negotiating"``, ``"greeting"``, ``"open"``, ``"draining"``, ``"closing"`` or ``"closed"``.

@@ -1,4 +1,4 @@
-"""What a connection holds: the objects we gave to the peer, and the references it gave to us.
+"""Exports and imports of a connection: the objects we gave to the peer, and the references it gave to us.
 
 Both tables count. The owner of an object keeps it while the other side owes releases; the holder of a reference owes a
 release for every time the object was sent. So a release that crosses a re-send is safe.
@@ -124,7 +124,7 @@ class Exports:
         """Return what the peer may call under an id.
 
         Raises:
-            UnknownObject: nothing. Digits are no number and numbers are no names.
+            UnknownObject: there is no such object. Digits are not an id, and an id is not a name.
         """
         export = self._at(where)
         if export is None:
@@ -200,15 +200,15 @@ def _tell_forgotten(obj: Value) -> None:
 
 
 class Imports:
-    """References to the peer's objects, as long as somebody here holds them.
+    """References to the peer's objects, as long as the program holds them.
 
-    When a reference is collected its entry tells the session what is owed; a re-send that comes in between makes a
-    new one with a count of its own.
+    When a reference is collected, its entry has the number of releases that are owed. A re-send that comes in between
+    makes a new entry with a count of its own.
 
     Args:
         limits: ``references_received`` bounds them.
         host: makes references.
-        releases: are told when a reference is gone: where the collector runs, in any thread, in the middle of anything.
+        releases: are notified when a reference is gone: where the collector runs, in any thread, in any other code.
     """
 
     def __init__(self, limits: Limits, host: Host, releases: Releases) -> None:
@@ -279,7 +279,7 @@ class Imports:
             del self._received[key]
 
     def hold(self, reference: Reference) -> None:
-        """A call waits here that mentions a reference, or is to it: it is not given back before :meth:`unhold`."""
+        """A call waits here that refers to a reference, or is to it: it is not given back before :meth:`unhold`."""
         received: Received | None = reference._received
         if received is not None:
             received.held += 1
@@ -316,6 +316,6 @@ class Imports:
 def import_key(luid: ObjectId, perspective: Perspective) -> Hashable:
     """Return the key of a reference in the table.
 
-    Perspectives are told apart by identity; a reference keeps its own alive, so the id stays its own.
+    Perspectives are compared by identity; a reference keeps its own alive, so the id stays its own.
     """
     return luid if perspective is None else (luid, id(perspective))
