@@ -187,7 +187,7 @@ class Decoder:
                         raise self._refusal(
                             pos - start,
                             "limit-size",
-                            f"a string may have {limits.string_bytes} bytes, not {number:.3e}",
+                            f"a string may have {limits.string_bytes} bytes (Limits.string_bytes), not {number:.3e}",
                         )
                     pos = after + number
                     if pos > end:
@@ -234,7 +234,9 @@ class Decoder:
                 elif kind in _INTEGERS:
                     if number.bit_length() > limits.int_bits:
                         raise self._refusal(
-                            pos - start, "limit-int", f"an integer may have {limits.int_bits} bits"
+                            pos - start,
+                            "limit-int",
+                            f"an integer may have {limits.int_bits} bits (Limits.int_bits)",
                         )
                     value = number if kind in _POSITIVE else -number
                     pos = after
@@ -294,7 +296,9 @@ class Decoder:
         """Return the error of a list that exceeds a limit, before the list is made."""
         limits = self.limits
         if depth >= limits.depth:
-            return self._refusal(read, "limit-depth", f"lists may be nested {limits.depth} deep")
+            return self._refusal(
+                read, "limit-depth", f"lists may be nested {limits.depth} deep (Limits.depth)"
+            )
         if items > limits.list_items:
             return self._refusal(
                 read, "limit-items", f"a list may have {limits.list_items} items (Limits.list_items)"
@@ -348,7 +352,9 @@ def _encode(
 ) -> None:
     if isinstance(value, bytes):
         if len(value) > limits.string_bytes:
-            raise SerializationError(f"a string may have {limits.string_bytes} bytes, not {len(value)}")
+            raise SerializationError(
+                f"a string may have {limits.string_bytes} bytes (Limits.string_bytes), not {len(value)}"
+            )
         out.append(spelling.string(value))
     elif isinstance(value, int):
         out.append(_encode_integer(value, bits))
@@ -356,7 +362,7 @@ def _encode(
         out.append(encode_float(value))
     elif isinstance(value, (list, tuple)):
         if depth >= limits.depth:
-            raise SerializationError(f"lists may be nested {limits.depth} deep")
+            raise SerializationError(f"lists may be nested {limits.depth} deep (Limits.depth)")
         out.append(encode_list_head(len(value)))
         for item in value:
             _encode(item, spelling, limits, bits, out, depth + 1)

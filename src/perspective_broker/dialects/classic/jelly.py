@@ -183,14 +183,18 @@ class Jellier:
         if self._depth > self._deepest:
             self._deepest = self._depth
         if self._depth >= self._limits.depth:
-            raise _cannot(value, f"nested too deep; a message may have {self._limits.depth} levels")
+            raise _cannot(
+                value, f"nested too deep; a message may have {self._limits.depth} levels (Limits.depth)"
+            )
 
     def _items(self, value: Value) -> None:
         """Write a list, a tuple, a set or a frozenset."""
         items = tuple(value)  # a hook of an item may change it, and its length is written first
         size = len(items)
         if size >= self._limits.list_items:
-            raise _cannot(value, f"{size} items; a list may have {self._limits.list_items}")
+            raise _cannot(
+                value, f"{size} items; a list may have {self._limits.list_items} (Limits.list_items)"
+            )
         if self._again(value):
             return
         self._enter(value)
@@ -212,7 +216,10 @@ class Jellier:
     def _dict(self, value: dict[Value, Value]) -> None:
         pairs = tuple(value.items())  # a hook may change it, see _items
         if len(pairs) >= self._limits.list_items:
-            raise _cannot(value, f"{len(pairs)} items; a dictionary may have {self._limits.list_items}")
+            raise _cannot(
+                value,
+                f"{len(pairs)} items; a dictionary may have {self._limits.list_items} (Limits.list_items)",
+            )
         if self._again(value):
             return
         self._enter(value, 2)

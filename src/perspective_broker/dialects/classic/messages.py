@@ -166,7 +166,9 @@ class ClassicDialect(Dialect):
             raise ProtocolError("bad-message", "a method's name is a string")
         limit = self._decoder.limits.method_name_bytes
         if len(name) > limit:
-            raise ProtocolError("limit-name", f"a method's name may have {limit} bytes")
+            raise ProtocolError(
+                "limit-name", f"a method's name may have {limit} bytes (Limits.method_name_bytes)"
+            )
         try:
             return name.decode()
         except UnicodeDecodeError:

@@ -59,7 +59,9 @@ class ClassicWriter(Writer):
         data = _text(name, "method name")
         limit = self._limits.method_name_bytes
         if len(data) > limit:
-            raise SerializationError(f"a method's name may have {limit} bytes, not {len(data)}")
+            raise SerializationError(
+                f"a method's name may have {limit} bytes (Limits.method_name_bytes), not {len(data)}"
+            )
         return data
 
     def _jellier(self, perspective: Perspective) -> Jellier:

@@ -419,7 +419,8 @@ class Pb7Dialect(Dialect):
             raise ProtocolError("bad-message", "a method's name is text")
         if is_long(name, self._limits):
             raise ProtocolError(
-                "limit-name", f"a method's name may have {self._limits.method_name_bytes} bytes"
+                "limit-name",
+                f"a method's name may have {self._limits.method_name_bytes} bytes (Limits.method_name_bytes)",
             )
         if type(flags) is not int:
             raise no_such_flag()

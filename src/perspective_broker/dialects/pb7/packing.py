@@ -311,7 +311,8 @@ class Packer:
             raise _contains_itself(around)
         if self._level >= self._limits.depth // 2:
             raise _cannot(
-                around, f"nested too deep; there may be {self._limits.depth // 2} levels of its kind"
+                around,
+                f"nested too deep; there may be {self._limits.depth // 2} levels of its kind (half of Limits.depth)",
             )
         self._active.add(id(around))
         self._level += 1

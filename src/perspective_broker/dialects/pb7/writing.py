@@ -156,7 +156,9 @@ class Pb7Writer(Writer):
             message.append(kwargs)
         try:
             if is_long(name, self._limits):
-                raise SerializationError(f"a method's name may have {self._limits.method_name_bytes} bytes")
+                raise SerializationError(
+                    f"a method's name may have {self._limits.method_name_bytes} bytes (Limits.method_name_bytes)"
+                )
             return self._encode(message, args, perspective)
         except SerializationError as error:
             raise with_path(error, args=args, kwargs=kwargs) from None
@@ -360,7 +362,9 @@ class Pb7Writer(Writer):
         if limits.depth < MAX_PLAIN_DEPTH and is_deeper(
             unpackb(frame[HEADER_BYTES:], ext_hook=Ext), limits.depth
         ):
-            raise SerializationError(f"nested too deep; a message may have {limits.depth} levels")
+            raise SerializationError(
+                f"nested too deep; a message may have {limits.depth} levels (Limits.depth)"
+            )
 
 
 def harmless(limits: Limits) -> int:
