@@ -22,6 +22,7 @@ from ..session import SLOW_CONSUMER, Broker, CloseCause
 from ..transports import TLSChannel, watch_for_silence
 from .hangup import HangUpWatch
 from .leftovers import Leftovers
+from .methods import MethodWatcher
 from .settings import Settings
 from .turns import SLICE_SECONDS, Turns
 from .write_buffer import WriteBuffer
@@ -41,7 +42,7 @@ MESSAGES_PER_TURN: Final = 64
 _MESSAGES_PER_LOOK: Final = 4
 
 
-class Driver:
+class Driver(MethodWatcher):
     """The bytes of one connection. The transport calls it as its protocol.
 
     (It has the methods of :class:`asyncio.Protocol`, but does not derive from it: a compiled class has no base outside
@@ -206,6 +207,12 @@ class Driver:
                 self.loop.call_soon_threadsafe(self.wake)
         except RuntimeError:  # the loop is closed, and the connection with it
             pass
+
+    def method_ended(self) -> None:
+        if self.buffer.has_waiters:
+            self.wake()  # they may wait for the end of a call that has no answer
+        if self.leftovers is not None:
+            self.leftovers.look()
 
     def _turn(self) -> None:
         """Act, now or when the other connections of the loop leave time for it."""

@@ -104,8 +104,8 @@ class Host(BrokerHost):
         )
         broker = self.broker
         buffer = self._buffer = WriteBuffer(loop, broker, limits, poll)
-        self._methods = Methods(loop, turns, broker.incoming, self._on_method_end)
         self.driver: Driver = Driver(loop, settings, broker, buffer, turns, self._begin)
+        self._methods = Methods(loop, turns, broker.incoming, self.driver)
         if keeper is None:
             self.connection: Connection = Connection(self.driver, peer)
         else:
@@ -173,12 +173,6 @@ class Host(BrokerHost):
 
     def cancel(self, call: IncomingCall) -> None:
         self._methods.cancel(call)
-
-    def _on_method_end(self) -> None:
-        if self._buffer.has_waiters:
-            self.driver.wake()  # they may wait for the end of a call that has no answer
-        if self.driver.leftovers is not None:
-            self.driver.leftovers.look()
 
     def names_of_running(self) -> list[str]:
         """Return the names of the methods that run for the peer."""

@@ -7,7 +7,7 @@ in which they were made, so asynchronous methods need not wait for each other; p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from inspect import CO_COROUTINE
 from types import CoroutineType
@@ -19,10 +19,18 @@ from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
 from .turns import Turns
 
-__all__ = ["Methods"]
+__all__ = ["MethodWatcher", "Methods"]
 
 #: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
+
+class MethodWatcher:
+    """Is told of methods that end; the driver."""
+
+    def method_ended(self) -> None:
+        """A method has ended that did not end at once."""
+        raise NotImplementedError
 
 
 class Methods:
@@ -32,22 +40,22 @@ class Methods:
         loop: which runs them.
         turns: counts what encoding the answers of asynchronous methods takes.
         incoming: gets what they return or raise.
-        on_end: called whenever a method has ended that did not end at once.
+        watcher: is told of methods that end.
     """
 
-    __slots__ = ("_incoming", "_loop", "_on_end", "_queue", "_tasks", "_turns", "_unbegun")
+    __slots__ = ("_incoming", "_loop", "_queue", "_tasks", "_turns", "_unbegun", "_watcher")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         turns: Turns,
         incoming: IncomingCalls,
-        on_end: Callable[[], None],
+        watcher: MethodWatcher,
     ) -> None:
         self._loop = loop
         self._turns = turns
         self._incoming = incoming
-        self._on_end = on_end
+        self._watcher = watcher
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], _Running] | None = None  # made with the first
@@ -88,7 +96,7 @@ class Methods:
                 self._incoming.fail_call(call, asyncio.CancelledError())
             else:
                 self._run_limited(call, method, args, kwargs)
-        self._on_end()  # of those among them that were plain
+        self._watcher.method_ended()  # of those among them that were plain
 
     def _run_limited(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
@@ -171,7 +179,7 @@ class Methods:
             self._incoming.fail_call(running.call, asyncio.CancelledError())
         elif not task.cancelled() and (error := task.exception()) is not None:
             self._incoming.fail_call(running.call, error)  # a BaseException
-        self._on_end()
+        self._watcher.method_ended()
 
 
 _Call = tuple[IncomingCall, Method, Sequence[Value], Mapping[str, Value]]
