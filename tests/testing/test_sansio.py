@@ -137,3 +137,15 @@ def test_carrying_ends_while_a_method_runs_behind_the_peers_end(dialect: str) ->
     desk.later[0].answer()
     pair.run()
     assert "echo" in pair.server.invoked
+
+
+def test_a_call_that_was_never_made_can_be_cancelled() -> None:
+    with BrokerPair(Desk()) as pair:
+        first = pair.root.call("later")
+        first.cancel()
+        never_made = first.call("echo", 1)
+        never_made.cancel()
+        assert isinstance(never_made.error, type(first.error))
+        pair.run()
+        pair.server.running[0].answer()
+        pair.run()

@@ -83,12 +83,13 @@ class Outcome:
 
     def cancel(self) -> None:
         """Give the call up."""
+        if self.done:  # a call on a promise that has failed was never made
+            return
         assert self._broker is not None
         assert self._call is not None
-        if not self.done:
-            self.done = self.cancelled = True
-            self.error = Cancelled("the call was given up")
-            self._broker.outgoing.cancel(self._call)
+        self.done = self.cancelled = True
+        self.error = Cancelled("the call was given up")
+        self._broker.outgoing.cancel(self._call)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Outcome:
         """Call a method of what the answer will be, without waiting for it where the dialect can."""
