@@ -29,7 +29,7 @@ from ormsgpack import packb, unpackb
 import perspective_broker as pb
 from bench.peers._ours import Point
 from bench.values import MEBIBYTE, PAYLOAD, POINTS
-from perspective_broker.dialects.pb7.frames import HEADER_BYTES, Frames
+from perspective_broker.dialects.pb7.frames import HEADER_BYTES, FrameReader
 from perspective_broker.dialects.pb7.packing import OPTIONS
 from perspective_broker.testing import BrokerPair
 
@@ -86,7 +86,7 @@ def parts() -> None:
     pair.client.receive(answer)
     bodies = [call[HEADER_BYTES:], answer[HEADER_BYTES:]]
     values = [unpackb(body) for body in bodies]
-    frames = Frames(pb.Limits())
+    frames = FrameReader(pb.Limits())
 
     def pack() -> None:
         for value in values:
