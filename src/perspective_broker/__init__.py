@@ -85,7 +85,9 @@ from .flavors import (
     Root,
     Viewable,
     ViewPoint,
+    callback,
     copier_for,
+    wrap,
 )
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
@@ -144,6 +146,7 @@ __all__ = [
     "Viewable",
     "annotations",
     "build",
+    "callback",
     "connect",
     "copier_for",
     "deadline",
@@ -152,6 +155,7 @@ __all__ = [
     "run",
     "serve",
     "streams",
+    "wrap",
 ]
 
 

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "perspective_broker"
 #: File -> how often it reaches an attribute by a computed name, and may.
 ALLOWED = {
     "flavors/dispatch.py": 1,  # a peer's name behind its prefix becomes a method
+    "flavors/exposing.py": 1,  # the names that the program gives to pb.wrap, when it does
     "flavors/fields.py": 3,  # the fields that a registered class lets a peer set, and its own defaults of them; slots
 }
 

@@ -67,6 +67,14 @@ def test_a_missing_method(desk: Serving) -> None:
     )
 
 
+def test_an_object_that_the_peer_does_not_serve(desk: Serving) -> None:
+    done = pb("call", desk.url, "echo", "1", "--object", "drawer")
+    assert (done.returncode, done.stderr) == (1, "pb: UnknownObject: no object lives under that id\n")
+    done = pb("call", desk.url, "echo", "1", "--object", "")
+    assert done.returncode == 2
+    assert "the name of an object has 1 to 256 bytes, not 0" in done.stderr
+
+
 def test_a_class_that_is_not_registered_and_one_that_is_imported(desk: Serving) -> None:
     done = pb("call", desk.url, "note", "remember")
     assert done.returncode == 1

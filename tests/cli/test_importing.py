@@ -48,6 +48,7 @@ def test_a_module_in_a_package_of_the_current_directory(tmp_path: Path) -> None:
     done = pb("serve", "shop.front:Counter", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
-        "pb: shop.front:Counter: a Counter cannot be served; derive it from pb.Root\n",
+        "pb: shop.front:Counter: a Counter cannot be served; "
+        "derive it from pb.Root, or name its methods with pb.wrap\n",
     )
     assert "no module 'shop.back'" in pb("serve", "shop.back:Counter", cwd=tmp_path).stderr

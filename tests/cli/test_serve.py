@@ -23,6 +23,24 @@ def test_serves_a_class_an_object_and_a_factory(target: str) -> None:
         assert pb("call", server.url, "echo", "1").stdout == "1\n"
 
 
+def test_serves_several_objects_by_name() -> None:
+    with serving("desk:rooms") as server:
+        assert pb("call", server.url, "echo", "1").stdout == "1\n"
+        assert pb("call", server.url, "label", "--object", "top drawer").stdout == "top\n"
+        assert pb("call", server.url, "count", "3", "--object", "list").stdout == "2\n"
+        assert (
+            pb("shell", server.url, "--object", "list", stdin="await root.call('index', 1)").stdout == "1\n"
+        )
+        assert pb("ping", server.url, "--object", "list", "--count", "1").returncode == 0
+
+
+def test_the_users_of_an_application_among_several_objects_are_closed() -> None:
+    with serving("desk:make_rooms") as server:
+        assert pb("call", server.url, "label", "--object", "drawer").stdout == "open to all\n"
+        assert server.stop() == 0
+        assert "the users are closed" in server.logged()
+
+
 def test_prints_every_url_that_was_bound(tmp_path: Path) -> None:
     socket_path = tmp_path / "desk.sock"
     with serving(listen=("tcp://127.0.0.1:0", f"unix://{socket_path}")) as server:

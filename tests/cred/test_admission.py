@@ -66,9 +66,10 @@ async def test_a_stranger_does_not_lock_an_owner_out() -> None:
 
 @skipping
 async def test_a_wrong_password_from_a_clean_source_makes_it_wait_from_then_on() -> None:
-    async with serving(await application()) as (server, connect), connect() as root:
+    served = await application()
+    async with serving(served) as (server, connect), connect() as root:
         for _ in range(4):
-            await server._root.authorizer.record_failure("alice", asyncio.get_running_loop().time())
+            await served.authorizer.record_failure("alice", asyncio.get_running_loop().time())
         from_source(server, "198.51.100.1")
         tries = [asyncio.ensure_future(guess(root, "alice")) for _ in range(4)]
         await turns(50)

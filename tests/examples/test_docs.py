@@ -28,6 +28,7 @@ PAGES = [
     "docs/do/tls.md",
     "docs/do/manage-users.md",
     "docs/do/streams.md",
+    "docs/do/expose-what-exists.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
     "docs/do/progress-and-cancellation.md",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .. import transports
-from ..flavors import Exportable
 from ..session import SharedAllowance, SharedMemory
 from .accepted import Keeper
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import as_protocol
 from .host import Host
+from .roots import MakeRoots
 from .settings import Settings
 
 __all__ = ["Accepting"]
@@ -27,7 +27,7 @@ class Accepting:
     Args:
         loop: where they live.
         settings: of ``serve``.
-        make_root: makes what a peer reaches first, given its connection.
+        make_roots: makes what a peer reaches by name, given its connection.
 
     Attributes:
         unauthenticated: counts the peers that come from an IP address and have yet to log in or, without logins, to
@@ -39,7 +39,7 @@ class Accepting:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: Settings,
-        make_root: Callable[[Connection], Exportable],
+        make_roots: MakeRoots,
     ) -> None:
         self.unauthenticated: transports.UnauthenticatedPeers = transports.UnauthenticatedPeers(
             settings.limits.strangers_per_address
@@ -47,7 +47,7 @@ class Accepting:
         self.accepted: int = 0
         self._loop = loop
         self._settings = settings
-        self._make_root = make_root
+        self._make_roots = make_roots
         self._closing = False
         self._hosts: dict[Host, None] = {}  # of connections that live, in the order in which they came
         self._ending: set[Host] = set()  # of those that have ended, and whose methods or callbacks still run
@@ -73,7 +73,7 @@ class Accepting:
             self._settings,
             "a peer",
             keeper=accepted,
-            root=self._make_root,
+            roots=self._make_roots,
             proxied=proxied,
             poll=self._poll,
             allowance=self._allowance,

@@ -23,6 +23,7 @@ from .host import Host
 from .login import Login
 from .reconnect import Backoff, ReconnectingReference, keep_connected
 from .references import RemoteReference
+from .roots import ROOT, check_name
 from .settings import Settings
 
 __all__ = ["Connecting", "connect"]
@@ -34,6 +35,7 @@ _R = TypeVar("_R")
 def connect(
     url: str,
     *,
+    object: str = ...,
     username: str | Anonymous | None = ...,
     password: str | None = ...,
     service: str | None = ...,
@@ -56,6 +58,7 @@ def connect(
 def connect(
     url: str,
     *,
+    object: str = ...,
     username: str | Anonymous | None = ...,
     password: str | None = ...,
     service: str | None = ...,
@@ -77,6 +80,7 @@ def connect(
 def connect(
     url: str,
     *,
+    object: str = ROOT,
     username: str | Anonymous | None = None,
     password: str | None = None,
     service: str | None = None,
@@ -100,6 +104,8 @@ def connect(
 
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
+        object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows
+            with the first call, which else raises ``UnknownObject``. A login is made at this object.
         username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
         password: the user's; None over ``tls://`` where a certificate shows which user it is (see :class:`ClientTLS`).
         service: to which service of the peer's application; None for the avatar, as at a portal of today's
@@ -126,12 +132,13 @@ def connect(
             ``timeout`` is then also what a call waits for a connection.
 
     Returns:
-        What is awaited or entered for the reference to the peer's root; after a login, to the perspective or avatar.
+        What is awaited or entered for the reference to the peer's root, or to the object of that name; after a login,
+        to the perspective or avatar.
 
     Raises:
-        TypeError: the url, the username or the password is not text.
-        ValueError: the url or the name of a dialect is invalid, ``busy_poll`` is not such a time, or ``tls`` is given
-            for a url that would not be encrypted. (At once; what follows when it is awaited.)
+        TypeError: the url, the name of the object, the username or the password is not text.
+        ValueError: the url, the name of the object or that of a dialect is invalid, ``busy_poll`` is not such a time,
+            or ``tls`` is given for a url that would not be encrypted. (At once; what follows when it is awaited.)
         OSError: no program answers there; TimeoutError when none did in time.
         TLSError: the peer's certificate is not trusted, or TLS was refused.
         ProtocolError: the program that answers does not speak Perspective Broker, or none of our dialects.
@@ -144,6 +151,7 @@ def connect(
     address = transports.parse_url(url)
     if address.scheme in ("tcp", "tls") and not address.host:
         raise ValueError(f"{url!r} names no host to connect to")
+    check_name(object)
     login = Login.of(
         username,
         password,
@@ -157,7 +165,7 @@ def connect(
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll)
-    establish = partial(_connect, address, settings, timeout, tls)
+    establish = partial(_connect, address, object, settings, timeout, tls)
     if login is not None:
         establish = partial(_log_in, establish, login, timeout)
     if reconnect is False:
@@ -219,6 +227,7 @@ async def _keep(
 
 async def _connect(
     address: transports.Address,
+    name: str,
     settings: Settings,
     timeout: float | None,
     tls: ssl.SSLContext | transports.ClientTLS | None,
@@ -259,7 +268,7 @@ async def _connect(
     if cause is not None:
         await host.connection.wait_closed()
         raise _why(host, cause) from host.driver.error
-    return host.root()
+    return host.root(name)
 
 
 def _why(host: Host, cause: CloseCause) -> BrokerError:

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
 from ..dialects.offer import negotiate
 from ..errors import SerializationError
-from ..flavors import Exportable
 from ..flavors.guard import report
 from ..ports import Method, ObjectId, Perspective, PromisedAnswer, Value
 from ..session import (
@@ -47,6 +46,7 @@ from .methods import Methods
 from .pending import call_of
 from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteReference
+from .roots import MakeRoots
 from .settings import Settings
 from .streams import ItemReader, StreamSource
 from .turns import turns_of
@@ -66,7 +66,7 @@ class Host(BrokerHost):
         settings: of ``serve`` or ``connect``.
         peer: what to call the other side until the transport knows better.
         keeper: the server's side of a connection that it has accepted; None on the side that connected.
-        root: makes what the peer reaches as ``root``, given the connection.
+        roots: makes what the peer reaches by name, given the connection; None offers nothing.
         proxied: where the peer is, as a trusted proxy says; None without one.
         poll: keeps the event loop awake when something was sent; None lets it sleep.
         allowance: how much is logged about this peer and those that share it.
@@ -84,7 +84,7 @@ class Host(BrokerHost):
         peer: str,
         *,
         keeper: Keeper | None = None,
-        root: Callable[[Connection], Exportable] | None = None,
+        roots: MakeRoots | None = None,
         proxied: tuple[str, int] | None = None,
         poll: BusyPoll | None = None,
         allowance: SharedAllowance | None = None,
@@ -113,7 +113,7 @@ class Host(BrokerHost):
         self._caller = Caller(self.driver, self.connection)
         self._keeper = keeper
         self._settings = settings
-        self._root = root
+        self._roots = roots
         self._proxied = proxied
         self._closing: Closing | None = None  # while the connection ends in order
         # Made with the first, because most connections have none and it takes a kilobyte.
@@ -130,9 +130,10 @@ class Host(BrokerHost):
             self._keeper.connected(self.connection)
             if broker.lifecycle.ended:
                 return
-        if self._root is not None:
+        if self._roots is not None:
             try:
-                broker.tables.exports.name("root", self._root(self.connection))
+                for name, root in self._roots(self.connection).items():
+                    broker.tables.exports.name(name, root)
             except BaseException as error:
                 report(error, "no root object could be made for %s", self.connection.peer)
                 broker.close("no-root", "this side could not make its root object")
@@ -150,9 +151,15 @@ class Host(BrokerHost):
             )
         )
 
-    def root(self) -> RemoteReference:
-        """Return a reference to what the peer serves."""
-        root = self.broker.root()
+    def root(self, name: str) -> RemoteReference:
+        """Return a reference to what the peer serves under a name.
+
+        Raises:
+            DeadReferenceError: the connection has ended.
+        """
+        if self.broker.lifecycle.ended:
+            self.broker.lifecycle.check_usable()
+        root = self.broker.tables.imports.named(name)
         assert isinstance(root, RemoteReference)
         return root
 

@@ -6,24 +6,22 @@ import asyncio
 import logging
 import ssl
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from .. import transports
-from ..cred import Perspective, Service
-from ..errors import SerializationError
-from ..flavors import Exportable, Policy, Registry, export_target
+from ..flavors import Policy, Registry
 from ..flavors.handle import Handle
-from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
 from ..ports import Value
 from .accepting import Accepting
 from .affinity import check_loop
 from .connection import Connection
 from .lag import LoopWatch
+from .roots import Roots
 from .settings import Settings
 from .signals import on_signals
 
@@ -33,7 +31,7 @@ log: logging.Logger = logging.getLogger("perspective_broker")
 
 
 def serve(
-    root: Value,
+    root: Value | Mapping[str, Value],
     *urls: str,
     limits: Limits | None = None,
     policy: Policy | None = None,
@@ -44,7 +42,7 @@ def serve(
     busy_poll: float | None = None,
     trusted_proxies: Sequence[str] = (),
 ) -> Server:
-    """Offer an object to every peer that connects.
+    """Offer an object, or several by name, to every peer that connects.
 
     ``async with serve(root, "tcp://127.0.0.1:8787") as server:`` listens within the block;
     ``server = await serve(...)`` listens until ``await server.close()``.
@@ -53,7 +51,9 @@ def serve(
         root: what a peer reaches first: a Referenceable, an Application or a Portal. When it has
             ``root_object(connection)``, that is asked for each connection's own. When it has ``begin_serving()`` and
             ``end_serving()``, plain or ``async``, they are called before the first url is listened on and after the
-            last connection has ended.
+            last connection has ended. Or a mapping of names to such objects, ``{"jobs": Jobs(), "status": Status()}``:
+            a peer reaches each by its name, as in ``connect(url, object="jobs")``. (A single object is named ``root``.)
+            Where one of them is an Application or a Portal, each connection has to log in there in time.
         urls: where to listen; at least one. Port 0 lets the system choose, see ``server.urls``.
         limits: what each peer may ask of us.
         policy: what may be received.
@@ -68,9 +68,9 @@ def serve(
             it. One of theirs without it is closed.
 
     Raises:
-        ValueError: a url, the name of a dialect or the address of a proxy is invalid; ``busy_poll`` is not such a
-            time; ``tls://`` without ``tls``, or the other way round.
-        TypeError: ``root`` cannot be served.
+        ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
+            not such a time; ``tls://`` without ``tls``, or the other way round.
+        TypeError: ``root`` cannot be served; of a mapping, one of its objects, or two of them take logins.
         OSError: an address cannot be bound (when entered or awaited).
     """
     if not urls:
@@ -80,42 +80,9 @@ def serve(
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
-    make_root = _root_maker(root)
+    roots = Roots(root)
     settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
-    return Server(root, make_root, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
-
-
-def _root_maker(root: Value) -> Callable[[Connection], Exportable]:
-    """Return what makes the root of each connection.
-
-    Raises:
-        TypeError: ``root`` cannot be served.
-    """
-    if isinstance(root, type):
-        if issubclass(root, (Perspective, Service)):
-            raise TypeError(f"the class {root.__name__} cannot be served; {advice(root)}")
-        raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
-    make_root: Callable[[Connection], Exportable] | None = getattr(root, "root_object", None)
-    if make_root is not None:
-        return make_root
-    if not isinstance(root, Exportable):
-        raise TypeError(f"a {type(root).__name__} cannot be served; {advice(type(root))}")
-    try:
-        holder = export_target(root, None).holder
-    except SerializationError as error:  # a view without a perspective
-        raise TypeError(f"a {type(root).__name__} cannot be served: {error}") from None
-    if isinstance(holder, MessageReceiver):
-        raise TypeError(foreign(root))
-    return lambda connection: root
-
-
-def advice(kind: type) -> str:
-    """Return what to do with an object of a class that cannot be served."""
-    if issubclass(kind, Perspective):
-        return "a pb.Service makes one for each user: serve the pb.Application that has the service"
-    if issubclass(kind, Service):
-        return "add it to a pb.Application"
-    return "derive it from pb.Root"
+    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +112,13 @@ class Server(Handle):
 
     def __init__(
         self,
-        root: Value,
-        make_root: Callable[[Connection], Exportable],
+        roots: Roots,
         addresses: Sequence[transports.Address],
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
         proxies: transports.TrustedProxies,
     ) -> None:
-        self._root = root
-        self._root_begun = False
-        self._make_root = make_root
+        self._roots = roots
         self._addresses = addresses
         self._settings = settings
         self._tls = tls
@@ -213,10 +177,9 @@ class Server(Handle):
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
-        accepting = self._accepting = Accepting(self._loop, self._settings, self._make_root)
+        accepting = self._accepting = Accepting(self._loop, self._settings, self._roots.make)
         try:
-            await _hook(self._root, "begin_serving")
-            self._root_begun = True
+            await self._roots.begin()
             for address in self._addresses:
                 self._listeners.append(
                     await transports.listen(
@@ -306,17 +269,11 @@ class Server(Handle):
             self._watch.stop()
         for listener in self._listeners:
             await listener.wait_closed()
-        if self._root_begun:
-            self._root_begun = False
-            try:
-                await _hook(self._root, "end_serving")
-            finally:
-                self._set_closed()
-        self._set_closed()
-
-    def _set_closed(self) -> None:
-        if self._closed is not None:
-            self._closed.set()
+        try:
+            await self._roots.end()
+        finally:
+            if self._closed is not None:
+                self._closed.set()
 
     def _check_loop(self) -> None:
         if self._loop is not None:
@@ -330,12 +287,3 @@ def _reload(tls: transports.ServerTLS) -> None:
         log.error("the certificates stay as they are: %s", transports.certificate_error_text(error))
     else:
         log.info("the certificates were read again")
-
-
-async def _hook(root: Value, name: str) -> None:
-    """Call a method that the root may have, and wait for it where it asks for that."""
-    method = getattr(root, name, None)
-    if method is not None:
-        result = method()
-        if hasattr(type(result), "__await__"):
-            await result

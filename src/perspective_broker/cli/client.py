@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..aio import RemoteReference, connect
+from ..aio.roots import ROOT, check_name
 from ..errors import ConnectionLost, LoginFailed, ProtocolError, TLSError
 from ..transports import ClientTLS, parse_url
 from .importing import import_here
@@ -25,6 +26,10 @@ __all__ = ["ClientOptions", "Credentials", "Url", "connected"]
 
 def _check_url(kind: object, url: str) -> None:
     parse_url(url)
+
+
+def _check_object(kind: object, name: str) -> None:
+    check_name(name)
 
 
 #: Where a peer listens; checked before anything else is done.
@@ -54,6 +59,7 @@ class ClientOptions:
     """Options of the commands that connect.
 
     Attributes:
+        object: the name of the object that is called, or where the user logs in.
         user: the user who logs in; None does not log in.
         service: the service to log in to; None lets the peer choose.
         perspective: the perspective of the service; the user's own when None.
@@ -67,6 +73,13 @@ class ClientOptions:
         verbose: how much to log.
     """
 
+    object: Annotated[
+        str,
+        Parameter(
+            help="The name of an object that the peer serves; a peer that serves one names it root.",
+            validator=_check_object,
+        ),
+    ] = ROOT
     user: Annotated[
         str | None, Parameter(help="Log in as this user; the command prompts for the password.")
     ] = None
@@ -174,7 +187,7 @@ class ClientOptions:
 async def connected(
     url: str, options: ClientOptions, credentials: Credentials
 ) -> AsyncIterator[RemoteReference]:
-    """Connect within the block, and yield the peer's root; after a login, the perspective or avatar.
+    """Connect within the block, and yield the peer's object; after a login, the perspective or avatar.
 
     Raises:
         CommandError: the connection or the login failed, or a dialect's name is unknown.
@@ -182,6 +195,7 @@ async def connected(
     try:
         root = await connect(
             url,
+            object=options.object,
             **vars(credentials),
             timeout=options.seconds,
             dialects=options.dialect or None,

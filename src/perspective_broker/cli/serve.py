@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 
 from ..aio import Server, run
 from ..aio import serve as serve_object
-from ..aio.server import advice
+from ..aio.roots import advice
 from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
@@ -117,8 +117,8 @@ def serve(
     """Serve an object until interrupted (SIGINT, SIGTERM).
 
     OBJECT is an object to serve (a pb.Root or another pb.Referenceable, a pb.Application, a pb.Portal), its
-    class, or a function without arguments that makes it; the function may be async. Every url that is listened
-    on is printed, one per line.
+    class, or a function without arguments that makes it; the function may be async. A dictionary of names to such
+    objects serves each under its name. Every url that is listened on is printed, one per line.
 
     When stopped, it takes no new connections and calls, lets running ones end for --drain seconds, and
     exits with 0; stopped a second time, it does not wait.
@@ -147,8 +147,9 @@ def serve(
                 print(f"listening on {url}", flush=True)
             await serving
         finally:
-            if isinstance(root, LoginRoot):
-                await root.authorizer.close()  # the module that made it has no other opportunity
+            for served in root.values() if isinstance(root, Mapping) else (root,):
+                if isinstance(served, LoginRoot):
+                    await served.authorizer.close()  # the module that made it has no other opportunity
 
     run(main())
 

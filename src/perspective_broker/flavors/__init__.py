@@ -3,6 +3,7 @@
 from .cacheable import Cacheable, Observer, RemoteCache
 from .copyable import Copyable, RemoteCopy, is_copied
 from .exporting import Exportable, carries_on, export_key, export_target, hears_of_errors, report_unread
+from .exposing import callback, wrap
 from .failure import ALWAYS_SENT, Failure, from_within
 from .graph import Graph
 from .policy import Policy
@@ -31,6 +32,7 @@ __all__ = [
     "Target",
     "ViewPoint",
     "Viewable",
+    "callback",
     "carries_on",
     "check_spelling",
     "copier_for",
@@ -41,4 +43,5 @@ __all__ = [
     "hears_of_errors",
     "is_copied",
     "report_unread",
+    "wrap",
 ]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
 from .annotations import signature_of
+from .exposing import Wrapped
 from .guard import ordinary
 from .message_receiver import MessageReceiver
 
@@ -65,7 +66,8 @@ def no_such_method(holder: object, name: str) -> NoSuchMethod:
     )  # of the class, because an object may have any attribute
     if name.startswith(_PREFIXES):
         advice = f"; they leave {name.partition('_')[0]}_ out"
-    return NoSuchMethod(f"{type(holder).__name__} has no method {shown!a} for its callers{advice}")
+    kind = type(holder.exposed if isinstance(holder, Wrapped) else holder).__name__
+    return NoSuchMethod(f"{kind} has no method {shown!a} for its callers{advice}")
 
 
 def blame(
@@ -103,7 +105,10 @@ def blame(
 def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exception:
     """Return the error for arguments that do not fit the method."""
     parameters = list(signature.parameters.values())
-    if getattr(method, "__name__", "").startswith("view_"):
+    own_name = str(getattr(method, "__name__", ""))
+    if (
+        own_name.startswith("view_") and own_name != name
+    ):  # a method of a wrapped object is called by its own name
         if not parameters:
             return TypeError(
                 f"view_{name} takes no perspective, the first argument of every method of a view"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import Any
 
 import perspective_broker as pb
@@ -88,3 +89,16 @@ class room:
 
 class Visitor(pb.Perspective):
     pass
+
+
+rooms = {"root": Desk(), "top drawer": Drawer("top"), "list": pb.wrap([3, 1, 3], "count", "index")}
+
+
+class Users(pb.MemoryAuthorizer):
+    async def close(self) -> None:
+        print("the users are closed", file=sys.stderr)
+
+
+def make_rooms() -> dict[str, object]:
+    """Return an application beside another object."""
+    return {"desk": pb.Application("desk", Users()), "drawer": Drawer("open to all")}
