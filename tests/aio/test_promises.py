@@ -320,7 +320,8 @@ async def test_closing_gives_up_what_no_task_wants() -> None:
 
 
 async def test_the_loop_need_not_be_idle_for_a_task_to_send() -> None:
-    async with memory_pair(Desk(), url="tcp://127.0.0.1:0") as pair:
+    # Not over TCP, because with eager tasks asyncio of 3.13.0 cannot race addresses (asyncio.staggered).
+    async with memory_pair(Desk()) as pair:
         for number in range(20):
             assert await asyncio.create_task(pair.root.call("echo", number)) == number
 
