@@ -16,7 +16,7 @@ __all__ = ["AcceptedConnection", "Keeper", "speak_as_in_2002", "use_limits"]
 
 
 class Keeper:
-    """What the life of an accepted connection is reported to. This one keeps nothing."""
+    """Is told of the life of an accepted connection. This one keeps nothing."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class AcceptedConnection(Connection):
     def end_at_once(self, code: str, reason: str) -> None:
         """End the connection now, with a farewell, because another replaces it.
 
-        What the peer has sent and was not acted on is dropped, and so are our own calls that wait to be sent.
+        Messages of the peer that were not acted on are dropped, and so are our own calls that wait to be sent.
         """
         driver_of(self).broker.close(code, reason)
 

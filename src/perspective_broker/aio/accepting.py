@@ -52,7 +52,7 @@ class Accepting:
         self._hosts: dict[Host, None] = {}  # of connections that live, in the order in which they came
         self._ending: set[Host] = set()  # of those that have ended, and whose methods or callbacks still run
         self._retiring: set[asyncio.Task[None]] = set()
-        # What all of them share:
+        # Shared by all of them:
         self._poll = None if settings.busy_poll is None else BusyPoll(loop, settings.busy_poll)
         self._allowance = SharedAllowance(loop.time())
         self._memory = SharedMemory(settings.limits.server_memory_bytes)

@@ -65,7 +65,7 @@ class Answer:
 
 
 class Caller:
-    """What can be asked of one connection by what belongs to it.
+    """The face of one connection for the objects that belong to it.
 
     Args:
         driver: of the connection.
@@ -94,7 +94,7 @@ class Caller:
         """Call a method of the peer's object and ask for no answer, if the write buffer takes more.
 
         Returns:
-            What may be awaited until the connection can take more.
+            An awaitable that waits until the connection can take more.
         """
         self.buffer.check_capacity()
         self.outgoing.tell(target, name, args, kwargs)
@@ -137,7 +137,7 @@ class Caller:
 
     @property
     def pauses(self) -> Callable[[], bool] | None:
-        """What is asked in each turn whether reading pauses; None when it never does."""
+        """The function that is asked in each turn whether reading pauses; None when it never does."""
         return self._driver.pauses
 
     @pauses.setter

@@ -96,7 +96,7 @@ class Promise(_Driven[_T]):
         """Go on for a task that was made of this promise, until there is something to wait for (for asyncio).
 
         Returns:
-            What this task waits for.
+            The future for which this task waits.
 
         Raises:
             StopIteration: with the answer.

@@ -128,12 +128,12 @@ def connect(
         busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was sent: one call after
             the other to a peer on the same machine takes about half the time, and a core. None lets it sleep.
         reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
-            a :class:`Backoff` says how soon. What follows is raised when the first connection cannot be made;
+            a :class:`Backoff` says how soon. The following errors are raised when the first connection cannot be made;
             ``timeout`` is then also what a call waits for a connection.
 
     Returns:
-        What is awaited or entered for the reference to the peer's root, or to the object of that name; after a login,
-        to the perspective or avatar.
+        An object that is awaited or entered for the reference to the peer's root, or to the object of that name;
+        after a login, to the perspective or avatar.
 
     Raises:
         TypeError: the url, the name of the object, the username or the password is not text.

@@ -27,7 +27,7 @@ __all__ = ["Connection", "describe_peer", "dont_notify_at_end", "driver_of", "en
 
 _Subject = TypeVar("_Subject")
 
-#: What Linux tells of the process at the other end of a Unix socket: its number, user and group.
+#: The report of Linux on the process at the other end of a Unix socket: its number, user and group.
 _CREDENTIALS: Final = struct.Struct("3i")
 
 #: The name under which no peer keeps an object.
@@ -59,7 +59,7 @@ class Connection(Handle):
 
     @property
     def room(self) -> Drain:
-        """What may be awaited until the connection can take more."""
+        """An awaitable that waits until the connection can take more."""
         return self._driver.buffer.drain
 
     @property
@@ -151,7 +151,7 @@ class Connection(Handle):
     def end(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """Begin to end the connection in order, without waiting for it.
 
-        New calls are refused at once. What was made is sent, and the peer's calls without an answer that came before
+        New calls are refused at once. Calls that were made are sent, and the peer's one-way calls that came before
         its own end still run; calls that have no answer yet fail with :class:`~perspective_broker.ConnectionLost`.
 
         Args:
@@ -193,7 +193,7 @@ class Connection(Handle):
 
 
 class _Callable(Protocol):
-    """What a reference is here, without the module that makes references: that one needs connections."""
+    """A reference, without the module that makes references: that one needs connections."""
 
     def call(self, name: str, /) -> Awaitable[object]: ...
 

@@ -1,6 +1,6 @@
 """Deadlines: how long a caller waits, known also to the methods that work for it.
 
-What is left is a *context variable* here, so that it needs no argument on the way through a program; on the wire it is
+The time left is a *context variable* here, so that it needs no argument on the way through a program; on the wire it is
 an argument of the call. The core judges the calls of a peer; this module is where a program asks.
 """
 
@@ -53,7 +53,7 @@ class Limit:
         return self.when - self._loop.time()
 
 
-#: What limits the code that runs here; may be over, see :func:`current`.
+#: The limit of the code that runs here; it may be over, see :func:`current`.
 under: ContextVar[Limit | None] = ContextVar("perspective_broker.deadline", default=None)
 
 

@@ -7,7 +7,7 @@ one busy peer does not starve another), writes once per turn, and keeps one time
                                         │                               ▲
                                         └──▶ turn: broker.process ──────┘
 
-What the bytes mean for the application is in :mod:`.host`.
+The meaning of the bytes for the application is in :mod:`.host`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Driver(MethodWatcher):
 
     def eof_received(self) -> bool:
         self.broker.receive_eof()
-        # What came before may still be acted on, and sent; TLS has no half-closed connections.
+        # Earlier messages may still be acted on, and answers sent; TLS has no half-closed connections.
         return not self.broker.lifecycle.ended and self.channel is None
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -29,7 +29,7 @@ Progress = Callable[[int, int | None], object]
 #: system.
 CHUNK_BYTES: Final = 64 * 1024
 
-#: What is read or written in one visit to a thread, which costs about as long as copying it.
+#: Bytes that are read or written in one visit to a thread, which takes about as long as copying them.
 _BLOCK_BYTES: Final = 1024 * 1024
 
 
@@ -94,11 +94,12 @@ async def save_stream(
 ) -> int:
     """Read a stream of bytes into a file, which is there whole or not at all.
 
-    What was at ``path`` before stays until the last byte has come and is on the disk, and is then replaced at once.
+    The file that was at ``path`` before stays until the last byte has come and is on the disk, and is then replaced at
+    once.
 
     Args:
         stream: what to read: a reference to a stream, the promise of one, or anything asynchronous with bytes.
-        path: where the file shall be; its directory exists.
+        path: the file to write; its directory exists.
         progress: called with the bytes received so far and None, after every piece.
         limit_bytes: how large the file may become; None for any size.
 
@@ -109,7 +110,7 @@ async def save_stream(
         LimitExceeded: the stream is longer than ``limit_bytes``.
         OSError: the file cannot be written.
         TypeError: something in the stream is not bytes.
-        Exception: whatever ended the stream. Whatever is raised, the stream has been left and ``path`` is untouched.
+        Exception: whatever ended the stream. In any case the stream has been left and ``path`` is untouched.
     """
     received = waiting = 0
     block: list[bytes] = []
@@ -140,7 +141,7 @@ async def collect_stream(
     Raises:
         LimitExceeded: the stream is longer.
         TypeError: something in the stream is not bytes.
-        Exception: whatever ended the stream. Whatever is raised, the stream has been left.
+        Exception: whatever ended the stream. In any case the stream has been left.
     """
     parts: list[bytes] = []
     received = 0

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 __all__ = ["HangUpWatch"]
 
-#: Seconds between two looks, at 2 µs of work a look: for so long a peer that is gone still costs something.
+#: Seconds between two looks, at 2 µs of work a look; a peer that is gone costs something until the next look.
 LOOK_EVERY: Final = 0.1
 
 #: That the peer will send nothing more, where the system tells it apart from the end of the connection.

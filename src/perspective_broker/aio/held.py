@@ -1,4 +1,4 @@
-"""Held references: their connection, and their end. What calling one means is in :mod:`.references`."""
+"""Held references: their connection, and their end. The calls on them are in :mod:`.references`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class HeldReference(Reference):
     __slots__ = ("_caller", "_endings")
 
     def __init__(self, caller: Caller, broker: Broker, luid: ObjectId, perspective: Perspective) -> None:
-        # What Reference.__init__ does, without a call: references come by the ten thousand.
+        # The same as Reference.__init__, without a call, because references come by the ten thousand.
         self._session, self._luid, self._perspective, self._received = broker, luid, perspective, None
         self._caller: Caller | None = caller  # None when the reference was released
-        self._endings: list[Ending] | None = None  # made with the first, for few references have any
+        self._endings: list[Ending] | None = None  # made with the first, because few references have any
 
     def on_disconnect(self, callback: Callable[[Self], object]) -> None:
         """Call ``callback(reference)`` once when the connection ends.
 
         The reference keeps its callbacks: as soon as the program holds the reference no more, they are forgotten with
-        it. What must be called in any case is registered by ``reference.connection.on_disconnect``.
+        it. Register a callback that must be called in any case with ``reference.connection.on_disconnect``.
 
         Raises:
             DeadReferenceError: the connection has ended.

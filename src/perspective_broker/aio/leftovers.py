@@ -28,7 +28,7 @@ _AT_THE_END: Final = "a callback for the end of a connection raised"
 
 
 class Leftovers:
-    """What one connection leaves behind. Made when it has ended.
+    """The methods and callbacks that one connection leaves behind. Made when it has ended.
 
     Args:
         loop: the event loop of the connection.

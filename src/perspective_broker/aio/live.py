@@ -29,7 +29,7 @@ __all__ = ["Change", "Changes", "Live"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed in a replica since the change before.
+    """The fields of a replica that changed since the change before.
 
     Attributes:
         fields: the new values by field name.
@@ -54,8 +54,8 @@ class Live(Cacheable, RemoteCache):
             print(change.fields)
 
     A change *inside* a field's value is not seen; assign the field anew. Names with a leading underscore are
-    not fields and do not cross; no other name that is not a field can be assigned. What is assigned in a row, without
-    anything else being sent or awaited in between, arrives at once.
+    not fields and do not cross; no other name that is not a field can be assigned. Values that are assigned in a row,
+    without anything else being sent or awaited in between, arrive at once.
 
     Args:
         fields: values by name; the others have their class's default.
@@ -245,7 +245,7 @@ class Changes:
 
 
 class _Feed:
-    """What one observer of a live object has not been sent yet. At most one update is on its way."""
+    """The changes of a live object that one observer has not been sent yet. At most one update is on its way."""
 
     __slots__ = ("_changed", "_fields", "_observer", "_on_its_way")
 

@@ -21,7 +21,7 @@ from .turns import Turns
 
 __all__ = ["MethodWatcher", "Methods"]
 
-#: What most plain methods return. (That a type has no ``__await__`` costs an exception to find out.)
+#: Types of the answers of most plain methods. (That a type has no ``__await__`` costs an exception to find out.)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 

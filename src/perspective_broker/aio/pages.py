@@ -31,12 +31,12 @@ __all__ = ["PageReader", "get_pages", "send_pages"]
 #: Pages of a byte string. Twisted's pagers send 8 or 16 KiB; a string may have 640.
 PAGE_BYTES: Final = 64 * 1024
 
-#: What a pager may have sent without an answer, in bytes and in pages: so many take a slot at the collector while
-#: they wait.
+#: The most that a pager may have sent without an answer, in bytes and in pages: so many take a slot at the collector
+#: while they wait.
 UNANSWERED_BYTES: Final = WINDOW // 2
 UNANSWERED_PAGES: Final = 64
 
-#: What a reader has unread before its collector answers no more, before the connection pauses, and before it leaves.
+#: Unread bytes of a reader at which its collector stops answering, before the connection pauses, and before it leaves.
 ANSWERING: Final = WINDOW // 2
 PAUSING: Final = 2 * WINDOW
 PATIENCE: Final = 64 * WINDOW
@@ -162,7 +162,7 @@ class PageReader(ItemReader):
         """A page has come (called by the collector).
 
         Returns:
-            What to await before it is answered.
+            An awaitable; the page is answered after it.
 
         Raises:
             Error: no more pages are wanted.
@@ -293,7 +293,7 @@ def _readers_of(caller: Caller) -> _Readers:
 
 
 class _Collector(Exportable):
-    """What the pager sends to. Holds the reader weakly: dropping the reader ends the pages."""
+    """The collector to which the pager sends. Holds the reader weakly: dropping the reader ends the pages."""
 
     _pb_carries_on = True
 

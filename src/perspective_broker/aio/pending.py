@@ -104,7 +104,7 @@ class Pending(asyncio.Future[_T]):
     def cancel(self, msg: object = None) -> bool:
         """Give the answer up. A pb7 peer stops the method; a classic one is not told, and its answer is ignored.
 
-        What was called on the promise is given up with it: on pb7 these calls were sent, and the peer stops them too.
+        Calls on the promise are given up with it: on pb7 these calls were sent, and the peer stops them too.
         Cancelling a task that awaits the promise does the same.
         """
         if not self.done():

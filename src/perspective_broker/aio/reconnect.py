@@ -147,8 +147,8 @@ class ReconnectingReference(Name):
         """Call the object's method ``name`` and ask for no answer, now or as soon as there is a connection.
 
         Returns:
-            What may be awaited until it was sent and the connection can take more. Awaited, it raises ConnectionLost
-            when no connection came in time.
+            An awaitable that waits until it was sent and the connection can take more. It raises ConnectionLost when no
+            connection came in time.
 
         Raises:
             DeadReferenceError: the reference has ended.
@@ -433,7 +433,7 @@ class ReconnectingReference(Name):
             at_once: whether the end of the last connection may make it shorter.
 
         Raises:
-            ConnectionLost: there shall be none.
+            ConnectionLost: no connection is wanted any more.
         """
         try:
             async with asyncio.timeout(seconds):

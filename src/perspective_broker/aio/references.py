@@ -44,7 +44,7 @@ class RemoteReference(HeldReference):
         """Call the object's method ``name`` and ask for no answer.
 
         Returns:
-            What may be awaited until the connection can take more.
+            An awaitable that waits until the connection can take more.
 
         Raises:
             DeadReferenceError: the connection has ended or the reference was released.

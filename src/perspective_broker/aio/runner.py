@@ -22,7 +22,7 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
         debug: whether the loop is in asyncio's debug mode; None leaves that to the environment.
 
     Returns:
-        What ``main`` returns.
+        The result of ``main``.
 
     Raises:
         TypeError: ``main`` is not a coroutine.

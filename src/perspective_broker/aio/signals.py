@@ -18,8 +18,8 @@ def on_signals(handlers: Mapping[str, Callable[[], object]]) -> Iterator[None]:
     """Call what belongs to a signal within the block, where the platform lets an event loop have it.
 
     Args:
-        handlers: name of a signal, such as ``"SIGTERM"`` -> what is called in the running event loop. What was called
-            before is not called again afterwards.
+        handlers: name of a signal, such as ``"SIGTERM"`` -> a function that is called in the running event loop.
+            Functions that were called before are not called again afterwards.
 
     Raises:
         UsageError: in another thread than the main one; only that one gets signals.

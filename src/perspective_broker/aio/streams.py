@@ -36,10 +36,10 @@ WINDOW: Final = 1024 * 1024
 #: The most that a source sends unread, whatever credit it gets. (One reader may read many streams: a few MiB each.)
 MOST_CREDIT: Final = 4 * WINDOW
 
-#: What a reader keeps of a source that ignores its window, before it leaves.
+#: Bytes that a reader keeps of a source that ignores its window, before it leaves.
 PATIENCE: Final = 4 * WINDOW
 
-#: What an item costs besides the bytes in it: a node's memory, see Limits.nodes.
+#: The cost of an item besides the bytes in it: a node's memory, see Limits.nodes.
 ITEM_COST: Final = 64
 
 #: A message is sent at this size, or with so many items, or when the turn of the loop ends. Chunks of 64 KiB cost 55 %
@@ -508,7 +508,7 @@ def _tell(caller: Caller | None, stream: HeldReference | None, name: str, *args:
 
 
 class _Sink(Exportable):
-    """What the source sends its items to. Holds the reader weakly: dropping the reader drops the stream."""
+    """The object to which the source sends its items. Holds the reader weakly: dropping the reader drops the stream."""
 
     _pb_carries_on = True
 

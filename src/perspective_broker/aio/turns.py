@@ -21,11 +21,11 @@ from weakref import WeakKeyDictionary
 
 __all__ = ["BUDGET_SECONDS", "SLICE_SECONDS", "Turns", "turns_of"]
 
-#: What the slices of one turn of the loop may take together. A turn that does nothing takes some 10 µs, so looking more
-#: often would cost little; this is a tenth of what a bystander may have to wait (ROBUSTNESS, I3).
+#: Seconds that the slices of one turn of the loop may take together. A turn that does nothing takes some 10 µs, so
+#: looking more often would cost little; this is a tenth of what a bystander may have to wait (ROBUSTNESS, I3).
 BUDGET_SECONDS: Final = 0.005
 
-#: What one connection may take of it. Its last message may be large, and then it takes longer.
+#: Seconds of it that one connection may take. Its last message may be large, and then it takes longer.
 SLICE_SECONDS: Final = 0.002
 
 
