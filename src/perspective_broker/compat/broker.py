@@ -21,17 +21,16 @@ from twisted.python import failure, log
 
 from ..dialects.negotiation import Negotiation
 from ..errors import DeadReferenceError as CoreDeadReferenceError
-from ..errors import UnknownObject
 from ..flavors import RemoteCache as CoreRemoteCache
 from ..limits import Limits
-from ..ports import SENT_BEFORE, Deadline, Method, ObjectId
+from ..ports import Deadline, Method, ObjectId
 from ..session import Broker as CoreBroker
 from ..session import CloseCause, Host, IncomingCall, Phase
 from . import banana
 from ._values import Jellied, makers
 from .admission import Admission
+from .broker_values import BrokerValues, Serialized
 from .failures import (
-    CopyableFailure,
     DeadReferenceError,
     Error,
     Failed,
@@ -39,9 +38,9 @@ from .failures import (
     copyable,
     goes_as_itself,
 )
-from .flavors import Message, Received, RemoteCacheObserver, exportable
+from .flavors import Message, RemoteCacheObserver
 from .jelly import globalSecurity
-from .references import Local, RemoteReference
+from .references import RemoteReference
 from .registry import called_as_in_twisted
 
 __all__ = ["Broker"]
@@ -71,37 +70,7 @@ class _Outcome:
         raise AssertionError("this face has no promises")
 
 
-class _Serialized:
-    """A result to send, and the perspective under which it crosses."""
-
-    __slots__ = ("perspective", "value")
-
-    def __init__(self, value: Any, perspective: Any) -> None:
-        self.value = value
-        self.perspective = perspective
-
-
-class _Table(Mapping[Any, Any]):
-    """A live view of one of the core's tables, by id."""
-
-    def __init__(self, find: Callable[[Any], Any], ids: Callable[[], Sequence[Any]]) -> None:
-        self._find = find
-        self._ids = ids
-
-    def __getitem__(self, luid: Any) -> Any:
-        found = self._find(luid)
-        if found is None:
-            raise KeyError(luid)
-        return found
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._ids())
-
-    def __len__(self) -> int:
-        return len(self._ids())
-
-
-class Broker(Host, protocol.Protocol):
+class Broker(Host, BrokerValues, protocol.Protocol):
     """One connection, as a Protocol.
 
     Args:
@@ -114,10 +83,6 @@ class Broker(Host, protocol.Protocol):
         admission: counts attempts until the peer has logged in.
         disconnected: whether the connection has ended.
         disconnects: the callbacks for its end.
-        localObjects: our objects that the peer holds, by id.
-        remotelyCachedObjects: our objects of which the peer keeps replicas, by id.
-        locallyCachedObjects: replicas of the peer's objects, by id.
-        waitingForAnswers: our calls that have no answer yet, by id.
     """
 
     transport: Any
@@ -126,9 +91,6 @@ class Broker(Host, protocol.Protocol):
     factory: Any = None
     knownDialects: Any = (b"pb", b"none")
     unsafeTracebacks: Any = False
-    #: The perspective under which an object that jellies itself is being jellied, or unjellied.
-    serializingPerspective: Any = None
-    unserializingPerspective: Any = None
 
     def __init__(
         self, isClient: Any = 1, security: Any = globalSecurity, *, limits: Limits | None = None
@@ -140,7 +102,6 @@ class Broker(Host, protocol.Protocol):
         self.connects: Any = []
         self.failures: Any = []
         self.pageProducers: list[Any] = []
-        self._localCleanup: dict[Any, Callable[[], object]] = {}
         self.lost: Any = None  #: why the transport was lost
         self._given = limits
         self.admission: Admission = Admission(self)
@@ -158,14 +119,7 @@ class Broker(Host, protocol.Protocol):
         self._reading = True
         self._timer: Any = None
         self._turn_call: Any = None
-        self._exports: list[int] | None = None  # what an object that jellies itself has exported
-        self._caches: list[int] | None = None
-        tables = self.session.tables
-        self.localObjects: Mapping[Any, Local] = _Table(self._find_local, tables.exports.ids)
-        self.remotelyCachedObjects: Mapping[Any, Local] = _Table(self._find_observed, tables.observers.ids)
-        self.locallyCachedObjects: Mapping[Any, Any] = _Table(self._find_replica, tables.replicas.ids)
-        questions = self.session.questions
-        self.waitingForAnswers: Mapping[int, Any] = _Table(questions.find, questions.ids)
+        self._make_tables(self.session)
 
     @property
     def limits(self) -> Limits:
@@ -435,7 +389,7 @@ class Broker(Host, protocol.Protocol):
 
     def _answer(self, result: Any, call: IncomingCall) -> None:
         self._flush()  # as with Twisted, what the method has dropped is given back before it answers
-        if isinstance(result, _Serialized):
+        if isinstance(result, Serialized):
             call.perspective = result.perspective
             result = result.value
         else:
@@ -615,100 +569,6 @@ class Broker(Host, protocol.Protocol):
         """Have ``function()`` called; return the call, which can be cancelled, or None where no reactor runs."""
         reactor = running_reactor()
         return None if reactor is None else reactor.callLater(seconds, function)
-
-    # -- values, for objects with rules of their own
-
-    def serialize(
-        self, object: Any, perspective: Any = None, method: Any = None, args: Any = None, kw: Any = None
-    ) -> Any:
-        """Return a method's result in the form in which ``remoteMessageReceived`` returns it.
-
-        Args:
-            object: the result, or a Deferred of it; then the form is that Deferred.
-            perspective: under which it crosses.
-            method: taken and not used, like ``args`` and ``kw``.
-        """
-        if isinstance(object, defer.Deferred):
-            return object.addCallback(self.serialize, perspective, method, args, kw)
-        if isinstance(object, failure.Failure) and not isinstance(object, CopyableFailure):
-            # A method that returns a failure has failed, as a Deferred does that has one.
-            return defer.fail(object)
-        return _Serialized(object, perspective)
-
-    def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
-        """Return the value of the arguments or keywords that ``remoteMessageReceived`` was handed."""
-        if isinstance(sexp, Received):
-            return sexp.value
-        return self.session.dialect.decode_value(sexp, perspective)
-
-    @property
-    def importer(self) -> Any:
-        """The object that makes references for ids."""
-        return self.session.importer
-
-    @contextmanager
-    def serializing(self, perspective: Any, exports: list[int], caches: list[int]) -> Iterator[None]:
-        """Record the exports within the block in these lists, to undo them if the message cannot be sent."""
-        before = self.serializingPerspective, self._exports, self._caches
-        self.serializingPerspective, self._exports, self._caches = perspective, exports, caches
-        try:
-            yield
-        finally:
-            self.serializingPerspective, self._exports, self._caches = before
-
-    def registerReference(self, object: Any) -> int:
-        """Give the peer a count on one of our objects and return its id."""
-        luid = self.session.exporter.export(exportable(object), self.serializingPerspective)
-        if self._exports is not None:
-            self._exports.append(luid)
-        return luid
-
-    def cache_for(self, object: Any) -> tuple[int, Any]:
-        """Give the peer a count on its replica of an object; return its id, and its state in a :class:`Received`.
-
-        The state is None when the peer has it already.
-        """
-        luid, state = self.session.exporter.export_cache(object, self.serializingPerspective)
-        if self._caches is not None:
-            self._caches.append(luid)
-        return luid, None if state is SENT_BEFORE else Received(state)
-
-    def setNameForLocal(self, name: Any, object: Any) -> None:
-        """Give an object a name by which the peer can call it."""
-        self.session.tables.exports.name(
-            name.decode() if isinstance(name, bytes) else name, exportable(object)
-        )
-
-    def remoteForName(self, name: Any) -> RemoteReference:
-        """Return the reference to the peer's object of that name, whether there is one or not."""
-        reference = self.session.tables.imports.named(name.decode() if isinstance(name, bytes) else name)
-        assert isinstance(reference, RemoteReference)
-        return reference
-
-    def localObjectForID(self, luid: Any) -> Any:
-        """Return our object that the peer holds under an id, or None."""
-        found = self._find_local(luid)
-        return None if found is None else found.object
-
-    def clean_up(self, object: Any) -> None:
-        """The peer has released an object: run what was left in ``_localCleanup`` for it."""
-        clean = self._localCleanup.pop(object.processUniqueID(), None)
-        if clean is not None:
-            clean()
-
-    def _find_local(self, luid: Any) -> Local | None:
-        try:
-            export = self.session.tables.exports.find(luid.decode() if isinstance(luid, bytes) else luid)
-        except UnknownObject:
-            return None
-        return Local(export.obj, export.perspective, export.count)
-
-    def _find_observed(self, luid: Any) -> Local | None:
-        observed = self.session.tables.observers.find(luid)
-        return None if observed is None else Local(observed.obj, observed.perspective, observed.count)
-
-    def _find_replica(self, luid: Any) -> Any:
-        return self.session.tables.replicas.find(luid) if luid in self.session.tables.replicas.ids() else None
 
     def __repr__(self) -> str:
         side = "client" if self.isClient else "server"
