@@ -17,6 +17,7 @@ ROOMS = [
     "dialects",
     "flavors",
     "ports",
+    "session",
     "transports",
     "testing",
     "hooks.py",

@@ -17,10 +17,11 @@ from typing import ClassVar, dataclass_transform
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..errors import CallError, DeadReferenceError, DecodeError, SerializationError
-from ..flavors import Cacheable, RemoteCache
+from ..flavors import Cacheable, RemoteCache, replica_session
 from ..flavors.annotations import annotations_of, is_class_variable
 from ..flavors.fields import field_name
 from ..ports import Perspective, Value
+from ..session import Broker
 from .affinity import check_loop
 from .references import RemoteCacheObserver, caller_of_observer
 
@@ -103,12 +104,13 @@ class Live(Cacheable, RemoteCache):
     @property
     def is_replica(self) -> bool:
         """Whether this object follows a peer's."""
-        return getattr(self, "_pb_session", None) is not None
+        return replica_session(self) is not None
 
     @property
     def _has_ended(self) -> bool:
         """Whether no more updates can come to this replica."""
-        return self._updates_ended or self._pb_session.lifecycle.cause is not None
+        session = replica_session(self)
+        return self._updates_ended or (isinstance(session, Broker) and session.lifecycle.ended)
 
     # -- the original
 

@@ -366,9 +366,10 @@ class RemoteCacheObserver(flavors.Observer):
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        if not self.broker.disconnected and self._session.tables.observers.find(self._luid) is None:
+        session = self.broker.session
+        if not self.broker.disconnected and session.tables.observers.find(self._luid) is None:
             return defer.succeed(None)
-        return self.broker.send_call(partial(self._session.outgoing.update, self), _name, args, kw)
+        return self.broker.send_call(partial(session.outgoing.update, self), _name, args, kw)
 
     def remoteMethod(self, key: Any) -> RemoteCacheMethod:
         """Return the replica's method, to be called like a function."""

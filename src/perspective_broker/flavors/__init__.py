@@ -1,13 +1,32 @@
 """Flavors: how objects cross a connection, with the registry of classes, the policy, and the dispatch of names."""
 
-from .cacheable import Cacheable, Observer, RemoteCache
+from .cacheable import (
+    Cacheable,
+    Observer,
+    RemoteCache,
+    observer_luid,
+    observer_perspective,
+    replica_luid,
+    replica_session,
+)
 from .copyable import Copyable, RemoteCopy, is_copied
 from .exporting import Exportable, carries_on, export_key, export_target, hears_of_errors, report_unread
 from .exposing import callback, wrap
 from .failure import ALWAYS_SENT, Failure, from_within
 from .graph import Graph
 from .policy import Policy
-from .referenceable import AsReferenceable, Reference, Referenceable, Root
+from .referenceable import (
+    AsReferenceable,
+    Reference,
+    Referenceable,
+    Root,
+    entry_of,
+    luid_of,
+    perspective_of,
+    receipts_of,
+    session_of,
+    set_entry,
+)
 from .registry import Registry, copier_for, default_registry
 from .spelling import check_spelling
 from .target import Target
@@ -37,11 +56,21 @@ __all__ = [
     "check_spelling",
     "copier_for",
     "default_registry",
+    "entry_of",
     "export_key",
     "export_target",
     "from_within",
     "hears_of_errors",
     "is_copied",
+    "luid_of",
+    "observer_luid",
+    "observer_perspective",
+    "perspective_of",
+    "receipts_of",
+    "replica_luid",
+    "replica_session",
     "report_unread",
+    "session_of",
+    "set_entry",
     "wrap",
 ]

@@ -13,7 +13,15 @@ from .copyable import Copyable, RemoteCopy
 from .handle import Handle
 from .values import AnyObserver, Perspective, Value
 
-__all__ = ["Cacheable", "Observer", "RemoteCache"]
+__all__ = [
+    "Cacheable",
+    "Observer",
+    "RemoteCache",
+    "observer_luid",
+    "observer_perspective",
+    "replica_luid",
+    "replica_session",
+]
 
 
 class Cacheable(Copyable):
@@ -41,7 +49,7 @@ class RemoteCache(RemoteCopy):
 
     __slots__ = ("__dict__", "__weakref__", "_pb_luid", "_pb_session")
 
-    _pb_session: Any
+    _pb_session: object
     _pb_luid: int
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
@@ -64,7 +72,27 @@ class Observer(Handle):
 
     __slots__ = ("__weakref__", "_luid", "_perspective", "_session")
 
-    def __init__(self, session: Any, luid: int, perspective: Perspective) -> None:
+    def __init__(self, session: object, luid: int, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective
+
+
+def replica_session(replica: RemoteCache) -> object | None:
+    """Return the broker whose peer owns the object; None for an object that has not come from a peer."""
+    return getattr(replica, "_pb_session", None)
+
+
+def replica_luid(replica: RemoteCache) -> int:
+    """Return the owner's id of a replica."""
+    return replica._pb_luid
+
+
+def observer_luid(observer: Observer) -> int:
+    """Return the id of the replica at the peer."""
+    return observer._luid
+
+
+def observer_perspective(observer: Observer) -> Perspective:
+    """Return the perspective under which updates are encoded."""
+    return observer._perspective

@@ -7,7 +7,7 @@ references of all drivers.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from .exporting import Exportable
 from .handle import Name
@@ -17,7 +17,19 @@ from .values import AnyConnection, Perspective, Value
 if TYPE_CHECKING:
     from ..ports import ObjectId
 
-__all__ = ["AsReferenceable", "Exportable", "Reference", "Referenceable", "Root"]
+__all__ = [
+    "AsReferenceable",
+    "Exportable",
+    "Reference",
+    "Referenceable",
+    "Root",
+    "entry_of",
+    "luid_of",
+    "perspective_of",
+    "receipts_of",
+    "session_of",
+    "set_entry",
+]
 
 
 class Referenceable(Exportable):
@@ -69,6 +81,13 @@ class AsReferenceable(Exportable):
         return Target(self, self.obj, self.prefix + "_")
 
 
+class Receipts(Protocol):
+    """Counts how often the peer has sent an object."""
+
+    @property
+    def count(self) -> int: ...
+
+
 class Reference(Name):
     """A reference to an object of the peer. Drivers make subclasses that send calls.
 
@@ -83,12 +102,12 @@ class Reference(Name):
 
     __slots__ = ("__weakref__", "_luid", "_perspective", "_received", "_session")
 
-    _session: Any
+    _session: object
     _luid: ObjectId
     _perspective: Perspective
-    _received: Any
+    _received: Receipts | None
 
-    def __init__(self, session: Any, luid: ObjectId, perspective: Perspective) -> None:
+    def __init__(self, session: object, luid: ObjectId, perspective: Perspective) -> None:
         self._session = session
         self._luid = luid
         self._perspective = perspective
@@ -106,3 +125,33 @@ class Reference(Name):
 
     def __hash__(self) -> int:
         return hash((id(self._session), self._luid))
+
+
+def session_of(reference: Reference) -> object:
+    """Return the broker whose peer owns the object."""
+    return reference._session
+
+
+def luid_of(reference: Reference) -> ObjectId:
+    """Return the owner's id of the object."""
+    return reference._luid
+
+
+def perspective_of(reference: Reference) -> Perspective:
+    """Return the perspective under which values sent through a reference are encoded."""
+    return reference._perspective
+
+
+def receipts_of(reference: Reference) -> int:
+    """Return how often the peer has sent the object; as many are released when the reference is dropped."""
+    return reference._receipts
+
+
+def entry_of(reference: Reference) -> Receipts | None:
+    """Return the broker's entry that counts receipts; None for an object without a count."""
+    return reference._received
+
+
+def set_entry(reference: Reference, entry: Receipts) -> None:
+    """Let ``entry`` count the receipts."""
+    reference._received = entry

@@ -9,7 +9,7 @@ import logging
 from functools import partial
 
 from ..errors import DeadlineExceeded, with_ran
-from ..flavors import Observer, Reference
+from ..flavors import Observer, Reference, perspective_of, session_of
 from ..ports import Feature, Value
 from .call_sender import CallSender
 from .context import Context
@@ -132,10 +132,10 @@ class CallMaker:
                 return
             target = parts.target = on.value
         if isinstance(target, (OutgoingCall, Observer)) or (
-            isinstance(target, Reference) and target._session is self._context.session
+            isinstance(target, Reference) and session_of(target) is self._context.session
         ):
             if isinstance(target, Reference):
-                call.perspective = target._perspective
+                call.perspective = perspective_of(target)
             try:
                 self._make_now(call, target, parts.name, parts.args, parts.kwargs)
             except Exception as error:  # of a one-way call: it is too late to raise it in the program

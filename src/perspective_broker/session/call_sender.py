@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import DeadReferenceError, LimitExceeded
-from ..flavors import Observer, Reference
+from ..flavors import Observer, Reference, luid_of, observer_luid
 from ..ports import Feature, Message, PromisedAnswer, Value
 from .answers import Answers
 from .caches import Observers
@@ -80,10 +80,12 @@ class CallSender(WayOut):
         writer = self._context.writer
         if call.is_update:
             assert isinstance(target, Observer)
-            if self._observers.find(target._luid) is None:  # the message with its state was never sent
+            if (
+                self._observers.find(observer_luid(target)) is None
+            ):  # the message with its state was never sent
                 raise DeadReferenceError("the peer has no replica")
             message = writer.encode_update(
-                request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
+                request, observer_luid(target), name, call.wants_answer, args, kwargs, call.perspective
             )
         elif isinstance(target, OutgoingCall):
             message = writer.encode_call(
@@ -91,7 +93,7 @@ class CallSender(WayOut):
             )
         else:
             message = writer.encode_call(
-                request, target._luid, name, call.wants_answer, args, kwargs, call.perspective
+                request, luid_of(target), name, call.wants_answer, args, kwargs, call.perspective
             )
         self._context.lifecycle.check_open()
         if call.answerable is not None:

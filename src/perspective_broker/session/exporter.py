@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from .. import ports
 from ..errors import SerializationError
-from ..flavors import Cacheable, Exportable, Observer, Reference, RemoteCache
+from ..flavors import (
+    Cacheable,
+    Exportable,
+    Observer,
+    Reference,
+    RemoteCache,
+    luid_of,
+    observer_luid,
+    receipts_of,
+    replica_luid,
+    replica_session,
+    session_of,
+)
 from ..ports import SENT_BEFORE, ObjectId, Perspective, Value
 from .connection_tables import ConnectionTables
 from .context import Context
@@ -50,15 +62,15 @@ class Exporter(ports.Exporter):
         return self._host.adapt(value)
 
     def home_id(self, reference: Reference) -> ObjectId:
-        if reference._session is not self._context.session:
+        if session_of(reference) is not self._context.session:
             raise SerializationError(
                 "a reference to an object of a third program cannot cross; wrap it in an object of your own",
                 culprit=reference,
             )
-        if not reference._receipts and isinstance(reference._luid, int):
+        if not receipts_of(reference) and isinstance(luid_of(reference), int):
             raise SerializationError("a reference that was given back cannot cross", culprit=reference)
         self._encoding.note(reference)
-        return reference._luid
+        return luid_of(reference)
 
     def export_cache(self, obj: Cacheable, perspective: Perspective) -> tuple[int, Value]:
         self._lifecycle.check_open()
@@ -87,10 +99,10 @@ class Exporter(ports.Exporter):
             self._outbox.send(self._context.writer.encode_uncache(luid))
 
     def home_cache_id(self, replica: RemoteCache) -> int | None:
-        session = getattr(replica, "_pb_session", None)
+        session = replica_session(replica)
         if session is self._context.session:
             self._encoding.note(replica)
-            return replica._pb_luid
+            return replica_luid(replica)
         if session is not None:
             raise SerializationError(
                 "a replica of a third program's object cannot cross; send what it holds, or an object of your own",
@@ -124,7 +136,7 @@ class Exporter(ports.Exporter):
 
     def give_up_replica(self, observer: Observer) -> None:
         """Send nothing more to a replica: it has missed an update, and is not true any more."""
-        observed = self._observers.find(observer._luid)
+        observed = self._observers.find(observer_luid(observer))
         if observed is not None:
             self.decache(observed.luid, observed.count, True)
 

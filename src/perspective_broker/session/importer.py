@@ -7,7 +7,7 @@ from typing import Final
 
 from .. import ports
 from ..errors import UnknownObject
-from ..flavors import Reference, RemoteCache
+from ..flavors import Reference, RemoteCache, luid_of, perspective_of
 from ..ports import ObjectId, Perspective, Value
 from .connection_tables import ConnectionTables
 from .context import Context
@@ -123,7 +123,8 @@ class Importer(ports.Importer):
         """
         owed = self._imports.give_back(reference)
         if owed:
-            self._releases.add(reference._luid, reference._received.key, owed)
+            luid = luid_of(reference)
+            self._releases.add(luid, import_key(luid, perspective_of(reference)), owed)
 
     def hold(self, reference: Reference) -> None:
         """A call waits here that refers to ``reference``, or is to it: it is not given back before :meth:`unhold`."""

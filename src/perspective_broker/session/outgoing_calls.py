@@ -34,7 +34,7 @@ from ..errors import (
     ProtocolError,
     with_ran,
 )
-from ..flavors import Observer, Reference
+from ..flavors import Observer, Reference, observer_luid, observer_perspective, perspective_of
 from ..ports import Answerable, PromisedAnswer, Undecoded, Value
 from ..queues import Queue, put
 from .caches import Observers
@@ -120,10 +120,10 @@ class OutgoingCalls(Owner):
         _check_name(name)
         self._lifecycle.check_usable()
         if call is None:
-            call = OutgoingCall(answerable, target._perspective)
+            call = OutgoingCall(answerable, perspective_of(target))
             call.at_once = at_once
         else:
-            call.perspective = target._perspective
+            call.perspective = perspective_of(target)
             call.linked().owner = self
         self._maker.make(call, target, name, args, kwargs)
         return call
@@ -144,7 +144,7 @@ class OutgoingCalls(Owner):
         """
         _check_name(name)
         self._lifecycle.check_usable()
-        call = OutgoingCall(None, target._perspective)
+        call = OutgoingCall(None, perspective_of(target))
         call.at_once = at_once
         self._maker.make(call, target, name, args, kwargs)
 
@@ -209,9 +209,9 @@ class OutgoingCalls(Owner):
         """
         _check_name(name)
         self._lifecycle.check_usable()
-        if self._observers.find(observer._luid) is None:
+        if self._observers.find(observer_luid(observer)) is None:
             raise DeadReferenceError("the peer has dropped its replica")
-        call = OutgoingCall(answerable, observer._perspective)
+        call = OutgoingCall(answerable, observer_perspective(observer))
         call.is_update = call.at_once = True
         self._maker.make(call, observer, name, args, kwargs)
         most = self._context.limits.observer_backlog_bytes

@@ -8,7 +8,7 @@ called and is not an object of ours, the call is not run, and a notice with the 
 from __future__ import annotations
 
 from ..errors import CallError, ProtocolError, Unavailable
-from ..flavors import Reference, Target
+from ..flavors import Reference, Target, luid_of, replica_luid
 from ..ports import Message, Undecoded
 from ..queues import Queue, put
 from .answers import Answers
@@ -147,9 +147,9 @@ class Pipelining:
             elif isinstance(entry, Observed):
                 pins.caches[entry.luid] = entry.obj
             elif isinstance(entry, Reference):
-                pins.references[entry._luid] = entry
+                pins.references[luid_of(entry)] = entry
             else:
-                pins.replicas[entry._pb_luid] = entry
+                pins.replicas[replica_luid(entry)] = entry
         self.kept.keep(answer, message, pins, target, self._context.limits)
         self._is_known(answer)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..errors import CallError, LimitExceeded, NoSuchMethod, ProtocolError
-from ..flavors import RemoteCache, Target, hears_of_errors, report_unread
+from ..flavors import RemoteCache, Target, hears_of_errors, replica_luid, report_unread
 from ..flavors.dispatch import look_up, no_such_method
 from ..ports import Undecoded, Value
 from .caches import Replicas, tell_end
@@ -121,5 +121,5 @@ def _tell_unread(
         return
     if hears_of_errors(holder):
         report_unread(holder, error)
-    elif replicas.spoil(holder._pb_luid):  # it is not true any more
+    elif replicas.spoil(replica_luid(holder)):  # it is not true any more
         tell_end(holder)

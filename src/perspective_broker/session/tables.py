@@ -11,7 +11,16 @@ from collections.abc import Callable, Hashable
 from typing import Final
 
 from ..errors import ProtocolError, SerializationError, UnknownObject
-from ..flavors import Exportable, Reference, Target, carries_on, export_key, export_target
+from ..flavors import (
+    Exportable,
+    Reference,
+    Target,
+    carries_on,
+    entry_of,
+    export_key,
+    export_target,
+    set_entry,
+)
 from ..flavors.guard import call_back
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..limits import Limits
@@ -249,7 +258,8 @@ class Imports:
             found = Received(reference, self._on_end)
             found.luid, found.key, found.count, found.held, found.dropped = luid, key, 0, 0, False
             self._received = own(self._received)
-            self._received[key] = reference._received = found
+            self._received[key] = found
+            set_entry(reference, found)
         assert found is not None
         found.count += 1
         return reference
@@ -280,13 +290,13 @@ class Imports:
 
     def hold(self, reference: Reference) -> None:
         """A call waits here that refers to a reference, or is to it: it is not given back before :meth:`unhold`."""
-        received: Received | None = reference._received
+        received = _entry(reference)
         if received is not None:
             received.held += 1
 
     def unhold(self, reference: Reference) -> bool:
         """Undo one :meth:`hold`; return whether the reference was to be given back meanwhile."""
-        received: Received | None = reference._received
+        received = _entry(reference)
         if received is None:
             return False
         received.held -= 1
@@ -294,7 +304,7 @@ class Imports:
 
     def give_back(self, reference: Reference) -> int:
         """Drop the entry of a reference that is given back while the program has it; return the releases it owes."""
-        received: Received | None = reference._received
+        received = _entry(reference)
         if received is None:
             return 0
         if received.held:
@@ -311,6 +321,12 @@ class Imports:
         self._received.clear()
         self._named.clear()
         return [reference for reference in found if reference is not None]
+
+
+def _entry(reference: Reference) -> Received | None:
+    entry = entry_of(reference)
+    assert entry is None or isinstance(entry, Received)
+    return entry
 
 
 def import_key(luid: ObjectId, perspective: Perspective) -> Hashable:
