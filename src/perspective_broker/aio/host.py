@@ -157,9 +157,7 @@ class Host(BrokerHost):
         Raises:
             DeadReferenceError: the connection has ended.
         """
-        if self.broker.lifecycle.ended:
-            self.broker.lifecycle.check_usable()
-        root = self.broker.tables.imports.named(name)
+        root = self.broker.root(name)
         assert isinstance(root, RemoteReference)
         return root
 

@@ -170,15 +170,15 @@ class Broker:
         self.memory.use_limits(limits)
         self.outbox.use_limits(limits)
 
-    def root(self) -> Reference:
-        """Return the reference to the peer's root object.
+    def root(self, name: str = "root") -> Reference:
+        """Return the reference to what the peer serves under a name.
 
         Raises:
             DeadReferenceError: the connection has ended.
         """
         if self.lifecycle.ended:
             self.lifecycle.check_usable()
-        return self.tables.imports.named("root")
+        return self.tables.imports.named(name)
 
     # -- the end
 

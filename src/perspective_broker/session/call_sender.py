@@ -80,12 +80,11 @@ class CallSender(WayOut):
         writer = self._context.writer
         if call.is_update:
             assert isinstance(target, Observer)
-            if (
-                self._observers.find(observer_luid(target)) is None
-            ):  # the message with its state was never sent
+            luid = observer_luid(target)
+            if self._observers.find(luid) is None:  # the message with its state was never sent
                 raise DeadReferenceError("the peer has no replica")
             message = writer.encode_update(
-                request, observer_luid(target), name, call.wants_answer, args, kwargs, call.perspective
+                request, luid, name, call.wants_answer, args, kwargs, call.perspective
             )
         elif isinstance(target, OutgoingCall):
             message = writer.encode_call(

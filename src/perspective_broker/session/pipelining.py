@@ -132,8 +132,10 @@ class Pipelining:
             message: the answer; None when it was an error.
             content: what it refers to.
         """
-        if message is None or not self.kept or (answer := self.kept.find(call.request)) is None:
+        if message is None:
             self.keep_nothing(call)
+            return
+        if not self.kept or (answer := self.kept.find(call.request)) is None:
             return
         pins = Pins()
         target: Target | None = None
