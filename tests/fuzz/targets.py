@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.fuzz import banana, broker, connection, jelly, pb7, proxies, twisted_banana, twisted_jelly
+from tests.fuzz import banana, broker, connection, jelly, pb7, proxies, scram, twisted_banana, twisted_jelly
 
 __all__ = ["TARGETS"]
 
@@ -17,6 +17,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "broker": broker.target,
     "connection": connection.target,
     "proxies": proxies.target,
+    "scram": scram.target,
     "twisted_banana": twisted_banana.target,
     "twisted_jelly": twisted_jelly.target,
 }
