@@ -29,6 +29,8 @@ from ..authorizer import (
 from ..identity import Identity
 from ..verifiers import MIN_ITERATIONS, LegacyDigest, ScramVerifier
 from . import schema
+from .lanes import Lanes
+from .statements import POSTGRES, SQLITE
 
 __all__ = ["Store"]
 
@@ -47,9 +49,13 @@ _PAGE = 500
 #: Seconds of a statement. A login may take 10 s (Limits.handshake_seconds); three times that allows for maintenance.
 _COMMAND_TIMEOUT = 30.0
 
+#: Connections for the statements of logins. Each runs one statement at a time, in less than a millisecond. SQLite has
+#: a thread for each connection, and reads from memory.
+_LANES = {"sqlite": 1, "postgresql": 4}
+
 #: Decoded in place of a secret that does not exist, because the time must not show which names are known.
 _VERIFIER = ScramVerifier(bytes(16), MIN_ITERATIONS, bytes(32), bytes(32)).encode()
-_DIGEST = bytes(16)
+_DIGEST = bytes(16).hex()
 
 _WRITES = "pb_writes"
 
@@ -89,6 +95,23 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
+async def _fetch_sqlite(connection: Any, statement: str, arguments: Sequence[Any]) -> list[Any]:
+    return list(await connection.execute_fetchall(statement, arguments))
+
+
+def _is_sqlite_closed(connection: Any) -> bool:
+    return False  # a file does not go away
+
+
+async def _fetch_postgres(connection: Any, statement: str, arguments: Sequence[Any]) -> list[Any]:
+    rows: list[Any] = await connection.fetch(statement, *arguments)
+    return rows
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.is_closed())
+
+
 class Store:
     """A database with identities.
 
@@ -119,6 +142,12 @@ class Store:
         self._opening = asyncio.Lock()
         # SQLite allows one writer at a time and makes the others poll; in this process they queue instead.
         self._writing = asyncio.Lock()
+        self._statements = SQLITE if self._sqlite else POSTGRES
+        fetch, is_closed = (
+            (_fetch_sqlite, _is_sqlite_closed) if self._sqlite else (_fetch_postgres, _is_closed)
+        )
+        lanes = _LANES["sqlite" if self._sqlite else "postgresql"]
+        self._lanes = Lanes(lanes, self._driver_connection, fetch, is_closed)
         plain = self._url.set(drivername="sqlite" if self._sqlite else "postgresql", query={})
         self.label: Any = plain.render_as_string(hide_password=True)
 
@@ -148,6 +177,8 @@ class Store:
     async def close(self) -> None:
         """Close all connections."""
         self.ready = False
+        with self._typed_errors():
+            await self._lanes.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             with self._typed_errors():
@@ -157,18 +188,39 @@ class Store:
 
     async def get(self, name: str) -> Identity | None:
         """Return one identity, or None."""
-        found = await self._select(schema.identity.c.name == name)
-        return found[0] if found else None
+        rows = await self._run(self._statements.identity, name)
+        if not rows:
+            return None
+        verifier, digest, disabled, service, _ = rows[0]
+        keys = [(row[3], row[4]) for row in rows] if service is not None else ()
+        return Identity(
+            name,
+            verifier=None if verifier is None else self._verifier(verifier),
+            legacy_digest=None if digest is None else self._digest(digest),
+            disabled=bool(disabled),
+            keys=keys,
+        )
 
-    async def get_secrets(self, name: str) -> Identity | None:
-        """Return one identity without its keys, or None, in the same time."""
-        found = await self._select(schema.identity.c.name == name, with_keys=False)
-        identity = found[0] if found else Identity(name)
-        if identity.verifier is None:
-            ScramVerifier.decode(_VERIFIER)
-        if identity.legacy_digest is None:
-            LegacyDigest(_DIGEST)
-        return identity if found else None
+    async def get_secrets(self, name: str, fingerprint: bytes) -> tuple[Identity | None, int, float]:
+        """Return one identity without its keys, or None, in the same time; and the failures of the name.
+
+        Args:
+            name: the name.
+            fingerprint: of the name, see :meth:`count_failure`.
+
+        Returns:
+            The identity; how many logins as this user have failed; seconds since the last of them.
+        """
+        ((verifier, digest, disabled, failures, age),) = await self._run(
+            self._statements.login, name, fingerprint
+        )
+        identity = Identity(name, disabled=bool(disabled))
+        decoded = self._verifier(_VERIFIER if verifier is None else verifier)
+        old = self._digest(_DIGEST if digest is None else digest)
+        identity.verifier = None if verifier is None else decoded
+        identity.legacy_digest = None if digest is None else old
+        known = None if disabled is None else identity
+        return (known, 0, 0.0) if failures is None else (known, int(failures), age)
 
     async def rounds_in_use(self) -> dict[int, int]:
         """Return the PBKDF2 rounds of all verifiers, each with the number of identities that have them."""
@@ -251,23 +303,81 @@ class Store:
             if removed.rowcount == 0:
                 raise UnknownKey(f"identity {name!a} has no key to {(service, perspective)!a}")
 
+    # ------------------------------------------------------------ failed logins
+
+    async def count_failure(self, fingerprint: bytes, *, of_source: bool = False) -> float:
+        """Count a failed login, and return how many there were, this one included.
+
+        Args:
+            fingerprint: a keyed hash of a name, or of a source.
+            of_source: whether of a source, whose failures time forgives one by one.
+        """
+        count = self._statements.count_source if of_source else self._statements.count_name
+        if self._sqlite:
+            async with self._transaction() as connection:
+                await connection.exec_driver_sql(count, (fingerprint,))
+                result = await connection.exec_driver_sql(self._statements.failures, (fingerprint,))
+                return float(result.scalar_one())
+        return float((await self._run(count, fingerprint))[0][0])
+
+    async def forget_failures(self, fingerprint: bytes) -> None:
+        """Forget the failures of a name."""
+        await self._write(self._statements.forget, fingerprint)
+
+    async def forget_old_failures(self) -> None:
+        """Remove failures that time has forgiven, and, of too many, those of the fewest failures."""
+        await self._write(self._statements.purge)
+
+    async def _write(self, statement: str, *arguments: Any) -> None:
+        if self._sqlite:
+            async with self._transaction() as connection:
+                await connection.exec_driver_sql(statement, arguments)
+        else:
+            await self._run(statement, *arguments)
+
     # ------------------------------------------------------------ statements
 
-    async def _select(self, condition: sa.ColumnElement[bool], with_keys: bool = True) -> list[Identity]:
+    async def _run(self, statement: str, *arguments: Any) -> list[Any]:
+        """Return the rows of a statement of a login, from the driver itself."""
+        with self._typed_errors():
+            return await self._lanes.run(statement, *arguments)
+
+    async def _driver_connection(self) -> Any:
+        """Return a new connection of the driver, which SQLAlchemy has set up and let go of."""
+        pooled = await self._connectable().raw_connection()
+        connection = pooled.driver_connection
+        pooled.detach()
+        return connection
+
+    def _verifier(self, text: str) -> ScramVerifier:
+        try:
+            return ScramVerifier.decode(text)
+        except ValueError:
+            raise self._damaged() from None
+
+    def _digest(self, text: str) -> LegacyDigest:
+        try:
+            return LegacyDigest(bytes.fromhex(text))
+        except ValueError:
+            raise self._damaged() from None
+
+    def _damaged(self) -> IdentityDamaged:
+        return IdentityDamaged(f"{self.label}: an identity's secrets are damaged")
+
+    async def _select(self, condition: sa.ColumnElement[bool]) -> list[Identity]:
         """Return the matching identities, sorted by name. One statement, so the result is consistent."""
         identity, key = schema.identity, schema.key
-        if with_keys:
-            statement = sa.select(identity, key.c.service, key.c.perspective).select_from(
-                identity.outerjoin(key, key.c.identity == identity.c.name)
-            )
-        else:
-            statement = sa.select(identity, sa.null(), sa.null())
-        statement = statement.where(condition).order_by(identity.c.name)
+        statement = (
+            sa.select(identity, key.c.service, key.c.perspective)
+            .select_from(identity.outerjoin(key, key.c.identity == identity.c.name))
+            .where(condition)
+            .order_by(identity.c.name)
+        )
         async with self._reading() as connection:
             try:
                 rows = (await connection.execute(statement)).all()
             except ValueError:  # from the types of schema.py
-                raise IdentityDamaged(f"{self.label}: an identity's secrets are damaged") from None
+                raise self._damaged() from None
         found: list[Identity] = []
         for name, verifier, digest, disabled, service, perspective in rows:
             if not found or found[-1].name != name:
