@@ -256,6 +256,28 @@ async def test_a_call_waits_as_long_as_connecting_may_take() -> None:
 
 
 @skipping
+async def test_a_task_of_a_call_that_waits_gives_it_up_or_gets_its_answer() -> None:
+    server = await pb.serve(Desk(), URL)
+    async with lasting(timeout=None) as root:
+        await lost(root, server)
+        given_up, wanted = root.call("echo", 1), root.call("echo", 2)
+        chained = wanted.call("echo", 3)
+        tasks = [asyncio.create_task(promise) for promise in (given_up, wanted, chained)]
+        await until(lambda: root.waiting == 2)
+        tasks[0].cancel()
+        tasks[1].cancel()
+        await asyncio.wait(tasks[:2])
+        assert given_up.cancelled()
+        assert root.waiting == 1
+        assert repr(wanted).startswith("<Promise of echo, pending for ")
+        async with pb.serve(Desk(), URL):
+            await back(root)
+            assert await wanted == 2
+            with pytest.raises(TypeError, match="int"):
+                await tasks[2]
+
+
+@skipping
 async def test_one_may_wait_for_ever() -> None:
     server = await pb.serve(Desk(), URL)
     async with lasting(timeout=None) as root:

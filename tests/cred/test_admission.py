@@ -317,7 +317,7 @@ async def test_attachments_under_way_count() -> None:
 
     async with serving(await application(Slow())) as (_, connect), connect() as root:
         wrapper = await scram(root, "alice", "secret")
-        asked = [asyncio.ensure_future(wrapper.call("attach", "chat")) for _ in range(_MOST_GIVEN + 10)]
+        asked = [asyncio.create_task(wrapper.call("attach", "chat")) for _ in range(_MOST_GIVEN + 10)]
         await turns(50)
         go.set()
         await asyncio.wait(asked)
@@ -354,7 +354,7 @@ async def test_attempts_under_way_that_need_no_challenge_count(
     async with serving(portal) as (server, connect), connect() as root:
         (accepted,) = server.connections
         attempt = ("loginAnonymous", None) if how == "anonymous" else ("authenticate", EXTERNAL, "")
-        asked = [asyncio.ensure_future(root.call(*attempt)) for _ in range(20)]
+        asked = [asyncio.create_task(root.call(*attempt)) for _ in range(20)]
         await turns(50)
         assert who.asked == accepted.limits.logins
         assert accepted.close_cause is None
@@ -375,7 +375,7 @@ async def test_a_guest_whom_the_realm_lets_wait_is_not_hung_up() -> None:
         serving(pb.Portal(who, await authorizer(), anonymous=True)) as (_, connect),
         connect() as root,
     ):
-        answer = asyncio.ensure_future(root.call("loginAnonymous", None))
+        answer = asyncio.create_task(root.call("loginAnonymous", None))
         await turns()
         await skip(31)
         assert root.connection.close_cause is None

@@ -332,7 +332,7 @@ async def test_keys_are_not_guessed_side_by_side_either() -> None:
     async with serving(await application(service)) as (_, connect), connect() as root:
         wrapper = await scram(root, "alice", "secret")
         names = [*(f"service {guess}" for guess in range(5)), "chat"]
-        guesses = [asyncio.ensure_future(wrapper.call("attach", name)) for name in names]
+        guesses = [asyncio.create_task(wrapper.call("attach", name)) for name in names]
         await asyncio.wait(guesses)
         assert all(guess.exception() is not None for guess in guesses)
         await root.connection.wait_closed()
@@ -516,14 +516,18 @@ async def test_no_secret_is_logged_at_any_level(caplog: pytest.LogCaptureFixture
                         response = legacy_response(password, challenge)
                         secrets += [challenge, response]
                         more = [None] if method == "login" else []
-                        await asyncio.wait([challenger.call("respond", response, *more)])
+                        await asyncio.gather(
+                            challenger.call("respond", response, *more), return_exceptions=True
+                        )
                 async with connect(dialects=[dialect]) as root:
                     exchange = ClientExchange("alice", password, None)
                     server_first, challenger = await root.call("authenticate", UNBOUND, exchange.first)
                     final = exchange.final(server_first)
                     secrets += [exchange.first, server_first, final, *final.split(b",p=")]
-                    await asyncio.wait([challenger.call("respond", final)])
-                    await asyncio.wait([challenger.call("respond", final, "too", "many")])
+                    await asyncio.gather(challenger.call("respond", final), return_exceptions=True)
+                    await asyncio.gather(
+                        challenger.call("respond", final, "too", "many"), return_exceptions=True
+                    )
                 await app.authorizer.record_success("alice")  # or the next would have to wait
                 try:
                     async with connect("alice", password, service="chat"):

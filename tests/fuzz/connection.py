@@ -174,7 +174,7 @@ async def use(url: str, who: dict[str, Any]) -> None:
             except (pb.BrokerError, pb.Error, TypeError):  # other values are refused as a stream
                 pass
             waited[1].cancel()
-            await asyncio.wait(waited)
+            await asyncio.gather(*waited, return_exceptions=True)
             for promise in waited:
                 if not promise.cancelled():
                     promise.exception()

@@ -78,7 +78,7 @@ class Program:
             while self._promises:
                 promise, _ = self._promises.pop()
                 if not promise.done():
-                    await asyncio.wait([promise])
+                    await asyncio.gather(asyncio.shield(promise), return_exceptions=True)
         except asyncio.CancelledError:
             self._give_up()
             raise

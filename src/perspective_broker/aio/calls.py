@@ -1,8 +1,19 @@
-"""Promise: the answer of a call that is under way."""
+"""Promise: the answer of a call that is under way.
+
+A promise is a future and a coroutine. ``await`` takes it as the future that it is, at no cost. A task that is made *of*
+it (``asyncio.create_task(promise)``) drives it as a coroutine::
+
+    Task ── send ──▶ Promise ── a waiter of this task's own ──▶ Task waits ── send ──▶ StopIteration(answer)
+      └── cancelled ──▶ throw ──▶ the call is given up, if nothing else wants its answer
+
+Nothing is kept for a task but its waiter, so any number of tasks may drive one promise.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ..ports import Value
 from .affinity import check_loop
@@ -12,12 +23,27 @@ from .streams import StreamReader
 
 __all__ = ["Promise"]
 
+_T = TypeVar("_T")
 
-class Promise(Pending):
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    class _Driven(Pending[_T], Coroutine[Any, Any, _T]):
+        """A coroutine in the eyes of a type checker."""
+else:
+    # And of programs, which go by its methods. As a base the abstract class would make each isinstance() slower.
+    _Driven = Pending
+
+
+class Promise(_Driven[_T]):
     """The answer of one remote call. Awaitable any number of times, cancellable.
 
     A promise can be called before it is kept: ``root.call("room", 1).call("say", "hi")``. A failure is handed
     on to what was called on it.
+
+    A task can be made of it: ``asyncio.create_task(root.call("room", 1))``. When the task is cancelled, the call is
+    given up unless another task waits for it, or a call that was made on it has no answer yet. ``asyncio.wait`` takes
+    such tasks, and no promises.
 
     Raises, when awaited:
         RemoteError: the method raised (or the registered class of what it raised).
@@ -30,7 +56,7 @@ class Promise(Pending):
 
     __slots__ = ()
 
-    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise[Value]:
         """Call a method of the object that this promise will be.
 
         On pb7 the call is sent now, and needs no round trip of its own. On the classic dialect it is sent when this
@@ -58,6 +84,53 @@ class Promise(Pending):
             usable(target).tell(target, name, args, kwargs)
         else:
             self.call(name, *args, **kwargs).add_done_callback(_look_away)
+
+    if not TYPE_CHECKING:  # which would take this for the name of the class
+
+        @property
+        def __name__(self) -> str:
+            """The name of the method, by which asyncio shows a task that was made of this promise."""
+            return self._name
+
+    def send(self, value: object, /) -> asyncio.Future[None]:
+        """Go on for a task that was made of this promise, until there is something to wait for (for asyncio).
+
+        Returns:
+            The future for which this task waits.
+
+        Raises:
+            StopIteration: with the answer.
+        """
+        if self.done():
+            raise StopIteration(self.result())
+        check_loop(self.get_loop())
+        if self._caller is not None and self._caller.buffer.idle:
+            self._caller.buffer.flush_early()
+        return self._wait()
+
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        value: object = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> NoReturn:
+        """End a task that was made of this promise, because it was cancelled (for asyncio).
+
+        Raises:
+            BaseException: the given one.
+        """
+        if asyncio._get_running_loop() is self.get_loop():
+            self._leave()
+        if isinstance(kind, type):
+            kind = value if isinstance(value, kind) else kind() if value is None else kind(value)
+        raise kind if traceback is None else kind.with_traceback(traceback)
+
+    def close(self) -> None:
+        """Give the call up soon, unless a task waits for it or another call depends on it (for asyncio)."""
+        if not self.done():
+            check_loop(self.get_loop())
+        self._leave()
 
     def _answered_reference(self) -> HeldReference | None:
         """Return the reference to an object of the peer that is the answer; None when that is anything else."""

@@ -199,7 +199,7 @@ class Host(BrokerHost):
             source = self._sources[id(value)] = StreamSource(value)
         return source
 
-    def _adapt_promise(self, promise: Promise) -> Value | PromisedAnswer:
+    def _adapt_promise(self, promise: Promise[Value]) -> Value | PromisedAnswer:
         """Return what a promise among the arguments crosses as: its answer, or a reference to that answer."""
         if promise.cancelled():
             raise SerializationError("a promise that was given up cannot cross", culprit=promise)

@@ -89,7 +89,7 @@ async def send_pages(
     if isinstance(pages, bytes):
         pages = stream_bytes(pages, chunk_bytes=page_bytes, progress=progress)
     items = aiter(pages)
-    unanswered: deque[tuple[Promise, int]] = deque()
+    unanswered: deque[tuple[Promise[Value], int]] = deque()
     unanswered_bytes = number = 0
     try:
         async for page in items:
@@ -123,7 +123,7 @@ class PageReader(ItemReader):
         super().__init__()
         self._caller = usable(reference)
         self._loop = self._caller.loop
-        self._call: Promise | None = None
+        self._call: Promise[Value] | None = None
         self._asked: tuple[Value, ...] = (reference, method, args, kwargs)
         #: The page, if any, that is answered when the reader keeps up.
         self._unanswered: list[asyncio.Future[None]] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Final, NoReturn, TypeVar
 
 from ..errors import DeadReferenceError, with_ran
@@ -16,6 +17,7 @@ from .deadlines import current, under
 from .held import HeldReference, usable
 
 __all__ = [
+    "Note",
     "Pending",
     "begin",
     "begin_at_once",
@@ -31,20 +33,51 @@ _await: Final = asyncio.Future.__await__
 _get_running_loop: Final = asyncio._get_running_loop
 
 
-class Pending(asyncio.Future[Value]):
+_T = TypeVar("_T")
+
+
+class _Waker:
+    """Wakes one task that drives a pending answer when that has an outcome."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: asyncio.Future[None]) -> None:
+        self.waiter: asyncio.Future[None] = waiter
+
+    def __call__(self, pending: Value) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class Note:
+    """A done callback that only keeps accounts: it does not want the answer."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[Value], object]) -> None:
+        self._callback = callback
+
+    def __call__(self, pending: Value) -> None:
+        self._callback(pending)
+
+
+class Pending(asyncio.Future[_T]):
     """The answer of a call that is under way. Awaiting it sends what is to be sent, if nothing else would come along.
 
     Cancelling it gives the call up.
     """
 
-    __slots__ = ("_call", "_caller")
+    __slots__ = ("_call", "_caller", "_made", "_name")
 
     #: The call whose answer it is.
     _call: OutgoingCall
     #: Of the connection that makes the call; None while there is none.
     _caller: Caller | None
+    #: The name of the method, and when it was called by time.monotonic(). Nothing else knows either of every call.
+    _name: str
+    _made: float
 
-    def __await__(self) -> Generator[Value, None, Value]:
+    def __await__(self) -> Generator[Value, None, _T]:
         # It is the right loop nearly always, so that is asked first: on every call there is.
         if _get_running_loop() is not self._loop and not self.done():
             check_loop(self._loop)
@@ -52,6 +85,18 @@ class Pending(asyncio.Future[Value]):
         if caller is not None and caller.buffer.idle:
             caller.buffer.flush_early()
         return _await(self)
+
+    def __repr__(self) -> str:
+        if not self.done():
+            state = f"pending for {monotonic() - self._made:.1f} s"
+        elif self.cancelled():
+            state = "cancelled"
+        elif (error := self._exception) is not None:  # exception() would count as looking at it
+            state = f"failed with {type(error).__name__}"
+        else:
+            state = "kept"
+        name = self._name if self._name.isidentifier() else repr(self._name)
+        return f"<{type(self).__name__} of {name}, {state}>"
 
     def __iter__(self) -> NoReturn:
         raise TypeError("a promise is not iterable: await it for its value, or read a stream with async for")
@@ -72,8 +117,36 @@ class Pending(asyncio.Future[Value]):
             self._call.end_unmade(None)
         return True
 
+    # -- tasks that drive it
 
-_P = TypeVar("_P", bound=Pending)
+    def _wait(self) -> asyncio.Future[None]:
+        """Return what one task waits for until there is an outcome; cancelled, it ends the wait of that task alone."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self.add_done_callback(_Waker(waiter))
+        next(waiter.__await__())  # which is how a task knows that it is awaited
+        return waiter
+
+    def _leave(self) -> None:
+        """A task waits no more: give the call up, if no other task waits for it, and no other call depends on it.
+
+        This is judged a turn later, because tasks that were just made have their first step before that.
+        """
+        if not self.done() and not self._loop.is_closed():
+            self._loop.call_soon(self._give_up_if_unwanted)
+
+    def _give_up_if_unwanted(self) -> None:
+        wanted = False
+        for callback, _ in list(self._callbacks or ()):  # the future's own list, at times
+            if isinstance(callback, _Waker) and callback.waiter.done():
+                self.remove_done_callback(callback)
+            elif not isinstance(callback, Note):
+                wanted = True
+        links = self._call.links
+        if not wanted and (links is None or not links.dependents):
+            self.cancel()
+
+
+_P = TypeVar("_P", bound=Pending[Value])
 
 
 def begin(
@@ -100,17 +173,18 @@ def begin(
         DeadReferenceError: the connection has ended.
     """
     pending._caller = caller
+    pending._name, pending._made = name, monotonic()
     answer = Answer(pending, None if under.get() is None else current())
     pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
     return pending
 
 
-def call_of(pending: Pending) -> OutgoingCall:
+def call_of(pending: Pending[Value]) -> OutgoingCall:
     """Return the call that will be answered."""
     return pending._call
 
 
-def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending:
+def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending[Value]:
     """Send a message of a stream that has an answer, see :func:`begin`."""
     return begin(Pending(loop=caller.loop), caller, target, name, args, {}, at_once=True)
 
@@ -129,6 +203,7 @@ def begin_update(
         DeadReferenceError: the replica is gone.
     """
     pending._caller = caller
+    pending._name, pending._made = name, monotonic()
     pending._call = caller.outgoing.update(observer, name, args, kwargs, Answer(pending, None))
     return pending
 
@@ -136,13 +211,16 @@ def begin_update(
 # -- calls on what another call will be answered with
 
 
-def begin_on(pending: _P, on: Pending, name: str, args: tuple[Value, ...], kwargs: dict[str, Value]) -> _P:
+def begin_on(
+    pending: _P, on: Pending[Value], name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+) -> _P:
     """Call a method of the object that ``on`` will be, and return ``pending``, which gets the answer.
 
     Raises:
         DeadReferenceError: the connection has ended. (Where ``on`` has its answer, ``pending`` fails instead.)
     """
     caller = pending._caller = on._caller
+    pending._name, pending._made = name, monotonic()
     answer = Answer(pending, None if under.get() is None else current())
     if caller is None:
         pending._call = call_when_connected(on._call, name, args, kwargs, answer)
@@ -154,10 +232,10 @@ def begin_on(pending: _P, on: Pending, name: str, args: tuple[Value, ...], kwarg
 
 
 def _begin_on_answer(
-    pending: Pending,
+    pending: Pending[Value],
     answer: Answer,
     caller: Caller,
-    on: Pending,
+    on: Pending[Value],
     name: str,
     args: tuple[Value, ...],
     kwargs: dict[str, Value],
@@ -184,15 +262,16 @@ def _begin_on_answer(
 # -- calls that wait for a connection
 
 
-def wait_for_connection(pending: _P) -> _P:
-    """Return ``pending``, whose call will be made when there is a connection."""
+def wait_for_connection(pending: _P, name: str) -> _P:
+    """Return ``pending``, whose call of the method ``name`` will be made when there is a connection."""
     pending._caller = None
+    pending._name, pending._made = name, monotonic()
     pending._call = OutgoingCall(Answer(pending, None), None)
     return pending
 
 
 def begin_waiting(
-    pending: Pending,
+    pending: Pending[Value],
     caller: Caller,
     target: Reference,
     name: str,
@@ -207,7 +286,7 @@ def begin_waiting(
     caller.outgoing.call(target, name, args, kwargs, answer, call=call)
 
 
-def fail_waiting(pending: Pending, error: Exception) -> None:
+def fail_waiting(pending: Pending[Value], error: Exception) -> None:
     """End a call that waits for a connection, or could not be made on one."""
     Answer(pending, None).fail(with_ran(error, False))
     pending._call.end_unmade(error)

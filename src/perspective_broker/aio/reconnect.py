@@ -24,7 +24,7 @@ from ..session import CloseCause
 from .calls import Promise
 from .connection import Connection, dont_notify_at_end, notify_at_end
 from .held import usable
-from .pending import begin_waiting, fail_waiting, wait_for_connection
+from .pending import Note, begin_waiting, fail_waiting, wait_for_connection
 from .references import RemoteMethod, RemoteReference
 
 __all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
@@ -122,7 +122,7 @@ class ReconnectingReference(Name):
         self._news = asyncio.Event()  # the current connection has ended, or takes no calls any more
         self._calling_back = False  # whether callbacks for a new connection run
         self._settled = True  # whether they have ended, and what waited was sent
-        self._waiting: dict[Promise, _Call] = {}  # in the order in which they were made
+        self._waiting: dict[Promise[Value], _Call] = {}  # in the order in which they were made
         self._on_disconnect: list[Callable[[ReconnectingReference], object]] = []
         self._on_reconnect: list[Callable[[RemoteReference], object]] = []
         self._end: Exception | None = None
@@ -130,7 +130,7 @@ class ReconnectingReference(Name):
 
     # -- what a reference has
 
-    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise[Value]:
         """Call the object's method ``name``, now or as soon as there is a connection.
 
         The arguments of a call that waits are read when it is sent. The promise fails with ``ConnectionLost``, of the
@@ -275,14 +275,14 @@ class ReconnectingReference(Name):
 
     def _wait(
         self, name: str, args: tuple[Value, ...], kwargs: dict[str, Value], wants_answer: bool
-    ) -> Promise:
-        promise = wait_for_connection(Promise(loop=self._loop))
+    ) -> Promise[Value]:
+        promise: Promise[Value] = wait_for_connection(Promise(loop=self._loop), name)
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
-        promise.add_done_callback(self._forget)
+        promise.add_done_callback(Note(self._forget))
         return promise
 
-    def _expire(self, promise: Promise) -> None:
+    def _expire(self, promise: Promise[Value]) -> None:
         fail_waiting(
             promise, ConnectionLost("not-sent", f"no connection to {self._url} within {self._timeout:g} s")
         )

@@ -28,7 +28,7 @@ class RemoteReference(HeldReference):
 
     __slots__ = ()
 
-    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise[Value]:
         """Call the object's method ``name``. The call is sent now; await the promise for the answer.
 
         Raises:
@@ -69,7 +69,7 @@ class RemoteReference(HeldReference):
 class _Callable(Protocol):
     """A reference of any kind."""
 
-    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise: ...
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise[Value]: ...
 
 
 class RemoteMethod:
@@ -84,7 +84,7 @@ class RemoteMethod:
         self.reference: _Callable = reference
         self.name: str = name
 
-    def __call__(self, *args: Value, **kwargs: Value) -> Promise:
+    def __call__(self, *args: Value, **kwargs: Value) -> Promise[Value]:
         return self.reference.call(self.name, *args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
@@ -111,7 +111,7 @@ class RemoteCacheObserver(Observer):
         super().__init__(broker, luid, perspective)
         self._caller = caller
 
-    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise:
+    def call(self, name: str, /, *args: Value, **kwargs: Value) -> Promise[Value]:
         """Call ``observe_<name>`` of the replica, and promise its answer.
 
         Raises:

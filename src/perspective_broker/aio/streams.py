@@ -356,9 +356,9 @@ class StreamReader(ItemReader):
         source: the reference to the stream, or the promise of it.
     """
 
-    def __init__(self, source: HeldReference | Pending) -> None:
+    def __init__(self, source: HeldReference | Pending[Value]) -> None:
         super().__init__()
-        self._source: HeldReference | Pending | None = source
+        self._source: HeldReference | Pending[Value] | None = source
         if isinstance(source, asyncio.Future):
             self._loop = source.get_loop()
         elif (caller := caller_of(source)) is not None:  # else it is dead, which the first use will tell
@@ -366,7 +366,7 @@ class StreamReader(ItemReader):
         self._reference: HeldReference | None = None
         self._caller: Caller | None = None  # of the reference
         self._waited = False  # whether the promise of the stream was waited for
-        self._opened: Pending | None = None
+        self._opened: Pending[Value] | None = None
         self._watches_connection = False  # whether the end of the connection ends the stream
         self._owed = 0  # credit that was taken and not given back
 
