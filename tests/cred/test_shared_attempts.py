@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ SOURCE = "192.0.2.1"
 
 
 @contextlib.asynccontextmanager
-async def programs(url: str, count: int = 3) -> AsyncIterator[Sequence[SQLAuthorizer]]:
+async def programs(url: str, count: int = 3) -> AsyncIterator[list[SQLAuthorizer]]:
     """Authorizers of one store, as of programs that share it."""
     async with contextlib.AsyncExitStack() as stack:
         yield [

@@ -381,7 +381,7 @@ def test_sqlite_full(sqlite_url: str) -> None:
     async def check() -> None:
         async with SQLAuthorizer(sqlite_url) as authorizer:
             await authorizer.add_identity(Identity("alice"))
-            engine = authorizer._store._engine
+            engine = authorizer._store.database.engine
             assert engine is not None
             async with engine.connect() as connection:
                 # The limit is the connection's; the pool gives this same one out again.
@@ -519,8 +519,8 @@ def test_arguments_are_checked_when_it_is_made(sqlite_url: str) -> None:
 def test_urls() -> None:
     plain = SQLAuthorizer("postgresql://user:secret@host:5433/db?sslmode=require")
     assert repr(plain) == "<SQLAuthorizer postgresql://user:***@host:5433/db>"
-    assert plain._store._url.query == {"ssl": "require"}
-    assert plain._store._url.drivername == "postgresql+asyncpg"
+    assert plain._store.database.url.query == {"ssl": "require"}
+    assert plain._store.database.url.drivername == "postgresql+asyncpg"
     assert repr(SQLAuthorizer("sqlite:///relative.db")) == "<SQLAuthorizer sqlite:///relative.db>"
 
 
