@@ -65,14 +65,19 @@ async def test_guessing_over_three_programs_costs_what_it_costs_over_one(sql_url
         assert await rows(sql_url) == 4
 
 
-async def test_each_program_has_one_attempt_under_way_that_others_do_not_see(sql_url: str) -> None:
+async def test_attempts_under_way_are_counted_by_their_own_program(sql_url: str) -> None:
     async with programs(sql_url) as shared:
         now = asyncio.get_running_loop().time()
-        counted = [await one.record_failure("alice", now) for one in shared * 2]
-        assert counted == [False] * 3 + [True] * 3
-        for one, was_counted in zip(shared * 2, counted, strict=True):
-            await one.record_refusal("alice", None, now, counted=was_counted)
-        assert await guess(shared[1]) == 8.0  # the seventh
+        await shared[0].login_record("alice")  # makes the tables
+        for one in shared * 2:
+            assert await one.record_failure("alice", now) is False
+        assert await rows(sql_url) == 0
+        assert [await one.delay_for("alice", now) for one in shared] == [0, 0, 0]
+        for one in shared * 2:
+            await one.record_refusal("alice", None, now, counted=False)
+        assert await shared[0].record_failure("alice", now) is True  # from now on before it is checked
+        assert await shared[0].delay_for("alice", now) == 8.0  # the seventh
+        assert await guess(shared[1]) == 16.0
 
 
 async def test_a_login_that_succeeds_at_once_writes_nothing(sql_url: str) -> None:

@@ -55,8 +55,8 @@ class SQLAuthorizer(Authorizer):
     runs to its end. The caller then does not know whether the change was made, but it is never made in part.
 
     Failed logins are counted in the database, for all programs that share it, by its clock. An attempt for a name
-    without failures is written only when it was refused, so that a login which succeeds at once writes nothing; of such
-    attempts one is under way at a time in each program. All others are written before they are checked.
+    without failures is written only when it was refused, so that a login which succeeds at once writes nothing. An
+    attempt for any other name is written before it is checked.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://user:password@host/database``.
@@ -97,6 +97,7 @@ class SQLAuthorizer(Authorizer):
         self._store: Store = Store(url, iterations=iterations, busy_timeout=busy_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._seen = AttemptTable()  # the failures that are in the database, as far as this program knows
         self._running: set[asyncio.Task[Any]] = set()
         self._rounds: dict[int, int] | None = None  # rounds of the users' verifiers, if they were counted
         self._count_again = -math.inf  # time of the next count
@@ -171,9 +172,8 @@ class SQLAuthorizer(Authorizer):
     # ------------------------------------------------------------ attempts
 
     async def record_failure(self, name: str, now: float) -> bool:
-        first = self._attempts.failures(name, now) == 0
         self._attempts.record_failure(name, now)
-        if first:
+        if not self._seen.failures(name, now):
             return False
         await self._count_name(name, now)
         return True
@@ -191,25 +191,27 @@ class SQLAuthorizer(Authorizer):
         return await self._to_its_end(store.count_failure(fingerprint, of_source=True))
 
     async def record_success(self, name: str) -> None:
-        others = self._attempts.failures(name, asyncio.get_running_loop().time()) > 1
+        seen = self._seen.failures(name, asyncio.get_running_loop().time())
         self._attempts.record_success(name)
-        if others:
+        self._seen.record_success(name)
+        if seen:
             store = await self._opened()
             await self._to_its_end(store.forget_failures(self._fingerprint(store, "name", name)))
 
     async def _count_name(self, name: str, now: float) -> None:
         store = await self._opened()
-        fingerprint = self._fingerprint(store, "name", name)
-        counted = await self._to_its_end(store.count_failure(fingerprint))
-        self._attempts.learn(name, int(counted), now, now)
+        counted = await self._to_its_end(store.count_failure(self._fingerprint(store, "name", name)))
+        for table in (self._attempts, self._seen):
+            table.learn(name, int(counted), now, now)
 
     def _learn(self, name: str, failures: int, age: float) -> None:
         """Take over what the store has of a name."""
         now = asyncio.get_running_loop().time()
-        if failures:
-            self._attempts.learn(name, failures, now - age, now)
-        else:  # the user has logged in through another program
-            self._attempts.forget(name, now - _SETTLED_SECONDS)
+        for table in (self._attempts, self._seen):
+            if failures:
+                table.learn(name, failures, now - age, now)
+            else:  # the user has logged in through another program
+                table.forget(name, now - _SETTLED_SECONDS)
 
     def _fingerprint(self, store: Store, kind: str, text: str) -> bytes:
         """Return what stands for a name or a source in the database, the same in all programs."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
+from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -125,7 +125,7 @@ class Database:
             pool_timeout=self._busy_timeout,
         )
 
-        @sa.event.listens_for(engine.sync_engine, "connect")
+        @event.listens_for(engine.sync_engine, "connect")
         def connected(connection: Any, record: object) -> None:
             # Python's sqlite3 begins transactions late, and none for a CREATE TABLE. So we begin them here.
             connection.isolation_level = None
@@ -133,7 +133,7 @@ class Database:
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
 
-        @sa.event.listens_for(engine.sync_engine, "begin")
+        @event.listens_for(engine.sync_engine, "begin")
         def begin(connection: Connection) -> None:
             # A transaction that reads first and writes later fails if another has written in between.
             writes = connection.get_execution_options().get(_WRITES, False)
