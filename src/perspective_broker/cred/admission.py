@@ -26,9 +26,9 @@ R = TypeVar("R")
 #: Login steps that begin in one turn of the event loop. One step takes less than 1 ms, because SCRAM is Python.
 _STEPS_PER_TURN: Final = 8
 
-#: Login steps that may wait for a turn, or for the store: five seconds of them with a database, at 1 ms each, which is
-#: less than a client waits. A client that would wait longer should retry later.
-_MOST_STEPS: Final = 4096
+#: Login steps that may wait for a turn, or for the store: eight seconds of them at 1 ms each, which is
+#: less than a client waits (30 s). A client that would wait longer should retry later.
+_MOST_STEPS: Final = 8192
 
 #: Questions of logins that the store has at a time. A database answers as many at once as it has processors, and its
 #: pool of connections, which other programs use as well, is not drained.
