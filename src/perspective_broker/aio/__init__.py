@@ -4,6 +4,7 @@ from .calls import Promise
 from .client import connect
 from .connection import Connection
 from .deadlines import deadline, remaining
+from .describing import Description, MethodDescription, describe
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
@@ -12,15 +13,20 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
+from .untyped import Remote, RemoteAnswer
 
 __all__ = [
     "Backoff",
     "Change",
     "Connection",
+    "Description",
     "Live",
+    "MethodDescription",
     "PageReader",
     "Promise",
     "ReconnectingReference",
+    "Remote",
+    "RemoteAnswer",
     "RemoteCacheObserver",
     "RemoteMethod",
     "RemoteReference",
@@ -30,6 +36,7 @@ __all__ = [
     "collect_stream",
     "connect",
     "deadline",
+    "describe",
     "get_pages",
     "remaining",
     "run",

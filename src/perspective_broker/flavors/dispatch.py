@@ -17,7 +17,7 @@ from .exposing import Wrapped
 from .guard import ordinary
 from .message_receiver import MessageReceiver
 
-__all__ = ["blame", "find_method", "look_up", "no_such_method"]
+__all__ = ["bare", "blame", "find_method", "look_up", "no_such_method"]
 
 #: The prefixes of the flavors.
 _PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
@@ -116,14 +116,14 @@ def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exceptio
         if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
             del parameters[0]
     spelled = str(
-        signature.replace(parameters=[*map(_bare, parameters)], return_annotation=inspect.Signature.empty)
+        signature.replace(parameters=[*map(bare, parameters)], return_annotation=inspect.Signature.empty)
     )
     if len(spelled) > _MOST_SPELLED:
         spelled = f"{spelled[:_MOST_SPELLED]}...)"
     return BadArguments(f"{name:.64} takes {spelled}")
 
 
-def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
+def bare(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return a parameter without its annotation and the value of its default."""
     empty = inspect.Parameter.empty
     return parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
