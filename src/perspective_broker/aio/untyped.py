@@ -19,7 +19,15 @@ from ..ports import Value
 from .calls import Promise
 from .references import RemoteReference
 
-__all__ = ["Remote", "RemoteAnswer", "UntypedMethod", "UntypedObject", "name_methods", "target_of"]
+__all__ = [
+    "Remote",
+    "RemoteAnswer",
+    "UntypedMethod",
+    "UntypedObject",
+    "name_methods",
+    "names_of",
+    "target_of",
+]
 
 
 class _Target(Protocol):
@@ -160,6 +168,11 @@ def _of_reference(value: Value) -> Value:
 def target_of(remote: UntypedObject) -> Any:
     """Return the reference, or the promise, that an untyped object calls."""
     return remote._pb_target
+
+
+def names_of(remote: UntypedObject) -> tuple[str, ...]:
+    """Return the names that ``dir(remote)`` has besides its own."""
+    return remote._pb_names
 
 
 def name_methods(remote: UntypedObject, names: Iterable[str]) -> None:
