@@ -67,9 +67,11 @@ def read_arguments(texts: Sequence[str], data: str | None, *, stdin_taken: bool 
     if data == "-":
         if stdin_taken:
             raise CommandError(Status.USAGE, "--data - and --password-file - both read standard input")
-        data = sys.stdin.read()
+        text = sys.stdin.read()
+    else:
+        text = data
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         where = f" in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)

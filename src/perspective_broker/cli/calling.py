@@ -22,8 +22,9 @@ async def patience(url: str, options: ClientOptions, what: str) -> AsyncIterator
     Raises:
         CommandError: it took longer.
     """
+    limit = asyncio.timeout(options.seconds)
     try:
-        async with asyncio.timeout(options.seconds) as limit:
+        async with limit:
             yield
     except TimeoutError:
         if not limit.expired():
