@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
-from .annotations import signature_of
+from .annotations import parameters_text, signature_of
 from .exposing import Wrapped
 from .guard import ordinary
 from .message_receiver import MessageReceiver
@@ -179,23 +179,7 @@ def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exceptio
             )
         if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
             del parameters[0]
-    spelled = str(
-        signature.replace(parameters=[*map(_bare, parameters)], return_annotation=inspect.Signature.empty)
-    )
+    spelled = parameters_text(signature.replace(parameters=parameters))
     if len(spelled) > _MOST_SPELLED:
         spelled = f"{spelled[:_MOST_SPELLED]}...)"
     return BadArguments(f"{name:.64} takes {spelled}")
-
-
-def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return a parameter without its annotation and the value of its default."""
-    empty = inspect.Parameter.empty
-    return parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
-
-
-class _Default:
-    def __repr__(self) -> str:
-        return "..."
-
-
-_DEFAULT: Final = _Default()

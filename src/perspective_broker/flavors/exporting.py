@@ -23,6 +23,7 @@ __all__ = [
     "hears_of_errors",
     "make_offers_by",
     "offer_of",
+    "offer_of_class",
     "prefix_of",
     "report_unread",
     "takes_perspective",
@@ -46,7 +47,8 @@ class Exportable:
     _pb_prefix: ClassVar[str] = ""
     #: Whether its methods get the caller's perspective as their first argument.
     _pb_takes_perspective: ClassVar[bool] = False
-    _pb_offer: ClassVar[Offer | None] = None
+    #: What interfaces declare; of a class, or of an object alone.
+    _pb_offer: Offer | None = None
 
     def __init_subclass__(cls, *, offers: object = (), **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,6 +98,11 @@ def offer_of(holder: object) -> Offer | None:
     if offer is not None:
         offer.make_ready()
     return offer
+
+
+def offer_of_class(cls: type[Exportable]) -> Offer | None:
+    """Return the offer of a class, whether it is ready for calls or not."""
+    return cls._pb_offer
 
 
 def prefix_of(cls: type[Exportable]) -> str:

@@ -69,6 +69,10 @@ class Offer:
         """Return the method that callers reach under a name; None when no interface declares one."""
         raise NotImplementedError
 
+    def includes(self, interface: type) -> bool:
+        """Return whether an interface is among those that are offered."""
+        raise NotImplementedError
+
     def make_ready(self) -> None:
         """Look the annotations of the interfaces up, when this has not been done.
 
