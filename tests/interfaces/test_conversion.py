@@ -60,7 +60,9 @@ class TestHooks:
     def callable(self, annotation: Any, reference: Any) -> object:
         return lambda: reference
 
-    def send_callable(self, function: Callable[..., Any]) -> object:
+    def check_callable(self, annotation: Any) -> None: ...
+
+    def send_callable(self, annotation: Any, function: Callable[..., Any]) -> object:
         return ("callback", function)
 
     def stream(self, item: Converter, value: Any) -> object:

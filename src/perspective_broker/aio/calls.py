@@ -147,9 +147,7 @@ class Promise(_Driven[_T], Callee):
 
     # -- calls by an interface
 
-    def _pb_call(
-        self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> TypedPromise[Value]:
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
         check_loop(self.get_loop())
         return begin_on(typed_promise(self.get_loop(), form), self, form.name, args, kwargs, form)
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from ..flavors import Exportable, export_target
 from ..flavors.dispatch import find_call
-from ..flavors.offer import Sender
 from ..flavors.guard import ordinary
+from ..flavors.offer import Sender
 from ..ports import Method, Value
 from ..session import OutgoingCall, Unready, not_callable, not_run, of_this_call
 from .caller import Answer, Caller

@@ -279,7 +279,9 @@ class ReconnectingReference(Name, Callee):
 
     def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Promise[Value]:
         ready = self._ready()
-        return ready._pb_call(form, args, kwargs) if ready else self._wait(form.name, args, kwargs, True, form)
+        return (
+            ready._pb_call(form, args, kwargs) if ready else self._wait(form.name, args, kwargs, True, form)
+        )
 
     def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
         return self.tell(form.name, *args, **kwargs)

@@ -68,9 +68,7 @@ class RemoteReference(HeldReference, Callee):
 
     # -- calls by an interface
 
-    def _pb_call(
-        self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> TypedPromise[Value]:
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
         caller = self._caller
         if caller is None or _get_running_loop() is not caller.loop:
             caller = usable(self)

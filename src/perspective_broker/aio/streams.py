@@ -18,7 +18,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from typing import Final
 
-from ..errors import BadAnswer, BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
+from ..errors import (
+    BadAnswer,
+    BadArguments,
+    CallError,
+    ConnectionLost,
+    DeadReferenceError,
+    Error,
+    LimitExceeded,
+)
 from ..flavors import Copyable, Exportable, RemoteCopy, Target
 from ..flavors.fields import attributes
 from ..flavors.handle import Handle

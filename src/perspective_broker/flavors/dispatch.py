@@ -86,7 +86,8 @@ def find_offered(holder: object, offered: OfferedMethod) -> Method:
         raise ordinary(error)  # noqa: B904 # it has its own __cause__
     if not callable(method):
         raise no_such_method(holder, offered.attribute)
-    return method
+    found: Method = method
+    return found
 
 
 def find_call(
@@ -119,7 +120,8 @@ def stand_for(asynchronous: Callable[..., Value], plain: Callable[..., Value]) -
 
 def plain_function(method: object) -> Callable[..., Value] | None:
     """Return the plain function for which an asynchronous one stands; None for any other."""
-    return getattr(method, _PLAIN_FUNCTION, None)
+    plain: Callable[..., Value] | None = getattr(method, _PLAIN_FUNCTION, None)
+    return plain
 
 
 def no_such_method(holder: object, name: str) -> NoSuchMethod:

@@ -42,8 +42,11 @@ class Hooks(Protocol):
     def callable(self, annotation: Any, reference: Value) -> object:
         """Return a callable for what arrived where a ``Callable`` is annotated. Raises Misfit."""
 
-    def send_callable(self, function: Callable[..., Any]) -> object:
-        """Return what crosses for a function."""
+    def check_callable(self, annotation: Any) -> None:
+        """Raise TypeError if functions cannot be called by an annotation; the text says what to do."""
+
+    def send_callable(self, annotation: Any, function: Callable[..., Any]) -> object:
+        """Return what crosses for a function, by its annotation."""
 
     def stream(self, item: Converter, value: Value) -> object:
         """Return the stream that arrived where ``AsyncIterator[T]`` is annotated; its items go through ``item``."""

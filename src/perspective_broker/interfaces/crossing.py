@@ -13,7 +13,8 @@ from ..flavors import Exportable, Reference
 from ..flavors.exposing import CALL, Callback
 from ..flavors.offer import Offer, OfferedMethod
 from ..flavors.values import Perspective, Value
-from .conversion import Converter, Hooks, Misfit, converter
+from .conversion import Converter, Hooks, converter
+from .converters import misfit, type_name
 from .declarations import check_interface, declaration
 from .forms import Form, OfferedForm, Parameter
 from .interface import define, implements, is_interface, spell
@@ -33,7 +34,7 @@ class _Hooks(Hooks):
             return make_proxy(declaration(interface).proxy_class(HOOKS), reference)
         if isinstance(reference, (Proxy, Reference)) or implements(type(reference), interface):
             return reference  # a Reference is one of a driver without proxies
-        raise Misfit(f": expected {spell(interface)}, got {_kind(reference)}")
+        raise misfit(spell(interface), reference)
 
     def callable(self, annotation: Any, reference: Value) -> object:
         if isinstance(reference, Callee):
@@ -41,7 +42,7 @@ class _Hooks(Hooks):
         if isinstance(reference, Callback):
             return reference.exposed  # it came home
         if isinstance(reference, (Exportable, Reference)) or not callable(reference):
-            raise Misfit(f": expected a function, got {_kind(reference)}")
+            raise misfit("a function", reference)
         return reference
 
     def check_callable(self, annotation: Any) -> None:
@@ -50,16 +51,16 @@ class _Hooks(Hooks):
 
     def send_callable(self, annotation: Any, function: Callable[..., Any]) -> object:
         """Return what crosses for a function: an object whose calls are checked by the annotation."""
-        if isinstance(function, RemoteFunction):
-            return underlying(function)
-        return function if isinstance(function, Exportable) else _Checked(function, annotation)
+        return (
+            underlying(function) if isinstance(function, RemoteFunction) else _Checked(function, annotation)
+        )
 
     def stream(self, item: Converter, value: Value) -> object:
         if isinstance(value, Callee):
             return read(value, Form("stream", "()", [], None, None, item, None))
         if isinstance(value, AsyncIterator):
             return value
-        raise Misfit(f": expected a stream, got {_kind(value)}")
+        raise misfit("a stream", value)
 
 
 HOOKS: Final = _Hooks()
@@ -68,7 +69,9 @@ HOOKS: Final = _Hooks()
 def by_interface(interface: Any, reference: Any) -> Any:
     """Return an object whose methods call what ``reference`` refers to; see ``Interface.of``."""
     if not is_interface(interface):
-        raise TypeError(f"{_spelled(interface)} is not an interface: derive it from pb.Interface and Protocol")
+        raise TypeError(
+            f"{_spelled(interface)} is not an interface: derive it from pb.Interface and Protocol"
+        )
     reference = underlying(reference)
     if isinstance(reference, Callee):
         return make_proxy(declaration(interface).proxy_class(HOOKS), reference)
@@ -76,7 +79,7 @@ def by_interface(interface: Any, reference: Any) -> Any:
         return reference
     raise TypeError(
         f"{spell(interface)}.of: takes a reference, a promise, or an object that implements it, not "
-        f"{_kind(reference)}"
+        f"{type_name(reference)}"
     )
 
 
@@ -87,18 +90,15 @@ def giver(interface: Any) -> Callable[[Value], Any]:
         TypeError: see ``Interface.of``.
     """
     if not is_interface(interface):
-        raise TypeError(f"{_spelled(interface)} is not an interface: derive it from pb.Interface and Protocol")
+        raise TypeError(
+            f"{_spelled(interface)} is not an interface: derive it from pb.Interface and Protocol"
+        )
     declaration(interface).proxy_class(HOOKS)
     return partial(by_interface, interface)
 
 
 def _spelled(interface: object) -> str:
     return spell(interface) if isinstance(interface, type) else f"a {type(interface).__name__}"
-
-
-def _kind(value: object) -> str:
-    """Return what an error says about a value: never the value itself."""
-    return "None" if value is None else type(value).__name__
 
 
 # -- functions

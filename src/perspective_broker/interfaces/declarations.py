@@ -16,19 +16,16 @@ from typing import Any, Final, Self, Union, get_args, get_origin, get_overloads,
 from ..flavors.annotations import parameters_text, signature_of
 from .conversion import Converter, Hooks, converter
 from .forms import Form, Parameter
-from .interface import bindings, interfaces_in, is_interface, spell, substitute
+from .hints import Unknown, arguments_of, put_in
+from .interface import interfaces_in, is_interface, spell
 from .proxies import Proxy, proxy_class
 from .reserved import RESERVED
 from .sending import StreamSender
 
-__all__ = ["Declaration", "Declared", "Unknown", "check_interface", "declaration", "own_methods", "parameters_of"]
+__all__ = ["Declaration", "Declared", "check_interface", "declaration", "own_methods", "parameters_of"]
 
 #: What the answer of a ``def`` may be.
 _STREAMS: Final = (AsyncIterator, AsyncIterable)
-
-
-class Unknown(TypeError):
-    """A name in an annotation is not known (yet)."""
 
 
 @dataclass(eq=False)
@@ -63,7 +60,9 @@ class Declared:
             Unknown: a name is not known (yet).
         """
         known = {self.interface.__name__: self.interface}
-        known |= {parameter.__name__: parameter for parameter in getattr(self.interface, "__parameters__", ())}
+        known |= {
+            parameter.__name__: parameter for parameter in getattr(self.interface, "__parameters__", ())
+        }
         try:
             hints = get_type_hints(function, localns=known, include_extras=True)
         except (NameError, AttributeError) as error:
@@ -72,7 +71,7 @@ class Declared:
                 f"{self}: there is no {name!r} in {self.interface.__module__}, which an annotation names; classes that "
                 "are made within a function, or imported for type checkers alone, cannot be looked up"
             ) from error
-        return {name: substitute(hint, own) for name, hint in hints.items()}
+        return {name: put_in(hint, own) for name, hint in hints.items()}
 
     def __str__(self) -> str:
         return f"{self.interface.__qualname__}.{self.name}"
@@ -89,7 +88,7 @@ class Declaration:
     def __init__(self, interface: Any) -> None:
         self.interface = interface
         self.origin: type = get_origin(interface) or interface
-        self._bindings = bindings(interface)
+        self._bindings = arguments_of(interface)
         self.methods: dict[str, Declared] = {}
         for base in interfaces_in(self.origin):
             for name, declared in own_methods(base).items():
@@ -125,8 +124,9 @@ class Declaration:
         """Return the class of its proxies. Raises as :meth:`forms` does."""
         if self._proxy_class is None:
             forms = self.forms(hooks)
+            arguments = spell(self.interface).removeprefix(self.origin.__name__)
             methods = {name: (declared.functions[-1], forms[name]) for name, declared in self.methods.items()}
-            self._proxy_class = proxy_class(self.origin, f"{spell(self.interface)}Proxy", methods)
+            self._proxy_class = proxy_class(self.origin, f"{self.origin.__name__}Proxy{arguments}", methods)
         return self._proxy_class
 
     def __iter__(self) -> Iterator[Declared]:
@@ -163,7 +163,9 @@ def own_methods(interface: type) -> dict[str, Declared]:
         if not inspect.isfunction(value):
             continue
         if name in RESERVED:
-            raise TypeError(f"{where}: {RESERVED[name]} have a {name!r} of their own; give the method another name")
+            raise TypeError(
+                f"{where}: {RESERVED[name]} have a {name!r} of their own; give the method another name"
+            )
         functions = _functions(interface, name, value)
         for function in functions:
             _check_kind(where, function)
@@ -294,7 +296,5 @@ def parameters_of(
 def _converter(declared: Declared, name: str, annotation: Any, hooks: Hooks) -> Converter:
     try:
         return converter(annotation, hooks)
-    except (NameError, AttributeError) as error:
-        raise Unknown(f"{declared}: {name}: {error}") from error
     except TypeError as error:
-        raise TypeError(f"{declared}: {name}: {error}") from error
+        raise type(error)(f"{declared}: {name}: {error}") from error

@@ -12,7 +12,10 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 def fits(method: inspect.Signature, declared: inspect.Signature) -> bool:
-    """Return whether a method takes every call of a declared signature; both without ``self``. Types are not compared."""
+    """Return whether a method takes every call of a declared signature; both without ``self``.
+
+    Types are not compared.
+    """
     return not any(_misfits(method, declared))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from ..flavors.annotations import annotations_of
 
-__all__ = ["hints_of", "named"]
+__all__ = ["Unknown", "arguments_of", "hints_of", "named", "put_in"]
 
 #: Type variables of a class -> what stands for them.
 _Arguments = dict[Any, Any]
+
+
+class Unknown(TypeError):
+    """An annotation contains a name that is not known (yet)."""
 
 
 def hints_of(annotation: Any) -> dict[str, Any]:
@@ -20,26 +24,26 @@ def hints_of(annotation: Any) -> dict[str, Any]:
         annotation: a class, or a generic one with arguments.
 
     Raises:
-        TypeError: an annotation contains a name that is not known in the module of the class.
+        Unknown: an annotation contains a name that is not known in the module of the class.
     """
     cls = get_origin(annotation) or annotation
     try:
         hints = get_type_hints(cls, include_extras=True)
     except NameError as error:
-        raise TypeError(
+        raise Unknown(
             f"{named(cls)}: its annotations name {error.name}, which its module does not have when the program runs; "
             "import it there without TYPE_CHECKING, and define classes outside of functions"
         ) from None
-    arguments = _arguments(annotation)
+    arguments = arguments_of(annotation)
     known: dict[str, Any] = {}
     for base in cls.__mro__:
         for name in annotations_of(base):
             if name in hints and name not in known:
-                known[name] = _put_in(hints[name], arguments.get(base, {}))
+                known[name] = put_in(hints[name], arguments.get(base, {}))
     return {name: known.get(name, hint) for name, hint in hints.items()}  # in the order of the class
 
 
-def _arguments(annotation: Any) -> dict[type, _Arguments]:
+def arguments_of(annotation: Any) -> dict[type, _Arguments]:
     """Return what stands for the type variables of a class and of each of its bases."""
     found: dict[type, _Arguments] = {}
     todo = [(annotation, _Arguments())]
@@ -49,15 +53,15 @@ def _arguments(annotation: Any) -> dict[type, _Arguments]:
         if not isinstance(cls, type) or cls in found:
             continue
         parameters = getattr(cls, "__parameters__", ())
-        given = [_put_in(argument, outer) for argument in get_args(alias)]
+        given = [put_in(argument, outer) for argument in get_args(alias)]
         found[cls] = dict(zip(parameters, given, strict=False))
         todo += [(base, found[cls]) for base in getattr(cls, "__orig_bases__", cls.__bases__)]
     return found
 
 
-def _put_in(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
-    """Return an annotation with ``arguments`` in the place of type variables."""
-    if isinstance(annotation, TypeVar):
+def put_in(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
+    """Return an annotation with ``arguments`` in the place of type variables, and of ``Self``."""
+    if isinstance(annotation, TypeVar) or annotation is Self:
         return arguments.get(annotation, annotation)
     parameters: tuple[Any, ...] = (
         () if isinstance(annotation, type) else getattr(annotation, "__parameters__", ())

@@ -52,13 +52,17 @@ class CallableNode(_Hooked):
     shapes = frozenset({Reference})
     sends_as_is = False
 
+    def __init__(self, annotation: Any, hooks: Hooks, expected: str) -> None:
+        super().__init__(annotation, hooks, expected)
+        hooks.check_callable(annotation)
+
     def take(self, value: Value, work: Work) -> Value:
         if type(value) in _DATA:
             raise misfit(self.expected, value)
         return self._hooks.callable(self._annotation, value)
 
     def give(self, value: Value) -> Value:
-        return self._hooks.send_callable(value) if self.gives(value) else value
+        return self._hooks.send_callable(self._annotation, value) if self.gives(value) else value
 
     def gives(self, value: Value) -> bool:
         return callable(value) and not isinstance(value, (Exportable, Reference))

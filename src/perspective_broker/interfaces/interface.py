@@ -7,9 +7,9 @@ from the interface, or names it (``offers=``). So ``isinstance(room, Room)`` ask
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Protocol, Self, get_args, get_origin
 
 from ..flavors import Exportable
 from ..flavors.exporting import offer_of_class
@@ -17,13 +17,11 @@ from .proxies import Callee
 
 __all__ = [
     "Interface",
-    "bindings",
     "define",
     "implements",
     "interfaces_in",
     "is_interface",
     "spell",
-    "substitute",
 ]
 
 if TYPE_CHECKING:
@@ -125,44 +123,6 @@ def _offers(cls: type, interface: type) -> bool:
     """Return whether a class names an interface with ``offers=``."""
     offer = offer_of_class(cls) if type.__subclasscheck__(Exportable, cls) else None
     return offer is not None and offer.includes(interface)
-
-
-# -- type arguments
-
-
-def bindings(interface: Any) -> Mapping[type, Mapping[Any, Any]]:
-    """Return what the type variables of an interface, and of each of its bases, stand for.
-
-    Those that stand for nothing yet are left out.
-    """
-    found: dict[type, Mapping[Any, Any]] = {}
-    origin = get_origin(interface) or interface
-    _bind(origin, get_args(interface), found)
-    return found
-
-
-def _bind(origin: type, arguments: tuple[Any, ...], found: dict[type, Mapping[Any, Any]]) -> None:
-    own = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
-    found.setdefault(origin, own)
-    for base in vars(origin).get("__orig_bases__", origin.__bases__):
-        of = get_origin(base) or base
-        if isinstance(of, type) and of not in (Protocol, Generic, object):
-            _bind(of, tuple(substitute(argument, own) for argument in get_args(base)), found)
-
-
-def substitute(annotation: Any, own: Mapping[Any, Any]) -> Any:
-    """Return an annotation with types in the places of type variables."""
-    if annotation in _SELVES or isinstance(annotation, TypeVar):
-        return own.get(annotation, annotation)
-    parameters = getattr(annotation, "__parameters__", ())
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation  # a generic class without arguments
-    if not parameters or not any(parameter in own for parameter in parameters):
-        return annotation
-    return annotation[tuple(own.get(parameter, parameter) for parameter in parameters)]
-
-
-_SELVES: Final = (Self,)
 
 
 def spell(annotation: Any) -> str:

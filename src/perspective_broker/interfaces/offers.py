@@ -19,9 +19,10 @@ from ..flavors.dispatch import plain_function, stand_for
 from ..flavors.exporting import make_offers_by, offer_of_class, prefix_of, takes_perspective
 from ..flavors.offer import Offer, OfferedMethod
 from .crossing import HOOKS
-from .declarations import Declaration, Declared, Unknown, declaration
+from .declarations import Declaration, Declared, declaration
 from .fitting import fits
 from .forms import Form, OfferedForm, OfferedOverloads
+from .hints import Unknown
 from .interface import interfaces_in, is_interface, spell
 
 __all__ = ["ClassOffer", "interfaces_of", "methods_of", "sync"]
@@ -78,15 +79,16 @@ def sync(method: Callable[_P, _T]) -> Callable[_P, CoroutineType[Any, Any, _T]]:
     Raises:
         TypeError: the method is ``async``, or not a function.
     """
+    plain: Callable[_P, _T] = method
     if not inspect.isfunction(method) or inspect.iscoroutinefunction(method):
         raise TypeError("sync: takes a plain function (def), which stands for one that is async")
 
     @wraps(method)
     async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return method(*args, **kwargs)
+        return plain(*args, **kwargs)
 
-    stand_for(run, method)
-    return run
+    stand_for(run, plain)
+    return run  # type: ignore[return-value] # a coroutine of an async function is a CoroutineType
 
 
 # -- reading, for descriptions
@@ -168,8 +170,8 @@ def _named(cls: type, offers: object) -> list[Any]:
     for interface in own:
         if not is_interface(interface):
             raise TypeError(
-                f"{cls.__qualname__}: offers= takes an interface (class X(pb.Interface, Protocol)), or a tuple of them, "
-                f"not {interface!r:.80}"
+                f"{cls.__qualname__}: offers= takes an interface (class X(pb.Interface, Protocol)), or a tuple of "
+                f"them, not {interface!r:.80}"
             )
     for base in cls.__bases__:
         offer = offer_of_class(base) if type.__subclasscheck__(Exportable, base) else None
@@ -187,22 +189,26 @@ def _check_method(cls: type, of: Declaration, declared: Declared, attribute: str
         raise TypeError(f"{cls.__qualname__} has no method {wanted}, which {of.origin.__qualname__} declares")
     if attribute == name:
         if hasattr(cls, prefix + name):
-            raise TypeError(f"{cls.__qualname__} has both {name} and {prefix}{name}; callers know them as {name}")
+            raise TypeError(
+                f"{cls.__qualname__} has both {name} and {prefix}{name}; callers know them as {name}"
+            )
         owner = _flavor(cls, name)
         if owner is not None:
             raise TypeError(
-                f"{cls.__qualname__}.{name}: a {owner.__name__} has a {name!r} of its own; use offers=, which gives the "
-                f"method the name {prefix}{name}"
+                f"{cls.__qualname__}.{name}: a {owner.__name__} has a {name!r} of its own; use offers=, which gives "
+                f"the method the name {prefix}{name}"
             )
     if not callable(getattr(cls, attribute)):
-        raise TypeError(f"{cls.__qualname__}.{attribute} is not a method, as {of.origin.__qualname__} declares")
+        raise TypeError(
+            f"{cls.__qualname__}.{attribute} is not a method, as {of.origin.__qualname__} declares"
+        )
     try:
         own = signature_of(getattr(cls, attribute))
     except ValueError:
         return  # a method in C
     if not isinstance(method, (staticmethod, classmethod)):
         own = _without_first(own)
-    if takes_perspective(cls):  # type: ignore[arg-type]
+    if takes_perspective(cls):
         own = _without_first(own)
     for signature in declared.signatures:
         if not fits(own, signature):

@@ -10,7 +10,6 @@ and never sends anything itself::
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import WRAPPER_ASSIGNMENTS
 from typing import Any
 
 from ..errors import BadArguments, SerializationError
@@ -44,9 +43,7 @@ class Callee:
         """The same without an answer."""
         raise NotImplementedError
 
-    def _pb_read(
-        self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]
-    ) -> AsyncIterator[Value]:
+    def _pb_read(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> AsyncIterator[Value]:
         """Call a method whose answer is a stream; its items go through ``form.receive_item``."""
         raise NotImplementedError
 
@@ -136,9 +133,7 @@ def underlying(value: Value) -> Value:
     return value._pb_callee if isinstance(value, (Proxy, RemoteFunction)) else value
 
 
-def tell(
-    method: Callable[..., Value], args: tuple[Value, ...], kwargs: dict[str, Value]
-) -> Awaitable[None]:
+def tell(method: Callable[..., Value], args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
     """Call a method of a proxy, or a remote function, and ask for no answer.
 
     Raises:
@@ -175,41 +170,45 @@ def proxy_class(
 
 
 def _method(function: Callable[..., Any], forms: Sequence[Form]) -> Callable[..., Any]:
-    made = _overloaded(forms) if len(forms) > 1 else _single(forms[0])
-    for attribute in WRAPPER_ASSIGNMENTS:
-        if attribute != "__type_params__" and hasattr(function, attribute):
-            setattr(made, attribute, getattr(function, attribute))
+    """Return the method of a proxy that calls what ``function`` declares."""
+    form: Form | Overloads = forms[0] if len(forms) == 1 else Overloads(forms)
+    if isinstance(form, Overloads):
+        made = _overloaded(form)
+    elif form.is_stream:
+        made = _reading(form)
+    else:
+        made = _calling(form) if form.sends_as_is else _converting(form)
+    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(made, attribute, getattr(function, attribute))
+    vars(made)["_pb_form"] = form
     return made
 
 
-def _single(form: Form) -> Callable[..., Any]:
-    method: Any
-    if form.is_stream:
+def _calling(form: Form) -> Callable[..., Any]:
+    def method(self: Proxy, /, *args: Value, **kwargs: Value) -> Awaitable[Value]:
+        return self._pb_callee._pb_call(form, args, kwargs)
 
-        def method(self: Proxy, /, *args: Value, **kwargs: Value) -> AsyncIterator[Value]:
-            return self._pb_callee._pb_read(form, *form.send_arguments(args, kwargs))
-
-    elif form.sends_as_is:
-
-        def method(self: Proxy, /, *args: Value, **kwargs: Value) -> Awaitable[Value]:
-            return self._pb_callee._pb_call(form, args, kwargs)
-
-    else:
-
-        def method(self: Proxy, /, *args: Value, **kwargs: Value) -> Awaitable[Value]:
-            return self._pb_callee._pb_call(form, *form.send_arguments(args, kwargs))
-
-    method._pb_form = form
-    return method  # type: ignore[no-any-return]
+    return method
 
 
-def _overloaded(forms: Sequence[Form]) -> Callable[..., Any]:
-    overloads = Overloads(forms)
+def _converting(form: Form) -> Callable[..., Any]:
+    def method(self: Proxy, /, *args: Value, **kwargs: Value) -> Awaitable[Value]:
+        return self._pb_callee._pb_call(form, *form.send_arguments(args, kwargs))
 
+    return method
+
+
+def _reading(form: Form) -> Callable[..., Any]:
+    def method(self: Proxy, /, *args: Value, **kwargs: Value) -> AsyncIterator[Value]:
+        return self._pb_callee._pb_read(form, *form.send_arguments(args, kwargs))
+
+    return method
+
+
+def _overloaded(overloads: Overloads) -> Callable[..., Any]:
     def method(self: Proxy, /, *args: Value, **kwargs: Value) -> Awaitable[Value] | AsyncIterator[Value]:
         form, sent = overloads.choose(args, kwargs)
         callee = self._pb_callee
         return callee._pb_read(form, *sent) if form.is_stream else callee._pb_call(form, *sent)
 
-    method._pb_form = overloads  # type: ignore[attr-defined]
     return method
