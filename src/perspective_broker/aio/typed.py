@@ -44,7 +44,7 @@ def reference(proxy: Interface | Callable[..., Awaitable[Any]], /) -> RemoteRefe
     return callee
 
 
-def pipeline(answer: Awaitable[_T], /) -> _T:
+def pipeline(answer: Awaitable[_T | None], /) -> _T:
     """Return an object that calls what ``answer`` will be: ``await pb.pipeline(lobby.join("me")).say("hi")``.
 
     The calls on it are sent behind the one that it comes from, without waiting for its answer (see

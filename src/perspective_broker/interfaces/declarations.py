@@ -7,13 +7,12 @@ so they are looked up when they are first needed, and at once only if they can b
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Final, Self, Union, get_args, get_origin, get_overloads, get_type_hints
 
-from ..flavors.annotations import parameters_text, signature_of
+from ..flavors.annotations import annotations_of, is_class_variable, parameters_text, signature_of
 from .conversion import Converter, Hooks, converter
 from .forms import Form, Parameter
 from .hints import Unknown, arguments_of, put_in
@@ -179,8 +178,8 @@ def check_interface(interface: type, hooks: Hooks) -> None:
     Raises:
         TypeError: see :func:`own_methods` and :meth:`Declaration.forms`.
     """
-    for name in vars(interface).get("__annotations__", ()) if sys.version_info < (3, 14) else ():
-        if not name.startswith("_"):
+    for name, annotation in annotations_of(interface).items():
+        if not name.startswith("_") and not is_class_variable(annotation):
             raise TypeError(f"{interface.__qualname__}.{name}: an interface has methods, and no attributes")
     own_methods(interface)
     try:

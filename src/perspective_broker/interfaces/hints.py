@@ -7,7 +7,7 @@ from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hin
 
 from ..flavors.annotations import annotations_of
 
-__all__ = ["Unknown", "arguments_of", "hints_of", "named", "put_in"]
+__all__ = ["Unknown", "arguments_of", "hints_of", "named", "put_in", "with_arguments"]
 
 #: Type variables of a class -> what stands for them.
 _Arguments = dict[Any, Any]
@@ -68,7 +68,15 @@ def put_in(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
     )
     if not parameters or not arguments:
         return annotation
-    return annotation[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+    generic: Any = annotation
+    return generic[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+
+
+def with_arguments(cls: Any, arguments: Mapping[Any, Any]) -> Any:
+    """Return a generic class with what stands for its type variables; the class alone where nothing does."""
+    parameters: tuple[Any, ...] = getattr(cls, "__parameters__", ())
+    given = tuple(arguments.get(parameter, parameter) for parameter in parameters)
+    return cls if all(isinstance(argument, TypeVar) for argument in given) else cls[given]
 
 
 _HIDDEN: Final = ("builtins.", "typing.", "collections.abc.")

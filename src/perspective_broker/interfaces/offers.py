@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import CoroutineType
-from typing import Any, ParamSpec, TypeVar, get_origin
+from typing import Any, ParamSpec, TypeVar
 
 from ..flavors import Exportable
 from ..flavors.annotations import parameters_text, signature_of
@@ -22,7 +22,7 @@ from .crossing import HOOKS
 from .declarations import Declaration, Declared, declaration
 from .fitting import fits
 from .forms import Form, OfferedForm, OfferedOverloads
-from .hints import Unknown
+from .hints import Unknown, arguments_of, with_arguments
 from .interface import interfaces_in, is_interface, spell
 
 __all__ = ["ClassOffer", "interfaces_of", "methods_of", "sync"]
@@ -151,17 +151,14 @@ def make_offer(cls: type[Exportable], offers: object) -> Offer | None:
 
 def _derived(cls: type) -> list[Any]:
     """Return the interfaces from which a class derives, with type arguments, without those that others derive from."""
-    found: dict[type, Any] = {}
-    for base in cls.__mro__:
-        for written in vars(base).get("__orig_bases__", base.__bases__):
-            if is_interface(written):
-                found.setdefault(get_origin(written) or written, written)
+    known = arguments_of(cls)
+    origins = list(interfaces_in(cls))
     tops = [
         origin
-        for origin in found
-        if not any(other is not origin and type.__subclasscheck__(origin, other) for other in found)
+        for origin in origins
+        if not any(other is not origin and type.__subclasscheck__(origin, other) for other in origins)
     ]
-    return [found[origin] for origin in interfaces_in(cls) if origin in tops]
+    return [with_arguments(origin, known.get(origin, {})) for origin in tops]
 
 
 def _named(cls: type, offers: object) -> list[Any]:
