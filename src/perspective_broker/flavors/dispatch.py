@@ -109,18 +109,14 @@ def find_call(
     return method, ((*target.leading, *received), named, sender)
 
 
-#: The attribute of a function that stands for a plain one.
-_PLAIN_FUNCTION: Final = "_pb_plain_function"
-
-
 def stand_for(asynchronous: Callable[..., Value], plain: Callable[..., Value]) -> None:
     """Let the dispatch call the function ``plain`` in the place of ``asynchronous``, which only awaits it."""
-    setattr(asynchronous, _PLAIN_FUNCTION, plain)
+    vars(asynchronous)["_pb_plain_function"] = plain
 
 
 def plain_function(method: object) -> Callable[..., Value] | None:
     """Return the plain function for which an asynchronous one stands; None for any other."""
-    plain: Callable[..., Value] | None = getattr(method, _PLAIN_FUNCTION, None)
+    plain: Callable[..., Value] | None = getattr(method, "_pb_plain_function", None)
     return plain
 
 

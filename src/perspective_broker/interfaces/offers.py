@@ -195,12 +195,13 @@ def _check_method(cls: type, of: Declaration, declared: Declared, attribute: str
                 f"{cls.__qualname__}.{name}: a {owner.__name__} has a {name!r} of its own; use offers=, which gives "
                 f"the method the name {prefix}{name}"
             )
-    if not callable(getattr(cls, attribute)):
+    bound = getattr(cls, attribute)
+    if not callable(bound):
         raise TypeError(
             f"{cls.__qualname__}.{attribute} is not a method, as {of.origin.__qualname__} declares"
         )
     try:
-        own = signature_of(getattr(cls, attribute))
+        own = signature_of(bound)
     except ValueError:
         return  # a method in C
     if not isinstance(method, (staticmethod, classmethod)):

@@ -178,8 +178,8 @@ def _method(function: Callable[..., Any], forms: Sequence[Form]) -> Callable[...
         made = _reading(form)
     else:
         made = _calling(form) if form.sends_as_is else _converting(form)
-    for attribute in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(made, attribute, getattr(function, attribute))
+    made.__name__, made.__qualname__ = function.__name__, function.__qualname__
+    made.__module__, made.__doc__ = function.__module__, function.__doc__
     vars(made)["_pb_form"] = form
     return made
 
