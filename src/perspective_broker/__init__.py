@@ -5,6 +5,7 @@
 =================================  ======================================================================
 serve, connect, run                offer an object at a url; get a reference to it; run a program
 RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
+Interface                          base class of what an object offers, with types: ``Room.of(reference)``
 Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
 Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
 Live                               base class of objects that are followed by copies at the peer
@@ -39,9 +40,12 @@ from .aio import (
     connect,
     deadline,
     describe,
+    pipeline,
+    reference,
     remaining,
     run,
     serve,
+    tell,
 )
 from .cred import (
     ANONYMOUS,
@@ -91,6 +95,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
+from .interfaces import Interface, sync
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -119,6 +124,7 @@ __all__ = [
     "Graph",
     "Identity",
     "InsecureJelly",
+    "Interface",
     "LimitExceeded",
     "Limits",
     "Live",
@@ -153,11 +159,15 @@ __all__ = [
     "copier_for",
     "deadline",
     "describe",
+    "pipeline",
+    "reference",
     "registry",
     "remaining",
     "run",
     "serve",
     "streams",
+    "sync",
+    "tell",
     "wrap",
 ]
 

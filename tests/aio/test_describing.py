@@ -271,7 +271,6 @@ def nested(depth: int) -> Any:
         {"name": "Desk", "doc": "x" * MOST_BYTES},
         {"name": "Desk", "methods": [{"name": "a"}] * 20_000},
     ],
-    ids=lambda answer: repr(answer)[:60],
 )
 async def test_an_answer_that_is_no_description(answer: Any) -> None:
     liar = Liar(answer)

@@ -17,7 +17,7 @@ from perspective_broker.flavors.describing import MOST_BYTES, Described, describ
 
 
 def of(obj: Any, perspective: Any = None) -> Described:
-    return described(export_target(obj, perspective))
+    return described(export_target(obj, perspective), lambda target, description: description)
 
 
 def spelled(description: Described) -> list[str]:

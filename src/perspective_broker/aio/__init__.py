@@ -13,6 +13,7 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
+from .typed import pipeline, reference, tell
 from .untyped import Remote, RemoteAnswer
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "deadline",
     "describe",
     "get_pages",
+    "pipeline",
+    "reference",
     "remaining",
     "run",
     "save_stream",
@@ -45,4 +48,5 @@ __all__ = [
     "serve",
     "stream_bytes",
     "stream_file",
+    "tell",
 ]

@@ -9,6 +9,7 @@ import msgspec
 
 from ..errors import BadAnswer, NoSuchMethod, UsageError
 from ..flavors.describing import DESCRIBE, MOST_BYTES, STREAM_NAME
+from ..interfaces import Interface, underlying
 from ..ports import Feature, Value
 from .calls import Promise
 from .connection import driver_of
@@ -65,14 +66,16 @@ class Description:
         return next((method for method in self.methods if method.name == name), None)
 
 
-async def describe(reference: RemoteReference | ReconnectingReference | Promise[Any] | Remote) -> Description:
+async def describe(
+    reference: RemoteReference | ReconnectingReference | Promise[Any] | Remote | Interface,
+) -> Description:
     """Ask the peer what an object offers.
 
     Peers describe their objects to peers of the same machine and to those that have authenticated themselves, unless
     ``serve(..., describe=False)``.
 
     Args:
-        reference: to an object of the peer. A promise is awaited first.
+        reference: to an object of the peer, or an object that calls one. A promise is awaited first.
 
     Raises:
         TypeError: ``reference`` is not one, or the promise was kept with something else.
@@ -80,9 +83,9 @@ async def describe(reference: RemoteReference | ReconnectingReference | Promise[
         BadAnswer: what it answered is not a description.
         Exception: as ``reference.call`` raises, and the promise.
     """
-    target = target_of(reference) if isinstance(reference, Remote) else reference
+    target = target_of(reference) if isinstance(reference, Remote) else underlying(reference)
     if isinstance(target, Promise):
-        target = await target
+        target = underlying(await target)
     if isinstance(target, ReconnectingReference):
         target = target.current
     if not isinstance(target, HeldReference):

@@ -22,8 +22,9 @@ from weakref import WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import SerializationError
 from ..flavors import Target
-from ..flavors.describing import STREAM, described
+from ..flavors.describing import STREAM
 from ..flavors.guard import report
+from ..interfaces import Proxy, RemoteFunction, described, underlying
 from ..ports import Feature, Method, ObjectId, Perspective, PromisedAnswer, Value
 from ..session import (
     Broker,
@@ -206,8 +207,9 @@ class Host(BrokerHost):
         if isinstance(value, ReconnectingReference):
             return value.current
         if isinstance(value, Remote):
-            target = target_of(value)
-            return target if isinstance(target, RemoteReference) else self.adapt(target)
+            return self._adapt_proxy(target_of(value))
+        if isinstance(value, (Proxy, RemoteFunction)):
+            return self._adapt_proxy(underlying(value))
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         if self._sources is None:
@@ -226,7 +228,11 @@ class Host(BrokerHost):
         error = promise.exception()
         if error is not None:
             raise not_run(error) if isinstance(error, Exception) else error
-        return promise.result()
+        return underlying(promise.result())
+
+    def _adapt_proxy(self, callee: Value) -> Value | PromisedAnswer:
+        """Return what the object that a proxy calls crosses as."""
+        return callee if isinstance(callee, RemoteReference) else self.adapt(callee)
 
     def make_reference(self, luid: ObjectId, perspective: Perspective) -> RemoteReference:
         return RemoteReference(self._caller, self.broker, luid, perspective)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Iterable
 from typing import Any, Protocol
 
 from ..flavors.handle import Name
+from ..interfaces import Interface, underlying
 from ..ports import Value
 from .calls import Promise
 from .references import RemoteReference
@@ -107,7 +108,8 @@ class Remote(UntypedObject):
     ``dir(remote)`` has the names of its methods after ``await pb.describe(remote)``.
 
     Args:
-        target: a :class:`~perspective_broker.RemoteReference`, a reconnecting one, a promise of one, or a Remote.
+        target: a :class:`~perspective_broker.RemoteReference`, a reconnecting one, a promise of one, or
+            an object that calls one.
 
     Raises:
         TypeError: ``target`` is none of these.
@@ -115,8 +117,8 @@ class Remote(UntypedObject):
 
     __slots__ = ()
 
-    def __init__(self, target: _Target | Remote) -> None:
-        found = target_of(target) if isinstance(target, Remote) else target
+    def __init__(self, target: _Target | Remote | Interface) -> None:
+        found = target_of(target) if isinstance(target, Remote) else underlying(target)
         if not callable(getattr(type(found), "call", None)) or not callable(
             getattr(type(found), "tell", None)
         ):

@@ -2,7 +2,8 @@
 
 A peer asks by calling the method :data:`DESCRIBE`, which no class can have. The answer is made once per class, from
 the names that :mod:`.dispatch` would find. It contains no types and no values of defaults, because those of a class
-without an interface were never written for its callers.
+without an interface were never written for its callers. What interfaces declare is added above this room
+(:mod:`perspective_broker.interfaces.describing`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from .annotations import signature_of
-from .dispatch import bare, look_up
+from .annotations import parameters_text, signature_of
+from .dispatch import look_up
 from .exposing import Callback, Exposed
 from .target import Target
 from .values import Value
 
-__all__ = ["DESCRIBE", "MOST_BYTES", "STREAM", "STREAM_NAME", "Described", "described"]
+__all__ = ["DESCRIBE", "MOST_BYTES", "STREAM", "STREAM_NAME", "Described", "described", "schema_of"]
 
 #: The reserved name of a method that every object has. It is not an identifier, so no program can have such a method.
 DESCRIBE: Final = "pb:describe"
@@ -45,14 +46,19 @@ _OURS: Final = f"{__name__.partition('.')[0]}."
 _made: Final[WeakKeyDictionary[object, dict[tuple[str, int], Described]]] = WeakKeyDictionary()
 
 
-def described(target: Target) -> Described:
-    """Return the description of an exported object; always the same for objects of one class."""
+def described(target: Target, complete: Callable[[Target, Described], Described]) -> Described:
+    """Return the description of an exported object; always the same for objects of one class.
+
+    Args:
+        target: the object.
+        complete: adds what is known of its interfaces; called once.
+    """
     holder = target.holder
     known = _made.setdefault(holder if isinstance(holder, Exposed) else type(holder), {})
     key = (target.prefix, len(target.leading))
     found = known.get(key)
     if found is None:
-        found = known[key] = _describe(target)
+        found = known[key] = _shortened(complete(target, _describe(target)))
     return found
 
 
@@ -60,16 +66,14 @@ def _describe(target: Target) -> Described:
     holder = target.holder
     shown = holder.exposed if isinstance(holder, Exposed) else holder
     name = getattr(shown, "__name__", "") if isinstance(holder, Callback) else ""
-    return _shortened(
-        {
-            "name": str(name or type(shown).__name__),
-            "doc": _doc(shown) if isinstance(holder, Callback) else _doc_of_class(type(shown)),
-            "interfaces": [],
-            "methods": [
-                _method(name, method, len(target.leading)) for name, method in _methods(holder, target.prefix)
-            ],
-        }
-    )
+    return {
+        "name": str(name or type(shown).__name__),
+        "doc": _doc(shown) if isinstance(holder, Callback) else _doc_of_class(type(shown)),
+        "interfaces": [],
+        "methods": [
+            _method(name, method, len(target.leading)) for name, method in _methods(holder, target.prefix)
+        ],
+    }
 
 
 # -- methods
@@ -104,9 +108,8 @@ def _method(name: str, method: Callable[..., Any], leading: int) -> Described:
         spelled, parameters, stream = "(...)", {"type": "object"}, False
     else:
         shown = list(_shown(signature, leading))
-        empty = inspect.Signature.empty
-        spelled = str(inspect.Signature([*map(bare, shown)], return_annotation=empty))
-        parameters = _schema(shown)
+        spelled = parameters_text(inspect.Signature(shown))
+        parameters = schema_of(shown, lambda parameter: {})
         stream = inspect.isasyncgenfunction(inspect.unwrap(method))
     return {
         "name": name,
@@ -128,12 +131,14 @@ def _shown(signature: inspect.Signature, leading: int) -> Iterator[inspect.Param
         yield parameter
 
 
-def _schema(parameters: Sequence[inspect.Parameter]) -> Described:
-    """Return the JSON Schema of the arguments by name."""
+def schema_of(
+    parameters: Sequence[inspect.Parameter], schema: Callable[[inspect.Parameter], Described]
+) -> Described:
+    """Return the JSON Schema of arguments by name; ``schema`` makes that of one."""
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return {
         "type": "object",
-        "properties": {parameter.name: {} for parameter in named},
+        "properties": {parameter.name: schema(parameter) for parameter in named},
         "required": [parameter.name for parameter in named if parameter.default is parameter.empty],
         "additionalProperties": any(p.kind is p.VAR_KEYWORD for p in parameters),
     }
@@ -151,8 +156,8 @@ def _doc_of_class(cls: type) -> str:
     """Return the documentation that the application has written for a class."""
     for base in cls.__mro__:
         doc = vars(base).get("__doc__")
-        if base is object or base.__module__.startswith(_OURS):
-            return ""
+        if base is object or base.__module__.startswith(_OURS) or base.__module__ == "typing":
+            continue
         if isinstance(doc, str) and not doc.startswith(f"{base.__name__}("):  # what dataclasses write: types
             return inspect.cleandoc(doc)
     return ""
