@@ -123,7 +123,7 @@ def test_a_view_that_offers_two_interfaces() -> None:
     assert description["doc"] == "Sells."
     assert description["interfaces"] == ["Shop", "Room"]
     assert spelled(description) == [
-        'buy(count: Annotated[int, Meta(ge=1)], kind: Literal["a.b", "c"] = \'c\', size: Size = Size.SMALL,'
+        "buy(count: Annotated[int, Meta(ge=1)], kind: Literal['a.b', 'c'] = 'c', size: Size = Size.SMALL,"
         " note: str = ..., rest: Any = ...) -> dict[str, RemoteReference]",
         "offers() -> AsyncIterator[str]",
         "later() -> AsyncIterator[str]",
