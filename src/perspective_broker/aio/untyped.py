@@ -78,8 +78,8 @@ class UntypedMethod:
     __slots__ = ("__name__", "__self__")
 
     def __init__(self, owner: UntypedObject, name: str) -> None:
-        self.__self__ = owner
-        self.__name__ = name
+        self.__self__: UntypedObject = owner
+        self.__name__: str = name
 
     def __call__(self, *args: Value, **kwargs: Value) -> Any:
         return self.__self__.call(self.__name__, *args, **kwargs)
