@@ -101,7 +101,9 @@ def value(draw: Draw, wanted: Any, depth: int = 0) -> Any:
     if origin in (Union, types.UnionType):
         return value(draw, draw.choice(inner), depth)
     if origin is Annotated or origin is Literal:
-        return draw.choice([*inner[:1], 1, "a", True, 200, -1, "abcd"]) if origin is Literal else draw.integer()
+        return (
+            draw.choice([*inner[:1], 1, "a", True, 200, -1, "abcd"]) if origin is Literal else draw.integer()
+        )
     many = draw.below(4)
     if origin in (list, Sequence, set, frozenset, tuple) or wanted in (list, tuple):
         part = inner[0] if inner else Any
@@ -116,8 +118,13 @@ def value(draw: Draw, wanted: Any, depth: int = 0) -> Any:
         pairs = [(value(draw, kinds[0], depth + 1), value(draw, kinds[1], depth + 1)) for _ in range(many)]
         return {key: item for key, item in pairs if _hashable(key)}
     if wanted in (Note, Movie):
-        made: dict[Any, Any] = {"text": value(draw, str, depth + 1), "tags": value(draw, list[str], depth + 1)}
-        made |= {"more": value(draw, Note, depth + 1)} if draw.flag() else {"title": "x", "year": draw.integer()}
+        made: dict[Any, Any] = {
+            "text": value(draw, str, depth + 1),
+            "tags": value(draw, list[str], depth + 1),
+        }
+        made |= (
+            {"more": value(draw, Note, depth + 1)} if draw.flag() else {"title": "x", "year": draw.integer()}
+        )
         return {key: item for key, item in made.items() if draw.byte() < 240}
     if wanted is Point:
         return [value(draw, int, depth + 1), value(draw, float, depth + 1)][: draw.below(4)]
@@ -125,7 +132,9 @@ def value(draw: Draw, wanted: Any, depth: int = 0) -> Any:
         return draw.choice(_OBJECTS)
     if wanted is Mood:
         return draw.choice(["good", 2, "bad", True])
-    return draw.choice([draw.text, draw.integer, draw.flag, lambda: draw.integer() / 3, draw.data, lambda: None])()
+    return draw.choice(
+        [draw.text, draw.integer, draw.flag, lambda: draw.integer() / 3, draw.data, lambda: None]
+    )()
 
 
 def _hashable(key: Any) -> bool:
@@ -158,13 +167,25 @@ def fits(made: Any, wanted: Any) -> bool:
         kinds = (list, tuple) if origin is Sequence else (origin,)
         return type(made) in kinds and all(fits(item, inner[0]) for item in made)
     if origin in (dict, Mapping):
-        return type(made) is dict and all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in made.items())
+        return type(made) is dict and all(
+            fits(key, inner[0]) and fits(item, inner[1]) for key, item in made.items()
+        )
     if wanted is Note:
-        return type(made) is Note and fits(made.text, str) and fits(made.tags, list[str]) and fits(made.more, Note | None)
+        return (
+            type(made) is Note
+            and fits(made.text, str)
+            and fits(made.tags, list[str])
+            and fits(made.more, Note | None)
+        )
     if wanted is Point:
         return type(made) is Point and fits(made.x, int) and fits(made.y, float)
     if wanted is Movie:
-        return type(made) is dict and fits(made.get("title"), str) and fits(made.get("year", 0), int) and len(made) <= 2
+        return (
+            type(made) is dict
+            and fits(made.get("title"), str)
+            and fits(made.get("year", 0), int)
+            and len(made) <= 2
+        )
     if wanted is Room:
         return isinstance(made, Room)
     return callable(made) if origin is not None else type(made) is wanted
