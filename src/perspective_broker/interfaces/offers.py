@@ -42,8 +42,8 @@ class ClassOffer(Offer):
 
     def __init__(self, cls: type, derived: Sequence[Declaration], named: Sequence[Declaration]) -> None:
         self._class = cls
-        self.named = tuple(named)
-        self.interfaces = (*derived, *named)
+        self.named: tuple[Declaration, ...] = tuple(named)
+        self.interfaces: tuple[Declaration, ...] = (*derived, *named)
         self.methods: dict[str, tuple[Declaration, Declared, str]] = {}
         self._found: dict[str, OfferedMethod] = {}
         self._is_ready = False
