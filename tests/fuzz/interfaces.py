@@ -138,9 +138,14 @@ def value(draw: Draw, wanted: Any, depth: int = 0) -> Any:
         return draw.choice(_OBJECTS)
     if wanted is Mood:
         return draw.choice(["good", 2, "bad", True])
-    return draw.choice(
-        [draw.text, draw.integer, draw.flag, lambda: draw.integer() / 3, draw.data, lambda: None]
-    )()
+    drawn: list[Callable[[], Any]] = [
+        draw.text,
+        draw.integer,
+        draw.flag,
+        draw.data,
+        lambda: draw.integer() / 3,
+    ]
+    return draw.choice([*drawn, lambda: None])()
 
 
 def _hashable(key: Any) -> bool:
