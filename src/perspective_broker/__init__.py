@@ -75,6 +75,7 @@ from .errors import (
     UsageError,
 )
 from .flavors import (
+    Array,
     AsReferenceable,
     Cacheable,
     Copyable,
@@ -89,6 +90,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
+from .interfaces import value
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -98,6 +100,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ANONYMOUS",
     "Application",
+    "Array",
     "AsReferenceable",
     "Authorizer",
     "Backoff",
@@ -155,6 +158,7 @@ __all__ = [
     "run",
     "serve",
     "streams",
+    "value",
     "wrap",
 ]
 

@@ -9,7 +9,7 @@ from typing import Any
 from ormsgpack import Ext, packb
 
 from perspective_broker.dialects.pb7 import codes
-from perspective_broker.dialects.pb7.packing import OPTIONS
+from perspective_broker.dialects.pb7.large import OPTIONS
 from tests.fuzz.draw import Draw
 
 __all__ = ["COPIES", "jelly", "payload", "value"]

@@ -1,5 +1,8 @@
 """Interfaces: what annotations say about values, and how values are checked and made by them."""
 
 from .conversion import Converter, Hooks, Misfit, converter
+from .reading import is_record
+from .records import field_names
+from .values import value
 
-__all__ = ["Converter", "Hooks", "Misfit", "converter"]
+__all__ = ["Converter", "Hooks", "Misfit", "converter", "field_names", "is_record", "value"]

@@ -25,12 +25,12 @@ from ..flavors import Copyable, Exportable, Reference, RemoteCache, RemoteCopy
 from ..flavors.annotations import is_class_variable
 from ..flavors.values import Value
 from .converters import Hooks, Node, Work
-from .hints import hints_of, named
+from .hints import UnknownName, hints_of, named
 from .hooked import CallableNode, InterfaceNode, StreamNode
 from .plain import Anything, Bounded, Derived, Exact, FixedTuple, Instance, Items, OneOf, Pairs, Union
 from .records import DictRecord, Field, NamedTupleRecord, Pydantic, Record
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "is_record"]
 
 _NUMPY: Final = "numpy"
 
@@ -98,10 +98,10 @@ class Reader:
     """Reads one annotation, with those that it contains.
 
     Args:
-        hooks: what the caller knows about interfaces and callables.
+        hooks: what the caller knows about interfaces and callables; None where these cannot cross.
     """
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks | None) -> None:
         self._hooks = hooks
         self._records: dict[Any, Node] = {}  # by annotation, because a class may contain itself
 
@@ -113,7 +113,7 @@ class Reader:
             return Anything()
         if isinstance(annotation, (str, typing.ForwardRef)):
             _refuse(annotation, "it is a name that is not known when the program runs")
-        if self._hooks.is_interface(annotation):
+        if self._hooks is not None and self._hooks.is_interface(annotation):
             return InterfaceNode(annotation, self._hooks, _short(annotation))
         if isinstance(annotation, NewType):
             return self.read(annotation.__supertype__)
@@ -169,10 +169,8 @@ class Reader:
             return Pairs(*map(self.read, arguments or (Any, Any)))
         if origin is tuple:
             return self._tuple(annotation, arguments)
-        if origin is abc.Callable:
-            return CallableNode(annotation, self._hooks, "a callable")
-        if origin in _STREAMS:
-            return StreamNode(self.read(arguments[0] if arguments else Any), self._hooks, "a stream")
+        if origin is abc.Callable or origin in _STREAMS:
+            return self._called(annotation, origin, arguments)
         if origin is bytearray or origin is memoryview:
             return Derived(origin, Exact(bytes), bytes)
         if origin is collections.OrderedDict:
@@ -184,6 +182,15 @@ class Reader:
         if not isinstance(origin, type):
             _refuse(annotation, "annotate a class, or Any")
         return self._class(annotation, origin)
+
+    def _called(self, annotation: Any, origin: Any, arguments: Sequence[Any]) -> Node:
+        if self._hooks is None:
+            _refuse(
+                annotation, "it crosses as an argument or answer of an interface's method, not within a value"
+            )
+        if origin is abc.Callable:
+            return CallableNode(annotation, self._hooks, "a callable")
+        return StreamNode(self.read(arguments[0] if arguments else Any), self._hooks, "a stream")
 
     def _tuple(self, annotation: Any, arguments: Sequence[Any]) -> Node:
         if not arguments and annotation in (tuple, typing.Tuple):  # noqa: UP006 # what an older program says
@@ -203,7 +210,7 @@ class Reader:
             return _enumeration(cls)
         if cls.__module__.partition(".")[0] == _NUMPY:
             return self._numpy(annotation, cls)
-        if _is_record(cls):
+        if is_record(cls):
             return self._record(annotation, cls)
         for base in _BASES:
             if issubclass(cls, base) and base is not bool:
@@ -253,6 +260,8 @@ class Reader:
                 hint = get_args(hint)[0]
             try:
                 node = self.read(hint)
+            except UnknownName:
+                raise
             except TypeError as error:
                 raise TypeError(f"{named(cls)}.{name}: {error}") from None
             found.append(Field(name, wire, node, required, parameter))
@@ -266,7 +275,8 @@ _QUALIFIERS: Final = tuple(
 )
 
 
-def _is_record(cls: Any) -> bool:
+def is_record(cls: Any) -> bool:
+    """Return whether a class has fields that can be read from its annotations."""
     return (
         dataclasses.is_dataclass(cls)
         or typing.is_typeddict(cls)

@@ -253,5 +253,7 @@ def field_names(cls: Any) -> Sequence[str]:
         return [field.name for field in dataclasses.fields(cls)]
     if "__attrs_attrs__" in dir(cls):
         return [field.name for field in cls.__attrs_attrs__]
+    if hasattr(cls, "model_fields"):
+        return list(cls.model_fields)
     names: Sequence[str] = getattr(cls, "__struct_fields__", getattr(cls, "_fields", ()))
     return names

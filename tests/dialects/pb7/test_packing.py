@@ -25,7 +25,8 @@ from perspective_broker import Limits
 from perspective_broker.build import COMPILED
 from perspective_broker.dialects.building import KeyBudget, KeyCheck
 from perspective_broker.dialects.pb7.graphs import GraphBuilder, Node
-from perspective_broker.dialects.pb7.packing import LARGE, MAX_INT_BITS, MAX_PLAIN_DEPTH, OPTIONS, pieces
+from perspective_broker.dialects.pb7.large import LARGE, OPTIONS, pieces
+from perspective_broker.dialects.pb7.packing import MAX_INT_BITS, MAX_PLAIN_DEPTH
 from perspective_broker.dialects.pb7.scalars import _zone
 from perspective_broker.errors import DecodeError, ProtocolError
 from perspective_broker.flavors.graph import Graph
