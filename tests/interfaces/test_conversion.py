@@ -203,6 +203,7 @@ NOTE = {"title": "x", "tags": ["a"], "color": "red", "seen": True}
 _note = Note("x", ["a"])
 _note.seen = True
 
+
 def str_of(value: object) -> str:
     """Return a name for a parameter that is the same in every process."""
     return str(value).partition(" at 0x")[0][:60]

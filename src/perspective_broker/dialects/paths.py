@@ -18,7 +18,7 @@ from uuid import UUID
 from ..errors import SerializationError, qualified_name
 from ..flavors import Array, is_copied
 from ..flavors.fields import attributes
-from ..interfaces import field_names, is_record
+from ..interfaces import field_values, is_record
 from ..limits import Limits
 from ..ports import Value
 
@@ -142,7 +142,7 @@ def _find(culprit: object, parts: dict[str, Value]) -> str:
         elif is_copied(value):
             queue.extend((f"{path}.{name}", item) for name, item in attributes(value).items())
         elif is_record(type(value)):
-            queue.extend((f"{path}.{name}", getattr(value, name, None)) for name in field_names(type(value)))
+            queue.extend((f"{path}.{name}", item) for name, item in field_values(value).items())
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from .conversion import Converter, Hooks, Misfit, converter
 from .reading import is_record
-from .records import field_names
+from .records import field_values
 from .values import value
 
-__all__ = ["Converter", "Hooks", "Misfit", "converter", "field_names", "is_record", "value"]
+__all__ = ["Converter", "Hooks", "Misfit", "converter", "field_values", "is_record", "value"]

@@ -64,6 +64,7 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
+from .failures import failure_in
 from .frames import HEADER_BYTES, Frame, FrameReader, recycle
 from .large import OPTIONS, cut_arrays, is_spelled
 from .operands import (
@@ -89,7 +90,6 @@ from .scanning import (
 from .unpacking import (
     Readers,
     Unpacker,
-    failure_in,
     readers_for,
     readers_of_kept,
     references_in,

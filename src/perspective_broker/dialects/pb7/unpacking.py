@@ -14,13 +14,14 @@ from typing import Final, NoReturn, TypeAlias
 from ormsgpack import Ext, packb, unpackb
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
-from ...flavors import Failure, Policy, Registry, RemoteCache
+from ...flavors import Policy, Registry, RemoteCache
 from ...limits import Limits
 from ...ports import Importer, Perspective, Value
 from ..arrays import array_of
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from ..collector import LARGE_MESSAGE, gc_paused
 from . import codes, more
+from .failures import failure_in
 from .frames import Frame
 from .graphs import GraphBuilder, Node, dictionary_of, set_of
 from .large import OPTIONS
@@ -31,7 +32,6 @@ from .scanning import PLAIN_VALUES, extension, extensions_refused, most_extensio
 __all__ = [
     "Readers",
     "Unpacker",
-    "failure_in",
     "id_in",
     "readers_for",
     "readers_of_kept",
@@ -42,9 +42,6 @@ __all__ = [
 
 #: Most bytes of a cacheable's tag and id.
 _MAX_HEAD: Final = 2 + 0xFF + 9
-
-#: Names of base classes that are kept of a failure.
-_MAX_PARENTS: Final = 64
 
 #: Extensions that the peer counts when it sends them.
 _COUNTED: Final = (codes.REMOTE, codes.CACHED, codes.CACHEABLE)
@@ -548,29 +545,6 @@ def refuse_plain(value: object, refused: frozenset[type]) -> None:
             if type(item) in refused:
                 raise InsecureJelly(f"values of type {type(item).__name__} are not allowed here")
         todo += items
-
-
-def failure_in(value: object) -> Failure:
-    """Return the failure that a value describes; never raise."""
-    if type(value) is list and 4 <= len(value) <= 5:
-        kind, text, traceback, parents = value[:4]
-        fields = _fields_in(value[4]) if len(value) == 5 else None
-        if (
-            type(kind) is str
-            and type(text) is str
-            and type(traceback) is str
-            and type(parents) is list
-            and all(type(name) is str for name in parents)
-        ):
-            return Failure(kind, text, traceback, tuple(parents[:_MAX_PARENTS]), fields)
-    return Failure("malformed", "the peer reported an error in a form that cannot be read")
-
-
-def _fields_in(value: object) -> tuple[str, Value] | None:
-    """Return the tag and the fields of an exception; None when they are malformed."""
-    if type(value) is list and len(value) == 2 and type(value[0]) is str:
-        return value[0], value[1]
-    return None
 
 
 def id_in(payload: bytes) -> int:
