@@ -292,15 +292,17 @@ class Pb7Dialect(Dialect):
             message = unpackb(frame)
         except ValueError:
             yield
-            # A frame without extensions has another flaw, and decoding it again would take longer than this test.
-            if has_no_extension(frame):
-                return (yield from self._salvage_in_steps(frame, scanned))
             rest, arrays = cut_arrays(frame, self._limits)
+            # A frame without extensions has another flaw, and decoding it again would take longer than this test.
+            if not arrays and has_no_extension(frame):
+                return (yield from self._salvage_in_steps(frame, scanned))
             try:
                 message = unpackb(rest, ext_hook=Ext, option=OPT_NON_STR_KEYS)
             except ValueError:
                 return (yield from self._salvage_in_steps(frame, scanned))
             payload = _Encoded(rest, arrays)
+            if arrays:
+                recycle(frame)
         yield
         is_right = self._is_right(message, frame if payload is None else payload.frame)
         yield
