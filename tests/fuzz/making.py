@@ -196,7 +196,7 @@ def _more(draw: Draw, depth: int) -> Ext:
     if kind < 2:
         parts: list[Any] = [draw.integer() % (1 << 63) for _ in range(2 + kind + (draw.byte() > 240))]
     elif kind == 2:
-        parts = [draw.choice([None, 0, 3, 1 << 62, -1]), *_items(draw, depth, 0)]
+        parts = [draw.choice([-1, 0, 3, 1 << 62, None]), *_items(draw, depth, 0)]
     else:
         parts = [draw.choice(_SPELLED)] if draw.byte() < 240 else _items(draw, depth, 0)
     return Ext(codes.MORE, packb([kind, *parts], None, OPTIONS))

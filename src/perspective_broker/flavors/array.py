@@ -69,7 +69,7 @@ class Array:
         return (self.dtype, self.shape, self.data) == (other.dtype, other.shape, other.data)
 
     def __hash__(self) -> int:
-        return hash((self.dtype, self.shape, self.data))
+        return hash((self.dtype, self.shape, bytes(self.data)))
 
     def __repr__(self) -> str:
         return f"<Array {self.dtype} {self.shape}>"

@@ -21,10 +21,10 @@ from typing import Any, Final
 from ...errors import DecodeError
 from ...ports import Undecoded, Value
 
-__all__ = ["COST", "NAMES", "made_of", "parts_of"]
+__all__ = ["COST", "DEQUE", "NAMES", "made_of", "parts_of"]
 
 # Kinds, as in the table of docs/wire/pb7.md.
-_FRACTION, _RANGE, _DEQUE = range(3)
+_FRACTION, _RANGE, DEQUE = range(3)
 _ADDRESSES: Final[tuple[type, ...]] = (
     *(IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface),
 )
@@ -36,7 +36,7 @@ _WINDOWS_PATH: Final = _POSIX_PATH + 1
 NAMES: Final = ("fraction", "range", "deque", *["address"] * len(_ADDRESSES), "path", "path")
 
 #: Extensions as which a kind counts, because that much memory is taken: a deque has 64 places from the beginning.
-COST: Final[dict[int, int]] = {_DEQUE: 4}
+COST: Final[dict[int, int]] = {DEQUE: 4}
 
 #: Bits of the start, stop and step of a range.
 MAX_RANGE_BITS: Final = 64
@@ -71,6 +71,8 @@ def _path(kind: int) -> Callable[[Any], list[Value]]:
         text = str(value)
         if len(text) > MAX_PATH:
             raise ValueError(f"a path may have {MAX_PATH} characters")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("a path with a lone surrogate has no UTF-8 form; send os.fsencode(...)")
         return [kind, text]
 
     return write
@@ -89,7 +91,7 @@ def _address(kind: int) -> Callable[[Any], list[Value]]:
 _WRITERS: Final[dict[type, Callable[[Any], list[Value]]]] = {
     Fraction: lambda value: [_FRACTION, value.numerator, value.denominator],
     range: _range,
-    deque: lambda value: [_DEQUE, value.maxlen, *value],
+    deque: lambda value: [DEQUE, -1 if value.maxlen is None else value.maxlen, *value],
     **{cls: _address(_FIRST_ADDRESS + number) for number, cls in enumerate(_ADDRESSES)},
     PurePosixPath: _path(_POSIX_PATH),
     PosixPath: _path(_POSIX_PATH),
@@ -110,13 +112,11 @@ def made_of(kind: int, parts: Sequence[Undecoded]) -> Value:
         if max(map(int.bit_length, (start, stop, step))) >= MAX_RANGE_BITS:
             raise DecodeError("a range beyond the limit")
         return range(start, stop, step)
-    if kind == _DEQUE:
+    if kind == DEQUE:
         most, *items = parts
-        if most is not None and (
-            type(most) is not int or most < len(items) or most.bit_length() >= MAX_RANGE_BITS
-        ):
+        if type(most) is not int or (most < len(items) and most != -1) or most.bit_length() >= MAX_RANGE_BITS:
             raise DecodeError("a deque with more items than it may have")
-        return deque(items, most)
+        return deque(items, None if most == -1 else most)
     (text,) = parts
     if type(text) is not str:
         raise DecodeError("a path or an address is text")

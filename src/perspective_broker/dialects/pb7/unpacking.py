@@ -273,7 +273,13 @@ class Unpacker:
         return value
 
     def _more(self, payload: bytes) -> Value:
-        kind, *parts = self._items(payload)
+        refused = self._refused
+        if payload[1:2] != _DEQUE:  # the parts of other kinds are not values of their own
+            self._refused = frozenset()
+        try:
+            kind, *parts = self._items(payload)
+        finally:
+            self._refused = refused
         if type(kind) is not int or not 0 <= kind < len(more.NAMES):
             raise DecodeError("a kind of values that does not exist")
         name = more.NAMES[kind]
@@ -449,6 +455,8 @@ _READERS_OF_KEPT: Final[Readers] = {
     codes.CACHED: Unpacker._lcache,
     codes.LCACHE: Unpacker._own_replica,
 }
+
+_DEQUE: Final = bytes((more.DEQUE,))
 
 #: Placeholder of a copyable whose factory is called when its state has been decoded.
 _UNMADE: Final = object()
