@@ -73,7 +73,10 @@ def _advice(value: object, kind: Any) -> str:
         return f"register it with @pb.value, or call through an interface that says {kind.__name__}"
     plain = next((base.__name__ for base in _PLAIN if isinstance(value, base)), None)
     if plain is not None:
-        return f"a subclass of {plain} does not cross, {plain} itself does; send {plain}(...)"
+        return (
+            f"a subclass of {plain} does not cross, {plain} itself does; send {plain}(...), or register it with "
+            "@pb.value"
+        )
     if isinstance(value, Iterable):
         return "send list(...), or an async generator, which arrives as a stream"
     return "derive it from a flavor (pb.Copyable, pb.Referenceable) or send plain values"

@@ -45,7 +45,7 @@ _EXACT: Final = frozenset(
     }
 )
 #: Bases of classes that are made of what crosses for their base.
-_BASES: Final = (str, int, float, bytes)
+_BASES: Final = (str, int, float, bytes, list, dict, set, frozenset, tuple, collections.deque)
 
 #: Containers: the annotation -> the type that is made (None: the one that arrived), and the types that are taken.
 _CONTAINERS: Final[dict[Any, tuple[Any, tuple[type, ...]]]] = {
@@ -166,7 +166,7 @@ class Reader:
             kind, shapes = _CONTAINERS[origin]
             return Items(kind, shapes, self.read(arguments[0]) if arguments else Anything())
         if origin in _MAPPINGS:
-            return Pairs(*map(self.read, arguments or (Any, Any)))
+            return Pairs(*self._pair(arguments), dict if origin is dict else abc.Mapping)
         if origin is tuple:
             return self._tuple(annotation, arguments)
         if origin is abc.Callable or origin in _STREAMS:
@@ -174,7 +174,7 @@ class Reader:
         if origin is bytearray or origin is memoryview:
             return Derived(origin, Exact(bytes), bytes)
         if origin is collections.OrderedDict:
-            return Derived(origin, Pairs(*map(self.read, arguments or (Any, Any))), dict)
+            return Derived(origin, Pairs(*self._pair(arguments)), dict)
         if origin is collections.Counter:
             return Derived(origin, Pairs(self.read(arguments[0] if arguments else Any), Exact(int)), dict)
         if origin in _NO_VALUES:
@@ -182,6 +182,11 @@ class Reader:
         if not isinstance(origin, type):
             _refuse(annotation, "annotate a class, or Any")
         return self._class(annotation, origin)
+
+    def _pair(self, arguments: Sequence[Any]) -> tuple[Node, Node]:
+        """Return the converters of a mapping's keys and items."""
+        key, item = arguments or (Any, Any)
+        return self.read(key), self.read(item)
 
     def _called(self, annotation: Any, origin: Any, arguments: Sequence[Any]) -> Node:
         if self._hooks is None:
@@ -213,8 +218,8 @@ class Reader:
         if is_record(cls):
             return self._record(annotation, cls)
         for base in _BASES:
-            if issubclass(cls, base) and base is not bool:
-                return Derived(cls, Exact(base), base)
+            if issubclass(cls, base):
+                return Derived(cls, self.read(base), base)
         if getattr(cls, "_is_protocol", False):
             _refuse(annotation, "derive it from pb.Interface, too, or annotate Any")
         _refuse(

@@ -7,7 +7,6 @@ under the tag, after its annotations have been checked. Nothing is imported by n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import TypeVar
 
 from ..errors import BadArguments, SerializationError
@@ -27,7 +26,7 @@ _FLAVORS = (Exportable, Copyable, Cacheable, RemoteCopy)
 
 
 class _Annotated(Form):
-    """The form of a class with annotations, or of an enumeration."""
+    """The form of a class with annotations, of an enumeration, or of a subclass of a plain type."""
 
     def __init__(self, tag: str, cls: type) -> None:
         super().__init__(tag, cls)
@@ -40,7 +39,7 @@ class _Annotated(Form):
     def _read(self) -> Node:
         if self._node is None:
             node = Reader(None).read(self.cls)
-            if not isinstance(node, Record) and not issubclass(self.cls, Enum):
+            if not node.made:
                 raise TypeError(
                     f"value: {self.cls.__qualname__} has no fields; make it a dataclass (below this decorator), a "
                     "NamedTuple or an Enum, or derive it from pb.Copyable"
@@ -50,10 +49,8 @@ class _Annotated(Form):
 
     def state(self, value: Value) -> dict[str, Value]:
         node = self._read()
-        if not isinstance(node, Record):
-            return {"value": node.give(value)}
         try:
-            return node.state(value)
+            return node.state(value) if isinstance(node, Record) else {"value": node.give(value)}
         except Misfit as error:
             raise SerializationError(f"{self.cls.__name__}{error}", culprit=value) from None
         except RecursionError:
@@ -82,8 +79,8 @@ def value(tag: str, *, registry: Registry = default_registry) -> Callable[[_Clas
     arrival by the annotations of the class there: unknown fields are ignored, missing ones have their default, and
     one that does not fit refuses the call. The class is a dataclass (the decorator stands above ``@dataclass``), a
     class of attrs, a :class:`msgspec.Struct`, a pydantic model, a :class:`~typing.NamedTuple`, an
-    :class:`~enum.Enum`, or an exception, whose ``args`` and annotated attributes cross. For a class of another
-    package: ``pb.value("geometry.Point")(Point)``.
+    :class:`~enum.Enum`, a subclass of ``str``, ``dict`` or another plain type, or an exception, whose ``args`` and
+    annotated attributes cross. For a class of another package: ``pb.value("geometry.Point")(Point)``.
 
     Objects of subclasses do not cross unless these are registered, too.
 
