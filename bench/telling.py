@@ -77,7 +77,9 @@ class Teller(pb.Root):
             gc.disable()
             began = time.process_time()
             say("alice", f"this is message number {number:6}")
-            await asyncio.sleep(0.5)  # until everything is written, also by connections that gave way to others
+            await asyncio.sleep(
+                0.5
+            )  # until everything is written, also by connections that gave way to others
             figures.append((time.process_time() - began) / len(self.readers) * 1e6)
             gc.enable()
         return statistics.median(figures[2:])

@@ -80,6 +80,7 @@ from .errors import (
     UsageError,
 )
 from .flavors import (
+    Array,
     AsReferenceable,
     Cacheable,
     Copyable,
@@ -94,7 +95,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
-from .interfaces import Interface, sync
+from .interfaces import Interface, sync, value
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -104,6 +105,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ANONYMOUS",
     "Application",
+    "Array",
     "AsReferenceable",
     "Authorizer",
     "Backoff",
@@ -167,6 +169,7 @@ __all__ = [
     "streams",
     "sync",
     "tell",
+    "value",
     "wrap",
 ]
 

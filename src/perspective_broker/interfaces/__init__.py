@@ -7,6 +7,9 @@ from .forms import Form
 from .interface import Interface, is_interface
 from .offers import interfaces_of, methods_of, sync
 from .proxies import Callee, Proxy, RemoteFunction, tell, underlying
+from .reading import is_record
+from .records import field_values
+from .values import value
 
 __all__ = [
     "HOOKS",
@@ -23,11 +26,14 @@ __all__ = [
     "by_interface",
     "converter",
     "declaration",
+    "field_values",
     "giver",
     "interfaces_of",
     "is_interface",
+    "is_record",
     "methods_of",
     "sync",
     "tell",
     "underlying",
+    "value",
 ]

@@ -22,7 +22,7 @@ from .crossing import HOOKS
 from .declarations import Declaration, Declared, declaration
 from .fitting import fits
 from .forms import Form, OfferedForm, OfferedOverloads
-from .hints import Unknown, arguments_of, with_arguments
+from .hints import UnknownName, arguments_of, with_arguments
 from .interface import interfaces_in, is_interface, spell
 
 __all__ = ["ClassOffer", "interfaces_of", "methods_of", "sync"]
@@ -144,7 +144,7 @@ def make_offer(cls: type[Exportable], offers: object) -> Offer | None:
             offer.methods.setdefault(declared.name, (of, declared, attribute))
     try:
         offer.make_ready()
-    except Unknown:
+    except UnknownName:
         pass  # its annotations are looked up again when an object is served or sent
     return offer
 

@@ -64,7 +64,9 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
+from .failures import failure_in
 from .frames import HEADER_BYTES, Frame, FrameReader, recycle
+from .large import OPTIONS, cut_arrays, is_spelled
 from .operands import (
     are_text,
     count_of,
@@ -74,12 +76,7 @@ from .operands import (
     no_such_flag,
     ping_bytes,
 )
-from .packing import (
-    LARGE,
-    MAX_PLAIN_DEPTH,
-    OPTIONS,
-    pieces,
-)
+from .packing import MAX_PLAIN_DEPTH
 from .scanning import (
     check_in_steps,
     has_no_extension,
@@ -93,19 +90,18 @@ from .scanning import (
 from .unpacking import (
     Readers,
     Unpacker,
-    failure_in,
     readers_for,
     readers_of_kept,
     references_in,
     refuse_plain,
     refused_plain_types,
 )
-from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long, pack_plain
+from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long
 
 __all__ = ["Pb7Dialect"]
 
 #: Optional features that this side understands. The hello of each side announces them.
-_OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES)
+_OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES, Feature.MORE_VALUES)
 
 #: Which of them a peer understands -> all features of that peer. All connections share these sets.
 _WITH_OPTIONAL: Final = {
@@ -125,12 +121,18 @@ _Reading: TypeAlias = Generator[None, None, tuple[Undecoded, Undecoded]]
 
 
 class _Encoded:
-    """Values that contain extensions: decoded when the perspective is known."""
+    """Values that contain extensions: decoded when the perspective is known.
 
-    __slots__ = ("frame",)
+    Args:
+        frame: the message, without the bytes of large arrays.
+        arrays: these bytes.
+    """
 
-    def __init__(self, frame: Frame) -> None:
+    __slots__ = ("arrays", "frame")
+
+    def __init__(self, frame: Frame, arrays: list[memoryview]) -> None:
         self.frame = frame
+        self.arrays = arrays
 
 
 class _Undecodable:
@@ -164,7 +166,7 @@ class Pb7Dialect(Dialect):
         registry: Registry,
         policy: Policy,
     ) -> None:
-        super().__init__(Pb7Writer(exporter, limits))
+        super().__init__(Pb7Writer(exporter, limits, registry))
         self._limits = limits
         self._harmless = harmless(limits)
         self._receiver = receiver
@@ -290,16 +292,19 @@ class Pb7Dialect(Dialect):
             message = unpackb(frame)
         except ValueError:
             yield
+            rest, arrays = cut_arrays(frame, self._limits)
             # A frame without extensions has another flaw, and decoding it again would take longer than this test.
-            if has_no_extension(frame):
+            if not arrays and has_no_extension(frame):
                 return (yield from self._salvage_in_steps(frame, scanned))
             try:
-                message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
+                message = unpackb(rest, ext_hook=Ext, option=OPT_NON_STR_KEYS)
             except ValueError:
                 return (yield from self._salvage_in_steps(frame, scanned))
-            payload = _Encoded(frame)
+            payload = _Encoded(rest, arrays)
+            if arrays:
+                recycle(frame)
         yield
-        is_right = self._is_right(message, frame)
+        is_right = self._is_right(message, frame if payload is None else payload.frame)
         yield
         if not is_right:
             return (yield from self._salvage_in_steps(frame, scanned))
@@ -316,12 +321,12 @@ class Pb7Dialect(Dialect):
             return self._salvage(frame)
         if not self._is_right(message, frame):
             return self._salvage(frame)
-        return message, _Encoded(frame)
+        return message, _Encoded(frame, [])
 
     def _is_right(self, message: Undecoded, frame: Frame) -> bool:
         """Return whether a message is in the one spelling and not nested too deep."""
         depth = self._limits.depth
-        return _is_spelled(message, frame) and not (
+        return is_spelled(message, frame) and not (
             len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
         )
 
@@ -480,7 +485,7 @@ class Pb7Dialect(Dialect):
         if type(payload) is _Undecodable:
             unpacker.release_unread(payload.frame)
             raise payload.error
-        return unpacker.unpack(payload.frame)
+        return unpacker.unpack(payload.frame, payload.arrays)
 
     def _unpacker(self, importer: Importer, perspective: Perspective, readers: Readers) -> Unpacker:
         return Unpacker(
@@ -541,22 +546,6 @@ class Pb7Dialect(Dialect):
 
     def forget_unfinished(self) -> None:
         self._frame_reader = FrameReader(self._limits)
-
-
-def _is_spelled(message: Undecoded, frame: Frame) -> bool:
-    """Return whether a frame is the one spelling of the message that was decoded from it."""
-    try:
-        if len(frame) <= LARGE or type(message) is not list:
-            return packb(message, None, OPTIONS) == frame
-        pos = 0
-        for piece, is_large in pieces(message, pack_plain):
-            # A large object need not be compared: it was decoded from this position, if all before it is equal.
-            if not is_large and not frame.startswith(piece, pos):
-                return False
-            pos += len(piece)
-        return pos == len(frame)
-    except TypeError:  # a key that is not text, or nested deeper than the codec packs
-        return False
 
 
 #: Flags that may be combined: KEEP_ANSWER requires WANTS_ANSWER.
