@@ -37,6 +37,7 @@ from .aio import (
     Promise,
     RemoteReference,
     Server,
+    Topic,
     connect,
     deadline,
     describe,
@@ -81,6 +82,7 @@ from .errors import (
     UsageError,
 )
 from .flavors import (
+    Array,
     AsReferenceable,
     Cacheable,
     Copyable,
@@ -95,7 +97,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
-from .interfaces import Interface, sync
+from .interfaces import Interface, sync, value
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -105,6 +107,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ANONYMOUS",
     "Application",
+    "Array",
     "AsReferenceable",
     "Authorizer",
     "Backoff",
@@ -147,6 +150,7 @@ __all__ = [
     "ServerTLS",
     "Service",
     "TLSError",
+    "Topic",
     "Unavailable",
     "UnknownObject",
     "UsageError",
@@ -168,6 +172,7 @@ __all__ = [
     "streams",
     "sync",
     "tell",
+    "value",
     "wrap",
 ]
 

@@ -9,15 +9,17 @@ from typing import cast
 
 from perspective_broker import transports
 
-__all__ = ["far_away"]
+__all__ = ["Side", "far_away"]
 
 
-class _Side(asyncio.Protocol):
+class Side(asyncio.Protocol):
+    """One end of the relay."""
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
         self._early: list[bytes] = []  # what has arrived before this side was connected
-        self.other: _Side = self
+        self.other: Side = self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -41,17 +43,26 @@ class _Side(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def pause(self) -> None:
+        """Read nothing from this side until :meth:`resume`."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        assert self._transport is not None
+        self._transport.resume_reading()
+
 
 @asynccontextmanager
-async def far_away(onward: str, url: str, seconds: float) -> AsyncIterator[None]:
-    """Accept one connection at ``url``, whose other end is the server at ``onward``.
+async def far_away(onward: str, url: str, seconds: float) -> AsyncIterator[Side]:
+    """Accept one connection at ``url``, whose other end is the server at ``onward``; yield the side of the server.
 
     Args:
         onward: a ``memory:`` url.
         url: another one.
         seconds: from one end to the other.
     """
-    near, far = _Side(seconds), _Side(seconds)
+    near, far = Side(seconds), Side(seconds)
     near.other, far.other = far, near
     connecting: list[asyncio.Task[None]] = []
 
@@ -62,7 +73,7 @@ async def far_away(onward: str, url: str, seconds: float) -> AsyncIterator[None]
 
     listener = await transports.listen(transports.parse_url(url), accept)
     try:
-        yield
+        yield far
     finally:
         listener.close()
         await listener.wait_closed()

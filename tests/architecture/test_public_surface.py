@@ -18,7 +18,7 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 
 #: Names of ``pb`` itself. One that few programs need goes into a public module instead. (60 until
 #: there were interfaces, whose five names every program with types needs; values and descriptions come next to them.)
-MOST_NAMES = 70
+MOST_NAMES = 72
 
 #: The modules that are names of ``pb``.
 SHOWN_MODULES = ["annotations", "build", "registry", "streams"]

@@ -205,6 +205,12 @@ NOTE = {"title": "x", "tags": ["a"], "color": "red", "seen": True}
 _note = Note("x", ["a"])
 _note.seen = True
 
+
+def str_of(value: object) -> str:
+    """Return a name for a parameter that is the same in every process."""
+    return str(value).partition(" at 0x")[0][:60]
+
+
 #: Annotation, the value of the program, and what crosses.
 BOTH_WAYS = [
     (str, "x", "x"),
@@ -284,7 +290,7 @@ BOTH_WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "crossing"), BOTH_WAYS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("annotation", "value", "crossing"), BOTH_WAYS, ids=str_of)
 def test_values_cross_both_ways(annotation: object, value: object, crossing: object) -> None:
     given = send(annotation, value)
     assert given == crossing
@@ -370,7 +376,7 @@ MISFITS = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value", "text"), MISFITS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("annotation", "value", "text"), MISFITS, ids=str_of)
 def test_a_misfit_names_the_place_and_both_types(annotation: object, value: object, text: str) -> None:
     with pytest.raises(Misfit) as caught:
         receive(annotation, value)
@@ -396,7 +402,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "advice"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("annotation", "advice"), REFUSED, ids=str_of)
 def test_what_cannot_be_checked_is_refused_with_advice(annotation: object, advice: str) -> None:
     with pytest.raises(TypeError, match=advice):
         converter(annotation, HOOKS)

@@ -13,6 +13,7 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
+from .topic import Topic
 from .typed import pipeline, reference, tell
 from .untyped import Remote, RemoteAnswer
 
@@ -34,6 +35,7 @@ __all__ = [
     "Server",
     "ServerStatistics",
     "StreamReader",
+    "Topic",
     "collect_stream",
     "connect",
     "deadline",

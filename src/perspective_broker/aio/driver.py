@@ -90,6 +90,7 @@ class Driver(MethodWatcher):
         self._turn_scheduled = False
         self._is_deferred = False  # because the connections of the loop have used up its turn
         self._in_turn = False
+        self._writes_at_once = False
         self._took = 0.0  # seconds of the last turn
         self._more = False  # whether messages were left for the next turn
         self._reading = True
@@ -197,6 +198,25 @@ class Driver(MethodWatcher):
         if not self._turn_scheduled and not self._in_turn:
             self._turn_scheduled = True
             self.loop.call_soon(self._turn)
+
+    def write_soon(self) -> None:
+        """Have a turn soon, unless what was sent is written at once."""
+        if not self._writes_at_once:
+            self.wake()
+
+    def hold_turn(self) -> bool:
+        """What is sent until :meth:`write_now` needs no turn; return False when there will be one in any case."""
+        if self._turn_scheduled or self._in_turn:
+            return False
+        self._writes_at_once = True
+        return True
+
+    def write_now(self) -> None:
+        """Write what was sent since :meth:`hold_turn`."""
+        self._writes_at_once = False
+        self.buffer.flush()
+        if self.broker.outbox.size and not self.broker.lifecycle.ended:
+            self.wake()
 
     def wake_from_anywhere(self) -> None:
         """Have a turn soon. Called in any thread, also by a finaliser."""

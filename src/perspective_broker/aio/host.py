@@ -261,6 +261,9 @@ class Host(BrokerHost):
     def wake(self) -> None:
         self.driver.wake()
 
+    def write_soon(self) -> None:
+        self.driver.write_soon()
+
     def wake_from_anywhere(self) -> None:
         self.driver.wake_from_anywhere()
 

@@ -21,7 +21,7 @@ from ..errors import CallError, DeadReferenceError, DecodeError, SerializationEr
 from ..flavors import Cacheable, RemoteCache, replica_session
 from ..flavors.annotations import annotations_of, is_class_variable
 from ..flavors.fields import field_name
-from ..ports import Perspective, Value
+from ..ports import Perspective, SharedArguments, Value
 from ..session import Broker
 from .affinity import check_loop
 from .references import RemoteCacheObserver, caller_of_observer
@@ -159,7 +159,8 @@ class Live(Cacheable, RemoteCache):
         self, perspective: Perspective, observer: RemoteCacheObserver
     ) -> Value:
         feeds = self.__dict__.setdefault("_feeds", {})
-        feeds[observer] = _Feed(observer, frozenset(self.fields_for(perspective)))
+        updates = next(iter(feeds.values())).updates if feeds else _Updates()
+        feeds[observer] = _Feed(observer, frozenset(self.fields_for(perspective)), updates)
         return self.get_state_to_copy_for(perspective)
 
     def stopped_observing(self, perspective: Perspective, observer: RemoteCacheObserver) -> None:
@@ -250,14 +251,44 @@ class Changes:
         return Change(fields)
 
 
-class _Feed:
-    """The changes of a live object that one observer has not been sent yet."""
+#: Types of the values that are the same for every observer.
+_ALIKE: Final = frozenset({type(None), bool, int, float, str, bytes})
 
-    __slots__ = ("_changed", "_fields", "_observer", "_scheduled", "_unconfirmed")
+
+class _Updates:
+    """Has the last update of a live object encoded once for all observers that are sent the same."""
+
+    __slots__ = ("_fields", "_shared")
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Value] = {}
+        self._shared = SharedArguments(())
+
+    def arguments(self, fields: dict[str, Value]) -> tuple[Value, ...]:
+        """Return the arguments of an update."""
+        if not all(type(value) in _ALIKE for value in fields.values()):
+            return (fields,)
+        last = self._fields
+        if list(last) != list(fields) or any(last[name] is not value for name, value in fields.items()):
+            self._fields, self._shared = fields, SharedArguments((fields,))
+        return self._shared
+
+
+class _Feed:
+    """The changes of a live object that one observer has not been sent yet.
+
+    Args:
+        observer: the far end of a replica.
+        fields: that it may see.
+        updates: encoded for all observers of the object.
+    """
+
+    __slots__ = ("_changed", "_fields", "_observer", "_scheduled", "_unconfirmed", "updates")
 
     deadline = None  # an update is sent, however long it takes
 
-    def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str]) -> None:
+    def __init__(self, observer: RemoteCacheObserver, fields: frozenset[str], updates: _Updates) -> None:
+        self.updates = updates
         self._observer = observer
         self._fields = fields
         self._changed: dict[str, Value] = {}
@@ -289,8 +320,9 @@ class _Feed:
         if not fields:
             return  # a confirmation has sent them
         self._unconfirmed += 1
+        args = self.updates.arguments(fields)
         try:
-            caller_of_observer(self._observer).outgoing.update(self._observer, "changed", (fields,), {}, self)
+            caller_of_observer(self._observer).outgoing.update(self._observer, "changed", args, {}, self)
         except DeadReferenceError:
             self._unconfirmed -= 1  # stopped_observing is about to be called
 

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from ..aio import RemoteReference, connect
 from ..aio.roots import ROOT, check_name
-from ..errors import ConnectionLost, LoginFailed, ProtocolError, TLSError
+from ..errors import ConnectionLost, LoginFailed, ProtocolError, RemoteError, TLSError
 from ..flavors import Registry
 from ..transports import ClientTLS, parse_url
 from .importing import import_here
@@ -221,6 +221,8 @@ async def connected(
             else system_text(error)
         )
         raise CommandError(Status.CONNECTION, f"no connection to {url}: {reason}") from None
+    except RemoteError:  # some are a ValueError, too
+        raise
     except ValueError as error:
         raise CommandError(Status.USAGE, str(error)) from None
     try:

@@ -8,6 +8,9 @@ from .forms import Form
 from .interface import Interface, is_interface
 from .offers import interfaces_of, methods_of, sync
 from .proxies import Callee, Proxy, RemoteFunction, tell, underlying
+from .reading import is_record
+from .records import field_values
+from .values import value
 
 __all__ = [
     "HOOKS",
@@ -25,11 +28,14 @@ __all__ = [
     "converter",
     "declaration",
     "described",
+    "field_values",
     "giver",
     "interfaces_of",
     "is_interface",
+    "is_record",
     "methods_of",
     "sync",
     "tell",
     "underlying",
+    "value",
 ]

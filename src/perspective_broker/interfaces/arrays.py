@@ -35,7 +35,7 @@ class _Array(Node):
     shapes = frozenset({numpy.ndarray})
 
     def __init__(self, kind: Any, dimensions: int | None) -> None:
-        self._kind = kind if isinstance(kind, type) else None
+        self._kind = kind if kind is not Any and isinstance(kind, type) else None
         self._dimensions = dimensions
         self.expected = "an array" if self._kind is None else f"an array of {self._kind.__name__}"
 

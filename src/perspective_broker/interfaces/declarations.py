@@ -15,7 +15,7 @@ from typing import Any, Final, Self, Union, get_args, get_origin, get_overloads,
 from ..flavors.annotations import annotations_of, is_class_variable, parameters_text, signature_of
 from .conversion import Converter, Hooks, converter
 from .forms import Form, Parameter
-from .hints import Unknown, arguments_of, put_in
+from .hints import UnknownName, arguments_of, put_in
 from .interface import interfaces_in, is_interface, spell
 from .proxies import Proxy, proxy_class
 from .reserved import RESERVED
@@ -56,7 +56,7 @@ class Declared:
         """Return the annotations of one of its functions, with their names looked up.
 
         Raises:
-            Unknown: a name is not known (yet).
+            UnknownName: a name is not known (yet).
         """
         known = {self.interface.__name__: self.interface}
         known |= {
@@ -66,7 +66,7 @@ class Declared:
             hints = get_type_hints(function, localns=known, include_extras=True)
         except (NameError, AttributeError) as error:
             name = getattr(error, "name", None) or str(error)
-            raise Unknown(
+            raise UnknownName(
                 f"{self}: there is no {name!r} in {self.interface.__module__}, which an annotation names; classes that "
                 "are made within a function, or imported for type checkers alone, cannot be looked up"
             ) from error
@@ -99,7 +99,7 @@ class Declaration:
         """Return the forms of each method, by name.
 
         Raises:
-            Unknown: a name in an annotation is not known (yet).
+            UnknownName: a name in an annotation is not known (yet).
             TypeError: values cannot be checked by an annotation.
         """
         if self._forms is None:
@@ -114,7 +114,7 @@ class Declaration:
         """Return the annotations of each form of a method, with names looked up and type arguments filled in.
 
         Raises:
-            Unknown: a name in an annotation is not known (yet).
+            UnknownName: a name in an annotation is not known (yet).
         """
         own = {Self: self.interface, **self._bindings.get(declared.interface, {})}
         return [declared.hints(function, own) for function in declared.functions]
@@ -184,7 +184,7 @@ def check_interface(interface: type, hooks: Hooks) -> None:
     own_methods(interface)
     try:
         declaration(interface).forms(hooks)
-    except Unknown:
+    except UnknownName:
         pass  # it is looked up again when it is first needed
 
 

@@ -16,7 +16,7 @@ import msgspec
 from ..flavors import Target, describing
 from ..flavors.describing import Described, schema_of
 from .declarations import Declaration, Declared
-from .hints import Unknown
+from .hints import UnknownName
 from .interface import is_interface, spell
 from .offers import interfaces_of, methods_of
 
@@ -55,7 +55,7 @@ def _method(name: str, of: Declaration, declared: Declared) -> Described:
     signatures = declared.signatures
     try:
         hints = of.hints(declared)
-    except Unknown:
+    except UnknownName:
         hints = [{} for _ in signatures]
     schemas = [_schema(signature, hint) for signature, hint in zip(signatures, hints, strict=True)]
     return {

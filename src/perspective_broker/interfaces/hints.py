@@ -7,14 +7,14 @@ from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hin
 
 from ..flavors.annotations import annotations_of
 
-__all__ = ["Unknown", "arguments_of", "hints_of", "named", "put_in", "with_arguments"]
+__all__ = ["UnknownName", "arguments_of", "hints_of", "named", "put_in", "with_arguments"]
 
 #: Type variables of a class -> what stands for them.
 _Arguments = dict[Any, Any]
 
 
-class Unknown(TypeError):
-    """An annotation contains a name that is not known (yet)."""
+class UnknownName(TypeError):
+    """An annotation contains a name that is not known yet, or never will be."""
 
 
 def hints_of(annotation: Any) -> dict[str, Any]:
@@ -24,13 +24,13 @@ def hints_of(annotation: Any) -> dict[str, Any]:
         annotation: a class, or a generic one with arguments.
 
     Raises:
-        Unknown: an annotation contains a name that is not known in the module of the class.
+        UnknownName: an annotation contains a name that is not known in the module of the class.
     """
     cls = get_origin(annotation) or annotation
     try:
         hints = get_type_hints(cls, include_extras=True)
     except NameError as error:
-        raise Unknown(
+        raise UnknownName(
             f"{named(cls)}: its annotations name {error.name}, which its module does not have when the program runs; "
             "import it there without TYPE_CHECKING, and define classes outside of functions"
         ) from None

@@ -22,7 +22,7 @@ from .crossing import HOOKS
 from .declarations import Declaration, Declared, declaration
 from .fitting import fits
 from .forms import Form, OfferedForm, OfferedOverloads
-from .hints import Unknown, arguments_of, with_arguments
+from .hints import UnknownName, arguments_of, with_arguments
 from .interface import interfaces_in, is_interface, spell
 
 __all__ = ["ClassOffer", "interfaces_of", "methods_of", "sync"]
@@ -42,8 +42,8 @@ class ClassOffer(Offer):
 
     def __init__(self, cls: type, derived: Sequence[Declaration], named: Sequence[Declaration]) -> None:
         self._class = cls
-        self.named = tuple(named)
-        self.interfaces = (*derived, *named)
+        self.named: tuple[Declaration, ...] = tuple(named)
+        self.interfaces: tuple[Declaration, ...] = (*derived, *named)
         self.methods: dict[str, tuple[Declaration, Declared, str]] = {}
         self._found: dict[str, OfferedMethod] = {}
         self._is_ready = False
@@ -144,7 +144,7 @@ def make_offer(cls: type[Exportable], offers: object) -> Offer | None:
             offer.methods.setdefault(declared.name, (of, declared, attribute))
     try:
         offer.make_ready()
-    except Unknown:
+    except UnknownName:
         pass  # its annotations are looked up again when an object is served or sent
     return offer
 

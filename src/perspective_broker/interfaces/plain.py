@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, KeysView, Sequence, Set, ValuesView
 from itertools import chain
 from typing import Any, Final
 
@@ -130,7 +130,11 @@ class Derived(Node):
             raise Misfit(f": {self.expected} refuses it ({type(error).__name__})") from error
 
     def give(self, value: Value) -> Value:
-        return self._base.give(self._plain(value)) if isinstance(value, self._kind) else value
+        if not isinstance(value, self._kind):
+            return value
+        if getattr(value, "__dict__", None):
+            raise Misfit(f": a {type(value).__name__} with attributes, which would be lost")
+        return self._base.give(self._plain(value))
 
     def gives(self, value: Value) -> bool:
         return isinstance(value, self._kind)
@@ -182,7 +186,7 @@ class OneOf(Node):
         )
 
     def give(self, value: Value) -> Value:
-        return value.value if isinstance(value, self._of) else value
+        return value.value if self._of is not None and isinstance(value, self._of) else value
 
     def gives(self, value: Value) -> bool:
         return isinstance(value, self._of) if self._of is not None else type(value) in self.shapes
@@ -212,7 +216,7 @@ class Items(Node):
         self._deep = item.checks
         self.shapes = frozenset(shapes)
         self.expected = shapes[0].__name__
-        self.sends_as_is = item.sends_as_is
+        self.sends_as_is = item.sends_as_is and kind is not None
         self._given = frozenset((*shapes, list, tuple, set, frozenset))
         self._classic = frozenset((*shapes, list)) if tuple in shapes else self.shapes
 
@@ -243,7 +247,9 @@ class Items(Node):
             raise Misfit(": an item of the set cannot be hashed") from None
 
     def give(self, value: Value) -> Value:
-        if self.sends_as_is or type(value) not in self._given:
+        if self._kind is None and type(value) not in self.shapes and _is_sized(value):
+            value = list(value)
+        if self._item.sends_as_is or type(value) not in self._given:
             return value
         given = []
         for index, item in enumerate(value):
@@ -262,6 +268,11 @@ class Items(Node):
             return False
         work.spend(sum(map(len, lists)))
         return not self._deep or self._item.all_fit(chain.from_iterable(lists), work)
+
+
+def _is_sized(value: Value) -> bool:
+    """Return whether a value is sent as a list where ``Sequence``, ``Iterable`` or ``Collection`` is annotated."""
+    return isinstance(value, (Sequence, Set, KeysView, ValuesView)) and not isinstance(value, (str, bytes))
 
 
 def _at(index: int, value: Value) -> str:
@@ -304,15 +315,16 @@ class FixedTuple(Node):
 
 
 class Pairs(Node):
-    """A dictionary."""
+    """A dictionary; ``of`` is the type of what is sent as one."""
 
     expected = "dict"
     shapes = frozenset({dict})
 
-    def __init__(self, key: Node, item: Node) -> None:
+    def __init__(self, key: Node, item: Node, of: Any = dict) -> None:
         self._key = key
         self._item = item
-        self.sends_as_is = key.sends_as_is and item.sends_as_is
+        self._of = of
+        self.sends_as_is = of is dict and key.sends_as_is and item.sends_as_is
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) is not dict:
@@ -337,7 +349,7 @@ class Pairs(Node):
         return made
 
     def give(self, value: Value) -> Value:
-        if not isinstance(value, dict):
+        if not isinstance(value, self._of):
             return value
         given = {}
         for key, item in value.items():

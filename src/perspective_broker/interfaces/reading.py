@@ -25,12 +25,12 @@ from ..flavors import Copyable, Exportable, Reference, RemoteCache, RemoteCopy
 from ..flavors.annotations import is_class_variable
 from ..flavors.values import Value
 from .converters import Hooks, Node, Work
-from .hints import hints_of, named
+from .hints import UnknownName, hints_of, named
 from .hooked import CallableNode, InterfaceNode, StreamNode
 from .plain import Anything, Bounded, Derived, Exact, FixedTuple, Instance, Items, OneOf, Pairs, Union
 from .records import DictRecord, Field, NamedTupleRecord, Pydantic, Record
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "is_record"]
 
 _NUMPY: Final = "numpy"
 
@@ -45,7 +45,7 @@ _EXACT: Final = frozenset(
     }
 )
 #: Bases of classes that are made of what crosses for their base.
-_BASES: Final = (str, int, float, bytes)
+_BASES: Final = (str, int, float, bytes, list, dict, set, frozenset, tuple, collections.deque)
 
 #: Containers: the annotation -> the type that is made (None: the one that arrived), and the types that are taken.
 _CONTAINERS: Final[dict[Any, tuple[Any, tuple[type, ...]]]] = {
@@ -98,10 +98,10 @@ class Reader:
     """Reads one annotation, with those that it contains.
 
     Args:
-        hooks: what the caller knows about interfaces and callables.
+        hooks: what the caller knows about interfaces and callables; None where these cannot cross.
     """
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks | None) -> None:
         self._hooks = hooks
         self._records: dict[Any, Node] = {}  # by annotation, because a class may contain itself
 
@@ -113,7 +113,7 @@ class Reader:
             return Anything()
         if isinstance(annotation, (str, typing.ForwardRef)):
             _refuse(annotation, "it is a name that is not known when the program runs")
-        if self._hooks.is_interface(annotation):
+        if self._hooks is not None and self._hooks.is_interface(annotation):
             return InterfaceNode(annotation, self._hooks, _short(annotation))
         if isinstance(annotation, NewType):
             return self.read(annotation.__supertype__)
@@ -166,17 +166,15 @@ class Reader:
             kind, shapes = _CONTAINERS[origin]
             return Items(kind, shapes, self.read(arguments[0]) if arguments else Anything())
         if origin in _MAPPINGS:
-            return Pairs(*map(self.read, arguments or (Any, Any)))
+            return Pairs(*self._pair(arguments), dict if origin is dict else abc.Mapping)
         if origin is tuple:
             return self._tuple(annotation, arguments)
-        if origin is abc.Callable:
-            return CallableNode(annotation, self._hooks, "a callable")
-        if origin in _STREAMS:
-            return StreamNode(self.read(arguments[0] if arguments else Any), self._hooks, "a stream")
+        if origin is abc.Callable or origin in _STREAMS:
+            return self._called(annotation, origin, arguments)
         if origin is bytearray or origin is memoryview:
             return Derived(origin, Exact(bytes), bytes)
         if origin is collections.OrderedDict:
-            return Derived(origin, Pairs(*map(self.read, arguments or (Any, Any))), dict)
+            return Derived(origin, Pairs(*self._pair(arguments)), dict)
         if origin is collections.Counter:
             return Derived(origin, Pairs(self.read(arguments[0] if arguments else Any), Exact(int)), dict)
         if origin in _NO_VALUES:
@@ -184,6 +182,20 @@ class Reader:
         if not isinstance(origin, type):
             _refuse(annotation, "annotate a class, or Any")
         return self._class(annotation, origin)
+
+    def _pair(self, arguments: Sequence[Any]) -> tuple[Node, Node]:
+        """Return the converters of a mapping's keys and items."""
+        key, item = arguments or (Any, Any)
+        return self.read(key), self.read(item)
+
+    def _called(self, annotation: Any, origin: Any, arguments: Sequence[Any]) -> Node:
+        if self._hooks is None:
+            _refuse(
+                annotation, "it crosses as an argument or answer of an interface's method, not within a value"
+            )
+        if origin is abc.Callable:
+            return CallableNode(annotation, self._hooks, "a callable")
+        return StreamNode(self.read(arguments[0] if arguments else Any), self._hooks, "a stream")
 
     def _tuple(self, annotation: Any, arguments: Sequence[Any]) -> Node:
         if not arguments and annotation in (tuple, typing.Tuple):  # noqa: UP006 # what an older program says
@@ -203,11 +215,11 @@ class Reader:
             return _enumeration(cls)
         if cls.__module__.partition(".")[0] == _NUMPY:
             return self._numpy(annotation, cls)
-        if _is_record(cls):
+        if is_record(cls):
             return self._record(annotation, cls)
         for base in _BASES:
-            if issubclass(cls, base) and base is not bool:
-                return Derived(cls, Exact(base), base)
+            if issubclass(cls, base):
+                return Derived(cls, self.read(base), base)
         if getattr(cls, "_is_protocol", False):
             _refuse(annotation, "derive it from pb.Interface, too, or annotate Any")
         _refuse(
@@ -253,6 +265,8 @@ class Reader:
                 hint = get_args(hint)[0]
             try:
                 node = self.read(hint)
+            except UnknownName:
+                raise
             except TypeError as error:
                 raise TypeError(f"{named(cls)}.{name}: {error}") from None
             found.append(Field(name, wire, node, required, parameter))
@@ -266,7 +280,8 @@ _QUALIFIERS: Final = tuple(
 )
 
 
-def _is_record(cls: Any) -> bool:
+def is_record(cls: Any) -> bool:
+    """Return whether a class has fields that can be read from its annotations."""
     return (
         dataclasses.is_dataclass(cls)
         or typing.is_typeddict(cls)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from ..flavors.values import Value
 from .converters import Misfit, Node, Work, misfit
 
-__all__ = ["Field", "NamedTupleRecord", "Pydantic", "Record", "field_names"]
+__all__ = ["Field", "NamedTupleRecord", "Pydantic", "Record", "field_values"]
 
 _MISSING: Final = object()
 _Made = TypeVar("_Made")
@@ -101,7 +101,7 @@ class Record(Node):
     def state(self, value: Value) -> dict[str, Value]:
         """Return the fields of an object as they cross. Raises Misfit."""
         kind = type(value)
-        if kind is not self.cls and len(field_names(kind)) > len(field_names(self.cls)):
+        if kind is not self.cls and len(_field_names(kind)) > len(_field_names(self.cls)):
             raise Misfit(f": expected {self.expected}, got {kind.__name__}, which has more fields")
         given = {} if self.tag is None else {self.tag[0]: self.tag[1]}
         for field in self.fields:
@@ -247,11 +247,19 @@ def _text(key: Value) -> Value:
     return key.decode("ascii", "replace") if type(key) is bytes else key
 
 
-def field_names(cls: Any) -> Sequence[str]:
+def _field_names(cls: Any) -> Sequence[str]:
     """Return the names of the fields that objects of ``cls`` have."""
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls)]
     if "__attrs_attrs__" in dir(cls):
         return [field.name for field in cls.__attrs_attrs__]
+    if hasattr(cls, "model_fields"):
+        return list(cls.model_fields)
     names: Sequence[str] = getattr(cls, "__struct_fields__", getattr(cls, "_fields", ()))
     return names
+
+
+def field_values(value: Value) -> dict[str, Value]:
+    """Return the fields of an object that it has set, by name."""
+    found = {name: getattr(value, name, _MISSING) for name in _field_names(type(value))}
+    return {name: item for name, item in found.items() if item is not _MISSING}

@@ -24,6 +24,8 @@ class Feature(Enum):
     DEADLINES = "deadlines"
     #: ``encode_farewell``, ``encode_draining``
     FAREWELL = "farewell"
+    #: values of more types, see :mod:`perspective_broker.dialects.pb7.more`
+    MORE_VALUES = "more-values"
     #: ``speak_as_in_2002``
     OF_2002 = "2002"
     #: ``rank``, ``piece``

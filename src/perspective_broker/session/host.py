@@ -74,6 +74,10 @@ class Host:
         """There is something to send, or to do: ask for ``data_to_send`` soon. Called in the loop's thread."""
         raise NotImplementedError
 
+    def write_soon(self) -> None:
+        """There is something to send, where there was nothing: ask for ``data_to_send`` soon."""
+        self.wake()
+
     def wake_from_anywhere(self) -> None:
         """The same, from the thread that a finaliser runs in, in the middle of the code that it interrupted."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
-from ...flavors import Policy, Registry, RemoteCache
+from ...flavors import Form, Policy, Registry, RemoteCache
 from ...ports import Importer, Perspective, Undecoded, Value
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
@@ -381,7 +381,7 @@ class Unjellier:
         self.spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
-        return failure_from_state(state).as_exception(self._registry)
+        return failure_from_state(state).as_exception(self._registry, self._policy)
 
     def _class(self, jelly: Jelly) -> type | None:
         """Return the class registered under the list's tag; None when a factory is registered instead.
@@ -413,7 +413,7 @@ class Unjellier:
         state, complete = self._state(jelly)
         if not complete:
             raise DecodeError("a state that contains its own object, which only a factory can make")
-        return guarded(factory, state)
+        return guarded(partial(factory.build, classic=True) if isinstance(factory, Form) else factory, state)
 
     def _introduce(self, cls: type | None, jelly: Jelly) -> Value:
         """Decode a cacheable that is sent for the first time: tag, id, state."""
