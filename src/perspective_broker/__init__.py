@@ -6,6 +6,7 @@
 serve, connect, run                offer an object at a url; get a reference to it; run a program
 RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
 Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
+value                              registers a dataclass or enumeration, whose objects cross by value
 Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
 Live                               base class of objects that are followed by copies at the peer
 Application, Service, Perspective  users log in, and each of them gets an object of their own
