@@ -101,6 +101,7 @@ def connect(
     dialects: Sequence[str] | None = ...,
     tls: ssl.SSLContext | transports.ClientTLS | None = ...,
     busy_poll: float | None = ...,
+    forward: bool = ...,
     reconnect: bool | Backoff = ...,
 ) -> Connecting[_I]: ...
 
