@@ -7,6 +7,7 @@ serve, connect, run                offer an object at a url; get a reference to 
 RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
 Interface                          base class of what an object offers, with types: ``Room.of(reference)``
 Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
+value                              registers a dataclass or enumeration, whose objects cross by value
 Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
 Live                               base class of objects that are followed by copies at the peer
 Application, Service, Perspective  users log in, and each of them gets an object of their own

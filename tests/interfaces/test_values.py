@@ -267,6 +267,20 @@ async def test_the_policy_and_the_registry_decide_per_connection(dialect: str) -
         assert "register it with @pb.value" in str(refused.value)
 
 
+@pb.value("test.Numbers", registry=REGISTRY)
+@dataclasses.dataclass
+class Numbers:
+    values: list[int]
+
+
+async def test_what_many_values_share_is_checked_so_often_and_no_more() -> None:
+    """On the classic dialects a list may be shared, and each value that refers to it checks it again."""
+    shared = [1] * 60_000
+    async with memory_pair(Server(), registry=REGISTRY, dialects=["pb"]) as pair:
+        with pytest.raises(pb.BadArguments, match="more than 1000000 values, shared ones counted each time"):
+            await pair.root.call("echo", [Fake("test.Numbers", {"values": shared}) for _ in range(20)])
+
+
 def test_registering_twice_is_an_error() -> None:
     registry = Registry()
     pb.value("test.Job", registry=registry)(Job)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from ..ports import Data
+from ..queues import NOTHING, own
 from ..session import SLOW_CONSUMER, Broker, CloseCause
 from ..transports import TLSChannel, watch_for_silence
 from .hangup import HangUpWatch
@@ -96,6 +97,9 @@ class Driver(MethodWatcher):
         self._reading = True
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._full: dict[WriteBuffer, asyncio.Task[None]] = (
+            NOTHING  # of other connections, which have to drain
+        )
         self._hang_up_watch: HangUpWatch | None = None  # made when reading first pauses
 
     # -- asyncio.Protocol
@@ -173,6 +177,8 @@ class Driver(MethodWatcher):
     def end(self, cause: CloseCause) -> None:
         """Carry away what the broker sent last; it has ended."""
         self._cancel_timer()
+        for waiting in self._full.values():
+            waiting.cancel()
         self.buffer.wake_waiters()
         transport = self._transport
         if transport is not None:
@@ -234,6 +240,19 @@ class Driver(MethodWatcher):
         if self.leftovers is not None:
             self.leftovers.look()
 
+    def pause_for(self, buffer: WriteBuffer) -> None:
+        if buffer not in self._full:
+            self._full = own(self._full)
+            self._full[buffer] = self.loop.create_task(self._wait_for(buffer))
+            self.broker.is_paused = True
+
+    async def _wait_for(self, buffer: WriteBuffer) -> None:
+        try:
+            await buffer.wait_drained()
+        finally:
+            del self._full[buffer]
+            self.wake()
+
     def _turn(self) -> None:
         """Act, now or when the other connections of the loop leave time for it."""
         if self.broker.lifecycle.ended:
@@ -270,7 +289,9 @@ class Driver(MethodWatcher):
         broker = self.broker
         self._turn_scheduled = False
         if self.pauses is not None:
-            broker.is_paused = self.pauses()
+            broker.is_paused = self.pauses() or bool(self._full)
+        else:
+            broker.is_paused = bool(self._full)
         received = broker.messages_received
         self._in_turn = True
         try:

@@ -45,6 +45,7 @@ from .calls_here import call_here
 from .closing import Closing
 from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
+from .forwarding import forwarder_of
 from .leftovers import Leftovers
 from .methods import Methods
 from .pending import call_of
@@ -121,6 +122,7 @@ class Host(BrokerHost):
         self._caller = Caller(self.driver, self.connection)
         self._keeper = keeper
         self._settings = settings
+        self.forwards = settings.forward
         self._roots = roots
         self._proxied = proxied
         self._closing: Closing | None = None  # while the connection ends in order
@@ -210,6 +212,8 @@ class Host(BrokerHost):
             return self._adapt_proxy(target_of(value))
         if isinstance(value, (Proxy, RemoteFunction)):
             return self._adapt_proxy(underlying(value))
+        if isinstance(value, RemoteReference):  # of another connection
+            return forwarder_of(value)
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         if self._sources is None:

@@ -16,14 +16,16 @@ from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Final
 
+from ..native import mypyc_attr
 from ..ports import Method, Value
-from ..queues import Queue, put
+from ..queues import NOTHING, Queue, own, put
 from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
 from .eager import begin_now, begins_now
 from .turns import Turns
+from .write_buffer import WriteBuffer
 
-__all__ = ["MethodWatcher", "Methods"]
+__all__ = ["MethodWatcher", "Methods", "Passage"]
 
 #: Types of the answers of most plain methods. (That a type has no ``__await__`` costs an exception to find out.)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
@@ -34,6 +36,23 @@ class MethodWatcher:
 
     def method_ended(self) -> None:
         """A method has ended that did not end at once."""
+        raise NotImplementedError
+
+    def pause_for(self, buffer: WriteBuffer) -> None:
+        """Read nothing more of the peer until a full buffer of another connection has drained."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Passage:
+    """A method that passes its calls on to another connection."""
+
+    def __call__(self, *args: Value, **kwargs: Value) -> asyncio.Future[Value]:
+        """Pass a call on, and return the future of its answer."""
+        raise NotImplementedError
+
+    def tell(self, args: Sequence[Value], kwargs: Mapping[str, Value]) -> WriteBuffer | None:
+        """Pass a one-way call on, and return the buffer that it fills; None when that has room."""
         raise NotImplementedError
 
 
@@ -47,7 +66,7 @@ class Methods:
         watcher: is told of methods that end.
     """
 
-    __slots__ = ("_incoming", "_loop", "_queue", "_tasks", "_turns", "_unbegun", "_watcher")
+    __slots__ = ("_futures", "_incoming", "_loop", "_queue", "_tasks", "_turns", "_unbegun", "_watcher")
 
     def __init__(
         self,
@@ -63,10 +82,11 @@ class Methods:
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
         self._tasks: dict[asyncio.Task[None], IncomingCall] | None = None  # made with the first
+        self._futures: dict[IncomingCall, asyncio.Future[Value]] = NOTHING
 
     def __len__(self) -> int:
-        """Return how many run as tasks."""
-        return 0 if self._tasks is None else len(self._tasks)
+        """Return how many have begun and not ended."""
+        return len(self._futures) + (0 if self._tasks is None else len(self._tasks))
 
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
@@ -86,10 +106,11 @@ class Methods:
             running.cancel()
 
     def stop(self) -> bool:
-        """Cancel the tasks that were not cancelled before; return whether there were any."""
-        running = [task for task in self._tasks or () if not task.cancelling()]
-        for task in running:
-            task.cancel()
+        """Cancel the methods that were not cancelled before; return whether there were any."""
+        running: list[asyncio.Future[Value]] = [task for task in self._tasks or () if not task.cancelling()]
+        running += self._futures.values()
+        for future in running:
+            future.cancel()
         return bool(running)
 
     def _run_queue(self) -> None:
@@ -121,6 +142,9 @@ class Methods:
     ) -> None:
         if call.has_ended:
             return
+        if isinstance(method, Passage):
+            self._pass_on(call, method, args, kwargs)
+            return
         try:
             context = copy_context()  # what the method sets in it stays in this call
             result = context.run(method, *args, **kwargs)
@@ -136,6 +160,8 @@ class Methods:
             self._incoming.answer_call(call, result)
         elif type(result) is CoroutineType:
             self._spawn(call, result, context)
+        elif isinstance(result, asyncio.Future):
+            self._follow(call, result, False)
         elif hasattr(type(result), "__await__"):
             self._spawn(call, _awaited(result), context)
         else:
@@ -193,6 +219,53 @@ class Methods:
         """See whether a task that is done could not answer."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._incoming.fail_call(call, error)  # a BaseException
+
+    # -- methods that return futures
+
+    def _follow(self, call: IncomingCall, future: asyncio.Future[Value], is_passed_on: bool) -> None:
+        """Answer a call as soon as the future is done that its method has returned. That needs no task."""
+        if future.done():
+            self._report(call, future, is_passed_on)
+            return
+        call.handle = future
+        self._futures = own(self._futures)
+        self._futures[call] = future
+        future.add_done_callback(partial(self._on_future_done, call, is_passed_on))
+
+    def _on_future_done(self, call: IncomingCall, is_passed_on: bool, future: asyncio.Future[Value]) -> None:
+        del self._futures[call]
+        turns = self._turns
+        began = turns.clock()
+        self._report(call, future, is_passed_on)
+        turns.spend(turns.clock() - began)
+        self._watcher.method_ended()
+
+    def _report(self, call: IncomingCall, future: asyncio.Future[Value], is_passed_on: bool) -> None:
+        if future.cancelled():
+            self._incoming.fail_call(call, asyncio.CancelledError())
+        elif (error := future.exception()) is None:
+            self._incoming.answer_call(call, future.result())
+        elif is_passed_on:
+            self._incoming.pass_failure_on(call, error)
+        else:
+            self._incoming.fail_call(call, error)
+
+    def _pass_on(
+        self, call: IncomingCall, passage: Passage, args: Sequence[Value], kwargs: Mapping[str, Value]
+    ) -> None:
+        """Pass a call on; after a one-way call read no more of its caller while the other connection is full."""
+        full: WriteBuffer | None = None
+        try:
+            if call.wants_answer:
+                self._follow(call, passage(*args, **kwargs), True)
+                return
+            full = passage.tell(args, kwargs)
+        except Exception as error:
+            self._incoming.pass_failure_on(call, error)
+            return
+        self._incoming.answer_call(call, None)
+        if full is not None:
+            self._watcher.pause_for(full)
 
     # -- where tasks begin in a later turn
 

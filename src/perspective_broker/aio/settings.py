@@ -24,6 +24,7 @@ class Settings:
         dialects: names to allow, best first; None for all.
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
         busy_poll: seconds that the event loop stays awake after something was sent; None lets it sleep.
+        forward: whether references of other connections cross, and calls of them go through this program.
         describe: whether peers may ask what our objects offer, if they are of this machine or authenticated.
     """
 
@@ -33,6 +34,7 @@ class Settings:
     dialects: tuple[str, ...] | None
     unsafe_tracebacks: bool = False
     busy_poll: float | None = None
+    forward: bool = False
     describe: bool = True
 
     @classmethod
@@ -44,6 +46,7 @@ class Settings:
         dialects: Sequence[str] | None,
         unsafe_tracebacks: bool = False,
         busy_poll: float | None = None,
+        forward: bool = False,
         describe: bool = True,
     ) -> Settings:
         """Return settings with the defaults where None was given.
@@ -70,5 +73,6 @@ class Settings:
             None if dialects is None else tuple(dialects),
             bool(unsafe_tracebacks),
             busy_poll,
+            bool(forward),
             bool(describe),
         )

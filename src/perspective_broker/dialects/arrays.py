@@ -9,7 +9,7 @@ from ..errors import DecodeError
 from ..flavors import Array, check_array
 from ..ports import Undecoded, Value
 
-__all__ = ["RawArray", "array_bytes", "array_of", "raw_array", "scalar_of"]
+__all__ = ["RawArray", "array_bytes", "array_of", "is_array", "raw_array", "scalar_of"]
 
 #: Kinds of items that cross, with the sizes in bytes that all machines have.
 _SIZES: Final[dict[str, tuple[int, ...]]] = {"f": (2, 4, 8), "c": (8, 16)}
@@ -34,6 +34,14 @@ class RawArray(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     data: bytes
+
+
+def is_array(value: Value) -> bool:
+    """Return whether a value is an array."""
+    if type(value) is Array:
+        return True
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def array_bytes(value: Value) -> int:

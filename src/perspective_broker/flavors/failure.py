@@ -124,7 +124,7 @@ def _of_fields(tag: str, state: Value, registry: Registry, policy: Policy | None
     if not isinstance(form, Form) or not (policy is None or policy.allows_class(tag)):
         return None
     try:
-        error = form.build(state, classic=True)
+        error = form.build(state, form.lenient())
     except KeyboardInterrupt:
         raise
     except BaseException:  # of its class, or the fields do not fit

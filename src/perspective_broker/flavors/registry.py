@@ -56,12 +56,20 @@ class Form:
         """Return the fields of an object as they cross. Raises SerializationError."""
         raise NotImplementedError
 
-    def build(self, state: Value, classic: bool = False) -> Value:
+    def build(self, state: Value, work: object = None) -> Value:
         """Return an object for the fields that arrived.
+
+        Args:
+            state: the fields, in a dictionary.
+            work: what :meth:`lenient` has returned for the message; None for a message of pb7.
 
         Raises:
             BadArguments: they do not fit the annotations of the class.
         """
+        raise NotImplementedError
+
+    def lenient(self) -> object:
+        """Return what bounds the work for one message of a classic dialect, where values may be shared."""
         raise NotImplementedError
 
     def __call__(self, state: Value) -> Value:

@@ -92,8 +92,8 @@ class Work:
     __slots__ = ("_left", "classic")
 
     def __init__(self, classic: bool) -> None:
-        self.classic = classic
-        self._left = MOST_VALUES
+        self.classic: bool = classic
+        self._left: int = MOST_VALUES
 
     def spend(self, values: int) -> None:
         """Count ``values`` that will be looked at. Raises Misfit when these are too many."""

@@ -56,17 +56,20 @@ class _Annotated(Form):
         except RecursionError:
             raise SerializationError(f"a {self.cls.__name__} that contains itself", culprit=value) from None
 
-    def build(self, state: Value, classic: bool = False) -> Value:
+    def lenient(self) -> Work:
+        return Work(classic=True)
+
+    def build(self, state: Value, work: object = None) -> Value:
         try:
             if not isinstance(state, Mapping):
                 raise Misfit(": its fields come in a map")
             node = self._read()
-            work = Work(classic)
+            spent = work if isinstance(work, Work) else Work(classic=False)
             if isinstance(node, Record):
-                return node.build(state, work)
+                return node.build(state, spent)
             for key, item in state.items():
                 if key in ("value", b"value"):
-                    return node.take(item, work)
+                    return node.take(item, spent)
             raise Misfit(".value: missing")
         except Misfit as error:
             raise BadArguments(f"{self.cls.__name__}{error}") from error.__cause__

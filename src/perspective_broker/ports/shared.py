@@ -56,7 +56,7 @@ class SharedExporter(NullExporter):
     def export(self, obj: Value, perspective: Perspective) -> int:
         raise _refusal(obj)
 
-    def home_id(self, reference: Value) -> ObjectId:
+    def home_id(self, reference: Value) -> ObjectId | None:
         raise _refusal(reference)
 
     def export_cache(self, obj: Value, perspective: Perspective) -> tuple[int, Value]:

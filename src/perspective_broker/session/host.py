@@ -56,6 +56,9 @@ class Host:
 
     # -- values
 
+    #: Whether a reference to an object of a third program crosses as what :meth:`adapt` returns for it.
+    forwards: bool = False
+
     def adapt(self, value: Value) -> Value:
         """See :meth:`.Exporter.adapt`; for a promise without an outcome return ``broker.outgoing.mention(...)``."""
         raise NotImplementedError

@@ -292,14 +292,24 @@ class IncomingCalls(CallStarter):
         self._report(call, error)
         self.start_queued()
 
-    def _report(self, call: IncomingCall, error: BaseException) -> None:
+    def pass_failure_on(self, call: IncomingCall, error: BaseException) -> None:
+        """``call`` was passed on to another connection, where it has ended with ``error``: no defect of ours."""
+        if isinstance(error, CallError) and error.ran is False:
+            self.refuse_begun(call, error)
+            return
+        if not self.answers.end(call) or self._lifecycle.ended:
+            return
+        self._report(call, error, is_passed_on=True)
+        self.start_queued()
+
+    def _report(self, call: IncomingCall, error: BaseException, is_passed_on: bool = False) -> None:
         encoding = self._encoding
         if encoding.is_active:
-            encoding.defer(partial(self._report, call, error))
+            encoding.defer(partial(self._report, call, error, is_passed_on))
             return
         encoding.enter()
         try:
-            self._replies.report(call, error)
+            self._replies.report(call, error, is_passed_on)
         finally:
             encoding.end()
         self._keep_nothing(call)

@@ -85,10 +85,16 @@ class Replies:
         self._context.log(logging.ERROR, text, call.name, error)
         self._send_error(call, error)
 
-    def report(self, call: IncomingCall, error: BaseException) -> None:
-        """Log an exception, and send it to the peer if the call wants an answer; see :meth:`answer` for when."""
+    def report(self, call: IncomingCall, error: BaseException, is_passed_on: bool = False) -> None:
+        """Log an exception, and send it to the peer if the call wants an answer; see :meth:`answer` for when.
+
+        Args:
+            call: which has ended with it.
+            error: the exception.
+            is_passed_on: it is not of this program, which has passed the call on.
+        """
         of_a_call = isinstance(error, CallError) and error.of_a_call
-        if call.is_cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
+        if is_passed_on or call.is_cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
             self._context.log(logging.ERROR, "method %.64a raised an exception", call.name, error=error)

@@ -250,6 +250,10 @@ def test_limits_judge_an_array_by_its_bytes() -> None:
         End(limits=limits).dialect.writer.encode_answer(1, BIG, None)
     with pytest.raises(ProtocolError, match="large_string_bytes"):
         End(limits=limits).feed(whole(End().dialect.writer.encode_answer(1, BIG, None)))
+    endless = numpy.broadcast_to(numpy.zeros(1), (1 << 40,))  # it has no memory of its own
+    for args in ((endless,), ([endless],), ((endless,),)):
+        with pytest.raises(pb.SerializationError, match="large_string_bytes"):
+            End().dialect.writer.encode_call(1, "root", "x", True, args, {}, None)
     with pytest.raises(pb.SerializationError, match="message_bytes"):
         End(limits=Limits(message_bytes=100_000)).dialect.writer.encode_answer(1, BIG, None)
 

@@ -74,6 +74,7 @@ class Unjellier:
         "_unbuilt",
         "_units",
         "_unresolved",
+        "_work",
     )
 
     def __init__(
@@ -86,6 +87,7 @@ class Unjellier:
         units: int = UNLIMITED,
     ) -> None:
         self._units = units
+        self._work: object = None  # of making registered values, see Form.lenient
         self._importer = importer
         self._perspective = perspective
         self._readers = readers
@@ -413,7 +415,11 @@ class Unjellier:
         state, complete = self._state(jelly)
         if not complete:
             raise DecodeError("a state that contains its own object, which only a factory can make")
-        return guarded(partial(factory.build, classic=True) if isinstance(factory, Form) else factory, state)
+        if isinstance(factory, Form):
+            if self._work is None:
+                self._work = factory.lenient()
+            factory = partial(factory.build, work=self._work)
+        return guarded(factory, state)
 
     def _introduce(self, cls: type | None, jelly: Jelly) -> Value:
         """Decode a cacheable that is sent for the first time: tag, id, state."""

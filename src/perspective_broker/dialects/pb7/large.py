@@ -23,6 +23,7 @@ __all__ = [
     "NOT_PLAIN",
     "OPTIONS",
     "array_head",
+    "array_within",
     "cut_arrays",
     "has_large",
     "is_spelled",
@@ -49,6 +50,8 @@ LARGE: Final = 32 * 1024
 #: Only lists up to this length are searched for them: arguments, not data.
 _MAX_SEARCHED: Final = 64
 
+#: Bytes of one value, as MessagePack writes their number.
+_MOST: Final = 0xFFFF_FFFF
 #: A first byte and a length of 16 or 32 bits.
 _HEAD16: Final = struct.Struct("!BH")
 _HEAD32: Final = struct.Struct("!BI")
@@ -87,13 +90,20 @@ def has_large(items: Sequence[Value]) -> bool:
     return False
 
 
-def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple[bytes, bool]]:
+def pieces(
+    items: list[Value], pack: Callable[[Value], bytes], most: int = _MOST
+) -> Iterator[tuple[bytes, bool]]:
     """Yield the parts of a packed list, in order, each with a flag: whether it is large, and not copied.
 
     Large are bytes objects, and the bytes of arrays.
 
+    Args:
+        items: of the list.
+        pack: packs any other value.
+        most: bytes of an array, beyond which it is not copied but refused.
+
     Raises:
-        SerializationError: one of them is longer than MessagePack allows; no received one is.
+        SerializationError: one of them is longer than that, or than MessagePack allows; no received one is.
     """
     yield _array_head(len(items)), False
     for item in items:
@@ -102,17 +112,34 @@ def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple
             yield _bytes_head(item), False
             yield item, True
         elif kind is list and has_large(item):
-            yield from pieces(item, pack)
+            yield from pieces(item, pack, most)
         elif kind not in _PLAIN_TYPES and array_bytes(item) >= LARGE:
-            raw = raw_array(item)
-            if isinstance(raw, RawArray):
-                head = array_head(raw)
-                yield _extension_head(item, len(head) + len(raw.data)) + head, False
-                yield raw.data, True
-            else:
-                yield pack(item), False
+            raw = array_within(item, most)
+            head = array_head(raw)
+            yield _extension_head(item, len(head) + len(raw.data)) + head, False
+            yield raw.data, True
         else:
             yield pack(item), False
+
+
+def array_within(value: Value, most: int) -> RawArray:
+    """Return an array as it is sent.
+
+    Raises:
+        SerializationError: it has more bytes than ``most``, or cannot be sent at all.
+    """
+    size = array_bytes(value)
+    if size > most:
+        raise SerializationError(
+            f"an array of {size} bytes; a value may have {most} (Limits.large_string_bytes, of either side)",
+            culprit=value,
+        )
+    try:
+        raw = raw_array(value)
+    except ValueError as error:
+        raise SerializationError(str(error), culprit=value) from None
+    assert raw is not None
+    return raw
 
 
 def array_head(raw: RawArray) -> bytes:
@@ -132,8 +159,8 @@ def _bytes_head(value: bytes) -> bytes:
     size = len(value)
     if size <= 0xFFFF:
         return _HEAD16.pack(0xC5, size)
-    if size > 0xFFFF_FFFF:
-        raise SerializationError(f"a bytes object may have at most {0xFFFF_FFFF} bytes", culprit=value)
+    if size > _MOST:
+        raise SerializationError(f"a bytes object may have at most {_MOST} bytes", culprit=value)
     return _HEAD32.pack(0xC6, size)
 
 
@@ -141,8 +168,8 @@ def _extension_head(value: Value, size: int) -> bytes:
     """Return the header of an array whose payload has ``size`` bytes, in its shortest spelling."""
     if size <= 0xFFFF:
         return _HEAD16.pack(0xC8, size) + bytes((codes.ARRAY,))
-    if size > 0xFFFF_FFFF:
-        raise SerializationError(f"an array may have at most {0xFFFF_FFFF} bytes", culprit=value)
+    if size > _MOST:
+        raise SerializationError(f"an array may have at most {_MOST} bytes", culprit=value)
     return _HEAD32.pack(0xC9, size) + bytes((codes.ARRAY,))
 
 

@@ -182,8 +182,7 @@ class Pb7Dialect(Dialect):
         self._frame_reader = FrameReader(limits)
         self._reading: _Reading | None = None  # the steps of a large message
         self._frame: Frame | None = None  # the message that is being delivered
-        self._ready = False
-        self._pings = 0
+        self._ready, self._pings = False, 0
 
     def open(self) -> None:
         self._receiver.send(_hello(self._offers))

@@ -32,11 +32,11 @@ from ...flavors import (
 from ...flavors.guard import ordinary
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter, Perspective, PromisedAnswer, Value
-from ..arrays import raw_array, scalar_of
+from ..arrays import is_array, scalar_of
 from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
 from . import codes, more
-from .large import OPTIONS, array_head
+from .large import OPTIONS, array_head, array_within
 from .scanning import most_extensions, too_many_extensions
 
 __all__ = [
@@ -367,8 +367,7 @@ class Packer:
 
     def _object(self, value: Value) -> Value:
         """Write an object according to its flavor."""
-        if isinstance(value, Reference):
-            home = self._exporter.home_id(value)
+        if isinstance(value, Reference) and (home := self._exporter.home_id(value)) is not None:
             if isinstance(home, int):
                 return Ext(codes.LOCAL, id_bytes(home))
             return Ext(codes.LOCAL_NAMED, home.encode())
@@ -401,13 +400,13 @@ class Packer:
         if self._has_more:
             try:
                 parts = more.parts_of(value)
-                raw = raw_array(value) if parts is None else None
             except ValueError as error:
                 raise _cannot(value, str(error)) from None
             if parts is not None:
                 self._extensions_left -= more.COST.get(parts[0], 0)
                 return self._nested(codes.MORE, self._within(value, parts))
-            if raw is not None:
+            if is_array(value):
+                raw = array_within(value, self._limits.large_string_bytes)
                 return Ext(codes.ARRAY, array_head(raw) + raw.data)
         raise _cannot(value, no_form(value, "" if self._has_more else "the pb7 of this older peer"))
 

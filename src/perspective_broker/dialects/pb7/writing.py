@@ -324,7 +324,7 @@ class Pb7Writer(Writer):
         packer = self._packer(perspective)
         try:
             if has_large(values) and Feature.MORE_VALUES in self.features:
-                parts = list(pieces(message, packer.pack))
+                parts = list(pieces(message, packer.pack, self._limits.large_string_bytes))
                 if not packer.depends_on and packer.nested <= nested_bytes(
                     sum(len(part) for part, _ in parts)
                 ):
