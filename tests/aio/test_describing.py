@@ -228,6 +228,43 @@ async def test_certificates_are_authentication(tmp_path: Path) -> None:
         assert await root.call("look_at", Drawer()) == ["open(*, slowly=...)"]
 
 
+# -- through a program in the middle
+
+
+class Middle(pb.Root):
+    def __init__(self) -> None:
+        self.given: Any = None
+
+    def remote_put(self, obj: Any) -> None:
+        self.given = obj
+
+    def remote_get(self) -> Any:
+        return self.given
+
+
+@pytest.mark.parametrize("owner", ["pb7", "pb"])
+async def test_an_object_of_a_third_program(owner: str) -> None:
+    middle = Middle()
+    async with (
+        pb.serve(middle, "tcp://127.0.0.1:0", forward=True, trusted_proxies=["127.0.0.1"]) as server,
+        proxy(server.urls[0], header("203.0.113.9")) as far,
+        proxy(server.urls[0], header("127.0.0.1")) as near,
+        pb.connect(f"tcp://127.0.0.1:{near}", dialects=(owner,)) as giver,
+        pb.connect(f"tcp://127.0.0.1:{near}") as known,
+        pb.connect(f"tcp://127.0.0.1:{far}") as stranger,
+    ):
+        liar = Liar({"name": "asked"})
+        await giver.call("put", liar if owner == "pb" else Drawer())
+        if owner == "pb":  # it is not asked, although it would answer any call
+            with pytest.raises(pb.UsageError, match=REFUSAL):
+                await pb.describe(known.call("get"))
+        else:
+            assert names(await pb.describe(known.call("get"))) == ["open(*, slowly=...)"]
+        with pytest.raises(pb.UsageError, match=REFUSAL):
+            await pb.describe(stranger.call("get"))
+        middle.given = None
+
+
 # -- hostile peers
 
 

@@ -45,7 +45,7 @@ from .calls_here import call_here
 from .closing import Closing
 from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
-from .forwarding import forwarder_of
+from .forwarding import Forwarder, forwarder_of
 from .leftovers import Leftovers
 from .methods import Methods
 from .pending import call_of
@@ -195,7 +195,11 @@ class Host(BrokerHost):
             return None
         if isinstance(target.holder, StreamSource):  # tells nothing of the program
             return partial(dict, STREAM)
-        return partial(described, target) if _is_known(self.connection) else None
+        if not _is_known(self.connection):
+            return None
+        if isinstance(target.holder, Forwarder):
+            return target.holder.describing()
+        return partial(described, target)
 
     def names_of_running(self) -> list[str]:
         """Return the names of the methods that run for the peer."""
