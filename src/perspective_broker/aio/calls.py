@@ -23,7 +23,7 @@ from .held import HeldReference, usable
 from .pending import Pending, begin_on
 from .streams import StreamReader
 
-__all__ = ["Promise", "TypedPromise", "form_of", "typed_promise"]
+__all__ = ["Promise"]
 
 _T = TypeVar("_T")
 
@@ -147,9 +147,9 @@ class Promise(_Driven[_T], Callee):
 
     # -- calls by an interface
 
-    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Promise[Value]:
         check_loop(self.get_loop())
-        return begin_on(typed_promise(self.get_loop(), form), self, form.name, args, kwargs, form)
+        return begin_on(Promise(loop=self.get_loop()), self, form.name, args, kwargs, form)
 
     def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
         self.tell(form.name, *args, **kwargs)
@@ -160,26 +160,6 @@ class Promise(_Driven[_T], Callee):
 
     def _pb_items(self, form: Form) -> StreamReader:
         return StreamReader(self, form)
-
-
-class TypedPromise(Promise[_T]):
-    """The answer of a call by an interface: what the interface says, or BadAnswer."""
-
-    __slots__ = ("_form",)
-
-    _form: Form
-
-
-def typed_promise(loop: asyncio.AbstractEventLoop, form: Form) -> TypedPromise[Value]:
-    """Return a promise whose call is yet to be made."""
-    promise: TypedPromise[Value] = TypedPromise(loop=loop)
-    promise._form = form
-    return promise
-
-
-def form_of(answer: object) -> Form | None:
-    """Return how the method was declared whose answer is promised; None for anything else."""
-    return answer._form if isinstance(answer, TypedPromise) else None
 
 
 class _AtOnce:

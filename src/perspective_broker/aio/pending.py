@@ -27,6 +27,7 @@ __all__ = [
     "begin_waiting",
     "call_of",
     "fail_waiting",
+    "form_of",
     "wait_for_connection",
 ]
 
@@ -68,12 +69,14 @@ class Pending(asyncio.Future[_T]):
     Cancelling it gives the call up.
     """
 
-    __slots__ = ("_call", "_caller", "_made", "_name")
+    __slots__ = ("_call", "_caller", "_form", "_made", "_name")
 
     #: The call whose answer it is.
     _call: OutgoingCall
     #: Of the connection that makes the call; None while there is none.
     _caller: Caller | None
+    #: How the method was declared; only of calls by an interface.
+    _form: Form
     #: The name of the method, and when it was called by time.monotonic(). Nothing else knows either of every call.
     _name: str
     _made: float
@@ -178,7 +181,11 @@ def begin(
     pending._caller = caller
     pending._name, pending._made = name, monotonic()
     limit = None if under.get() is None else current()
-    answer = Answer(pending, limit) if form is None else Answer(pending, limit, form, caller)
+    if form is None:
+        answer = Answer(pending, limit)
+    else:
+        pending._form = form
+        answer = Answer(pending, limit, form, caller)
     pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
     return pending
 
@@ -186,6 +193,11 @@ def begin(
 def call_of(pending: Pending[Value]) -> OutgoingCall:
     """Return the call that will be answered."""
     return pending._call
+
+
+def form_of(answer: object) -> Form | None:
+    """Return how the method was declared whose answer is pending; None for any other, and for anything else."""
+    return getattr(answer, "_form", None) if isinstance(answer, Pending) else None
 
 
 def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending[Value]:
@@ -234,6 +246,8 @@ def begin_on(
     caller = pending._caller = on._caller
     pending._name, pending._made = name, monotonic()
     answer = Answer(pending, None if under.get() is None else current(), form, caller)
+    if form is not None:
+        pending._form = form
     if caller is None:
         pending._call = call_when_connected(on._call, name, args, kwargs, answer)
     elif on.done():
@@ -278,6 +292,8 @@ def wait_for_connection(pending: _P, name: str, form: Form | None = None) -> _P:
     """Return ``pending``, whose call of the method ``name`` will be made when there is a connection."""
     pending._caller = None
     pending._name, pending._made = name, monotonic()
+    if form is not None:
+        pending._form = form
     pending._call = OutgoingCall(Answer(pending, None, form), None)
     return pending
 

@@ -22,7 +22,7 @@ from ..hooks import is_ours, run
 from ..interfaces import Callee, Form
 from ..ports import Value
 from ..session import CloseCause
-from .calls import Promise, typed_promise
+from .calls import Promise
 from .connection import Connection, dont_notify_at_end, notify_at_end
 from .held import usable
 from .pending import Note, begin_waiting, fail_waiting, wait_for_connection
@@ -299,8 +299,7 @@ class ReconnectingReference(Name, Callee):
         wants_answer: bool,
         form: Form | None = None,
     ) -> Promise[Value]:
-        made = Promise(loop=self._loop) if form is None else typed_promise(self._loop, form)
-        promise: Promise[Value] = wait_for_connection(made, name, form)
+        promise: Promise[Value] = wait_for_connection(Promise(loop=self._loop), name, form)
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(Note(self._forget))

@@ -11,7 +11,7 @@ from ..ports import Perspective, Value
 from ..session import Broker
 from .affinity import check_loop
 from .caller import Caller
-from .calls import Promise, TypedPromise, typed_promise
+from .calls import Promise
 from .held import HeldReference, usable
 from .pending import begin, begin_update
 from .streams import StreamReader
@@ -68,11 +68,11 @@ class RemoteReference(HeldReference, Callee):
 
     # -- calls by an interface
 
-    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Promise[Value]:
         caller = self._caller
         if caller is None or _get_running_loop() is not caller.loop:
             caller = usable(self)
-        return begin(typed_promise(caller.loop, form), caller, self, form.name, args, kwargs, False, form)
+        return begin(Promise(loop=caller.loop), caller, self, form.name, args, kwargs, False, form)
 
     def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Drain:
         return self.tell(form.name, *args, **kwargs)

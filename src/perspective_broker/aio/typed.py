@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 from .. import interfaces
 from ..errors import UsageError
 from ..interfaces import Interface
-from .calls import Promise, form_of
+from .calls import Promise
+from .pending import form_of
 from .reconnect import ReconnectingReference
 from .references import RemoteReference
 from .untyped import Remote, target_of

@@ -32,12 +32,12 @@ def _dimensions(shape: Any) -> int | None:
 class _Array(Node):
     """``numpy.ndarray``, or ``NDArray`` with the type of its items."""
 
-    shapes = frozenset({numpy.ndarray})
+    shapes: frozenset[type] = frozenset({numpy.ndarray})
 
     def __init__(self, kind: Any, dimensions: int | None) -> None:
         self._kind = kind if kind is not Any and isinstance(kind, type) else None
         self._dimensions = dimensions
-        self.expected = "an array" if self._kind is None else f"an array of {self._kind.__name__}"
+        self.expected: str = "an array" if self._kind is None else f"an array of {self._kind.__name__}"
 
     def take(self, value: Value, work: Work) -> Value:
         if not isinstance(value, numpy.ndarray):
@@ -52,14 +52,14 @@ class _Array(Node):
 class _Scalar(Node):
     """``numpy.float64`` and its like, which cross as a number of Python."""
 
-    made = True
-    sends_as_is = False
+    made: bool = True
+    sends_as_is: bool = False
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
-        self.expected = kind.__name__
+        self.expected: str = kind.__name__
         self._abstract = kind in (numpy.generic, numpy.number, numpy.integer, numpy.floating)
-        self.shapes = frozenset(
+        self.shapes: frozenset[type] = frozenset(
             {bool}
             if issubclass(kind, numpy.bool_)
             else {int}

@@ -27,7 +27,7 @@ class _Hooked(Node):
     def __init__(self, annotation: Any, hooks: Hooks, expected: str) -> None:
         self._annotation = annotation
         self._hooks = hooks
-        self.expected = expected
+        self.expected: str = expected
 
     def fits(self, value: Value, work: Work) -> bool:
         return type(value) not in _DATA
@@ -36,8 +36,8 @@ class _Hooked(Node):
 class InterfaceNode(_Hooked):
     """An interface: a proxy is made of a reference."""
 
-    made = True
-    shapes = frozenset({Reference})
+    made: bool = True
+    shapes: frozenset[type] = frozenset({Reference})
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) in _DATA:
@@ -48,9 +48,9 @@ class InterfaceNode(_Hooked):
 class CallableNode(_Hooked):
     """A ``Callable``: a function crosses as a callback."""
 
-    made = True
-    shapes = frozenset({Reference})
-    sends_as_is = False
+    made: bool = True
+    shapes: frozenset[type] = frozenset({Reference})
+    sends_as_is: bool = False
 
     def __init__(self, annotation: Any, hooks: Hooks, expected: str) -> None:
         super().__init__(annotation, hooks, expected)

@@ -32,7 +32,7 @@ class Anything(Node):
     """No annotation, ``Any``, a type variable."""
 
     checks = False
-    expected = "anything"
+    expected: str = "anything"
 
     def receive(self, value: Value, classic: bool) -> Value:
         return value
@@ -51,10 +51,10 @@ class Exact(Node):
     """A type that crosses as itself, and no subclass of it: ``str``, ``int``, ``datetime``, ..."""
 
     def __init__(self, kind: type) -> None:
-        self.exact = kind
-        self.shapes = frozenset({kind, int} if kind is float else {kind})
+        self.exact: type | None = kind
+        self.shapes: frozenset[type] = frozenset({kind, int} if kind is float else {kind})
         self._types = frozenset({kind})
-        self.expected = "None" if kind is _NONE else kind.__name__
+        self.expected: str = "None" if kind is _NONE else kind.__name__
 
     def receive(self, value: Value, classic: bool) -> Value:
         if type(value) is self.exact:
@@ -86,8 +86,8 @@ class Instance(Node):
 
     def __init__(self, *kinds: type) -> None:
         self._kind = kinds
-        self.shapes = frozenset(kinds)
-        self.expected = kinds[0].__name__
+        self.shapes: frozenset[type] = frozenset(kinds)
+        self.expected: str = kinds[0].__name__
 
     def take(self, value: Value, work: Work) -> Value:
         if isinstance(value, self._kind):
@@ -108,15 +108,15 @@ class Derived(Node):
         accepts: other types, from which it is made as well.
     """
 
-    sends_as_is = False
-    made = True
+    sends_as_is: bool = False
+    made: bool = True
 
     def __init__(self, kind: type, base: Node, plain: Callable[[Any], Any]) -> None:
         self._kind = kind
         self._base = base
         self._plain = plain
-        self.shapes = base.shapes | {kind}
-        self.expected = kind.__name__
+        self.shapes: frozenset[type] = base.shapes | {kind}
+        self.expected: str = kind.__name__
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) is self._kind:
@@ -152,10 +152,10 @@ class OneOf(Node):
     def __init__(self, expected: str, members: Sequence[tuple[Value, Value]], of: Any = None) -> None:
         self._members = members
         self._of = of
-        self.expected = expected
-        self.sends_as_is = of is None
-        self.made = of is not None
-        self.shapes = frozenset(type(value) for value, _ in members)
+        self.expected: str = expected
+        self.sends_as_is: bool = of is None
+        self.made: bool = of is not None
+        self.shapes: frozenset[type] = frozenset(type(value) for value, _ in members)
 
     def take(self, value: Value, work: Work) -> Value:
         if self._of is not None and isinstance(value, self._of):
@@ -214,9 +214,9 @@ class Items(Node):
         self._kind = kind
         self._item = item
         self._deep = item.checks
-        self.shapes = frozenset(shapes)
-        self.expected = shapes[0].__name__
-        self.sends_as_is = item.sends_as_is and kind is not None
+        self.shapes: frozenset[type] = frozenset(shapes)
+        self.expected: str = shapes[0].__name__
+        self.sends_as_is: bool = item.sends_as_is and kind is not None
         self._given = frozenset((*shapes, list, tuple, set, frozenset))
         self._classic = frozenset((*shapes, list)) if tuple in shapes else self.shapes
 
@@ -282,12 +282,12 @@ def _at(index: int, value: Value) -> str:
 class FixedTuple(Node):
     """A tuple with a converter for each of its items."""
 
-    expected = "tuple"
-    shapes = frozenset({tuple})
+    expected: str = "tuple"
+    shapes: frozenset[type] = frozenset({tuple})
 
     def __init__(self, items: Sequence[Node]) -> None:
         self._items = items
-        self.sends_as_is = all(item.sends_as_is for item in items)
+        self.sends_as_is: bool = all(item.sends_as_is for item in items)
 
     def take(self, value: Value, work: Work) -> Value:
         if not self.fits(value, work):
@@ -317,14 +317,14 @@ class FixedTuple(Node):
 class Pairs(Node):
     """A dictionary; ``of`` is the type of what is sent as one."""
 
-    expected = "dict"
-    shapes = frozenset({dict})
+    expected: str = "dict"
+    shapes: frozenset[type] = frozenset({dict})
 
     def __init__(self, key: Node, item: Node, of: Any = dict) -> None:
         self._key = key
         self._item = item
         self._of = of
-        self.sends_as_is = of is dict and key.sends_as_is and item.sends_as_is
+        self.sends_as_is: bool = of is dict and key.sends_as_is and item.sends_as_is
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) is not dict:
@@ -375,10 +375,10 @@ class Union(Node):
     def __init__(self, members: Sequence[Node]) -> None:
         self._members = members
         self._exact = frozenset(member.exact for member in members if member.exact is not None)
-        self.shapes = frozenset().union(*(member.shapes for member in members))
-        self.made = any(member.made for member in members)
-        self.sends_as_is = all(member.sends_as_is for member in members)
-        self.expected = " or ".join(dict.fromkeys(member.expected for member in members))
+        self.shapes: frozenset[type] = frozenset().union(*(member.shapes for member in members))
+        self.made: bool = any(member.made for member in members)
+        self.sends_as_is: bool = all(member.sends_as_is for member in members)
+        self.expected: str = " or ".join(dict.fromkeys(member.expected for member in members))
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) in self._exact:
@@ -414,10 +414,10 @@ class Bounded(Node):
     def __init__(self, base: Node, meta: Meta) -> None:
         self._base = base
         self._rules = [(text, rule) for text, rule in _rules(meta) if rule is not None]
-        self.shapes = base.shapes
-        self.made = base.made
-        self.expected = base.expected
-        self.sends_as_is = base.sends_as_is
+        self.shapes: frozenset[type] = base.shapes
+        self.made: bool = base.made
+        self.expected: str = base.expected
+        self.sends_as_is: bool = base.sends_as_is
 
     def take(self, value: Value, work: Work) -> Value:
         made = self._base.take(value, work)

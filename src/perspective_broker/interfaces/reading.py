@@ -77,8 +77,8 @@ _NO_VALUES: Final[dict[Any, str]] = {
 class _Later(Node):
     """Stands for the converter of an annotation that contains itself."""
 
-    sends_as_is = False
-    made = True
+    sends_as_is: bool = False
+    made: bool = True
     node: Node
 
     def take(self, value: Value, work: Work) -> Value:

@@ -45,8 +45,8 @@ class Record(Node):
         tag: the key and text by which a tagged Struct is known.
     """
 
-    sends_as_is = False
-    made = True
+    sends_as_is: bool = False
+    made: bool = True
 
     def __init__(
         self, cls: type, make: Callable[[dict[str, Any]], Any], tag: tuple[str, Value] | None = None
@@ -55,8 +55,8 @@ class Record(Node):
         self.fields: Sequence[Field] = ()  # set once, when the converters of recursive classes are known
         self.tag = tag
         self._make = make
-        self.expected = cls.__name__
-        self.shapes = frozenset({dict, cls})
+        self.expected: str = cls.__name__
+        self.shapes: frozenset[type] = frozenset({dict, cls})
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) is dict:
@@ -135,8 +135,8 @@ class DictRecord(Record):
 
     def __init__(self, cls: type) -> None:
         super().__init__(cls, dict)
-        self.shapes = frozenset({dict})
-        self.sends_as_is = False
+        self.shapes: frozenset[type] = frozenset({dict})
+        self.sends_as_is: bool = False
 
     def get(self, value: Value, name: str) -> Value:
         return value.get(name, _MISSING)
@@ -156,7 +156,7 @@ class NamedTupleRecord(Record):
 
     def __init__(self, cls: type) -> None:
         super().__init__(cls, lambda made: cls(**made))
-        self.shapes = frozenset({list, tuple, cls})
+        self.shapes: frozenset[type] = frozenset({list, tuple, cls})
 
     def take(self, value: Value, work: Work) -> Value:
         if type(value) is self.cls:
