@@ -55,6 +55,16 @@ def test_objects_of_other_kinds() -> None:
         assert pb("call", server.url).stdout == "NoMethods\n  (no methods)\n"
 
 
+def test_a_server_that_keeps_it_to_itself() -> None:
+    with serving("desk:Desk", "--no-describe") as server:
+        assert pb("describe", server.url).returncode == 1
+        assert pb("call", server.url).returncode == 1
+        assert pb("call", server.url, "echo", "1").stdout == "1\n"
+        assert pb("call", server.url, "drawer", "x").stdout.startswith("<RemoteReference 1 at ")
+        assert pb("watch", server.url, "ticks", "1").stdout == "0\n"
+        assert pb("shell", server.url, stdin="root.echo(1)").stdout == "1\n"
+
+
 @pytest.mark.parametrize("options", [("--dialect", "pb"), ()])
 def test_a_peer_that_does_not(desk: Serving, options: tuple[str, ...]) -> None:
     complaint = (
