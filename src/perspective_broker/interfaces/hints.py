@@ -68,7 +68,8 @@ def _put_in(annotation: Any, arguments: Mapping[Any, Any]) -> Any:
     )
     if not parameters or not arguments:
         return annotation
-    return annotation[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+    generic: Any = annotation
+    return generic[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
 
 
 _HIDDEN: Final = ("builtins.", "typing.", "collections.abc.")
