@@ -161,6 +161,30 @@ async def test_a_deadline_is_handed_on() -> None:
         await until(lambda: there.desk.cancelled == 1)
 
 
+async def test_what_cannot_pass_the_middle_is_refused_and_no_defect_of_it(
+    dialects: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Score(pb.Live, tag=f"{__name__}.Score"):
+        points: int = 0
+
+    registry = pb.registry.Registry()
+    registry.set_unjellyable_for_class(f"{__name__}.Score", Score)
+    desk, middle = Desk(), Middle()
+    async with (
+        pb.serve(middle, "memory:middle", forward=True, registry=registry) as server,
+        pb.connect(server.urls[0], dialects=dialects[:1]) as near,
+        pb.connect(server.urls[0], dialects=dialects[1:]) as far,
+    ):
+        await far.call("put", "desk", desk)
+        reference = await near.call("get", "desk")
+        with pytest.raises(pb.RemoteError, match="third program") as refused:
+            await reference.call("echo", Score())
+        assert refused.value.check(pb.SerializationError)
+        assert refused.value.ran is False
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert desk.log == []
+
+
 class Troubled(pb.Root):
     """Raises what it is asked for."""
 
@@ -193,6 +217,7 @@ async def test_errors_are_those_of_the_other_end(
         with pytest.raises(pb.RemoteError) as defect:
             await troubled.call("defect")
         assert defect.value.check(KeyError)
+        assert defect.value.ran is True
         # The end that raised it logs it as its defect; the program in the middle does not.
         assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
@@ -209,9 +234,11 @@ async def test_a_connection_that_ends_behind_the_middle_fails_what_waits(
             with pytest.raises(pb.RemoteError) as lost:
                 await promise
             assert lost.value.check(pb.ConnectionLost)
+            assert lost.value.ran is None
         with pytest.raises(pb.RemoteError) as dead:
             await desk.call("echo", 1)
         assert dead.value.check(pb.DeadReferenceError)
+        assert dead.value.ran is False
         desk.tell("echo", 1)
         await there.near.call("kind", 1)
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -280,6 +307,27 @@ async def test_a_promise_of_the_other_connection_crosses_when_it_is_settled() ->
         there.gate.set()
         assert await answers[0] == 7
         assert await answers[1] == 8
+
+
+async def test_a_call_on_a_promise_that_turns_out_to_be_the_other_peers_is_made_there(dialect: str) -> None:
+    class Matchmaker(Middle):
+        async def remote_match(self) -> Any:
+            """Call what one peer answers with, before it has: an object of the other peer."""
+            answer = self.objects["there"].call("echo", self.objects["here"])
+            on_promise = answer.call("echo", "on a promise")
+            with_promise = self.objects["there"].call("echo", answer)
+            assert await with_promise is self.objects["here"]
+            return await on_promise
+
+    middle, here = Matchmaker(), Desk()
+    async with (
+        pb.serve(middle, "memory:middle", forward=True, dialects=[dialect]) as server,
+        pb.connect(server.urls[0]) as near,
+        pb.connect(server.urls[0]) as far,
+    ):
+        await near.call("put", "here", here)
+        await far.call("put", "there", Desk())
+        assert await near.call("match") == "on a promise"
 
 
 async def test_releases_go_all_the_way(dialects: tuple[str, str]) -> None:

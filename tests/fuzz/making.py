@@ -21,6 +21,8 @@ COPIES = [
     "fuzz.Made",
     "fuzz.Picky",
     "fuzz.Score",
+    "fuzz.Job",
+    "fuzz.Color",
     "vectors.Note",
     "vectors.Score",
     "fuzz.Nobody",
@@ -132,9 +134,8 @@ def _packable(draw: Draw, depth: int, nodes: int) -> Any:
     if kind == 17:
         return Ext(codes.LOCAL_NAMED, draw.choice([b"root", b"other", b"\xff"]))
     if kind == 18:
-        return Ext(
-            codes.COPY, packb(draw.choice(COPIES)) + packb(_packable(draw, depth + 1, 0), None, OPTIONS)
-        )
+        state = _job(draw, depth) if draw.byte() < 100 else _packable(draw, depth + 1, 0)
+        return Ext(codes.COPY, packb(draw.choice(COPIES)) + packb(state, None, OPTIONS))
     if kind == 19:
         head = packb(draw.choice(COPIES)) + packb(draw.below(12))
         return Ext(codes.CACHEABLE, head + packb(_packable(draw, depth + 1, 0), None, OPTIONS))
@@ -156,6 +157,21 @@ def _packable(draw: Draw, depth: int, nodes: int) -> Any:
     if kind == 23 and draw.byte() < 200:
         return _array(draw) if draw.byte() < 100 else _more(draw, depth)
     return Ext(draw.below(128), draw.data(30))
+
+
+def _job(draw: Draw, depth: int) -> Any:
+    """Return the fields of a registered value, or nearly."""
+    if draw.byte() < 60:
+        return {"value": draw.choice(["red", 1, True, "blue", _packable(draw, depth + 1, 0)])}
+    fields = {
+        "name": draw.text(),
+        "numbers": [draw.choice([1, None, -3]) for _ in range(draw.below(4))],
+        "color": draw.choice(["red", 1, None]),
+        "parts": [_job(draw, depth + 1) for _ in range(draw.below(3) if depth < _DEEPEST else 0)],
+        "new": 1,
+    }
+    kept = {name: item for name, item in fields.items() if draw.byte() < 200}
+    return kept if draw.byte() < 200 else {**kept, "numbers": _packable(draw, depth + 1, 0)}
 
 
 _SPELLED = [

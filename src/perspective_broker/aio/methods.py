@@ -16,6 +16,7 @@ from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Final
 
+from ..errors import with_ran
 from ..native import mypyc_attr
 from ..ports import Method, Value
 from ..queues import NOTHING, Queue, own, put
@@ -255,13 +256,14 @@ class Methods:
     ) -> None:
         """Pass a call on; after a one-way call read no more of its caller while the other connection is full."""
         full: WriteBuffer | None = None
+        call.is_passed_on = True
         try:
             if call.wants_answer:
                 self._follow(call, passage(*args, **kwargs), True)
                 return
             full = passage.tell(args, kwargs)
-        except Exception as error:
-            self._incoming.pass_failure_on(call, error)
+        except Exception as error:  # at once, so it was not passed on
+            self._incoming.pass_failure_on(call, with_ran(error, False))
             return
         self._incoming.answer_call(call, None)
         if full is not None:

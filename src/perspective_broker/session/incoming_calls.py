@@ -293,23 +293,20 @@ class IncomingCalls(CallStarter):
         self.start_queued()
 
     def pass_failure_on(self, call: IncomingCall, error: BaseException) -> None:
-        """``call`` was passed on to another connection, where it has ended with ``error``: no defect of ours."""
+        """``call`` was passed on to another connection, where it has ended with ``error``."""
         if isinstance(error, CallError) and error.ran is False:
             self.refuse_begun(call, error)
-            return
-        if not self.answers.end(call) or self._lifecycle.ended:
-            return
-        self._report(call, error, is_passed_on=True)
-        self.start_queued()
+        else:
+            self.fail_call(call, error)
 
-    def _report(self, call: IncomingCall, error: BaseException, is_passed_on: bool = False) -> None:
+    def _report(self, call: IncomingCall, error: BaseException) -> None:
         encoding = self._encoding
         if encoding.is_active:
-            encoding.defer(partial(self._report, call, error, is_passed_on))
+            encoding.defer(partial(self._report, call, error))
             return
         encoding.enter()
         try:
-            self._replies.report(call, error, is_passed_on)
+            self._replies.report(call, error)
         finally:
             encoding.end()
         self._keep_nothing(call)

@@ -46,6 +46,9 @@ MAX_KEPT_KEY: Final = 32
 MAX_KEPT_KEYS: Final = 1024
 
 
+_NONE_AROUND: Final[frozenset[int]] = frozenset()
+
+
 class Jellier:
     """Encode one value. Each value has its own jellier, which records what the value exports, for a rollback.
 
@@ -82,7 +85,7 @@ class Jellier:
         registry: Registry = default_registry,
     ) -> None:
         self._registry = registry
-        self._forming: set[int] = set()  # ids of the registered values around the present one
+        self._forming: frozenset[int] = _NONE_AROUND  # ids of the registered values around the present one
         self._words = _WORDS[spelling]
         self._exporter = exporter
         self._perspective = perspective
@@ -370,9 +373,10 @@ class Jellier:
             raise _cannot(value, f"a {type(value).__name__} that contains itself, which no value can")
         if self._again(value):
             return
-        self._forming.add(id(value))
+        around = self._forming
+        self._forming = around | {id(value)}
         self._tagged(value, form.tag, form.state(value))
-        self._forming.discard(id(value))
+        self._forming = around
 
     def _tagged(self, value: Value, tag: str, state: Value) -> None:
         self._enter(value)
