@@ -260,6 +260,8 @@ def _report(error: BaseException) -> None:
     explained = explain(error)
     if explained is not None:
         kind, text = type(error).__name__, explained[1]
+        if isinstance(error, RemoteError):  # it may be a ValueError as well, which has a class of its own
+            kind = RemoteError.__name__
         # Of an error that the peer reports the text begins with its name, which may be the name of its class here.
         named = text.partition(": ")[0].rpartition(".")[2] == kind
         print(text if named else f"{kind}: {text}")
