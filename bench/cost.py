@@ -30,7 +30,7 @@ import perspective_broker as pb
 from bench.peers._ours import Point
 from bench.values import MEBIBYTE, PAYLOAD, POINTS
 from perspective_broker.dialects.pb7.frames import HEADER_BYTES, FrameReader
-from perspective_broker.dialects.pb7.packing import OPTIONS
+from perspective_broker.dialects.pb7.large import OPTIONS
 from perspective_broker.testing import BrokerPair
 
 IN_FLIGHT: Final = 200

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.errors import remote_error
 from perspective_broker.testing import memory_pair
 
 
@@ -141,3 +142,90 @@ async def test_a_relay_that_has_another_name_for_it_hands_on_both() -> None:
         assert caught.value.value == "no tea before Friday"
         assert caught.value.check("tests.test_errors.OutOfStock")
         assert caught.value.check(Gone)
+
+
+class Odd(ValueError):
+    """Of the application, and not registered."""
+
+
+class Raising(pb.Root):
+    def remote_fail(self, name: str) -> None:
+        raise RAISED[name]
+
+
+RAISED: dict[str, Exception] = {
+    "ValueError": ValueError("bad"),
+    "TypeError": TypeError("bad"),
+    "LookupError": LookupError("bad"),
+    "KeyError": KeyError("bad"),
+    "IndexError": IndexError("bad"),
+    "ArithmeticError": ArithmeticError("bad"),
+    "ZeroDivisionError": ZeroDivisionError("bad"),
+    "NotImplementedError": NotImplementedError("bad"),
+    "RuntimeError": RuntimeError("bad"),
+    # derived from these
+    "Odd": Odd("bad"),
+    "UnicodeDecodeError": UnicodeDecodeError("ascii", b"x", 0, 1, "bad"),
+    "OverflowError": OverflowError("bad"),
+    # and all others
+    "OSError": OSError("bad"),
+    "FileNotFoundError": FileNotFoundError("bad"),
+    "TimeoutError": TimeoutError("bad"),
+    "ConnectionResetError": ConnectionResetError("bad"),
+    "AttributeError": AttributeError("bad"),
+    "StopAsyncIteration": StopAsyncIteration("bad"),
+}
+ALSO = (ValueError, TypeError, LookupError, KeyError, IndexError, ArithmeticError, ZeroDivisionError)
+ALSO_TOO = (NotImplementedError, RuntimeError)
+
+
+@pytest.mark.parametrize("dialect", ["pb7", "pb", "none"])
+@pytest.mark.parametrize("name", RAISED)
+async def test_a_builtin_exception_is_caught_as_itself(dialect: str, name: str) -> None:
+    raised = RAISED[name]
+    async with memory_pair(Raising(), dialects=[dialect]) as pair:
+        with pytest.raises(pb.RemoteError) as caught:
+            await pair.root.call("fail", name)
+    error = caught.value
+    for kind in (*ALSO, *ALSO_TOO):
+        assert isinstance(error, kind) == isinstance(raised, kind)
+    assert not isinstance(error, OSError)  # a TimeoutError is one
+    assert error.ran is True
+    assert error.check(type(raised))
+    assert str(error) == (f"{error.type}: {raised}" if str(raised) else error.type)
+    assert repr(error).startswith("RemoteError(")
+
+
+async def test_a_builtin_exception_that_is_handed_on_is_caught_as_itself() -> None:
+    class Between(pb.Root):
+        async def remote_fail(self, name: str) -> None:
+            await behind.root.call("fail", name)
+
+    async with memory_pair(Raising()) as behind, memory_pair(Between()) as pair:
+        with pytest.raises(KeyError) as caught:
+            await pair.root.call("fail", "KeyError")
+    assert isinstance(caught.value, pb.RemoteError)
+    assert caught.value.type == "builtins.KeyError"
+
+
+async def test_an_error_of_the_library_is_no_builtin_exception() -> None:
+    async with memory_pair(Raising()) as pair:
+        for arguments in ((), (1, 2)):
+            with pytest.raises(pb.BadArguments) as caught:
+                await pair.root.call("fail", *arguments)
+            assert not isinstance(caught.value, (TypeError, pb.RemoteError))
+
+
+@pytest.mark.parametrize("name", ["exceptions.KeyError", "KeyError", "builtins.KeyError"])
+def test_names_of_old_peers_are_known(name: str) -> None:
+    assert isinstance(remote_error(name, "x"), KeyError)
+
+
+@pytest.mark.parametrize("name", ["builtins.KeyError", "builtins.OSError", "shop.Error"])
+def test_a_remote_error_is_copied_and_pickled_as_itself(name: str) -> None:
+    error = remote_error(name, "bad", "somewhere", (name, "builtins.Exception"))
+    error.add_note("noted")
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(again) is type(error)
+        assert vars(again) == vars(error)
+        assert str(again) == str(error)

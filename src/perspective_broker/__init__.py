@@ -5,7 +5,9 @@
 =================================  ======================================================================
 serve, connect, run                offer an object at a url; get a reference to it; run a program
 RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
+Interface                          base class of what an object offers, with types: ``Room.of(reference)``
 Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
+value                              registers a dataclass or enumeration, whose objects cross by value
 Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
 Live                               base class of objects that are followed by copies at the peer
 Application, Service, Perspective  users log in, and each of them gets an object of their own
@@ -20,6 +22,7 @@ streams      files, large bytes and pages, in pieces
 registry     which classes and types may arrive, connection by connection
 annotations  classes of objects that the library makes
 build        whether this installation is compiled
+remote       objects of the peer without an interface (``from perspective_broker.remote import Remote``)
 testing      for tests (``import perspective_broker.testing``)
 compat       the names of Twisted's modules (``from perspective_broker.compat import pb``)
 ===========  ============================================================
@@ -38,9 +41,13 @@ from .aio import (
     Topic,
     connect,
     deadline,
+    describe,
+    pipeline,
+    reference,
     remaining,
     run,
     serve,
+    tell,
 )
 from .cred import (
     ANONYMOUS,
@@ -76,6 +83,7 @@ from .errors import (
     UsageError,
 )
 from .flavors import (
+    Array,
     AsReferenceable,
     Cacheable,
     Copyable,
@@ -90,6 +98,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
+from .interfaces import Interface, sync, value
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -99,6 +108,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ANONYMOUS",
     "Application",
+    "Array",
     "AsReferenceable",
     "Authorizer",
     "Backoff",
@@ -118,6 +128,7 @@ __all__ = [
     "Graph",
     "Identity",
     "InsecureJelly",
+    "Interface",
     "LimitExceeded",
     "Limits",
     "Live",
@@ -152,11 +163,17 @@ __all__ = [
     "connect",
     "copier_for",
     "deadline",
+    "describe",
+    "pipeline",
+    "reference",
     "registry",
     "remaining",
     "run",
     "serve",
     "streams",
+    "sync",
+    "tell",
+    "value",
     "wrap",
 ]
 

@@ -21,7 +21,8 @@
         │   │   └── InsecureJelly     ... because this connection's policy does not allow it
         │   └── Unavailable       ... now, or by this peer: another attempt may succeed (.code)
         ├── BadAnswer             the method has run, but its answer cannot be read here
-        ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...)
+        ├── RemoteError           the method raised; .type, .value, .traceback, .parents, .check(...); for some
+        │                         builtin exceptions it is that exception, too: except ValueError
         └── UsageError            a call from a wrong thread, a wrong event loop, after a fork
 
 Every exception class that the protocol knows by name is defined in this module.
@@ -55,6 +56,7 @@ __all__ = [
     "UnknownObject",
     "UsageError",
     "qualified_name",
+    "remote_error",
     "tamed",
     "with_ran",
 ]
@@ -272,6 +274,10 @@ class UsageError(BrokerError):
 class RemoteError(BrokerError):
     """The remote method raised an exception that has no registered class here.
 
+    Where it is one of these builtin exceptions, or derived from one, it can be caught as that, too: ValueError,
+    TypeError, LookupError, KeyError, IndexError, ArithmeticError, ZeroDivisionError, RuntimeError,
+    NotImplementedError. (Never OSError or TimeoutError, which would say something about the connection.)
+
     Its own text, which logs and terminals show, is :func:`tamed`; the attributes are as the peer sent them.
 
     Attributes:
@@ -294,7 +300,7 @@ class RemoteError(BrokerError):
         return tamed(f"{self.type}: {self.value}" if self.value else self.type)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self)!r})"
+        return f"RemoteError({str(self)!r})"
 
     def check(self, *kinds: str | type[BaseException]) -> str | type[BaseException] | None:
         """Return the first of ``kinds`` that the remote exception is an instance of, or None.
@@ -343,3 +349,48 @@ def _modern(name: str) -> str:
         if name.startswith(old):
             return "builtins." + name[len(old) :]
     return name if "." in name else "builtins." + name
+
+
+class RemoteValueError(RemoteError, ValueError): ...
+
+
+class RemoteTypeError(RemoteError, TypeError): ...
+
+
+class RemoteLookupError(RemoteError, LookupError): ...
+
+
+class RemoteKeyError(RemoteError, KeyError): ...
+
+
+class RemoteIndexError(RemoteError, IndexError): ...
+
+
+class RemoteArithmeticError(RemoteError, ArithmeticError): ...
+
+
+class RemoteZeroDivisionError(RemoteError, ZeroDivisionError): ...
+
+
+class RemoteRuntimeError(RemoteError, RuntimeError): ...
+
+
+class RemoteNotImplementedError(RemoteError, NotImplementedError): ...
+
+
+_ALSO_BUILTIN: Final[dict[str, type[RemoteError]]] = {
+    qualified_name(cls.__bases__[1]): cls
+    for cls in (
+        *(RemoteValueError, RemoteTypeError, RemoteLookupError, RemoteKeyError, RemoteIndexError),
+        *(RemoteArithmeticError, RemoteZeroDivisionError, RemoteRuntimeError, RemoteNotImplementedError),
+    )
+}
+
+
+def remote_error(type: str, value: str, traceback: str = "", parents: tuple[str, ...] = ()) -> RemoteError:
+    """Return the error for an exception of the peer, which is the builtin exception as well where that is one."""
+    for name in parents or (type,):
+        cls = _ALSO_BUILTIN.get(_modern(name))
+        if cls is not None:
+            return cls(type, value, traceback, parents)
+    return RemoteError(type, value, traceback, parents)

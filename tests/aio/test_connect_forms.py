@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
+from typing import get_overloads
 
 import perspective_broker as pb
 
@@ -54,3 +56,11 @@ def test_never_used_and_collected_with_others_it_begins_nothing() -> None:
         gc.collect()
 
     asyncio.run(main())
+
+
+def test_every_form_takes_the_same_options() -> None:
+    forms = [inspect.signature(form).parameters for form in get_overloads(pb.connect)]
+    options = set(inspect.signature(pb.connect).parameters)
+    assert len(forms) == 3
+    assert [options - set(form) for form in forms if "interface" in form] == [set()]
+    assert [options - set(form) for form in forms if "interface" not in form] == [{"interface"}] * 2

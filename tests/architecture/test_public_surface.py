@@ -16,7 +16,8 @@ from . import surface
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
-#: Names of ``pb`` itself. One that few programs need goes into a public module instead.
+#: Names of ``pb`` itself. One that few programs need goes into a public module instead. (60 until
+#: there were interfaces, whose five names every program with types needs; values and descriptions come next to them.)
 MOST_NAMES = 72
 
 #: The modules that are names of ``pb``.

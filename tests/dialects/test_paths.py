@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import collections
 import enum
+import fractions
+import io
+import ipaddress
+import pathlib
 from typing import Any, NamedTuple
 
+import numpy
 import pytest
 from twisted.spread.flavors import Copyable as TwistedCopyable
 
@@ -120,9 +125,14 @@ def test_a_refusal_says_what_would_cross_instead() -> None:
         (BAD, f"{__name__}.Bad has no form here: derive it from a flavor"),
         (
             Colour.RED,
-            f"{__name__}.Colour has no form here: a subclass of int does not cross, int itself does",
+            f"{__name__}.Colour has no form here: register it with @pb.value, or call through an interface that says "
+            "Colour",
         ),
-        (Pair(1, 2), "send tuple(...)"),
+        (Pair(1, 2), "register it with @pb.value, or call through an interface that says Pair"),
+        (len, "send pb.callback(...), or call through an interface that says Callable"),
+        (io.BytesIO(), "send what its read() returns, or a stream"),
+        ({}.keys(), "send list(...), or an async generator"),
+        (io, "modules do not cross"),
         (
             collections.OrderedDict(),
             "collections.OrderedDict has no form here: a subclass of dict does not cross",
@@ -137,6 +147,24 @@ def test_a_refusal_says_what_would_cross_instead() -> None:
     ):
         assert text in no_form(value)
     waits.close()
+
+
+def test_a_refusal_names_the_dialect_that_lacks_a_value() -> None:
+    for value, name, instead in (
+        (bytearray(), "bytearray", "bytes(...)"),
+        (range(3), "range", "list(...)"),
+        (fractions.Fraction(1, 3), "fractions.Fraction", "its numerator and denominator"),
+        (collections.deque(), "collections.deque", "list(...)"),
+        (ipaddress.ip_network("::/0"), "ipaddress.IPv6Network", "str(...)"),
+        (ipaddress.ip_interface("::/0"), "ipaddress.IPv6Interface", "str(...)"),
+        (pathlib.PureWindowsPath(), "pathlib.PureWindowsPath", "str(...)"),
+        (numpy.arange(3), "numpy.ndarray", "what its item(), tolist() or tobytes() returns"),
+        (pb.Array("|u1", (1,), b"x"), "perspective_broker.flavors.array.Array", "its data as bytes"),
+    ):
+        text = no_form(value, "the classic dialect 'pb'")
+        assert text.startswith(
+            f"{name} has no form in the classic dialect 'pb', only in pb7: send {instead}"
+        ), text
 
 
 def test_a_culprit_is_not_looked_for_for_ever() -> None:

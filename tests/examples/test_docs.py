@@ -23,12 +23,14 @@ from tests.cli.processes import PATIENCE, ROOT, environment
 
 PAGES = [
     "docs/learn/first-steps.md",
+    "docs/do/call-from-the-shell.md",
     "docs/do/serve-on-a-unix-socket.md",
     "docs/do/report-errors.md",
     "docs/do/tls.md",
     "docs/do/manage-users.md",
     "docs/do/streams.md",
     "docs/do/expose-what-exists.md",
+    "docs/do/typed-interfaces.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
     "docs/do/progress-and-cancellation.md",

@@ -6,6 +6,8 @@ one.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from typing import Any
 
 import perspective_broker as pb
@@ -22,6 +24,21 @@ class Note(pb.Copyable, pb.RemoteCopy):
 
     def get_type_to_copy(self) -> str:
         return "fuzz.Note"
+
+
+class Color(enum.Enum):
+    RED = "red"
+    ONE = 1
+
+
+@dataclasses.dataclass
+class Job:
+    """A registered value."""
+
+    name: str = ""
+    numbers: list[int | None] = dataclasses.field(default_factory=list)
+    color: Color | None = None
+    parts: list[Job] = dataclasses.field(default_factory=list)
 
 
 class Picky(pb.RemoteCopy):
@@ -105,6 +122,8 @@ for prefix in ("fuzz", "vectors"):
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Note", Note)
     REGISTRY.set_unjellyable_for_class(f"{prefix}.Score", RemoteScore)
 REGISTRY.set_unjellyable_for_class("fuzz.Picky", Picky)
+pb.value("fuzz.Job", registry=REGISTRY)(Job)
+pb.value("fuzz.Color", registry=REGISTRY)(Color)
 REGISTRY.set_unjellyable_factory_for_class("fuzz.Made", lambda state: ("made", state))
 
 

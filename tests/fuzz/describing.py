@@ -6,9 +6,11 @@ Types, the bits of floats, and which containers are one and the same, cycles inc
 from __future__ import annotations
 
 import struct
+from collections import deque
 from decimal import Decimal
 from typing import Any, Final
 
+from perspective_broker.dialects.arrays import raw_array
 from perspective_broker.flavors import Exportable, Reference, RemoteCopy
 
 __all__ = ["TOO_DEEP", "describe"]
@@ -47,6 +49,10 @@ class _Describer:
             return "dict(" + ",".join(f"{self.of(key)}:{self.of(item)}" for key, item in value.items()) + ")"
         if kind is set or kind is frozenset:
             return f"{kind.__name__}({','.join(sorted(map(_Describer().of, value)))})"
+        if kind is deque:
+            return f"deque({value.maxlen},{','.join(map(self.of, value))})"
+        if (raw := raw_array(value)) is not None:
+            return f"array{(raw.dtype, raw.shape, raw.data.hex())!r}"
         if kind is float:
             return f"float({struct.pack('!d', value).hex()})"
         if kind is complex:

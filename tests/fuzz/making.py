@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 from decimal import Decimal
 from typing import Any
 
 from ormsgpack import Ext, packb
 
 from perspective_broker.dialects.pb7 import codes
-from perspective_broker.dialects.pb7.packing import OPTIONS
+from perspective_broker.dialects.pb7.large import OPTIONS
 from tests.fuzz.draw import Draw
 
 __all__ = ["COPIES", "jelly", "payload", "value"]
@@ -20,6 +21,8 @@ COPIES = [
     "fuzz.Made",
     "fuzz.Picky",
     "fuzz.Score",
+    "fuzz.Job",
+    "fuzz.Color",
     "vectors.Note",
     "vectors.Score",
     "fuzz.Nobody",
@@ -131,9 +134,8 @@ def _packable(draw: Draw, depth: int, nodes: int) -> Any:
     if kind == 17:
         return Ext(codes.LOCAL_NAMED, draw.choice([b"root", b"other", b"\xff"]))
     if kind == 18:
-        return Ext(
-            codes.COPY, packb(draw.choice(COPIES)) + packb(_packable(draw, depth + 1, 0), None, OPTIONS)
-        )
+        state = _job(draw, depth) if draw.byte() < 100 else _packable(draw, depth + 1, 0)
+        return Ext(codes.COPY, packb(draw.choice(COPIES)) + packb(state, None, OPTIONS))
     if kind == 19:
         head = packb(draw.choice(COPIES)) + packb(draw.below(12))
         return Ext(codes.CACHEABLE, head + packb(_packable(draw, depth + 1, 0), None, OPTIONS))
@@ -152,7 +154,78 @@ def _packable(draw: Draw, depth: int, nodes: int) -> Any:
         return Ext(codes.GRAPH, packb([_node(draw, count), *rows], None, OPTIONS))
     if kind == 22 and nodes:
         return _node(draw, nodes)
+    if kind == 23 and draw.byte() < 200:
+        return _array(draw) if draw.byte() < 100 else _more(draw, depth)
     return Ext(draw.below(128), draw.data(30))
+
+
+def _job(draw: Draw, depth: int) -> Any:
+    """Return the fields of a registered value, or nearly."""
+    if draw.byte() < 60:
+        return {"value": draw.choice(["red", 1, True, "blue", _packable(draw, depth + 1, 0)])}
+    fields = {
+        "name": draw.text(),
+        "numbers": [draw.choice([1, None, -3]) for _ in range(draw.below(4))],
+        "color": draw.choice(["red", 1, None]),
+        "parts": [_job(draw, depth + 1) for _ in range(draw.below(3) if depth < _DEEPEST else 0)],
+        "new": 1,
+    }
+    kept = {name: item for name, item in fields.items() if draw.byte() < 200}
+    return kept if draw.byte() < 200 else {**kept, "numbers": _packable(draw, depth + 1, 0)}
+
+
+_SPELLED = [
+    *(
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "10.0.0.1/8",
+        "::1",
+        "fe80::1%eth0",
+        "::/0",
+        "::1/64",
+        "1",
+        "::%/",
+        "::1/064",
+    ),
+    *("", ".", "a/b", "a//b", "/", "//a", "c:\\x", "c:/x", "..", "a\0"),
+]
+_DTYPES = [
+    "|b1",
+    "|u1",
+    "<i4",
+    ">f8",
+    "<c8",
+    "<M8[ns]",
+    "<m8[3D]",
+    "|S3",
+    "<U2",
+    "<U0",
+    "|O",
+    "<f16",
+    "V3",
+    "",
+]
+
+
+def _more(draw: Draw, depth: int) -> Ext:
+    kind = draw.below(13)
+    if kind < 2:
+        parts: list[Any] = [draw.integer() % (1 << 63) for _ in range(2 + kind + (draw.byte() > 240))]
+    elif kind == 2:
+        parts = [draw.choice([-1, 0, 3, 1 << 62, None]), *_items(draw, depth, 0)]
+    else:
+        parts = [draw.choice(_SPELLED)] if draw.byte() < 240 else _items(draw, depth, 0)
+    return Ext(codes.MORE, packb([kind, *parts], None, OPTIONS))
+
+
+def _array(draw: Draw) -> Ext:
+    dtype = draw.choice(_DTYPES)
+    shape = [draw.below(4) if draw.byte() < 250 else 1 << 62 for _ in range(draw.below(4))]
+    size = math.prod(shape) * draw.choice([1, 1, 3, 4, 8, 8]) % 1000
+    return Ext(
+        codes.ARRAY,
+        packb([dtype, shape]) + (draw.data(size).ljust(size, b"\0") if draw.byte() < 240 else b""),
+    )
 
 
 def _node(draw: Draw, nodes: int) -> Ext:

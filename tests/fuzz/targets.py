@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.fuzz import banana, broker, connection, jelly, pb7, proxies, scram, twisted_banana, twisted_jelly
+from tests.fuzz import (
+    banana,
+    broker,
+    connection,
+    interfaces,
+    jelly,
+    pb7,
+    proxies,
+    scram,
+    twisted_banana,
+    twisted_jelly,
+)
 
 __all__ = ["TARGETS"]
 
@@ -16,6 +27,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "pb7": pb7.target,
     "broker": broker.target,
     "connection": connection.target,
+    "interfaces": interfaces.target,
     "proxies": proxies.target,
     "scram": scram.target,
     "twisted_banana": twisted_banana.target,

@@ -68,9 +68,9 @@ def test_a_target_does_not_pass_by_looking_away(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_target_finds_what_raises_in_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Although the broker ends the connection instead: here by a length that was thought to be small."""
-    from perspective_broker.dialects.pb7 import packing
+    from perspective_broker.dialects.pb7 import large
 
-    monkeypatch.setattr(packing, "_array_head", lambda count: b"\xdc" + count.to_bytes(2, "big"))
+    monkeypatch.setattr(large, "_array_head", lambda count: b"\xdc" + count.to_bytes(2, "big"))
     said = MODERN["array that begins with 4"](65_536)
     with pytest.raises(OverflowError):
         TARGETS["pb7"](b"\x00\x01" + said)

@@ -84,8 +84,8 @@ class Subject:
 
 
 @contextlib.contextmanager
-def subject_process(directory: Path) -> Iterator[Subject]:
-    """Run a subject and a bystander within the block; both must end well."""
+def subject_process(directory: Path, *options: str) -> Iterator[Subject]:
+    """Run a subject with its options and a bystander within the block; both must end well."""
     ours, its = socket.socketpair()
     errors = directory / "subject.log"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
@@ -95,7 +95,7 @@ def subject_process(directory: Path) -> Iterator[Subject]:
         ours,
         errors.open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.robustness.subject", str(its.fileno())],
+            [sys.executable, "-m", "tests.robustness.subject", str(its.fileno()), *options],
             cwd=ROOT,
             env=environment,
             pass_fds=[its.fileno()],

@@ -17,7 +17,7 @@ import sys
 import time
 import tracemalloc
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import perspective_broker as pb
 from perspective_broker.aio.connection import driver_of
@@ -166,6 +166,27 @@ class Desk(pb.Root):
         self._subject.gap = max(self._subject.gap, gap)
 
 
+class Typed(pb.Interface, Protocol):
+    """What of a desk the hostile side calls, with types."""
+
+    async def probe(self) -> int: ...
+    async def take(self, *things: Any, **named: Any) -> int: ...
+    async def echo(self, thing: Any) -> Any: ...
+    async def two(self, one: Any, two: Any = None) -> int: ...
+    async def defect(self) -> None: ...
+    async def keep(self, *things: Any) -> int: ...
+    async def sleep(self) -> None: ...
+    async def turn(self) -> None: ...
+    async def stubborn(self) -> None: ...
+    async def give_badly(self, kind: str) -> Any: ...
+    async def say_badly(self, kind: str) -> str: ...
+    async def tick(self, gap: float) -> None: ...
+
+
+class TypedDesk(Desk, offers=Typed):
+    """A desk whose calls go through the checks of an interface."""
+
+
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -224,7 +245,8 @@ class Subject:
         bystanders: their connections, which the checks ignore.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, desk_class: type[Desk]) -> None:
+        self._desk_class = desk_class
         self.ticks = 0
         self.gap = 0.0
         self.bystanders: set[Driver] = set()
@@ -240,7 +262,7 @@ class Subject:
 
     def desk_for(self, connection: pb.Connection) -> Desk:
         """Return the desk of a new connection."""
-        desk = Desk(self, connection)
+        desk = self._desk_class(self, connection)
         self.watch_connection(connection)
         connection.on_disconnect(desk.gone)
         return desk
@@ -361,9 +383,10 @@ def _say(writer: asyncio.StreamWriter, answer: Any) -> None:
 
 
 def main() -> None:
-    """Run with the number of the control socket's descriptor."""
+    """Run with the number of the control socket's descriptor, and ``typed`` for desks with an interface."""
+    desk_class = TypedDesk if "typed" in sys.argv else Desk
     with asyncio.Runner(loop_factory=LOOPS[os.environ.get("PB_TEST_LOOP", "asyncio")]) as runner:
-        runner.run(Subject().run(socket.socket(fileno=int(sys.argv[1]))))
+        runner.run(Subject(desk_class).run(socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from .calls import Promise
 from .client import connect
 from .connection import Connection
 from .deadlines import deadline, remaining
+from .describing import Description, MethodDescription, describe
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
@@ -13,15 +14,21 @@ from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
 from .topic import Topic
+from .typed import pipeline, reference, tell
+from .untyped import Remote, RemoteAnswer
 
 __all__ = [
     "Backoff",
     "Change",
     "Connection",
+    "Description",
     "Live",
+    "MethodDescription",
     "PageReader",
     "Promise",
     "ReconnectingReference",
+    "Remote",
+    "RemoteAnswer",
     "RemoteCacheObserver",
     "RemoteMethod",
     "RemoteReference",
@@ -32,7 +39,10 @@ __all__ = [
     "collect_stream",
     "connect",
     "deadline",
+    "describe",
     "get_pages",
+    "pipeline",
+    "reference",
     "remaining",
     "run",
     "save_stream",
@@ -40,4 +50,5 @@ __all__ = [
     "serve",
     "stream_bytes",
     "stream_file",
+    "tell",
 ]

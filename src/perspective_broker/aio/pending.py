@@ -9,6 +9,7 @@ from typing import Final, NoReturn, TypeVar
 
 from ..errors import DeadReferenceError, with_ran
 from ..flavors import Observer, Reference
+from ..interfaces import Form, underlying
 from ..ports import Value
 from ..session import OutgoingCall, call_when_connected, not_run
 from .affinity import check_loop
@@ -26,6 +27,7 @@ __all__ = [
     "begin_waiting",
     "call_of",
     "fail_waiting",
+    "form_of",
     "wait_for_connection",
 ]
 
@@ -67,12 +69,14 @@ class Pending(asyncio.Future[_T]):
     Cancelling it gives the call up.
     """
 
-    __slots__ = ("_call", "_caller", "_made", "_name")
+    __slots__ = ("_call", "_caller", "_form", "_made", "_name")
 
     #: The call whose answer it is.
     _call: OutgoingCall
     #: Of the connection that makes the call; None while there is none.
     _caller: Caller | None
+    #: How the method was declared; only of calls by an interface.
+    _form: Form
     #: The name of the method, and when it was called by time.monotonic(). Nothing else knows either of every call.
     _name: str
     _made: float
@@ -157,6 +161,7 @@ def begin(
     args: tuple[Value, ...],
     kwargs: dict[str, Value],
     at_once: bool = False,
+    form: Form | None = None,
 ) -> _P:
     """Call a method of the peer's object, and return ``pending``, which gets the answer.
 
@@ -168,13 +173,19 @@ def begin(
         args: positional arguments.
         kwargs: keyword arguments.
         at_once: the call is a message of a stream, which takes no capacity, no slot and no queue position.
+        form: what the answer has to be, where the call is made by an interface.
 
     Raises:
         DeadReferenceError: the connection has ended.
     """
     pending._caller = caller
     pending._name, pending._made = name, monotonic()
-    answer = Answer(pending, None if under.get() is None else current())
+    limit = None if under.get() is None else current()
+    if form is None:
+        answer = Answer(pending, limit)
+    else:
+        pending._form = form
+        answer = Answer(pending, limit, form, caller)
     pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
     return pending
 
@@ -182,6 +193,11 @@ def begin(
 def call_of(pending: Pending[Value]) -> OutgoingCall:
     """Return the call that will be answered."""
     return pending._call
+
+
+def form_of(answer: object) -> Form | None:
+    """Return how the method was declared whose answer is pending; None for any other, and for anything else."""
+    return getattr(answer, "_form", None) if isinstance(answer, Pending) else None
 
 
 def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending[Value]:
@@ -212,16 +228,26 @@ def begin_update(
 
 
 def begin_on(
-    pending: _P, on: Pending[Value], name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+    pending: _P,
+    on: Pending[Value],
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+    form: Form | None = None,
 ) -> _P:
     """Call a method of the object that ``on`` will be, and return ``pending``, which gets the answer.
+
+    Args:
+        form: see :func:`begin`.
 
     Raises:
         DeadReferenceError: the connection has ended. (Where ``on`` has its answer, ``pending`` fails instead.)
     """
     caller = pending._caller = on._caller
     pending._name, pending._made = name, monotonic()
-    answer = Answer(pending, None if under.get() is None else current())
+    answer = Answer(pending, None if under.get() is None else current(), form, caller)
+    if form is not None:
+        pending._form = form
     if caller is None:
         pending._call = call_when_connected(on._call, name, args, kwargs, answer)
     elif on.done():
@@ -249,7 +275,7 @@ def _begin_on_answer(
     if isinstance(error, Exception):
         answer.fail(not_run(error))
         return
-    target = on.result()
+    target = underlying(on.result())
     try:
         if isinstance(target, HeldReference):
             pending._call = usable(target).outgoing.call(target, name, args, kwargs, answer)
@@ -262,11 +288,13 @@ def _begin_on_answer(
 # -- calls that wait for a connection
 
 
-def wait_for_connection(pending: _P, name: str) -> _P:
+def wait_for_connection(pending: _P, name: str, form: Form | None = None) -> _P:
     """Return ``pending``, whose call of the method ``name`` will be made when there is a connection."""
     pending._caller = None
     pending._name, pending._made = name, monotonic()
-    pending._call = OutgoingCall(Answer(pending, None), None)
+    if form is not None:
+        pending._form = form
+    pending._call = OutgoingCall(Answer(pending, None, form), None)
     return pending
 
 
@@ -281,8 +309,8 @@ def begin_waiting(
     """Make the call that has waited for a connection; ``pending`` has no outcome yet."""
     call = pending._call
     answer = call.answerable
-    assert answer is not None
-    pending._caller = caller
+    assert isinstance(answer, Answer)
+    pending._caller = answer.caller = caller
     caller.outgoing.call(target, name, args, kwargs, answer, call=call)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from ..errors import DecodeError, InsecureJelly
+from ..errors import BadArguments, DecodeError, InsecureJelly
 from ..flavors import Policy, Registry
 from ..flavors.guard import ordinary
 from ..ports import Value
@@ -174,7 +174,7 @@ def guarded(take: Callable[[Value], Value], state: Value) -> Value:
     """Give a state to a class of the application. Any exception becomes an error of the call that sent the state."""
     try:
         return take(state)
-    except DecodeError:
+    except (DecodeError, BadArguments):
         raise
     except BaseException as error:
         raise _refusal(error)  # noqa: B904 # it has its own cause

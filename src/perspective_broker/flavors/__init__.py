@@ -1,5 +1,6 @@
 """Flavors: how objects cross a connection, with the registry of classes, the policy, and the dispatch of names."""
 
+from .array import Array, check_array
 from .cacheable import (
     Cacheable,
     Observer,
@@ -27,18 +28,20 @@ from .referenceable import (
     session_of,
     set_entry,
 )
-from .registry import Registry, copier_for, default_registry
+from .registry import Form, Registry, copier_for, default_registry
 from .spelling import check_spelling
 from .target import Target
 from .viewable import Viewable, ViewPoint
 
 __all__ = [
     "ALWAYS_SENT",
+    "Array",
     "AsReferenceable",
     "Cacheable",
     "Copyable",
     "Exportable",
     "Failure",
+    "Form",
     "Graph",
     "Observer",
     "Policy",
@@ -53,6 +56,7 @@ __all__ = [
     "Viewable",
     "callback",
     "carries_on",
+    "check_array",
     "check_spelling",
     "copier_for",
     "default_registry",

@@ -15,10 +15,13 @@ from ..errors import (
     RemoteError,
     SerializationError,
     qualified_name,
+    remote_error,
     tamed,
 )
 from .guard import text_of
-from .registry import Registry
+from .policy import Policy
+from .registry import Form, Registry
+from .values import Value
 
 __all__ = ["ALWAYS_SENT", "Failure", "from_within", "passed_on"]
 
@@ -52,16 +55,30 @@ class Failure:
         value: its text.
         traceback: the traceback's text, ``""`` when it is not sent.
         parents: qualified names of its class and all bases, most derived first.
+        fields: the tag and the fields of an exception that is registered as a value, or None.
     """
 
     type: str
     value: str
     traceback: str = ""
     parents: tuple[str, ...] = ()
+    fields: tuple[str, Value] | None = None
 
     @classmethod
-    def of(cls, error: BaseException, *, with_traceback: bool = False) -> Failure:
-        """Describe ``error``. A RemoteError keeps the names with which it came."""
+    def of(
+        cls, error: BaseException, *, with_traceback: bool = False, registry: Registry | None = None
+    ) -> Failure:
+        """Describe ``error``. A RemoteError keeps the names with which it came.
+
+        Args:
+            error: the exception.
+            with_traceback: whether its traceback crosses.
+            registry: of the exceptions that cross with their fields; None when no fields cross.
+
+        Raises:
+            SerializationError: the fields of a registered exception cannot cross.
+        """
+        form = None if registry is None else registry.find_form(type(error))
         if isinstance(error, RemoteError):
             kind, value, parents = error.type, error.value, error.parents
             traceback = error.traceback if with_traceback else ""
@@ -77,17 +94,22 @@ class Failure:
             _clean(value[:MAX_TEXT]),
             _clean(traceback[-MAX_TEXT:])[-MAX_TEXT:],
             tuple(_clean(name[:MAX_NAME]) for name in parents),
+            None if form is None else (form.tag, form.state(error)),
         )
 
-    def as_exception(self, registry: Registry) -> Exception:
+    def as_exception(self, registry: Registry, policy: Policy | None = None) -> Exception:
         """Return the exception to raise here: of the registered class, or else a :class:`RemoteError`.
 
-        A registered class is called with the text alone, tamed as in every error of a peer. A class that raises then,
-        or whose object has another text because of its ``__str__``, is not used. The :class:`RemoteError`, with the
-        text as it came, is the ``__cause__`` of the exception.
+        A class that is registered as a value gets the fields that arrived. Any other registered class is called with
+        the text alone, tamed as in every error of a peer. A class that raises then, or whose object has another text
+        because of its ``__str__``, is not used. The :class:`RemoteError`, with the text as it came, is the
+        ``__cause__`` of the exception.
         """
-        remote = RemoteError(self.type, self.value, self.traceback, self.parents)
+        remote = remote_error(self.type, self.value, self.traceback, self.parents)
         remote.ran = next((ran for name, ran in _RAN.items() if name in self.parents), True)
+        if self.fields is not None and (made := _of_fields(*self.fields, registry, policy)) is not None:
+            made.__cause__ = remote
+            return made
         known = None if _REMOTE in self.parents else registry.find_error(self.type)
         if known is None:
             return remote
@@ -102,6 +124,20 @@ class Failure:
             return remote
         error.__cause__ = remote
         return error
+
+
+def _of_fields(tag: str, state: Value, registry: Registry, policy: Policy | None) -> Exception | None:
+    """Return the exception that is registered as a value under a tag, if it is and the fields fit."""
+    form = registry.find_factory(tag)
+    if not isinstance(form, Form) or not (policy is None or policy.allows_class(tag)):
+        return None
+    try:
+        error = form.build(state, form.lenient())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of its class, or the fields do not fit
+        return None
+    return error if isinstance(error, Exception) else None
 
 
 def _shows(error: Exception, text: str) -> bool:

@@ -20,8 +20,9 @@ from ..errors import (
 )
 from ..rebuilt import when_rebuilt
 from .copyable import RemoteCopy
+from .values import Value
 
-__all__ = ["Registry", "copier_for", "default_registry"]
+__all__ = ["Form", "Registry", "copier_for", "default_registry"]
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -39,6 +40,42 @@ _OWN_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+class Form:
+    """How objects of one class cross as values: under a tag, with a map of their fields.
+
+    Args:
+        tag: by which the receiver finds its own class.
+        cls: the class.
+    """
+
+    def __init__(self, tag: str, cls: type) -> None:
+        self.tag = tag
+        self.cls = cls
+
+    def state(self, value: Value) -> dict[str, Value]:
+        """Return the fields of an object as they cross. Raises SerializationError."""
+        raise NotImplementedError
+
+    def build(self, state: Value, work: object = None) -> Value:
+        """Return an object for the fields that arrived.
+
+        Args:
+            state: the fields, in a dictionary.
+            work: what :meth:`lenient` has returned for the message; None for a message of pb7.
+
+        Raises:
+            BadArguments: they do not fit the annotations of the class.
+        """
+        raise NotImplementedError
+
+    def lenient(self) -> object:
+        """Return what bounds the work for one message of a classic dialect, where values may be shared."""
+        raise NotImplementedError
+
+    def __call__(self, state: Value) -> Value:
+        return self.build(state)
+
+
 class Registry:
     """Type tags and the classes and factories for them. Register before connections are made.
 
@@ -51,6 +88,7 @@ class Registry:
         self._classes: dict[str, type] = {}
         self._factories: dict[str, Callable[[Any], Any]] = {}
         self._errors: dict[str, type[Exception]] = {}
+        self._forms: dict[type, Form] = {}
         if parent is None:
             for error in _OWN_ERRORS:
                 self._errors[qualified_name(error)] = error
@@ -75,6 +113,7 @@ class Registry:
             raise ValueError(
                 f"{_tag(tag)!a} arrives as {qualified_name(known)} already, not as {qualified_name(cls)}"
             )
+        self._check_unused(_tag(tag))
         self._classes[_tag(tag)] = cls
         self._factories.pop(_tag(tag), None)
         when_rebuilt(cls, _Again(self._classes, _tag(tag), cls))
@@ -83,6 +122,7 @@ class Registry:
         """Build objects that arrive under ``tag`` by calling ``factory(state)``."""
         if not callable(factory):
             raise TypeError(f"factory: must be callable, not {factory!r}")
+        self._check_unused(_tag(tag))
         self._factories[_tag(tag)] = factory
         self._classes.pop(_tag(tag), None)
 
@@ -116,6 +156,35 @@ class Registry:
         tag = tag or qualified_name(cls)
         self._errors[tag] = cls
         when_rebuilt(cls, _Again(self._errors, tag, cls))
+
+    def set_form(self, form: Form) -> None:
+        """Let objects of a class cross in a form. (A new class of the same name replaces the old one.)
+
+        Raises:
+            ValueError: the class, or another one under the same tag, is registered here.
+        """
+        tag, cls = form.tag, form.cls
+        factory = self._factories.get(tag)
+        known = factory.cls if isinstance(factory, Form) else self._classes.get(tag)
+        if known is cls or cls in self._forms:
+            raise ValueError(f"{qualified_name(cls)} is registered already")
+        if (factory or known) and (known is None or qualified_name(known) != qualified_name(cls)):
+            raise ValueError(f"{tag!a} is registered already, for another class or a factory")
+        if known is not None:
+            self._forms.pop(known, None)
+            self._classes.pop(tag, None)
+        self._factories[tag] = form
+        self._forms[cls] = form
+
+    def _check_unused(self, tag: str) -> None:
+        known = self._factories.get(tag)
+        if isinstance(known, Form):
+            raise ValueError(f"{tag!a} is registered already, as the value {qualified_name(known.cls)}")
+
+    def find_form(self, cls: type) -> Form | None:
+        """Return how objects of exactly this class cross as values, or None."""
+        found = self._forms.get(cls)
+        return self._parent.find_form(cls) if found is None and self._parent is not None else found
 
     def find_class(self, tag: str) -> type | None:
         """Return the class registered for ``tag``, or None."""

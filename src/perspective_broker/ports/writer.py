@@ -18,10 +18,14 @@ class Feature(Enum):
 
     #: ``encode_cancel``
     CANCEL = "cancel"
+    #: the peer answers calls of ``pb:describe`` (:mod:`perspective_broker.flavors.describing`)
+    DESCRIBE = "describe"
     #: ``encode_due``
     DEADLINES = "deadlines"
     #: ``encode_farewell``, ``encode_draining``
     FAREWELL = "farewell"
+    #: values of more types, see :mod:`perspective_broker.dialects.pb7.more`
+    MORE_VALUES = "more-values"
     #: ``speak_as_in_2002``
     OF_2002 = "2002"
     #: ``rank``, ``piece``

@@ -8,16 +8,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
+from ipaddress import ip_interface, ip_network
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from ..dialects.arrays import array_of
 from ..flavors.values import Value
 
-__all__ = ["chunks", "classic_keys", "classic_values", "same_value", "texts"]
+__all__ = ["arrays", "chunks", "classic_keys", "classic_values", "modern_atoms", "same_value", "texts"]
 
 #: Bits of a classic integer: 64 base-128 digits.
 _CLASSIC_BITS = 448
@@ -82,6 +86,48 @@ def classic_values(max_leaves: int = 20) -> SearchStrategy[Any]:
         ),
         max_leaves=max_leaves,
     )
+
+
+def modern_atoms() -> SearchStrategy[Any]:
+    """Values that cross on pb7 alone: fractions, ranges, addresses, and pure paths."""
+    number = st.integers(-(2**62), 2**62)
+    address = st.ip_addresses()
+    names = texts(8).filter(lambda text: "\0" not in text)
+    return st.one_of(
+        st.fractions(),
+        st.builds(range, number, number, number.filter(bool)),
+        address,
+        st.builds(lambda ip, bits: ip_interface((ip, bits)), address, st.integers(0, 32)),
+        st.builds(lambda ip, bits: ip_network((ip, bits), strict=False), address, st.integers(0, 32)),
+        st.lists(names, max_size=3).map(lambda parts: PurePosixPath(*parts)),
+        st.lists(names, max_size=3).map(lambda parts: PureWindowsPath(*parts)),
+    )
+
+
+def arrays() -> SearchStrategy[Any]:
+    """Arrays of every kind that crosses, as numpy makes them; :class:`perspective_broker.Array` without numpy."""
+    sizes = {
+        "|b1": 1,
+        "|u1": 1,
+        "<i2": 2,
+        ">i4": 4,
+        "<f8": 8,
+        "<c16": 16,
+        "<M8[ns]": 8,
+        "<m8": 8,
+        "|S3": 3,
+        "<U2": 8,
+    }
+
+    def made(dtype: str, shape: list[int], seed: bytes) -> Value:
+        size = math.prod(shape) * sizes[dtype]
+        data = (seed * (size // len(seed) + 1))[:size]
+        if dtype == "|b1" or dtype == "<U2":
+            data = bytes(byte & 1 if at % 4 == 0 or dtype == "|b1" else 0 for at, byte in enumerate(data))
+        return array_of(dtype, tuple(shape), memoryview(data))
+
+    shapes = st.lists(st.integers(0, 4), max_size=3)
+    return st.builds(made, st.sampled_from(list(sizes)), shapes, st.binary(min_size=1, max_size=9))
 
 
 def chunks(data: bytes) -> SearchStrategy[list[bytes]]:

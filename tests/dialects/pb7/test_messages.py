@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -27,21 +28,36 @@ GOLDEN = json.loads(
 )
 
 
+def array(dtype: str, shape: tuple[int, ...], data: bytes) -> Any:
+    """Return an array of numpy."""
+    return numpy.frombuffer(data, dtype).reshape(shape)
+
+
 def from_text(source: str) -> Any:
     """Return the value that the golden file writes as a Python expression."""
+    import collections
     import datetime
+    import fractions
+    import ipaddress
+    import pathlib
     import zoneinfo
     from decimal import Decimal
     from uuid import UUID
 
     names = {
         "Decimal": Decimal,
+        "array": array,
+        "deque": collections.deque,
+        "Fraction": fractions.Fraction,
+        "ipaddress": ipaddress,
+        "PurePosixPath": pathlib.PurePosixPath,
+        "PureWindowsPath": pathlib.PureWindowsPath,
         "UUID": UUID,
         "ZoneInfo": zoneinfo.ZoneInfo,
         "datetime": datetime,
         "inf": float("inf"),
     }
-    return eval(source, {"__builtins__": {"set": set, "frozenset": frozenset}}, names)
+    return eval(source, {"__builtins__": {"set": set, "frozenset": frozenset, "range": range}}, names)
 
 
 @pytest.mark.parametrize("golden", GOLDEN["values"], ids=lambda golden: golden["value"])

@@ -11,7 +11,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker import Limits
-from perspective_broker.dialects.pb7.packing import LARGE
+from perspective_broker.dialects.pb7.large import LARGE
 from perspective_broker.ports import LARGE_MESSAGE, InParts, Message, Rank
 
 from .coding import End, whole

@@ -37,6 +37,9 @@ _BAD_ARGUMENTS: Final = qualified_name(errors.BadArguments)
 _BAD_ARGUMENTS_ON_WIRE: Final = "builtins.TypeError"
 _OUR_NAMES: Final = {wire: ours for ours, wire in _WIRE_NAMES.items()}
 
+#: Key of the tag and the fields of an exception that is registered as a value. Twisted makes it an attribute.
+_FIELDS: Final = "pbFields"
+
 _UNAVAILABLE: Final = "Traceback unavailable\n"
 _MALFORMED: Final = Failure("malformed", "the peer reported an error in a form that cannot be read")
 
@@ -57,7 +60,7 @@ def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Value]:
         parents = {kind: None, **parents}
     if old:
         kind, parents = _python_2(kind), dict.fromkeys(map(_python_2, parents))
-    return {
+    state = {
         "type": kind.encode(),
         "value": failure.value,
         "parents": list(parents),
@@ -69,6 +72,9 @@ def failure_state(failure: Failure, *, old: bool = False) -> dict[str, Value]:
         "captureVars": 0,
         "unsafeTracebacks": int(bool(failure.traceback)),
     }
+    if failure.fields is not None and not old and _is_plain(failure.fields[1]):
+        state[_FIELDS] = list(failure.fields)
+    return state
 
 
 def failure_from_state(state: object) -> Failure:
@@ -91,8 +97,26 @@ def failure_from_state(state: object) -> Failure:
         kind = _BAD_ARGUMENTS
     traceback = _text(fields.get("traceback"))
     return Failure(
-        kind, _text(fields.get("value")), "" if traceback == _UNAVAILABLE else traceback, tuple(names)
+        kind,
+        _text(fields.get("value")),
+        "" if traceback == _UNAVAILABLE else traceback,
+        tuple(names),
+        _fields_in(fields.get(_FIELDS)),
     )
+
+
+def _fields_in(value: object) -> tuple[str, Value] | None:
+    """Return the tag and the fields of a registered exception; None when they are malformed, or there are none."""
+    return (_text(value[0]), value[1]) if type(value) is list and len(value) == 2 else None
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether every classic peer can read a value, whatever is registered there."""
+    if type(value) is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    if type(value) is list or type(value) is tuple:
+        return all(map(_is_plain, value))
+    return type(value) in (type(None), bool, int, float, str, bytes)
 
 
 def failure_from_payload(value: object) -> Failure:

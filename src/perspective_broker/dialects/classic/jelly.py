@@ -13,10 +13,22 @@ from decimal import Decimal
 from typing import Final
 
 from ...errors import SerializationError
-from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
+from ...flavors import (
+    Cacheable,
+    Copyable,
+    Exportable,
+    Failure,
+    Form,
+    Graph,
+    Reference,
+    Registry,
+    RemoteCache,
+    default_registry,
+)
 from ...flavors.guard import ordinary
 from ...limits import CONTAINER_NODES, Limits
 from ...ports import SENT_BEFORE, Exporter, Perspective, Value
+from ..arrays import scalar_of
 from ..paths import no_form
 from .banana import encode_float, encode_integer, encode_list_head
 from .failures import FAILURE_TAG, failure_state
@@ -34,6 +46,9 @@ MAX_KEPT_KEY: Final = 32
 MAX_KEPT_KEYS: Final = 1024
 
 
+_NONE_AROUND: Final[frozenset[int]] = frozenset()
+
+
 class Jellier:
     """Encode one value. Each value has its own jellier, which records what the value exports, for a rollback.
 
@@ -42,6 +57,7 @@ class Jellier:
         exporter: turns objects into ids.
         perspective: under which the value is encoded.
         limits: of the connection; the peer is assumed to have the same.
+        registry: the classes that cross as values.
     """
 
     __slots__ = (
@@ -49,18 +65,27 @@ class Jellier:
         "_deepest",
         "_depth",
         "_exporter",
+        "_forming",
         "_limits",
         "_numbers",
         "_out",
         "_perspective",
+        "_registry",
         "_seen",
         "_words",
         "exported",
     )
 
     def __init__(
-        self, spelling: Spelling, exporter: Exporter, perspective: Perspective, limits: Limits
+        self,
+        spelling: Spelling,
+        exporter: Exporter,
+        perspective: Perspective,
+        limits: Limits,
+        registry: Registry = default_registry,
     ) -> None:
+        self._registry = registry
+        self._forming: frozenset[int] = _NONE_AROUND  # ids of the registered values around the present one
         self._words = _WORDS[spelling]
         self._exporter = exporter
         self._perspective = perspective
@@ -309,14 +334,18 @@ class Jellier:
             self._cacheable(value)
         elif isinstance(value, Copyable):
             self._copyable(value)
+        elif (form := self._registry.find_form(type(value))) is not None:
+            self._formed(value, form)
         elif isinstance(value, BaseException):
             self._failure(Failure.of(value))
         elif isinstance(value, Graph):
             self._jelly(value.value)  # the classic dialects keep shared containers shared anyway
         elif (adapted := self._exporter.adapt(value)) is not value:
             self._jelly(adapted)
+        elif (plain := scalar_of(value)) is not value:
+            self._jelly(plain)
         else:
-            raise _cannot(value, no_form(value))
+            raise _cannot(value, no_form(value, f"the classic dialect {self._words.spelling.name!r}"))
 
     def _cacheable(self, value: Cacheable) -> None:
         luid, state = self._exporter.export_cache(value, self._perspective)
@@ -336,7 +365,20 @@ class Jellier:
         if self._again(value):
             return
         tag = value.get_type_to_copy_for(self._perspective)
-        state = value.get_state_to_copy_for(self._perspective)
+        self._tagged(value, tag, value.get_state_to_copy_for(self._perspective))
+
+    def _formed(self, value: Value, form: Form) -> None:
+        """Write an object of a class that is registered as a value."""
+        if id(value) in self._forming:  # the receiver makes it when all of its fields have been decoded
+            raise _cannot(value, f"a {type(value).__name__} that contains itself, which no value can")
+        if self._again(value):
+            return
+        around = self._forming
+        self._forming = around | {id(value)}
+        self._tagged(value, form.tag, form.state(value))
+        self._forming = around
+
+    def _tagged(self, value: Value, tag: str, state: Value) -> None:
         self._enter(value)
         self._out.append(encode_list_head(2) + self._words.spelling.string(tag.encode()))
         self._jelly(state)

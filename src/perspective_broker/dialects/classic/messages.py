@@ -65,7 +65,7 @@ class ClassicDialect(Dialect):
         writer: ClassicWriter | None = None,
     ) -> None:
         if writer is None:
-            writer = ClassicWriter(spelling, exporter, limits)
+            writer = ClassicWriter(spelling, exporter, limits, registry)
         super().__init__(writer)
         self._writer = writer
         self._receiver = receiver

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
-from ...flavors import Policy, Registry, RemoteCache
+from ...flavors import Form, Policy, Registry, RemoteCache
 from ...ports import Importer, Perspective, Undecoded, Value
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from .failures import FAILURE_TAG, failure_from_state
@@ -74,6 +74,7 @@ class Unjellier:
         "_unbuilt",
         "_units",
         "_unresolved",
+        "_work",
     )
 
     def __init__(
@@ -86,6 +87,7 @@ class Unjellier:
         units: int = UNLIMITED,
     ) -> None:
         self._units = units
+        self._work: object = None  # of making registered values, see Form.lenient
         self._importer = importer
         self._perspective = perspective
         self._readers = readers
@@ -381,7 +383,7 @@ class Unjellier:
         self.spend(COSTLY)
         _fields(jelly, 2)
         state = self._value(jelly[1]) if type(jelly[1]) is list else jelly[1]
-        return failure_from_state(state).as_exception(self._registry)
+        return failure_from_state(state).as_exception(self._registry, self._policy)
 
     def _class(self, jelly: Jelly) -> type | None:
         """Return the class registered under the list's tag; None when a factory is registered instead.
@@ -413,6 +415,10 @@ class Unjellier:
         state, complete = self._state(jelly)
         if not complete:
             raise DecodeError("a state that contains its own object, which only a factory can make")
+        if isinstance(factory, Form):
+            if self._work is None:
+                self._work = factory.lenient()
+            factory = partial(factory.build, work=self._work)
         return guarded(factory, state)
 
     def _introduce(self, cls: type | None, jelly: Jelly) -> Value:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ...errors import ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Failure, is_copied
+from ...flavors import ALWAYS_SENT, Failure, Registry, default_registry, is_copied
 from ...limits import Limits
 from ...ports import (
     CallTarget,
@@ -39,13 +39,17 @@ class ClassicWriter(Writer):
         spelling: which of the two dialects.
         exporter: turns our objects into ids.
         limits: that the peer is assumed to have.
+        registry: the classes that cross as values.
 
     Attributes:
         spelling: the current one; it changes for a peer of 2002.
     """
 
-    def __init__(self, spelling: Spelling, exporter: Exporter, limits: Limits) -> None:
+    def __init__(
+        self, spelling: Spelling, exporter: Exporter, limits: Limits, registry: Registry = default_registry
+    ) -> None:
         super().__init__(spelling.name, _FEATURES)
+        self._registry = registry
         self.spelling = spelling
         self._exporter = exporter
         self._limits = limits
@@ -77,7 +81,7 @@ class ClassicWriter(Writer):
         return data
 
     def _jellier(self, perspective: Perspective) -> Jellier:
-        return Jellier(self.spelling, self._exporter, perspective, self._limits)
+        return Jellier(self.spelling, self._exporter, perspective, self._limits, self._registry)
 
     def encode_call(
         self,
@@ -205,7 +209,7 @@ class ClassicWriter(Writer):
             except SerializationError:
                 jellier.rollback()
                 raise
-        failure = Failure.of(error, with_traceback=traceback)
+        failure = Failure.of(error, with_traceback=traceback, registry=self._registry)
         try:
             return self._checked(head + jellier.jelly_failure(failure), [jellier])
         except SerializationError:

@@ -8,6 +8,7 @@ __all__ = [
     "ADDRESSED",
     "AGAIN",
     "ANSWER",
+    "ARRAY",
     "CACHEABLE",
     "CACHED",
     "CALL",
@@ -33,6 +34,7 @@ __all__ = [
     "LOCAL",
     "LOCAL_NAMED",
     "MAX_MILLISECONDS",
+    "MORE",
     "NESTED",
     "NODE",
     "PING",
@@ -65,6 +67,8 @@ ADDRESSED: Final[dict[int, int]] = {CALL: 5, UPDATE: 5, ANSWER: 2, ERROR: 2}
 TUPLE, SET, FROZENSET, DICTIONARY, INTEGER, DECIMAL, DATE, TIME, DATETIME, TIMEDELTA, UUID, COMPLEX = range(
     1, 13
 )
+# ... which older peers do not know,
+MORE, ARRAY = 13, 14
 # and objects by their flavor.
 REMOTE, LOCAL, LOCAL_NAMED, COPY, AGAIN, FAILURE, GRAPH, NODE, CACHEABLE, CACHED, LCACHE, PROMISE = range(
     16, 28
@@ -77,9 +81,9 @@ WANTS_ANSWER, KEEP_ANSWER = 1, 2
 MAX_MILLISECONDS: Final = 2**32 - 1
 
 #: Extensions whose payload contains values.
-NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, COPY, FAILURE, GRAPH, CACHEABLE})
+NESTED: Final = frozenset({TUPLE, SET, FROZENSET, DICTIONARY, MORE, COPY, FAILURE, GRAPH, CACHEABLE})
 
-#: Names of the extension types in a policy. The others are always allowed, or checked by their class.
+#: Names of the extension types in a policy. The others are always allowed, or checked by their class or kind.
 POLICY_NAMES: Final[dict[int, str]] = {
     TUPLE: "tuple",
     SET: "set",
@@ -92,6 +96,7 @@ POLICY_NAMES: Final[dict[int, str]] = {
     TIMEDELTA: "timedelta",
     UUID: "uuid",
     COMPLEX: "complex",
+    ARRAY: "array",
     REMOTE: "remote",
     LOCAL: "local",
     LOCAL_NAMED: "local",

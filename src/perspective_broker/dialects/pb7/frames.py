@@ -253,12 +253,14 @@ class FrameReader:
 
 def _spare_buffer() -> bytearray:
     try:
-        return _spare.pop()
-    except IndexError:
+        buffer = _spare.pop()
+        del buffer[-1:]  # an array of the program may still be over it
+    except (IndexError, BufferError):
         return bytearray()
+    return buffer
 
 
 def recycle(frame: Frame) -> None:
-    """Reuse the buffer of a frame that has been decoded. The decoded values do not refer to it."""
+    """Reuse the buffer of a frame that has been decoded, once no decoded array refers to it any more."""
     if type(frame) is bytearray and len(frame) <= _MOST_SPARE and not _spare:
         _spare.append(frame)

@@ -64,7 +64,9 @@ from .codes import (
     VERSION,
     WANTS_ANSWER,
 )
+from .failures import failure_in
 from .frames import HEADER_BYTES, Frame, FrameReader, recycle
+from .large import OPTIONS, cut_arrays, is_spelled
 from .operands import (
     are_text,
     count_of,
@@ -74,12 +76,7 @@ from .operands import (
     no_such_flag,
     ping_bytes,
 )
-from .packing import (
-    LARGE,
-    MAX_PLAIN_DEPTH,
-    OPTIONS,
-    pieces,
-)
+from .packing import MAX_PLAIN_DEPTH
 from .scanning import (
     check_in_steps,
     has_no_extension,
@@ -93,24 +90,26 @@ from .scanning import (
 from .unpacking import (
     Readers,
     Unpacker,
-    failure_in,
     readers_for,
     readers_of_kept,
     references_in,
     refuse_plain,
     refused_plain_types,
 )
-from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long, pack_plain
+from .writing import FEATURES, Pb7Writer, framed, harmless, is_deeper, is_long
 
 __all__ = ["Pb7Dialect"]
 
 #: Optional features that this side understands. The hello of each side announces them.
-_OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES)
+_OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES, Feature.MORE_VALUES)
 
-#: Which of them a peer understands -> all features of that peer. All connections share these sets.
-_WITH_OPTIONAL: Final = {
-    known: FEATURES.union(compress(_OPTIONAL, known))
-    for known in product((False, True), repeat=len(_OPTIONAL))
+#: These, and those that a side announces only if its driver offers them.
+_ANNOUNCED: Final = (*_OPTIONAL, Feature.DESCRIBE)
+
+#: Which of them a peer announces -> all features of that peer. All connections share these sets.
+_WITH_ANNOUNCED: Final = {
+    known: FEATURES.union(compress(_ANNOUNCED, known))
+    for known in product((False, True), repeat=len(_ANNOUNCED))
 }
 
 #: Pings that may arrive in one chunk. An honest peer waits for its pong before it sends another ping.
@@ -125,12 +124,18 @@ _Reading: TypeAlias = Generator[None, None, tuple[Undecoded, Undecoded]]
 
 
 class _Encoded:
-    """Values that contain extensions: decoded when the perspective is known."""
+    """Values that contain extensions: decoded when the perspective is known.
 
-    __slots__ = ("frame",)
+    Args:
+        frame: the message, without the bytes of large arrays.
+        arrays: these bytes.
+    """
 
-    def __init__(self, frame: Frame) -> None:
+    __slots__ = ("arrays", "frame")
+
+    def __init__(self, frame: Frame, arrays: list[memoryview]) -> None:
         self.frame = frame
+        self.arrays = arrays
 
 
 class _Undecodable:
@@ -153,6 +158,7 @@ class Pb7Dialect(Dialect):
         limits: what the peer may send.
         registry: what type tags mean.
         policy: what may be received.
+        offers: features that the driver offers; the hello announces them.
     """
 
     def __init__(
@@ -163,24 +169,23 @@ class Pb7Dialect(Dialect):
         limits: Limits,
         registry: Registry,
         policy: Policy,
+        offers: frozenset[Feature] = frozenset(),
     ) -> None:
-        super().__init__(Pb7Writer(exporter, limits))
+        super().__init__(Pb7Writer(exporter, limits, registry))
         self._limits = limits
         self._harmless = harmless(limits)
         self._receiver = receiver
         self._importer = importer
-        self._registry = registry
-        self._policy = policy
+        self._registry, self._policy, self._offers = registry, policy, offers
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frame_reader = FrameReader(limits)
         self._reading: _Reading | None = None  # the steps of a large message
         self._frame: Frame | None = None  # the message that is being delivered
-        self._ready = False
-        self._pings = 0
+        self._ready, self._pings = False, 0
 
     def open(self) -> None:
-        self._receiver.send(framed(packb([HELLO, VERSION, {feature.value: True for feature in _OPTIONAL}])))
+        self._receiver.send(_hello(self._offers))
 
     def use_limits(self, limits: Limits) -> None:
         self.writer.use_limits(limits)
@@ -290,16 +295,19 @@ class Pb7Dialect(Dialect):
             message = unpackb(frame)
         except ValueError:
             yield
+            rest, arrays = cut_arrays(frame, self._limits)
             # A frame without extensions has another flaw, and decoding it again would take longer than this test.
-            if has_no_extension(frame):
+            if not arrays and has_no_extension(frame):
                 return (yield from self._salvage_in_steps(frame, scanned))
             try:
-                message = unpackb(frame, ext_hook=Ext, option=OPT_NON_STR_KEYS)
+                message = unpackb(rest, ext_hook=Ext, option=OPT_NON_STR_KEYS)
             except ValueError:
                 return (yield from self._salvage_in_steps(frame, scanned))
-            payload = _Encoded(frame)
+            payload = _Encoded(rest, arrays)
+            if arrays:
+                recycle(frame)
         yield
-        is_right = self._is_right(message, frame)
+        is_right = self._is_right(message, frame if payload is None else payload.frame)
         yield
         if not is_right:
             return (yield from self._salvage_in_steps(frame, scanned))
@@ -316,12 +324,12 @@ class Pb7Dialect(Dialect):
             return self._salvage(frame)
         if not self._is_right(message, frame):
             return self._salvage(frame)
-        return message, _Encoded(frame)
+        return message, _Encoded(frame, [])
 
     def _is_right(self, message: Undecoded, frame: Frame) -> bool:
         """Return whether a message is in the one spelling and not nested too deep."""
         depth = self._limits.depth
-        return _is_spelled(message, frame) and not (
+        return is_spelled(message, frame) and not (
             len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
         )
 
@@ -371,9 +379,7 @@ class Pb7Dialect(Dialect):
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
-        self.writer.use_features(
-            _WITH_OPTIONAL[tuple(features.get(feature.value) is True for feature in _OPTIONAL)]
-        )
+        self.writer.use_features(_announced_in(features))
         self._receiver.on_ready()
 
     def _call(self, message: list[Undecoded], payload: Undecoded) -> None:
@@ -480,7 +486,7 @@ class Pb7Dialect(Dialect):
         if type(payload) is _Undecodable:
             unpacker.release_unread(payload.frame)
             raise payload.error
-        return unpacker.unpack(payload.frame)
+        return unpacker.unpack(payload.frame, payload.arrays)
 
     def _unpacker(self, importer: Importer, perspective: Perspective, readers: Readers) -> Unpacker:
         return Unpacker(
@@ -543,20 +549,14 @@ class Pb7Dialect(Dialect):
         self._frame_reader = FrameReader(self._limits)
 
 
-def _is_spelled(message: Undecoded, frame: Frame) -> bool:
-    """Return whether a frame is the one spelling of the message that was decoded from it."""
-    try:
-        if len(frame) <= LARGE or type(message) is not list:
-            return packb(message, None, OPTIONS) == frame
-        pos = 0
-        for piece, is_large in pieces(message, pack_plain):
-            # A large object need not be compared: it was decoded from this position, if all before it is equal.
-            if not is_large and not frame.startswith(piece, pos):
-                return False
-            pos += len(piece)
-        return pos == len(frame)
-    except TypeError:  # a key that is not text, or nested deeper than the codec packs
-        return False
+def _hello(offers: frozenset[Feature]) -> bytes:
+    """Return the first message of this side."""
+    return framed(packb([HELLO, VERSION, {feature.value: True for feature in (*_OPTIONAL, *offers)}]))
+
+
+def _announced_in(features: Mapping[str, Undecoded]) -> frozenset[Feature]:
+    """Return the features of a peer that sends these in its hello."""
+    return _WITH_ANNOUNCED[tuple(features.get(feature.value) is True for feature in _ANNOUNCED)]
 
 
 #: Flags that may be combined: KEEP_ANSWER requires WANTS_ANSWER.

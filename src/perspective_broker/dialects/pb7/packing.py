@@ -10,51 +10,44 @@ from __future__ import annotations
 import datetime
 import struct
 import zoneinfo
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-import ormsgpack
 from ormsgpack import Ext, packb
 
 from ...errors import DecodeError, SerializationError
-from ...flavors import Cacheable, Copyable, Exportable, Failure, Graph, Reference, RemoteCache
+from ...flavors import (
+    Cacheable,
+    Copyable,
+    Exportable,
+    Failure,
+    Form,
+    Graph,
+    Reference,
+    Registry,
+    RemoteCache,
+)
 from ...flavors.guard import ordinary
 from ...limits import Limits
 from ...ports import SENT_BEFORE, Exporter, Perspective, PromisedAnswer, Value
+from ..arrays import is_array, scalar_of
 from ..building import KeyBudget, KeyCheck
 from ..paths import no_form
-from . import codes
+from . import codes, more
+from .large import OPTIONS, array_head, array_within
 from .scanning import most_extensions, too_many_extensions
 
 __all__ = [
-    "LARGE",
-    "LARGE_BYTES",
     "MAX_DECIMAL_EXPONENT",
     "MAX_DECIMAL_TEXT",
     "MAX_INT_BITS",
     "MAX_PLAIN_DEPTH",
-    "NOT_PLAIN",
-    "OPTIONS",
     "Packer",
-    "has_large",
     "id_bytes",
-    "look_at",
     "nested_bytes",
-    "pieces",
 ]
-
-#: Exact types only: ormsgpack calls the packer for all other types, subclasses of MessagePack's own included.
-OPTIONS: Final = (
-    ormsgpack.OPT_PASSTHROUGH_BIG_INT
-    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
-    | ormsgpack.OPT_PASSTHROUGH_TUPLE
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-)
 
 #: Bits of an integer, unless Limits.int_bits is more: enough for all keys and signatures in use. Python refuses to
 #: print an integer of 14,284 bits or more, so a program that logs one would get an exception.
@@ -69,15 +62,6 @@ MAX_DECIMAL_TEXT: Final = 4300
 #: Levels of arrays and maps that ormsgpack packs. Its documentation does not name the number; a test checks it.
 MAX_PLAIN_DEPTH: Final = 255
 
-#: Bytes objects of this size or more are not copied by the codec but joined into the message once. Packing 1 MiB takes
-#: 520 µs, because the codec's buffer grows step by step; joining it takes 25 µs.
-LARGE: Final = 32 * 1024
-#: Only lists up to this length are searched for them: arguments, not data.
-_MAX_SEARCHED: Final = 64
-
-#: A first byte and a length of 16 or 32 bits.
-_HEAD16: Final = struct.Struct("!BH")
-_HEAD32: Final = struct.Struct("!BI")
 _DOUBLES: Final = struct.Struct("!dd")
 
 
@@ -87,71 +71,6 @@ def nested_bytes(size: int) -> int:
     A payload is copied for each extension around it, so a message of a few MiB could cost gigabytes.
     """
     return 32 * size + 64 * 1024
-
-
-#: Results of :func:`look_at`.
-PLAIN, LARGE_BYTES, NOT_PLAIN = "plain", "large bytes", "not plain"
-
-#: Types that ormsgpack packs by itself, if their items are such types too.
-_PLAIN_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
-
-
-def look_at(values: Sequence[Value]) -> str:
-    """Return how arguments are best packed. Only few arguments are tested, and not the items inside them.
-
-    If an argument is not plain, ormsgpack refuses it after half a microsecond; this test costs a tenth of that.
-    """
-    if len(values) <= _MAX_SEARCHED:
-        for value in values:
-            kind = type(value)
-            if kind not in _PLAIN_TYPES:
-                return NOT_PLAIN
-            if kind is bytes and len(value) >= LARGE:
-                return LARGE_BYTES
-    return PLAIN
-
-
-def has_large(items: Sequence[Value]) -> bool:
-    """Return whether :func:`pieces` is faster than the codec alone."""
-    if len(items) <= _MAX_SEARCHED:
-        for item in items:
-            if type(item) is bytes and len(item) >= LARGE:
-                return True
-    return False
-
-
-def pieces(items: list[Value], pack: Callable[[Value], bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Yield the parts of a packed list, in order, each with a flag: whether it is a large bytes object, not copied.
-
-    Raises:
-        SerializationError: a bytes object is longer than MessagePack allows; no received one is.
-    """
-    yield _array_head(len(items)), False
-    for item in items:
-        if type(item) is bytes and len(item) >= LARGE:
-            yield _bytes_head(item), False
-            yield item, True
-        elif type(item) is list and has_large(item):
-            yield from pieces(item, pack)
-        else:
-            yield pack(item), False
-
-
-def _array_head(count: int) -> bytes:
-    """Return the header of an array of ``count`` items, in its shortest spelling."""
-    if count < 0x10:
-        return bytes((0x90 + count,))
-    return _HEAD16.pack(0xDC, count) if count <= 0xFFFF else _HEAD32.pack(0xDD, count)
-
-
-def _bytes_head(value: bytes) -> bytes:
-    """Return the header of a bytes object of at least :data:`LARGE` bytes, in its shortest spelling."""
-    size = len(value)
-    if size <= 0xFFFF:
-        return _HEAD16.pack(0xC5, size)
-    if size > 0xFFFF_FFFF:
-        raise _cannot(value, f"a bytes object may have at most {0xFFFF_FFFF} bytes")
-    return _HEAD32.pack(0xC6, size)
 
 
 def id_bytes(number: int) -> bytes:
@@ -184,6 +103,8 @@ class Packer:
         exporter: turns objects into ids.
         perspective: under which the values are encoded.
         limits: of the connection; the peer is assumed to have the same.
+        registry: the classes that cross as values.
+        has_more: whether the peer knows values of more types.
     """
 
     __slots__ = (
@@ -195,18 +116,29 @@ class Packer:
         "_exported",
         "_exporter",
         "_extensions_left",
+        "_has_more",
         "_kept",
         "_level",
         "_limits",
         "_perspective",
         "_private",
+        "_registry",
         "_tags",
         "depends_on",
         "nested",
     )
 
-    def __init__(self, exporter: Exporter, perspective: Perspective, limits: Limits) -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        perspective: Perspective,
+        limits: Limits,
+        registry: Registry,
+        has_more: bool,
+    ) -> None:
+        self._has_more = has_more
         self._exporter = exporter
+        self._registry = registry
         self._perspective = perspective
         self._limits = limits
         self._level = 0  # extensions around the present value
@@ -277,8 +209,10 @@ class Packer:
 
     def failure(self, failure: Failure) -> Ext:
         """Return an exception as an extension."""
-        payload = packb([failure.type, failure.value, failure.traceback, list(failure.parents)])
-        return self._nested(codes.FAILURE, payload)
+        fields: list[Value] = [failure.type, failure.value, failure.traceback, list(failure.parents)]
+        if failure.fields is None:
+            return self._nested(codes.FAILURE, packb(fields))
+        return self._nested(codes.FAILURE, self._within(failure, [*fields, list(failure.fields)]))
 
     def _default(self, value: Value) -> Ext:
         """Return the extension of a value that ormsgpack does not know."""
@@ -286,7 +220,7 @@ class Packer:
             raise TypeError
         if self._kept and (kept := self._kept.get(id(value))):
             return kept.pop(0)[1]
-        if not self._private and isinstance(value, _HOOKED):
+        if not self._private and self._is_hooked(value):
             # ormsgpack crashes if a hook changes a list while it is being packed: try again with copies.
             raise TypeError
         try:
@@ -300,6 +234,13 @@ class Packer:
             self._error = _cannot(value, too_many_extensions(self._limits))
             raise TypeError
         return written
+
+    def _is_hooked(self, value: Value) -> bool:
+        """Return whether code of the application may run when a value is written."""
+        kind = type(value)
+        return kind not in _WRITERS and (
+            isinstance(value, _HOOKED) or self._registry.find_form(kind) is not None
+        )
 
     def _nested(self, code: int, payload: bytes) -> Ext:
         self.nested += len(payload)
@@ -440,6 +381,9 @@ class Packer:
             return self._cacheable(value)
         if isinstance(value, Copyable):
             return self._copyable(value)
+        form = self._registry.find_form(type(value))
+        if form is not None:
+            return self._formed(value, form)
         if isinstance(value, BaseException):
             return self.failure(Failure.of(value))
         adapted = self._exporter.adapt(value)
@@ -448,7 +392,23 @@ class Packer:
             return Ext(codes.PROMISE, id_bytes(adapted.request))
         if adapted is not value:
             return self._object(adapted) if isinstance(adapted, Exportable) else adapted
-        raise _cannot(value, no_form(value))
+        plain = scalar_of(value)
+        return self._more(value) if plain is value else plain
+
+    def _more(self, value: Value) -> Ext:
+        """Write a value of one of the types that older peers do not know."""
+        if self._has_more:
+            try:
+                parts = more.parts_of(value)
+            except ValueError as error:
+                raise _cannot(value, str(error)) from None
+            if parts is not None:
+                self._extensions_left -= more.COST.get(parts[0], 0)
+                return self._nested(codes.MORE, self._within(value, parts))
+            if is_array(value):
+                raw = array_within(value, self._limits.large_string_bytes)
+                return Ext(codes.ARRAY, array_head(raw) + raw.data)
+        raise _cannot(value, no_form(value, "" if self._has_more else "the pb7 of this older peer"))
 
     def _cacheable(self, value: Cacheable) -> Ext:
         luid, state = self._exporter.export_cache(value, self._perspective)
@@ -463,8 +423,19 @@ class Packer:
         if before is not None:
             return Ext(codes.AGAIN, id_bytes(before[0]))
         self._copies[id(value)] = (len(self._copies), value)
-        tag = self._tag(value)
-        state = value.get_state_to_copy_for(self._perspective)
+        return self._copy(value, self._tag(value), value.get_state_to_copy_for(self._perspective))
+
+    def _formed(self, value: Value, form: Form) -> Ext:
+        """Write an object of a class that is registered as a value."""
+        before = self._copies.get(id(value))
+        if before is not None:
+            if id(value) in self._active:  # the receiver makes it when all of its fields have been decoded
+                raise _cannot(value, f"a {type(value).__name__} that contains itself, which no value can")
+            return Ext(codes.AGAIN, id_bytes(before[0]))
+        self._copies[id(value)] = (len(self._copies), value)
+        return self._copy(value, self._packed_tag(value, form.tag), form.state(value))
+
+    def _copy(self, value: Value, tag: bytes, state: Value) -> Ext:
         if self._level < self._limits.depth // 2:
             try:
                 # Most states are plain: they cannot contain themselves, and no hook is called for their values.
@@ -474,7 +445,9 @@ class Packer:
         return self._nested(codes.COPY, tag + self._within(value, state))
 
     def _tag(self, value: Copyable) -> bytes:
-        tag = value.get_type_to_copy_for(self._perspective)
+        return self._packed_tag(value, value.get_type_to_copy_for(self._perspective))
+
+    def _packed_tag(self, value: Value, tag: str) -> bytes:
         if type(tag) is not str:
             raise _cannot(value, "a type tag is text of at most 255 bytes")
         packed = self._tags.get(tag)
@@ -501,6 +474,7 @@ _WRITERS: Final[dict[type, _Writer]] = {
     datetime.timedelta: Packer._timedelta,
     UUID: Packer._uuid,
     complex: Packer._complex,
+    Failure: Packer.failure,
     Graph: Packer._graph,
     _Node: Packer._node,
 }
@@ -536,6 +510,10 @@ class _Converter:
             _check_text(value)
             return value
         if kind is not list and kind is not dict:
+            if kind is memoryview and not value.c_contiguous:
+                raise _cannot(
+                    value, "a memoryview whose bytes are not in C order does not cross; send bytes(...)"
+                )
             return value
         if id(value) in self._around:
             raise _contains_itself(value)

@@ -7,29 +7,31 @@ value raises a :class:`~perspective_broker.errors.CallError`, which fails only t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from ormsgpack import Ext, packb, unpackb
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
-from ...flavors import Failure, Policy, Registry, RemoteCache
+from ...flavors import Policy, Registry, RemoteCache
 from ...limits import Limits
 from ...ports import Importer, Perspective, Value
+from ..arrays import array_of
 from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
 from ..collector import LARGE_MESSAGE, gc_paused
-from . import codes
+from . import codes, more
+from .failures import failure_in
 from .frames import Frame
 from .graphs import GraphBuilder, Node, dictionary_of, set_of
-from .packing import MAX_INT_BITS, OPTIONS, nested_bytes
+from .large import OPTIONS
+from .packing import MAX_INT_BITS, nested_bytes
 from .scalars import SCALARS
-from .scanning import PLAIN_VALUES, extension, extensions_refused, most_extensions
+from .scanning import PLAIN_VALUES, extension, extensions_refused, most_extensions, skip
 
 __all__ = [
     "Readers",
     "Unpacker",
-    "failure_in",
     "id_in",
     "readers_for",
     "readers_of_kept",
@@ -40,9 +42,6 @@ __all__ = [
 
 #: Most bytes of a cacheable's tag and id.
 _MAX_HEAD: Final = 2 + 0xFF + 9
-
-#: Names of base classes that are kept of a failure.
-_MAX_PARENTS: Final = 64
 
 #: Extensions that the peer counts when it sends them.
 _COUNTED: Final = (codes.REMOTE, codes.CACHED, codes.CACHEABLE)
@@ -63,6 +62,7 @@ class Unpacker:
 
     __slots__ = (
         "_allowance",
+        "_arrays",
         "_classes",
         "_copies",
         "_error",
@@ -105,6 +105,7 @@ class Unpacker:
         self._level = 0  # extensions around the present value
         self._graph_level = -1  # the level at which references to a graph's containers are valid,
         self._nodes_read = 0  # and their number
+        self._arrays: list[memoryview] = []  # the bytes of large arrays that were not read yet
         self._allowance = 0  # bytes of payloads that may still be decoded
         self._extensions_left = most_extensions(limits)
         self._taken = 0  # references and replicas that have been counted
@@ -112,13 +113,18 @@ class Unpacker:
         self._late_error: CallError | None = None  # to raise when the whole message is decoded
         self._error: BaseException | None = None  # the reason of a ValueError of ormsgpack
 
-    def unpack(self, frame: Frame) -> list[Value]:
+    def unpack(self, frame: Frame, arrays: Sequence[memoryview] = ()) -> list[Value]:
         """Return the message in a frame, whose structure has been checked before.
+
+        Args:
+            frame: the message, without the bytes of large arrays.
+            arrays: these bytes, in the order of the message.
 
         Raises:
             CallError: a value cannot be built.
             ProtocolError: it has more references or extensions than the peer may send.
         """
+        self._arrays += arrays
         if len(frame) < LARGE_MESSAGE:
             return self._unpack(frame)
         with gc_paused():
@@ -266,6 +272,36 @@ class Unpacker:
             raise DecodeError("an integer that is not in its shortest spelling")
         return value
 
+    def _more(self, payload: bytes) -> Value:
+        refused = self._refused
+        if payload[1:2] != _DEQUE:  # the parts of other kinds are not values of their own
+            self._refused = frozenset()
+        try:
+            kind, *parts = self._items(payload)
+        finally:
+            self._refused = refused
+        if type(kind) is not int or not 0 <= kind < len(more.NAMES):
+            raise DecodeError("a kind of values that does not exist")
+        name = more.NAMES[kind]
+        if not self._policy.allows_type(name):
+            raise InsecureJelly(f"values of type {name} are not allowed here")
+        self._count_extensions(more.COST.get(kind, 0))
+        return more.made_of(kind, parts)
+
+    def _array(self, payload: bytes) -> Value:
+        try:
+            data_at = skip(payload, 0, 1, self._limits)
+        except ProtocolError as error:
+            raise DecodeError(error.reason) from None
+        head = payload[:data_at]
+        dtype, shape = unpackb(head)
+        if type(shape) is not list or packb([dtype, shape]) != head:
+            raise DecodeError("an array begins with its type and its shape, in their shortest spelling")
+        data = memoryview(payload)[data_at:]
+        if not data and self._arrays and 0 not in shape:
+            data = self._arrays.pop(0)
+        return array_of(dtype, tuple(shape), data)
+
     # -- graphs
 
     def _graph(self, payload: bytes) -> Value:
@@ -314,7 +350,7 @@ class Unpacker:
         return self._importer.local_cache(id_in(payload))
 
     def _failure(self, payload: bytes) -> Exception:
-        return failure_in(self._open(payload)).as_exception(self._registry)
+        return failure_in(self._open(payload)).as_exception(self._registry, self._policy)
 
     def _copy(self, payload: bytes) -> Value:
         tag, state_at = _tag(payload)
@@ -391,6 +427,8 @@ _READERS: Final[Readers] = {
     codes.FROZENSET: Unpacker._frozenset,
     codes.DICTIONARY: Unpacker._dictionary,
     codes.INTEGER: Unpacker._int,
+    codes.MORE: Unpacker._more,
+    codes.ARRAY: Unpacker._array,
     **{code: _scalar(read) for code, read in SCALARS.items()},
     codes.REMOTE: Unpacker._remote,
     codes.LOCAL: Unpacker._local,
@@ -417,6 +455,8 @@ _READERS_OF_KEPT: Final[Readers] = {
     codes.CACHED: Unpacker._lcache,
     codes.LCACHE: Unpacker._own_replica,
 }
+
+_DEQUE: Final = bytes((more.DEQUE,))
 
 #: Placeholder of a copyable whose factory is called when its state has been decoded.
 _UNMADE: Final = object()
@@ -513,21 +553,6 @@ def refuse_plain(value: object, refused: frozenset[type]) -> None:
             if type(item) in refused:
                 raise InsecureJelly(f"values of type {type(item).__name__} are not allowed here")
         todo += items
-
-
-def failure_in(value: object) -> Failure:
-    """Return the failure that a value describes; never raise."""
-    if type(value) is list and len(value) == 4:
-        kind, text, traceback, parents = value
-        if (
-            type(kind) is str
-            and type(text) is str
-            and type(traceback) is str
-            and type(parents) is list
-            and all(type(name) is str for name in parents)
-        ):
-            return Failure(kind, text, traceback, tuple(parents[:_MAX_PARENTS]))
-    return Failure("malformed", "the peer reported an error in a form that cannot be read")
 
 
 def id_in(payload: bytes) -> int:

@@ -15,7 +15,7 @@ from typing import Final
 from ormsgpack import Ext, packb, unpackb
 
 from ...errors import ProtocolError, SerializationError
-from ...flavors import ALWAYS_SENT, Failure, is_copied
+from ...flavors import ALWAYS_SENT, Failure, Registry, is_copied
 from ...limits import CONTAINER_NODES, Limits
 from ...ports import (
     LARGE_MESSAGE,
@@ -54,18 +54,8 @@ from .codes import (
     WANTS_ANSWER,
 )
 from .frames import HEADER_BYTES, PIECE_BYTES, frame_header, piece_header
-from .packing import (
-    LARGE,
-    LARGE_BYTES,
-    MAX_PLAIN_DEPTH,
-    NOT_PLAIN,
-    OPTIONS,
-    Packer,
-    id_bytes,
-    look_at,
-    nested_bytes,
-    pieces,
-)
+from .large import LARGE, LARGE_BYTES, NOT_PLAIN, OPTIONS, has_large, look_at, pack_plain, pieces
+from .packing import MAX_PLAIN_DEPTH, Packer, id_bytes, nested_bytes
 from .scanning import check_size, only_reference, skip, token
 
 __all__ = [
@@ -76,7 +66,6 @@ __all__ = [
     "harmless",
     "is_deeper",
     "is_long",
-    "pack_plain",
 ]
 
 #: Answers to which one call may refer.
@@ -98,11 +87,13 @@ class Pb7Writer(Writer):
     Args:
         exporter: turns our objects into ids.
         limits: of the connection; the peer is assumed to have the same.
+        registry: the classes that cross as values.
     """
 
-    def __init__(self, exporter: Exporter, limits: Limits) -> None:
+    def __init__(self, exporter: Exporter, limits: Limits, registry: Registry) -> None:
         super().__init__("pb7", FEATURES)
         self._exporter = exporter
+        self._registry = registry
         self._limits = limits
         #: Frames up to this size are not checked any further.
         self._harmless = harmless(limits)
@@ -196,7 +187,7 @@ class Pb7Writer(Writer):
         Raises:
             SerializationError: the arguments cannot cross, or contain a reference.
         """
-        alone = Pb7Writer(SharedExporter(), self._limits)
+        alone = Pb7Writer(SharedExporter(), self._limits, self._registry)
         alone.use_features(self.features - {Feature.PIECES})
         message = alone._encode_message(CALL, 0, 0, name, wants_answer, tuple(args), kwargs, None)
         assert isinstance(message, bytes)
@@ -213,10 +204,11 @@ class Pb7Writer(Writer):
     ) -> Message:
         if is_copied(error):
             return self._encode([ERROR, request, error], (), perspective)
-        failure = Packer(self._exporter, perspective, self._limits).failure(
-            Failure.of(error, with_traceback=traceback)
-        )
-        body = packb([ERROR, request, failure])
+        registry = self._registry if Feature.MORE_VALUES in self.features else None
+        failure = Failure.of(error, with_traceback=traceback, registry=registry)
+        if failure.fields is not None:
+            return self._encode([ERROR, request, failure], (failure,), perspective)
+        body = packb([ERROR, request, self._packer(perspective).failure(failure)])
         try:
             return self._framed(body)
         except SerializationError:
@@ -325,11 +317,21 @@ class Pb7Writer(Writer):
             return frame_header(len(body)) + body
         return self._framed(body)
 
-    def _encode_rich(self, message: list[Value], values: Sequence[Value], perspective: Perspective) -> bytes:
+    def _encode_rich(
+        self, message: list[Value], values: Sequence[Value], perspective: Perspective
+    ) -> Message:
         """Return the frame of a message with types that MessagePack does not have."""
-        packer = Packer(self._exporter, perspective, self._limits)
+        packer = self._packer(perspective)
         try:
-            body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
+            if has_large(values) and Feature.MORE_VALUES in self.features:
+                parts = list(pieces(message, packer.pack, self._limits.large_string_bytes))
+                if not packer.depends_on and packer.nested <= nested_bytes(
+                    sum(len(part) for part, _ in parts)
+                ):
+                    return self._in_parts(parts)
+                body = b"".join([part for part, _ in parts])
+            else:
+                body = packer.pack(message, type(message[-1]) is not dict and not _has_containers(values))
             if packer.depends_on:
                 if message[0] != CALL or len(packer.depends_on) > MAX_DEPENDS_ON:
                     raise SerializationError(
@@ -342,6 +344,10 @@ class Pb7Writer(Writer):
         except BaseException:
             packer.rollback()
             raise
+
+    def _packer(self, perspective: Perspective) -> Packer:
+        has_more = Feature.MORE_VALUES in self.features
+        return Packer(self._exporter, perspective, self._limits, self._registry, has_more)
 
     def _in_parts(self, parts: list[tuple[bytes, bool]]) -> Message:
         """Return a frame made from :func:`pieces`; large bytes objects are sent without a copy, if possible.
@@ -440,10 +446,6 @@ def is_long(name: str, limits: Limits) -> bool:
 
 def framed(body: bytes) -> bytes:
     return frame_header(len(body)) + body
-
-
-def pack_plain(value: Value) -> bytes:
-    return packb(value, None, OPTIONS)
 
 
 def is_deeper(value: Value, depth: int) -> bool:
