@@ -26,6 +26,7 @@ __all__ = [
     "begin_waiting",
     "call_of",
     "fail_waiting",
+    "hasten",
     "wait_for_connection",
 ]
 
@@ -182,6 +183,13 @@ def begin(
 def call_of(pending: Pending[Value]) -> OutgoingCall:
     """Return the call that will be answered."""
     return pending._call
+
+
+def hasten(pending: Pending[Value]) -> None:
+    """Send what is to be sent, if nothing else would come along: a thread waits for the answer."""
+    caller = pending._caller
+    if caller is not None and caller.buffer.idle:
+        caller.buffer.flush_early()
 
 
 def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending[Value]:

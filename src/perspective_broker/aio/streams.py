@@ -47,6 +47,9 @@ ITEM_COST: Final = 64
 MESSAGE_BYTES: Final = 256 * 1024
 MESSAGE_ITEMS: Final = 1024
 
+#: Items that a thread gets at once.
+_MOST_AT_ONCE: Final = 64
+
 
 def item_cost(item: Value) -> int:
     """Return about how many bytes an item takes."""
@@ -277,6 +280,17 @@ class ItemReader(Handle, ABC):
             self._unread -= batch[1]
             self._taken(batch[2])
         return item
+
+    async def next_items(self) -> list[Value]:
+        """Return the next item and those that have come with it, up to some; none when there are no more."""
+        items: list[Value] = []
+        try:
+            items.append(await anext(self))
+            while self._items and len(items) < _MOST_AT_ONCE:
+                items.append(await anext(self))  # which does not wait
+        except StopAsyncIteration:
+            pass
+        return items
 
     async def _begin_once(self) -> None:
         """Ask for the items. A task that is cancelled meanwhile leaves the reader as it was."""

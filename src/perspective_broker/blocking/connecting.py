@@ -1,0 +1,150 @@
+"""connect: from a url to an object that a program of threads calls."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
+
+from .. import aio
+from ..aio import Backoff, Connection, ReconnectingReference, RemoteReference
+from ..aio.client import Connecting
+from ..cred.login import Anonymous
+from ..errors import DeadReferenceError
+from ..flavors import Policy, Registry
+from ..limits import Limits
+from ..ports import Value
+from ..transports import ClientTLS
+from .links import default_timeout
+from .remotes import Remote, RemoteAlways, Shown
+from .running import Running
+from .threads import EventLoopThread
+
+__all__ = ["Connected", "connect"]
+
+_R = TypeVar("_R")
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of :func:`perspective_broker.connect`."""
+
+    object: str
+    username: str | Anonymous | None
+    password: str | None
+    service: str | None
+    perspective: str | None
+    client: Value
+    legacy_login: bool
+    min_iterations: int
+    limits: Limits | None
+    policy: Policy | None
+    registry: Registry | None
+    dialects: Sequence[str] | None
+    tls: ssl.SSLContext | ClientTLS | None
+    busy_poll: float | None
+    reconnect: bool | Backoff
+
+
+def connect(
+    url: str,
+    *,
+    timeout: float | None = 30,
+    thread: EventLoopThread | None = None,
+    **options: Unpack[ConnectOptions],
+) -> Connected[Remote]:
+    """Connect to a peer, and wait until that is done.
+
+    ``with connect(url) as root:`` closes the connection at the end of the block. ``root = connect(url)`` leaves it open
+    until ``root.close()``, or the end of the process.
+
+    Args:
+        url: where the peer listens.
+        timeout: seconds for connecting, and then for each call; a :func:`deadline` takes its place. None for no end.
+        thread: where the connection lives; None for the event loop thread that the process shares.
+        options: of :func:`perspective_broker.connect`.
+
+    Raises:
+        Exception: as :func:`perspective_broker.connect`.
+        UsageError: this is the thread of the event loop, which would wait for itself.
+    """
+    running = (thread or EventLoopThread.shared()).running()
+    connected: Connected[Any] = running.run(
+        _connect(running, url, timeout, options), name=f"connect to {url}"
+    )
+    return connected
+
+
+async def _connect(
+    running: Running, url: str, timeout: float | None, options: ConnectOptions
+) -> Connected[Any]:
+    default_timeout.set(timeout)  # of this connection, and those that reconnect= makes
+    connecting: Connecting[Any] = aio.connect(url, timeout=timeout, **options)  # type: ignore[arg-type] # either form
+    reference: RemoteReference | ReconnectingReference = await connecting
+    if isinstance(reference, ReconnectingReference):
+        return Connected(RemoteAlways(reference, running, timeout), running, reference.close)
+    connection = reference.connection  # the reference may be released before it is closed
+    connected: Connected[Any] = Connected(reference, running, connection.close)
+    with suppress(DeadReferenceError):  # it has ended already
+        connection.on_disconnect(connected.ended)
+    return connected
+
+
+class Connected(Shown, Generic[_R]):
+    """A connection, and the object at its other end; made by :func:`connect`.
+
+    Its methods are those of the object: ``connect(url).greet("x")``. As an argument it is the object.
+
+    Attributes:
+        root: the object.
+    """
+
+    def __init__(self, root: _R, running: Running, close: Callable[[], Awaitable[None]]) -> None:
+        self.root = root
+        self._running = running
+        self._close = close
+        running.keep(self, close)
+
+    def close(self) -> None:
+        """End the connection in order, and wait until it is gone. May be called twice.
+
+        Raises:
+            UsageError: this is the thread of the event loop, or a forked child.
+        """
+        self._running.forget(self)
+        if self._running.problem is None:
+            self._running.run(_await(self._close), name="close")
+
+    def ended(self, connection: Connection) -> None:
+        """The connection has ended, whichever side has ended it (called in the event loop)."""
+        self._running.forget(self)
+
+    def __enter__(self) -> _R:
+        return self.root
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def shown(self) -> Value:
+        return self.root
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "root":
+            raise AttributeError(name)
+        return getattr(self.root, name)
+
+    def __iter__(self) -> Any:
+        return iter(self.root)  # type: ignore[call-overload]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *dir(self.root)})
+
+    def __repr__(self) -> str:
+        return f"<connected to {self.root!r}>"
+
+
+async def _await(close: Callable[[], Awaitable[None]]) -> None:
+    await close()
