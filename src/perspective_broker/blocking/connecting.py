@@ -12,14 +12,14 @@ from .. import aio
 from ..aio import Backoff, Connection, ReconnectingReference, RemoteReference
 from ..aio.client import Connecting
 from ..cred.login import Anonymous
-from ..errors import DeadReferenceError
+from ..errors import DeadlineExceeded, DeadReferenceError
 from ..flavors import Policy, Registry
 from ..limits import Limits
 from ..ports import Value
 from ..transports import ClientTLS
 from .links import default_timeout
 from .remotes import Remote, RemoteAlways, Shown
-from .running import Running
+from .running import Running, loop_stood_still
 from .threads import EventLoopThread
 
 __all__ = ["Connected", "connect"]
@@ -70,9 +70,12 @@ def connect(
         UsageError: this is the thread of the event loop, which would wait for itself.
     """
     running = (thread or EventLoopThread.shared()).running()
-    connected: Connected[Any] = running.run(
-        _connect(running, url, timeout, options), name=f"connect to {url}"
-    )
+    try:
+        connected: Connected[Any] = running.run(_connect(running, url, timeout, options), name="connect")
+    except TimeoutError as error:
+        if isinstance(error, DeadlineExceeded) or not (hint := loop_stood_still()):
+            raise
+        raise TimeoutError(f"{error}{hint}") from None
     return connected
 
 

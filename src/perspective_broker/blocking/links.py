@@ -13,7 +13,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from types import MethodType
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from ..aio import RemoteReference
 from ..aio.caller import Caller
@@ -61,7 +61,10 @@ class BlockingLink(Link):
         self.running = running
         self.timeout = timeout
         self._lane = Lane(running.workers)
-        self._feeds: WeakValueDictionary[int, AsyncGenerator[Value, None]] = WeakValueDictionary()
+        # A value that is encoded twice is one stream. Neither of the two keeps the other.
+        self._feeds: WeakKeyDictionary[Value, ReferenceType[AsyncGenerator[Value, None]]] = (
+            WeakKeyDictionary()
+        )
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         self.running.opened(transport)
@@ -76,10 +79,11 @@ class BlockingLink(Link):
             return value.shown()
         if not isinstance(value, Generator) and not is_binary_file(value):
             return value
-        # The feed keeps the value alive, so its id is its own.
-        fed = self._feeds.get(id(value))
+        known = self._feeds.get(value)
+        fed = None if known is None else known()
         if fed is None:
-            fed = self._feeds[id(value)] = feed(self.running, value)
+            fed = feed(self.running, value)
+            self._feeds[value] = ref(fed)
         return fed
 
     def method(self, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Method:

@@ -20,7 +20,7 @@ from .deadlines import seconds_left
 from .waiting import Waiting, WaitingForFuture
 from .workers import Workers, step_aside
 
-__all__ = ["Running"]
+__all__ = ["Running", "loop_stood_still"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -124,21 +124,32 @@ class Running:
 
     def run(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None, name: str = "") -> _T:
         """Run a coroutine in the event loop, and wait for it; see :meth:`wait`."""
+        begun = False
+
+        def begin() -> asyncio.Future[_T]:
+            nonlocal begun
+            begun = True
+            return self.loop.create_task(coroutine)
+
+        def close() -> None:
+            if not begun:
+                coroutine.close()
+
         try:
-            self.check()
+            result: _T = self.wait(WaitingForFuture(begin), timeout, name)
         except BaseException:
-            coroutine.close()
+            if not self.soon(close):  # behind the attempt to begin
+                close()
             raise
-        waiting = WaitingForFuture(lambda: self.loop.create_task(coroutine))
-        result: _T = self.wait(waiting, timeout, name)
         return result
 
-    def soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Call a function in the event loop, without waiting; nothing happens when that has ended."""
+    def soon(self, function: Callable[..., object], *args: Any) -> bool:
+        """Call a function in the event loop, without waiting; return False if that has ended."""
         try:
             self.loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            pass
+            return False
+        return True
 
     def report(self, text: str, error: BaseException) -> None:
         """Log an error that no caller sees."""
@@ -193,14 +204,19 @@ class Running:
             loop.run_forever()
             loop.run_until_complete(_end_tasks())
             loop.run_until_complete(loop.shutdown_asyncgens())
+            self._wake_all()
+            loop.run_until_complete(loop.shutdown_default_executor())  # takes as long as what runs there
         finally:
             loop.close()
-            if self.problem is None:
-                self.problem = _CLOSED
             if self in _all:
                 _all.remove(self)
-            for waiting in list(self._waiting):
-                waiting.fail(UsageError(self.problem))
+            self._wake_all()  # a thread that comes after this finds the loop closed
+
+    def _wake_all(self) -> None:
+        if self.problem is None:
+            self.problem = _CLOSED
+        for waiting in list(self._waiting):
+            waiting.fail(UsageError(self.problem))
 
     # -- forks
 
@@ -243,12 +259,17 @@ async def _end_tasks() -> None:
 def _late(name: str, timeout: float, where: str) -> str:
     """Return the text of the error for a call without an answer."""
     text = f"{name or 'it'}: no answer within {timeout:.3g} s{where}; the call was given up"
-    if asyncio._get_running_loop() is not None:
-        text += (
-            ". An event loop runs in this thread, and stood still meanwhile: a server in that loop cannot answer. "
-            "Await the call with the asyncio face, or make it in asyncio.to_thread"
-        )
-    return text
+    return text + loop_stood_still()
+
+
+def loop_stood_still() -> str:
+    """Return a hint where the thread that has waited has an event loop of its own; else nothing."""
+    if asyncio._get_running_loop() is None:
+        return ""
+    return (
+        ". An event loop runs in this thread, and stood still meanwhile: a server in that loop cannot answer. "
+        "Await the call with the asyncio face, or make it in asyncio.to_thread"
+    )
 
 
 # -- the process
