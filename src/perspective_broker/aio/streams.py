@@ -28,7 +28,7 @@ from .caller import Caller
 from .held import HeldReference, caller_of, usable
 from .pending import Pending, begin_at_once
 
-__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
+__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "next_items"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
@@ -281,17 +281,6 @@ class ItemReader(Handle, ABC):
             self._taken(batch[2])
         return item
 
-    async def next_items(self) -> list[Value]:
-        """Return the next item and those that have come with it, up to some; none when there are no more."""
-        items: list[Value] = []
-        try:
-            items.append(await anext(self))
-            while self._items and len(items) < _MOST_AT_ONCE:
-                items.append(await anext(self))  # which does not wait
-        except StopAsyncIteration:
-            pass
-        return items
-
     async def _begin_once(self) -> None:
         """Ask for the items. A task that is cancelled meanwhile leaves the reader as it was."""
         if self._beginning:
@@ -359,6 +348,18 @@ class ItemReader(Handle, ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Leave: no more items are wanted."""
+
+
+async def next_items(reader: ItemReader) -> list[Value]:
+    """Return the next item of a reader and those that have come with it, up to some; none when there are no more."""
+    items: list[Value] = []
+    try:
+        items.append(await anext(reader))
+        while reader._items and len(items) < _MOST_AT_ONCE:
+            items.append(await anext(reader))  # which does not wait
+    except StopAsyncIteration:
+        pass
+    return items
 
 
 class StreamReader(ItemReader):

@@ -16,6 +16,7 @@ from ..aio.caller import Caller
 from ..aio.deadlines import Limit, current, under
 from ..aio.held import HeldReference, usable
 from ..aio.pending import hasten
+from ..aio.streams import next_items
 from ..ports import ObjectId, Perspective, Value
 from ..session import Broker, OutgoingCall
 from .running import Running
@@ -230,7 +231,7 @@ class Items:
 
 
 async def _fill(items: deque[Value], reader: StreamReader) -> None:
-    items.extend(await reader.next_items())
+    items.extend(await next_items(reader))
 
 
 class _InWorker:
