@@ -5,6 +5,7 @@
 =================================  ======================================================================
 serve, connect, run                offer an object at a url; get a reference to it; run a program
 RemoteReference                    an object of the peer: ``await reference.call("method", ...)``
+Interface                          base class of what an object offers, with types: ``Room.of(reference)``
 Root, Referenceable                base classes of objects that stay here, and whose methods the peer calls
 Copyable, copier_for               base class of objects that cross by value; the class that they arrive as
 Live                               base class of objects that are followed by copies at the peer
@@ -37,9 +38,12 @@ from .aio import (
     Server,
     connect,
     deadline,
+    pipeline,
+    reference,
     remaining,
     run,
     serve,
+    tell,
 )
 from .cred import (
     ANONYMOUS,
@@ -89,6 +93,7 @@ from .flavors import (
     copier_for,
     wrap,
 )
+from .interfaces import Interface, sync
 from .limits import Limits
 from .transports import ClientTLS, ServerTLS
 
@@ -117,6 +122,7 @@ __all__ = [
     "Graph",
     "Identity",
     "InsecureJelly",
+    "Interface",
     "LimitExceeded",
     "Limits",
     "Live",
@@ -150,11 +156,15 @@ __all__ = [
     "connect",
     "copier_for",
     "deadline",
+    "pipeline",
+    "reference",
     "registry",
     "remaining",
     "run",
     "serve",
     "streams",
+    "sync",
+    "tell",
     "wrap",
 ]
 

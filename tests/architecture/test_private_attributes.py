@@ -16,6 +16,7 @@ ROOMS = [
     "cred",
     "dialects",
     "flavors",
+    "interfaces",
     "ports",
     "session",
     "transports",

@@ -92,4 +92,4 @@ def test_the_options_are_those_of_the_asyncio_face(function: Any, options: Any) 
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    assert {*get_type_hints(options), "timeout"} == names | {"timeout"}
+    assert {*get_type_hints(options)} == names - {"timeout", "reconnect"}

@@ -14,10 +14,10 @@ from .desk import Served, eventually
 
 
 def test_the_timeout_of_connect_bounds_each_call(modern: Served) -> None:
-    with blocking.connect(modern.url, timeout=0.1) as root:
+    with blocking.connect(modern.url, timeout=1) as root:
         for _ in range(2):
             with pytest.raises(
-                pb.DeadlineExceeded, match=r"wait: no answer within 0.1 s \(the timeout of connect\)"
+                pb.DeadlineExceeded, match=r"wait: no answer within 1 s \(the timeout of connect\)"
             ):
                 root.wait()
         eventually(lambda: modern.desk.stopped == ["wait", "wait"])
@@ -26,25 +26,25 @@ def test_the_timeout_of_connect_bounds_each_call(modern: Served) -> None:
 
 
 def test_references_and_callbacks_have_the_timeout_of_their_connection(modern: Served) -> None:
-    with blocking.connect(modern.url, timeout=0.1) as root:
+    with blocking.connect(modern.url, timeout=1) as root:
         again = root.echo([root])[0]
         with pytest.raises(pb.DeadlineExceeded):
             again.wait()
 
 
 def test_a_timeout_on_the_classic_dialect_ends_the_wait(desk: Served) -> None:
-    with blocking.connect(desk.url, timeout=0.1) as root:
-        with pytest.raises(TimeoutError):
+    with blocking.connect(desk.url) as root:
+        with pytest.raises(TimeoutError), blocking.deadline(0.3):
             root.wait()
         assert root.echo(1) == 1
 
 
 def test_a_deadline_takes_the_place_of_the_timeout_and_crosses(modern: Served) -> None:
-    with blocking.connect(modern.url, timeout=0.05) as root:
+    with blocking.connect(modern.url, timeout=1) as root:
         began = time.monotonic()
         with pytest.raises(TimeoutError), blocking.deadline(0.3):
             root.wait()
-        assert time.monotonic() - began >= 0.25
+        assert time.monotonic() - began < 1
         assert modern.desk.remaining is not None
         assert 0 < modern.desk.remaining < 0.31
         eventually(lambda: modern.desk.stopped == ["wait"])

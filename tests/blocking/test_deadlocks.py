@@ -71,7 +71,7 @@ def test_a_finaliser_that_runs_in_the_loop_gets_an_error_instead_of_waiting(root
 def test_a_server_in_the_calling_threads_own_loop_is_named_as_the_cause() -> None:
     async def main() -> None:
         async with pb.serve(Desk(), "tcp://127.0.0.1:0") as server:
-            root = await asyncio.to_thread(blocking.connect, server.urls[0], timeout=0.2)
+            root = await asyncio.to_thread(blocking.connect, server.urls[0], timeout=1)
             with pytest.raises(pb.DeadlineExceeded, match="a server in that loop cannot answer") as raised:
                 root.echo(1)
             assert "asyncio.to_thread" in str(raised.value)
@@ -91,7 +91,7 @@ def test_connecting_to_a_server_in_the_own_loop_says_so_too() -> None:
 
 
 def test_without_a_loop_in_the_thread_the_error_blames_none(modern: Served) -> None:
-    with blocking.connect(modern.url, timeout=0.05) as root:
+    with blocking.connect(modern.url, timeout=1) as root:
         with pytest.raises(pb.DeadlineExceeded) as raised:
             root.wait()
         assert "loop" not in str(raised.value)

@@ -12,6 +12,7 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
+from .typed import pipeline, reference, tell
 
 __all__ = [
     "Backoff",
@@ -31,6 +32,8 @@ __all__ = [
     "connect",
     "deadline",
     "get_pages",
+    "pipeline",
+    "reference",
     "remaining",
     "run",
     "save_stream",
@@ -38,4 +41,5 @@ __all__ = [
     "serve",
     "stream_bytes",
     "stream_file",
+    "tell",
 ]

@@ -14,8 +14,9 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import ConnectionLost
+from ..errors import BadAnswer, ConnectionLost, qualified_name
 from ..flavors import Observer, Reference
+from ..interfaces import Form
 from ..ports import Value
 from ..session import Broker, CloseCause, OutgoingCalls
 from .connection import Connection
@@ -23,7 +24,7 @@ from .deadlines import Limit
 from .driver import Driver
 from .write_buffer import Drain, WriteBuffer
 
-__all__ = ["Answer", "Caller"]
+__all__ = ["Answer", "Caller", "not_made"]
 
 _cancel: Final = asyncio.Future.cancel
 
@@ -34,19 +35,36 @@ class Answer:
     Args:
         future: of the call.
         deadline: until when the call may take; the broker asks for it when it encodes the call.
+        form: what the answer has to be, where the call is made by an interface.
+        caller: of the connection, whose dialect counts for this; None while there is none.
     """
 
-    __slots__ = ("deadline", "future")
+    __slots__ = ("caller", "deadline", "form", "future")
 
-    def __init__(self, future: asyncio.Future[Value], deadline: Limit | None) -> None:
+    def __init__(
+        self,
+        future: asyncio.Future[Value],
+        deadline: Limit | None,
+        form: Form | None = None,
+        caller: Caller | None = None,
+    ) -> None:
         self.future: asyncio.Future[Value] = future
         self.deadline: Limit | None = deadline
+        self.form: Form | None = form
+        self.caller: Caller | None = caller
 
     def succeed(self, value: Value) -> None:
         """Resolve the future; called by the broker, once."""
         future = self.future
-        if not future.done():
-            future.set_result(value)
+        if future.done():
+            return
+        if self.form is not None:
+            try:
+                value = self.form.receive_answer(value, self.caller is not None and self.caller.is_classic)
+            except Exception as error:  # BadAnswer, or what code of the program raised that makes the value
+                self.fail(error if isinstance(error, BadAnswer) else not_made(error))
+                return
+        future.set_result(value)
 
     def fail(self, error: Exception) -> None:
         """Reject the future; called by the broker, once."""
@@ -62,6 +80,13 @@ class Answer:
     def abandon(self) -> None:
         """Cancel the future together with a call that this one depends on; called by the broker."""
         _cancel(self.future)
+
+
+def not_made(error: Exception) -> BadAnswer:
+    """Return the error of a call whose answer could not be made here by what the program registered or annotated."""
+    bad = BadAnswer(f"the answer could not be made: {qualified_name(type(error))} was raised")
+    bad.__cause__ = error
+    return bad
 
 
 class Caller:
@@ -124,6 +149,11 @@ class Caller:
     def close_cause(self) -> CloseCause | None:
         """Why the connection ended; None while it lives."""
         return self._broker.lifecycle.cause
+
+    @property
+    def is_classic(self) -> bool:
+        """Whether the peer speaks a classic dialect."""
+        return self.connection.dialect != "pb7"
 
     @property
     def unanswered(self) -> int:

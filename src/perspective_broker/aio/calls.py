@@ -12,16 +12,18 @@ Nothing is kept for a task but its waiter, so any number of tasks may drive one 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from ..interfaces import Callee, Form, underlying
 from ..ports import Value
 from .affinity import check_loop
 from .held import HeldReference, usable
 from .pending import Pending, begin_on
 from .streams import StreamReader
 
-__all__ = ["Promise"]
+__all__ = ["Promise", "TypedPromise", "form_of", "typed_promise"]
 
 _T = TypeVar("_T")
 
@@ -35,7 +37,7 @@ else:
     _Driven = Pending
 
 
-class Promise(_Driven[_T]):
+class Promise(_Driven[_T], Callee):
     """The answer of one remote call. Awaitable any number of times, cancellable.
 
     A promise can be called before it is kept: ``root.call("room", 1).call("say", "hi")``. A failure is handed
@@ -136,12 +138,55 @@ class Promise(_Driven[_T]):
         """Return the reference to an object of the peer that is the answer; None when that is anything else."""
         if not self.done() or self.cancelled() or self.exception() is not None:
             return None
-        target = self.result()
+        target = underlying(self.result())
         return target if isinstance(target, HeldReference) else None
 
     def __aiter__(self) -> StreamReader:
         """Read the stream that the answer is: ``async for item in root.call("items")``."""
         return StreamReader(self)
+
+    # -- calls by an interface
+
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
+        check_loop(self.get_loop())
+        return begin_on(typed_promise(self.get_loop(), form), self, form.name, args, kwargs, form)
+
+    def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
+        self.tell(form.name, *args, **kwargs)
+        return _AtOnce() if self._caller is None else self._caller.buffer.drain
+
+    def _pb_read(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> StreamReader:
+        return StreamReader(self._pb_call(form, args, kwargs), form)
+
+    def _pb_items(self, form: Form) -> StreamReader:
+        return StreamReader(self, form)
+
+
+class TypedPromise(Promise[_T]):
+    """The answer of a call by an interface: what the interface says, or BadAnswer."""
+
+    __slots__ = ("_form",)
+
+    _form: Form
+
+
+def typed_promise(loop: asyncio.AbstractEventLoop, form: Form) -> TypedPromise[Value]:
+    """Return a promise whose call is yet to be made."""
+    promise: TypedPromise[Value] = TypedPromise(loop=loop)
+    promise._form = form
+    return promise
+
+
+def form_of(answer: object) -> Form | None:
+    """Return how the method was declared whose answer is promised; None for anything else."""
+    return answer._form if isinstance(answer, TypedPromise) else None
+
+
+class _AtOnce:
+    """Awaited, it waits for nothing: no connection can be full yet."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 def _look_away(promise: asyncio.Future[Value]) -> None:

@@ -10,8 +10,9 @@ from contextvars import copy_context
 from typing import Final
 
 from ..flavors import Exportable, export_target
-from ..flavors.dispatch import find_method
+from ..flavors.dispatch import find_call
 from ..flavors.guard import ordinary
+from ..flavors.offer import Sender
 from ..ports import Method, Value
 from ..session import OutgoingCall, Unready, not_callable, not_run, of_this_call
 from .caller import Answer, Caller
@@ -79,19 +80,19 @@ def _run_here(
     kwargs: dict[str, Value],
 ) -> None:
     method: Method | None = None  # of an object of this program
+    sender: Sender | None = None
     try:
         result: Value
         if isinstance(target, HeldReference):
             there = usable(target)
             result = begin(Promise(loop=there.loop), there, target, name, args, kwargs)
         elif isinstance(target, Exportable):  # one of our own objects came home
-            export = export_target(target, None)
-            method = find_method(export.holder, export.prefix, name)
-            result = method(*export.leading, *args, **kwargs)
+            method, (received, named, sender) = find_call(export_target(target, None), name, args, kwargs)
+            result = method(*received, **named)
         else:
             raise not_callable(target)
         if not hasattr(type(result), "__await__"):
-            caller.outgoing.ended_here(call, result, None)
+            caller.outgoing.ended_here(call, result if sender is None else sender.send(result), None)
             return
         running = call.handle = asyncio.ensure_future(result)
         _running_here.add(running)
@@ -113,8 +114,14 @@ def _run_here(
             return
         raised = running.exception()
         if raised is None:
-            caller.outgoing.ended_here(call, running.result(), None)
-            return
+            value = running.result()
+            try:
+                value = value if sender is None else sender.send(value)
+            except Exception as unsent:
+                raised = unsent
+            else:
+                caller.outgoing.ended_here(call, value, None)
+                return
         error = ordinary(raised)
         if not isinstance(error, Exception):
             error = RuntimeError()

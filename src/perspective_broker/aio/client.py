@@ -14,6 +14,7 @@ from ..cred.login import Anonymous
 from ..cred.verifiers import MIN_ITERATIONS
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
+from ..interfaces import giver
 from ..limits import Limits
 from ..ports import Value
 from ..session import CloseCause
@@ -29,6 +30,7 @@ from .settings import Settings
 __all__ = ["Connecting", "connect"]
 
 _R = TypeVar("_R")
+_I = TypeVar("_I")
 
 
 @overload
@@ -77,8 +79,33 @@ def connect(
 ) -> Connecting[ReconnectingReference]: ...
 
 
+@overload
 def connect(
     url: str,
+    interface: Callable[..., _I],
+    *,
+    object: str = ...,
+    username: str | Anonymous | None = ...,
+    password: str | None = ...,
+    service: str | None = ...,
+    perspective: str | None = ...,
+    client: Value = ...,
+    legacy_login: bool = ...,
+    min_iterations: int = ...,
+    timeout: float | None = ...,
+    limits: Limits | None = ...,
+    policy: Policy | None = ...,
+    registry: Registry | None = ...,
+    dialects: Sequence[str] | None = ...,
+    tls: ssl.SSLContext | transports.ClientTLS | None = ...,
+    busy_poll: float | None = ...,
+    reconnect: bool | Backoff = ...,
+) -> Connecting[_I]: ...
+
+
+def connect(
+    url: str,
+    interface: Callable[..., Any] | None = None,
     *,
     object: str = ROOT,
     username: str | Anonymous | None = None,
@@ -104,6 +131,8 @@ def connect(
 
     Args:
         url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
+        interface: by which the object is called (a class that derives from :class:`Interface`): the reference is given
+            as an object of it. None gives the reference itself.
         object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows
             with the first call, which else raises ``UnknownObject``. A login is made at this object.
         username: as whom to log in: a name, or :data:`ANONYMOUS`; None does not log in.
@@ -136,7 +165,8 @@ def connect(
         after a login, to the perspective or avatar.
 
     Raises:
-        TypeError: the url, the name of the object, the username or the password is not text.
+        TypeError: the url, the name of the object, the username or the password is not text; ``interface`` is not an
+            interface, or its annotations cannot be looked up or checked.
         ValueError: the url, the name of the object or that of a dialect is invalid, ``busy_poll`` is not such a time,
             or ``tls`` is given for a url that would not be encrypted. (At once; what follows when it is awaited.)
         OSError: no program answers there; TimeoutError when none did in time.
@@ -168,13 +198,14 @@ def connect(
     establish = partial(_connect, address, object, settings, timeout, tls)
     if login is not None:
         establish = partial(_log_in, establish, login, timeout)
+    give = None if interface is None else giver(interface)
     if reconnect is False:
-        return Connecting(establish, lambda reference: reference.connection.close)
+        return Connecting(establish, lambda reference: reference.connection.close, give)
     backoff = Backoff() if reconnect is True else reconnect
     if not isinstance(backoff, Backoff):
         raise TypeError(f"reconnect is True, False or a Backoff, not {reconnect!r}")
     keep = partial(_keep, establish, str(address), backoff, timeout)
-    return Connecting(keep, lambda reference: reference.close)
+    return Connecting(keep, lambda reference: reference.close, give)
 
 
 class Connecting(Generic[_R]):
@@ -182,25 +213,28 @@ class Connecting(Generic[_R]):
 
     Args:
         establish: makes it; not called before this is awaited or entered.
-        closer: gives what closes it.
+        closer: gives what closes it, for a reference.
+        give: makes of the reference what the program gets; None gives the reference.
     """
 
     def __init__(
         self,
-        establish: Callable[[], Coroutine[Any, Any, _R]],
-        closer: Callable[[_R], Callable[[], Awaitable[None]]],
+        establish: Callable[[], Coroutine[Any, Any, Value]],
+        closer: Callable[[Value], Callable[[], Awaitable[None]]],
+        give: Callable[[Value], _R] | None = None,
     ) -> None:
         self._establish = establish
         self._closer = closer
+        self._give: Callable[[Value], _R] = _as_it_is if give is None else give
         self._close: Callable[[], Awaitable[None]] | None = None
 
     def __await__(self) -> Generator[Any, None, _R]:
-        return self._establish().__await__()
+        return self._give((yield from self._establish().__await__()))
 
     async def __aenter__(self) -> _R:
         reference = await self._establish()
         self._close = self._closer(reference)  # the reference may be released before the block ends
-        return reference
+        return self._give(reference)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -214,6 +248,10 @@ class Connecting(Generic[_R]):
             raise AttributeError(
                 f"there is no {name!r} before there is a connection: await pb.connect(...) first"
             )
+
+
+def _as_it_is(reference: Value) -> Value:
+    return reference
 
 
 async def _keep(

@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from ..dialects.offer import negotiate
 from ..errors import SerializationError
 from ..flavors.guard import report
+from ..interfaces import Proxy, RemoteFunction, underlying
 from ..ports import Method, ObjectId, Perspective, PromisedAnswer, Value
 from ..session import (
     Broker,
@@ -199,6 +200,8 @@ class Host(BrokerHost):
             return self._adapt_promise(value)
         if isinstance(value, ReconnectingReference):
             return value.current
+        if isinstance(value, (Proxy, RemoteFunction)):
+            return self._adapt_proxy(underlying(value))
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         if self._sources is None:
@@ -217,7 +220,11 @@ class Host(BrokerHost):
         error = promise.exception()
         if error is not None:
             raise not_run(error) if isinstance(error, Exception) else error
-        return promise.result()
+        return underlying(promise.result())
+
+    def _adapt_proxy(self, callee: Value) -> Value | PromisedAnswer:
+        """Return what the object that a proxy calls crosses as."""
+        return callee if isinstance(callee, RemoteReference) else self.adapt(callee)
 
     def make_reference(self, luid: ObjectId, perspective: Perspective) -> RemoteReference:
         if self._link is not None:

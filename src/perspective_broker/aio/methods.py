@@ -1,14 +1,17 @@
 """Methods: runs what the peer calls, plain methods at once and asynchronous ones as tasks, in the order of the calls.
 
-A task begins in a later turn of the loop, and what was called after it must not overtake it. Tasks begin in the order
-in which they were made, so asynchronous methods need not wait for each other; plain ones wait for them to begin.
+Since Python 3.12 a task has its first step where it is made, so every method begins when it is called. Before that, and
+where the program has a task factory, a task begins in a later turn of the loop, and what was called after it must not
+overtake it. Tasks begin in the order in which they were made, so asynchronous methods need not wait for each other;
+plain ones wait for them to begin.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Final
@@ -17,6 +20,7 @@ from ..ports import Method, Value
 from ..queues import Queue, put
 from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
+from .eager import begin_now, begins_now
 from .turns import Turns
 
 __all__ = ["MethodWatcher", "Methods"]
@@ -58,7 +62,7 @@ class Methods:
         self._watcher = watcher
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
-        self._tasks: dict[asyncio.Task[None], _Running] | None = None  # made with the first
+        self._tasks: dict[asyncio.Task[None], IncomingCall] | None = None  # made with the first
 
     def __len__(self) -> int:
         """Return how many run as tasks."""
@@ -138,73 +142,108 @@ class Methods:
             self._incoming.answer_call(call, result)
 
     def _spawn(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value], context: Context) -> None:
-        running = _Running(call, coroutine)
-        task = running.task = self._loop.create_task(self._finish(running), context=context)
-        call.handle = running
+        first = call.handle = _FirstStep()
+        task: asyncio.Task[None]
+        if not begins_now(self._loop):
+            late = _Late(call, coroutine)
+            self._unbegun += 1
+            task = self._loop.create_task(self._finish_late(late), context=context)
+            self._hold(call, task, partial(self._on_late_task_done, late))
+        elif (task := begin_now(self._loop, self._finish(call, coroutine), context)).done():
+            self._look_at(call, task)
+        else:
+            self._hold(call, task, self._on_task_done)
+        if first.is_cancelled:
+            task.cancel()
+
+    def _hold(
+        self,
+        call: IncomingCall,
+        task: asyncio.Task[None],
+        when_done: Callable[[asyncio.Task[None]], object],
+    ) -> None:
+        """Keep a task alive, and where it is found when it has to be cancelled."""
+        call.handle = task
         if self._tasks is None:
             self._tasks = {}
-        self._tasks[task] = running
-        task.add_done_callback(self._on_task_done)
-        self._unbegun += 1
+        self._tasks[task] = call
+        task.add_done_callback(when_done)
 
-    def _begin(self, running: _Running) -> None:
-        running.begun = True
+    async def _finish(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
+        """Run a method to its end, and answer at once: the program may change a value that it has returned."""
+        try:
+            value = await coroutine
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            self._incoming.fail_call(call, error)
+            return
+        if type(call.handle) is _FirstStep:  # the turn in which it was called counts this
+            self._incoming.answer_call(call, value)
+            return
+        turns = self._turns
+        began = turns.clock()
+        self._incoming.answer_call(call, value)
+        turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        assert self._tasks is not None
+        self._look_at(self._tasks.pop(task), task)
+        self._watcher.method_ended()
+
+    def _look_at(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
+        """See whether a task that is done could not answer."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._incoming.fail_call(call, error)  # a BaseException
+
+    # -- where tasks begin in a later turn
+
+    async def _finish_late(self, late: _Late) -> None:
+        self._begin(late)
+        await self._finish(late.call, late.coroutine)
+
+    def _begin(self, late: _Late) -> None:
+        late.has_begun = True
         self._unbegun -= 1
         if self._queue and not self._unbegun:
             self._loop.call_soon(self._run_queue)  # after the first step of this one
 
-    async def _finish(self, running: _Running) -> None:
-        if running.task is None:
-            # A task factory started this at once (asyncio.eager_task_factory). Methods start in a later turn.
-            await asyncio.sleep(0)
-        self._begin(running)
-        call = running.call
-        try:
-            value = await running.coroutine
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            self._incoming.fail_call(call, error)
-        else:
-            turns = self._turns
-            began = turns.clock()
-            self._incoming.answer_call(call, value)
-            turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        tasks = self._tasks
-        assert tasks is not None
-        running = tasks.pop(task)
-        if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
-            self._begin(running)
-            running.coroutine.close()
-            self._incoming.fail_call(running.call, asyncio.CancelledError())
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            self._incoming.fail_call(running.call, error)  # a BaseException
-        self._watcher.method_ended()
+    def _on_late_task_done(self, late: _Late, task: asyncio.Task[None]) -> None:
+        if not late.has_begun:  # it was cancelled before its first step
+            self._begin(late)
+            late.coroutine.close()
+            self._incoming.fail_call(late.call, asyncio.CancelledError())
+        self._on_task_done(task)
 
 
 _Call = tuple[IncomingCall, Method, Sequence[Value], Mapping[str, Value]]
+
+
+class _Late:
+    """An asynchronous method that begins in a later turn than the one in which it was called."""
+
+    __slots__ = ("call", "coroutine", "has_begun")
+
+    def __init__(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
+        self.call = call
+        self.coroutine = coroutine
+        self.has_begun = False
+
+
+class _FirstStep:
+    """Handle of a call whose method is in the first step of its task, which is not known yet."""
+
+    __slots__ = ("is_cancelled",)
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 def _is_asynchronous(method: Method) -> bool:
     """Whether calling ``method`` runs nothing of it yet (``async def``; not what a decorator made of one)."""
     code = getattr(method, "__code__", None)
     return code is not None and bool(code.co_flags & CO_COROUTINE)
-
-
-class _Running:
-    """An asynchronous method that runs, or will."""
-
-    __slots__ = ("begun", "call", "coroutine", "task")
-
-    def __init__(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
-        self.call = call
-        self.coroutine = coroutine
-        self.begun = False
-        self.task: asyncio.Task[None] | None = None
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
 
 
 async def _awaited(awaitable: Awaitable[Value]) -> Value:

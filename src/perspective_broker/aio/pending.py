@@ -9,6 +9,7 @@ from typing import Final, NoReturn, TypeVar
 
 from ..errors import DeadReferenceError, with_ran
 from ..flavors import Observer, Reference
+from ..interfaces import Form, underlying
 from ..ports import Value
 from ..session import OutgoingCall, call_when_connected, not_run
 from .affinity import check_loop
@@ -158,6 +159,7 @@ def begin(
     args: tuple[Value, ...],
     kwargs: dict[str, Value],
     at_once: bool = False,
+    form: Form | None = None,
 ) -> _P:
     """Call a method of the peer's object, and return ``pending``, which gets the answer.
 
@@ -169,13 +171,15 @@ def begin(
         args: positional arguments.
         kwargs: keyword arguments.
         at_once: the call is a message of a stream, which takes no capacity, no slot and no queue position.
+        form: what the answer has to be, where the call is made by an interface.
 
     Raises:
         DeadReferenceError: the connection has ended.
     """
     pending._caller = caller
     pending._name, pending._made = name, monotonic()
-    answer = Answer(pending, None if under.get() is None else current())
+    limit = None if under.get() is None else current()
+    answer = Answer(pending, limit) if form is None else Answer(pending, limit, form, caller)
     pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
     return pending
 
@@ -220,16 +224,24 @@ def begin_update(
 
 
 def begin_on(
-    pending: _P, on: Pending[Value], name: str, args: tuple[Value, ...], kwargs: dict[str, Value]
+    pending: _P,
+    on: Pending[Value],
+    name: str,
+    args: tuple[Value, ...],
+    kwargs: dict[str, Value],
+    form: Form | None = None,
 ) -> _P:
     """Call a method of the object that ``on`` will be, and return ``pending``, which gets the answer.
+
+    Args:
+        form: see :func:`begin`.
 
     Raises:
         DeadReferenceError: the connection has ended. (Where ``on`` has its answer, ``pending`` fails instead.)
     """
     caller = pending._caller = on._caller
     pending._name, pending._made = name, monotonic()
-    answer = Answer(pending, None if under.get() is None else current())
+    answer = Answer(pending, None if under.get() is None else current(), form, caller)
     if caller is None:
         pending._call = call_when_connected(on._call, name, args, kwargs, answer)
     elif on.done():
@@ -257,7 +269,7 @@ def _begin_on_answer(
     if isinstance(error, Exception):
         answer.fail(not_run(error))
         return
-    target = on.result()
+    target = underlying(on.result())
     try:
         if isinstance(target, HeldReference):
             pending._call = usable(target).outgoing.call(target, name, args, kwargs, answer)
@@ -270,11 +282,11 @@ def _begin_on_answer(
 # -- calls that wait for a connection
 
 
-def wait_for_connection(pending: _P, name: str) -> _P:
+def wait_for_connection(pending: _P, name: str, form: Form | None = None) -> _P:
     """Return ``pending``, whose call of the method ``name`` will be made when there is a connection."""
     pending._caller = None
     pending._name, pending._made = name, monotonic()
-    pending._call = OutgoingCall(Answer(pending, None), None)
+    pending._call = OutgoingCall(Answer(pending, None, form), None)
     return pending
 
 
@@ -289,8 +301,8 @@ def begin_waiting(
     """Make the call that has waited for a connection; ``pending`` has no outcome yet."""
     call = pending._call
     answer = call.answerable
-    assert answer is not None
-    pending._caller = caller
+    assert isinstance(answer, Answer)
+    pending._caller = answer.caller = caller
     caller.outgoing.call(target, name, args, kwargs, answer, call=call)
 
 

@@ -19,13 +19,15 @@ from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFaile
 from ..flavors.guard import ordinary
 from ..flavors.handle import Name
 from ..hooks import is_ours, run
+from ..interfaces import Callee, Form
 from ..ports import Value
 from ..session import CloseCause
-from .calls import Promise
+from .calls import Promise, typed_promise
 from .connection import Connection, dont_notify_at_end, notify_at_end
 from .held import usable
 from .pending import Note, begin_waiting, fail_waiting, wait_for_connection
 from .references import RemoteMethod, RemoteReference
+from .streams import StreamReader
 
 __all__ = ["Backoff", "ReconnectingReference", "keep_connected"]
 
@@ -87,7 +89,7 @@ class _Call:
     timer: asyncio.TimerHandle | None
 
 
-class ReconnectingReference(Name):
+class ReconnectingReference(Name, Callee):
     """The peer's root, or the perspective or avatar of a login, on whatever connection there is at the moment.
 
     Made by ``pb.connect(..., reconnect=True)``. It is called like a :class:`RemoteReference`; among the arguments of a
@@ -273,10 +275,32 @@ class ReconnectingReference(Name):
             return None  # callbacks come first, and what waited
         return current
 
+    # -- calls by an interface
+
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Promise[Value]:
+        ready = self._ready()
+        return (
+            ready._pb_call(form, args, kwargs) if ready else self._wait(form.name, args, kwargs, True, form)
+        )
+
+    def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
+        return self.tell(form.name, *args, **kwargs)
+
+    def _pb_read(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> StreamReader:
+        return StreamReader(self._pb_call(form, args, kwargs), form)
+
+    # -- calls that wait
+
     def _wait(
-        self, name: str, args: tuple[Value, ...], kwargs: dict[str, Value], wants_answer: bool
+        self,
+        name: str,
+        args: tuple[Value, ...],
+        kwargs: dict[str, Value],
+        wants_answer: bool,
+        form: Form | None = None,
     ) -> Promise[Value]:
-        promise: Promise[Value] = wait_for_connection(Promise(loop=self._loop), name)
+        made = Promise(loop=self._loop) if form is None else typed_promise(self._loop, form)
+        promise: Promise[Value] = wait_for_connection(made, name, form)
         timer = None if self._timeout is None else self._loop.call_later(self._timeout, self._expire, promise)
         self._waiting[promise] = _Call(name, args, kwargs, wants_answer, timer)
         promise.add_done_callback(Note(self._forget))

@@ -6,11 +6,12 @@ from asyncio import _get_running_loop
 from typing import Protocol
 
 from ..flavors import Observer
+from ..interfaces import Callee, Form
 from ..ports import Perspective, Value
 from ..session import Broker
 from .affinity import check_loop
 from .caller import Caller
-from .calls import Promise
+from .calls import Promise, TypedPromise, typed_promise
 from .held import HeldReference, usable
 from .pending import begin, begin_update
 from .streams import StreamReader
@@ -19,7 +20,7 @@ from .write_buffer import Drain
 __all__ = ["RemoteCacheObserver", "RemoteMethod", "RemoteReference", "caller_of_observer"]
 
 
-class RemoteReference(HeldReference):
+class RemoteReference(HeldReference, Callee):
     """A reference to an object of the peer. Sent back to it, it arrives as the object itself.
 
     Made by the library when a peer sends an object; the same object is always the same reference. When the
@@ -64,6 +65,23 @@ class RemoteReference(HeldReference):
     def __aiter__(self) -> StreamReader:
         """Read the stream that the object is: what an asynchronous generator of the peer arrives as."""
         return StreamReader(self)
+
+    # -- calls by an interface
+
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
+        caller = self._caller
+        if caller is None or _get_running_loop() is not caller.loop:
+            caller = usable(self)
+        return begin(typed_promise(caller.loop, form), caller, self, form.name, args, kwargs, False, form)
+
+    def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Drain:
+        return self.tell(form.name, *args, **kwargs)
+
+    def _pb_read(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> StreamReader:
+        return StreamReader(self._pb_call(form, args, kwargs), form)
+
+    def _pb_items(self, form: Form) -> StreamReader:
+        return StreamReader(self, form)
 
 
 class _Callable(Protocol):

@@ -13,6 +13,7 @@ from ..cred import Perspective, Service
 from ..cred.login import LoginRoot
 from ..errors import SerializationError
 from ..flavors import Exportable, export_target
+from ..flavors.exporting import offer_of
 from ..flavors.message_receiver import MessageReceiver, foreign
 from ..ports import Value
 from .connection import Connection
@@ -114,6 +115,7 @@ def _maker(root: Value) -> Callable[[Connection], Exportable]:
         if issubclass(root, (Perspective, Service)):
             raise TypeError(f"the class {root.__name__} cannot be served; {advice(root)}")
         raise TypeError(f"an object is served, not its class: serve({root.__name__}(), ...)")
+    offer_of(root)  # raises now, and not for each connection, where annotations cannot be looked up
     make_root: Callable[[Connection], Exportable] | None = getattr(root, "root_object", None)
     if make_root is not None:
         return make_root

@@ -18,17 +18,26 @@ from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from typing import Final
 
-from ..errors import BadArguments, CallError, ConnectionLost, DeadReferenceError, Error, LimitExceeded
+from ..errors import (
+    BadAnswer,
+    BadArguments,
+    CallError,
+    ConnectionLost,
+    DeadReferenceError,
+    Error,
+    LimitExceeded,
+)
 from ..flavors import Copyable, Exportable, RemoteCopy, Target
 from ..flavors.fields import attributes
 from ..flavors.handle import Handle
+from ..interfaces import Form
 from ..ports import Perspective, Value
 from .affinity import check_loop
-from .caller import Caller
+from .caller import Caller, not_made
 from .held import HeldReference, caller_of, usable
 from .pending import Pending, begin_at_once
 
-__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "next_items"]
+__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "loop_of", "next_items"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
@@ -350,6 +359,11 @@ class ItemReader(Handle, ABC):
         """Leave: no more items are wanted."""
 
 
+def loop_of(reader: ItemReader) -> asyncio.AbstractEventLoop | None:
+    """Return the event loop where a reader is read; None before that is known."""
+    return reader._loop
+
+
 async def next_items(reader: ItemReader) -> list[Value]:
     """Return the next item of a reader and those that have come with it, up to some; none when there are no more."""
     items: list[Value] = []
@@ -369,10 +383,12 @@ class StreamReader(ItemReader):
 
     Args:
         source: the reference to the stream, or the promise of it.
+        form: what the items have to be, where an interface says so.
     """
 
-    def __init__(self, source: HeldReference | Pending[Value]) -> None:
+    def __init__(self, source: HeldReference | Pending[Value], form: Form | None = None) -> None:
         super().__init__()
+        self._form = form
         self._source: HeldReference | Pending[Value] | None = source
         if isinstance(source, asyncio.Future):
             self._loop = source.get_loop()
@@ -450,18 +466,24 @@ class StreamReader(ItemReader):
 
     def _take(self, items: tuple[Value, ...], cost: int) -> None:
         """Items have come (called by the sink)."""
+        bad: BadAnswer | None = None
+        if self._form is not None:
+            items, bad = _received(self._form, items, self._caller is not None and self._caller.is_classic)
         self._put(items, cost)
-        if self._unread > PATIENCE and self._unread - self._batches[-1][1] > PATIENCE:
+        if bad is not None:
+            self._refuse(bad)
+        elif self._unread > PATIENCE and self._unread - self._batches[-1][1] > PATIENCE:
             # The last ones do not count: a large item crosses whole, however little credit was left for it.
             _tell(self._caller, self._reference, "close")
             self._leave(LimitExceeded("the peer sends more than the stream's window"))
         elif self._opened is not None and self._opened.done():
             self._on_end(self._opened)
 
-    def _refuse(self, error: CallError) -> None:
+    def _refuse(self, error: CallError | BadAnswer) -> None:
         """Items have come that cannot be read: they end the stream, behind those that came before."""
         if not self._ended:
-            error.of_a_call = True  # the program that reads has run until here
+            if isinstance(error, CallError):
+                error.of_a_call = True  # the program that reads has run until here
             _tell(self._caller, self._reference, "close")
             self._end(error)
 
@@ -510,6 +532,21 @@ class StreamReader(ItemReader):
                 source.get_loop().call_soon_threadsafe(source.cancel)
         except RuntimeError:
             pass  # the loop is closed, and the connection with it
+
+
+def _received(
+    form: Form, items: tuple[Value, ...], classic: bool
+) -> tuple[tuple[Value, ...], BadAnswer | None]:
+    """Return items as the interface says, up to the first that does not fit, and the error of that."""
+    received: list[Value] = []
+    try:
+        for item in items:
+            received.append(form.receive_item(item, classic))
+    except BadAnswer as error:
+        return tuple(received), error
+    except Exception as error:  # of the program, whose classes the items are made of
+        return tuple(received), not_made(error)
+    return tuple(received), None
 
 
 def _tell(caller: Caller | None, stream: HeldReference | None, name: str, *args: Value) -> None:

@@ -11,6 +11,7 @@ The connections live in an event loop that runs in a thread of its own; any othe
 answer.
 """
 
+from .answers import wait
 from .connecting import Connected, connect
 from .deadlines import deadline
 from .remotes import Remote, RemoteAlways
@@ -26,4 +27,5 @@ __all__ = [
     "connect",
     "deadline",
     "serve",
+    "wait",
 ]

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from .. import aio
 from ..aio import Backoff, Connection, ReconnectingReference, RemoteReference
@@ -14,6 +14,7 @@ from ..aio.client import Connecting
 from ..cred.login import Anonymous
 from ..errors import DeadlineExceeded, DeadReferenceError
 from ..flavors import Policy, Registry
+from ..interfaces import giver
 from ..limits import Limits
 from ..ports import Value
 from ..transports import ClientTLS
@@ -24,11 +25,12 @@ from .threads import EventLoopThread
 
 __all__ = ["Connected", "connect"]
 
+_I = TypeVar("_I")
 _R = TypeVar("_R")
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The options of :func:`perspective_broker.connect`."""
+    """The options of :func:`perspective_broker.connect` that mean the same here."""
 
     object: str
     username: str | Anonymous | None
@@ -44,16 +46,53 @@ class ConnectOptions(TypedDict, total=False):
     dialects: Sequence[str] | None
     tls: ssl.SSLContext | ClientTLS | None
     busy_poll: float | None
-    reconnect: bool | Backoff
+
+
+@overload
+def connect(
+    url: str,
+    interface: None = None,
+    *,
+    timeout: float | None = ...,
+    thread: EventLoopThread | None = ...,
+    reconnect: Literal[False] = ...,
+    **options: Unpack[ConnectOptions],
+) -> Connected[Remote]: ...
+
+
+@overload
+def connect(
+    url: str,
+    interface: None = None,
+    *,
+    timeout: float | None = ...,
+    thread: EventLoopThread | None = ...,
+    reconnect: Literal[True] | Backoff,
+    **options: Unpack[ConnectOptions],
+) -> Connected[RemoteAlways]: ...
+
+
+@overload
+def connect(
+    url: str,
+    interface: Callable[..., _I],
+    *,
+    timeout: float | None = ...,
+    thread: EventLoopThread | None = ...,
+    reconnect: bool | Backoff = ...,
+    **options: Unpack[ConnectOptions],
+) -> Connected[_I]: ...
 
 
 def connect(
     url: str,
+    interface: Callable[..., Any] | None = None,
     *,
     timeout: float | None = 30,
     thread: EventLoopThread | None = None,
+    reconnect: bool | Backoff = False,
     **options: Unpack[ConnectOptions],
-) -> Connected[Remote]:
+) -> Connected[Any]:
     """Connect to a peer, and wait until that is done.
 
     ``with connect(url) as root:`` closes the connection at the end of the block. ``root = connect(url)`` leaves it open
@@ -61,17 +100,22 @@ def connect(
 
     Args:
         url: where the peer listens.
+        interface: by which the object is called: ``wait(lobby.join("x"))``. None for ``root.join("x")``, which waits.
         timeout: seconds for connecting, and then for each call; a :func:`deadline` takes its place. None for no end.
         thread: where the connection lives; None for the event loop thread that the process shares.
+        reconnect: connect again when the connection is lost, like the other
         options: of :func:`perspective_broker.connect`.
 
     Raises:
         Exception: as :func:`perspective_broker.connect`.
         UsageError: this is the thread of the event loop, which would wait for itself.
     """
+    give = None if interface is None else giver(interface)
     running = (thread or EventLoopThread.shared()).running()
     try:
-        connected: Connected[Any] = running.run(_connect(running, url, timeout, options), name="connect")
+        connected: Connected[Any] = running.run(
+            _connect(running, url, give, timeout, reconnect, options), name="connect"
+        )
     except TimeoutError as error:
         if isinstance(error, DeadlineExceeded) or not (hint := loop_stood_still()):
             raise
@@ -80,15 +124,25 @@ def connect(
 
 
 async def _connect(
-    running: Running, url: str, timeout: float | None, options: ConnectOptions
+    running: Running,
+    url: str,
+    give: Callable[[Value], Any] | None,
+    timeout: float | None,
+    reconnect: bool | Backoff,
+    options: ConnectOptions,
 ) -> Connected[Any]:
     default_timeout.set(timeout)  # of this connection, and those that reconnect= makes
-    connecting: Connecting[Any] = aio.connect(url, timeout=timeout, **options)  # type: ignore[arg-type] # either form
+    connecting: Connecting[Any] = aio.connect(url, timeout=timeout, reconnect=reconnect, **options)  # type: ignore[arg-type] # either form
     reference: RemoteReference | ReconnectingReference = await connecting
+    root: Remote | RemoteAlways
     if isinstance(reference, ReconnectingReference):
-        return Connected(RemoteAlways(reference, running, timeout), running, reference.close)
+        root, close = RemoteAlways(reference, running, timeout), reference.close
+        return Connected(root if give is None else give(root), running, close)
+    assert isinstance(reference, Remote)
     connection = reference.connection  # the reference may be released before it is closed
-    connected: Connected[Any] = Connected(reference, running, connection.close)
+    connected: Connected[Any] = Connected(
+        reference if give is None else give(reference), running, connection.close
+    )
     with suppress(DeadReferenceError):  # it has ended already
         connection.on_disconnect(connected.ended)
     return connected

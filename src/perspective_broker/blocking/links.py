@@ -129,7 +129,9 @@ def _fail(outcome: asyncio.Future[Value], error: BaseException) -> None:
 
 def _is_of_the_loop(method: Method) -> bool:
     """Return whether a method belongs into the event loop: it is asynchronous, of this library, or of a replica."""
-    if inspect.iscoroutinefunction(method) or isinstance(getattr(method, "__self__", None), RemoteCache):
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        return True
+    if isinstance(getattr(method, "__self__", None), RemoteCache):
         return True
     return str(getattr(method, "__module__", "")).partition(".")[0] == _LIBRARY
 

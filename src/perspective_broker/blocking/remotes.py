@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from inspect import iscoroutinefunction
 from threading import get_ident
-from typing import Any, Final
+from typing import Any
 
-from ..aio import ReconnectingReference, RemoteReference, StreamReader
+from ..aio import Promise, ReconnectingReference, RemoteReference, StreamReader
 from ..aio.caller import Caller
+from ..aio.calls import TypedPromise
 from ..aio.deadlines import Limit, current, under
 from ..aio.held import HeldReference, usable
-from ..aio.pending import hasten
-from ..aio.streams import next_items
+from ..aio.pending import begin, hasten
+from ..interfaces import Callee, Form
 from ..ports import ObjectId, Perspective, Value
 from ..session import Broker, OutgoingCall
-from .running import Running
+from .answers import Answer, Items, Told
+from .running import OF_CONNECT, Running
 from .waiting import Waiting, WaitingForFuture
 
 __all__ = ["Method", "Remote", "RemoteAlways", "Shown"]
-
-#: Where the usual time limit of a call comes from.
-OF_CONNECT: Final = " (the timeout of connect)"
 
 
 class Shown(ABC):
@@ -155,11 +153,29 @@ class Remote(RemoteReference):
         check_public(self, name)
         return Method(self._wait, name, self)
 
+    # -- calls by an interface
 
-class RemoteAlways(Shown):
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> TypedPromise[Value]:
+        if self._running.is_here:
+            return super()._pb_call(form, args, kwargs)
+
+        def begin_here(answer: Answer[Value]) -> None:
+            begin(answer, usable(self), self, form.name, args, kwargs, False, form)
+
+        return Answer.of(self._running, self._timeout, form, begin_here)
+
+    def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Any:
+        if self._running.is_here:
+            return super()._pb_tell(form, args, kwargs)
+        self.tell(form.name, *args, **kwargs)
+        return Told()
+
+
+class RemoteAlways(Shown, Callee):
     """What ``connect(url, reconnect=True)`` gives: a remote object on whatever connection there is.
 
-    ``remote.greet("x")`` waits for a connection, if there is none at the moment.
+    ``remote.greet("x")`` waits for a connection, if there is none at the moment. (By an interface, answers of its calls
+    do not take :func:`~perspective_broker.pipeline`.)
     """
 
     def __init__(self, reference: ReconnectingReference, running: Running, timeout: float | None) -> None:
@@ -193,45 +209,36 @@ class RemoteAlways(Shown):
     def shown(self) -> Value:
         return self._reference
 
+    # -- calls by an interface
+
+    def _pb_call(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[Value]:
+        if self._running.is_here:
+            return self._reference._pb_call(form, args, kwargs)
+        return self._made(form, args, kwargs)
+
+    def _made(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Promise[Value]:
+        """Make a call in the event loop, and return its promise without waiting for the answer."""
+        make = partial(self._reference._pb_call, form, args, kwargs)
+        (promise,) = self._running.run(_one(make), name=form.name)
+        return promise
+
+    def _pb_tell(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> Awaitable[None]:
+        if self._running.is_here:
+            return self._reference._pb_tell(form, args, kwargs)
+        self.tell(form.name, *args, **kwargs)
+        return Told()
+
+    def _pb_read(self, form: Form, args: tuple[Value, ...], kwargs: dict[str, Value]) -> StreamReader:
+        if self._running.is_here:
+            return self._reference._pb_read(form, args, kwargs)
+        return StreamReader(self._made(form, args, kwargs), form)
+
     def __getattr__(self, name: str) -> Method:
         check_public(self, name)
         return Method(self._wait, name, self)
 
     def __repr__(self) -> str:
         return repr(self._reference).replace("ReconnectingReference", type(self).__name__)
-
-
-class Items:
-    """The items of a stream, for one ``for``.
-
-    Args:
-        running: where it is read.
-        reader: of the asyncio face.
-    """
-
-    def __init__(self, running: Running, reader: StreamReader) -> None:
-        self._running = running
-        self._reader = reader
-        self._items: deque[Value] = deque()
-
-    def __iter__(self) -> Items:
-        return self
-
-    def __next__(self) -> Any:
-        if not self._items:
-            self._running.run(_fill(self._items, self._reader), name="a stream")
-            if not self._items:
-                raise StopIteration
-        return self._items.popleft()
-
-    def close(self) -> None:
-        """Leave the stream, and wait until the generator of the peer is closed. May be called twice."""
-        self._items.clear()
-        self._running.run(self._reader.aclose(), name="a stream")
-
-
-async def _fill(items: deque[Value], reader: StreamReader) -> None:
-    items.extend(await next_items(reader))
 
 
 class _InWorker:
@@ -301,6 +308,10 @@ def _begin(
 
 async def _tell(tell: Callable[[], Any]) -> None:
     await tell()
+
+
+async def _one(make: Callable[[], Promise[Value]]) -> tuple[Promise[Value]]:
+    return (make(),)
 
 
 async def _do(function: Callable[[], object]) -> None:

@@ -20,7 +20,10 @@ from .deadlines import seconds_left
 from .waiting import Waiting, WaitingForFuture
 from .workers import Workers, step_aside
 
-__all__ = ["Running", "loop_stood_still"]
+__all__ = ["OF_CONNECT", "Running", "loop_stood_still", "running_of"]
+
+#: Where the usual time limit of a call comes from, for errors.
+OF_CONNECT: Final = " (the timeout of connect)"
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -273,6 +276,12 @@ def loop_stood_still() -> str:
 
 
 # -- the process
+
+
+def running_of(loop: asyncio.AbstractEventLoop) -> Running | None:
+    """Return what runs a loop, or has run it; None for a loop of the program's own."""
+    return next((running for running in (*_all, *_left) if running.loop is loop), None)
+
 
 #: Those that run.
 _all: Final[list[Running]] = []

@@ -8,26 +8,25 @@
       wakes ◀── the lock is released ──────── succeed, fail: it has its outcome
       Ctrl-C, time is up ───────────────────▶ give_up: cancels the call
 
-A lock is the cheapest thing that a thread can sleep on, and a signal wakes it.
+A lock is the cheapest thing that a thread can sleep on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from _thread import allocate_lock
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from threading import TIMEOUT_MAX, Lock
+from threading import TIMEOUT_MAX, Lock, get_ident, main_thread
 from time import monotonic
 from typing import Any, Final
 
 __all__ = ["Waiting", "WaitingForFuture", "acquire"]
 
-#: Whether a signal wakes a thread that waits for a lock. Elsewhere it looks up so often, in seconds.
-_INTERRUPTIBLE: Final = sys.platform != "win32"
-_LOOK_UP_SECONDS: Final = 0.2
+#: The main thread looks up so often, in seconds. A signal wakes a thread that sleeps on a lock, but not on Windows, and
+#: nowhere when it comes right before the thread sleeps.
+LOOK_UP_SECONDS: Final = 0.2
 
 
 class Waiting(ABC):
@@ -130,10 +129,10 @@ class WaitingForFuture(Waiting):
 
 
 def acquire(lock: Lock, seconds: float | None) -> bool:
-    """Wait for a lock; Ctrl-C ends the wait in the main thread, on every platform."""
+    """Wait for a lock, and return whether it was had in time; Ctrl-C ends the wait in the main thread."""
     if seconds is not None and seconds > TIMEOUT_MAX:
         seconds = None
-    if _INTERRUPTIBLE:
+    if get_ident() != main_thread().ident:  # which alone hears of signals
         return lock.acquire(True, -1 if seconds is None else max(0.0, seconds))
     until = None if seconds is None else monotonic() + seconds
     while not lock.acquire(True, _next_look(until)):
@@ -143,5 +142,5 @@ def acquire(lock: Lock, seconds: float | None) -> bool:
 
 
 def _next_look(until: float | None) -> float:
-    """Return how long to wait before the next look for a signal."""
-    return _LOOK_UP_SECONDS if until is None else min(_LOOK_UP_SECONDS, max(0.0, until - monotonic()))
+    """Return how long to sleep before the next look for a signal."""
+    return LOOK_UP_SECONDS if until is None else min(LOOK_UP_SECONDS, max(0.0, until - monotonic()))

@@ -43,6 +43,8 @@ class Perspective(Exportable):
         TypeError: the name is not text.
     """
 
+    _pb_prefix = "perspective_"
+
     def __init__(self, name: str) -> None:
         if not isinstance(name, str):
             raise TypeError(f"perspective name: must be a str, not {type(name).__name__}")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, ForwardRef, get_origin
 
-__all__ = ["annotations_of", "is_class_variable", "signature_of"]
+__all__ = ["annotations_of", "is_class_variable", "parameters_text", "signature_of"]
 
 if sys.version_info >= (3, 14):
     from annotationlib import Format
@@ -34,6 +34,24 @@ else:
     def signature_of(method: Callable[..., Any]) -> inspect.Signature:
         """Return the signature of a method. Raises TypeError or ValueError when it has none."""
         return inspect.signature(method)
+
+
+def parameters_text(signature: inspect.Signature) -> str:
+    """Return the parameters of a signature for an error: their names and kinds, and which have a default."""
+    empty = inspect.Parameter.empty
+    parameters = [
+        parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
+        for parameter in signature.parameters.values()
+    ]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+
+
+class _Default:
+    def __repr__(self) -> str:
+        return "..."
+
+
+_DEFAULT: Final = _Default()
 
 
 def is_class_variable(annotation: object) -> bool:

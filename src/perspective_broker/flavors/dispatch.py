@@ -1,23 +1,37 @@
 """Dispatch: the only place where a name that a peer sent becomes a method.
 
 Nothing else in the library uses a peer's text for attribute access. A peer reaches only methods with the prefix of the
-object's flavor: ``remote_``, ``view_``, ``perspective_``, ``observe_``.
+object's flavor: ``remote_``, ``view_``, ``perspective_``, ``observe_``; and the methods that an interface of its class
+declares (:mod:`.offer`). Those are found in a table, so that their names, too, come from the program.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any, Final
 
 from ..errors import BadArguments, NoSuchMethod
 from ..ports import Method
-from .annotations import signature_of
+from .annotations import parameters_text, signature_of
 from .exposing import Wrapped
 from .guard import ordinary
 from .message_receiver import MessageReceiver
+from .offer import Arguments, OfferedMethod
+from .target import Target
+from .values import Value
 
-__all__ = ["blame", "find_method", "look_up", "no_such_method"]
+__all__ = [
+    "blame",
+    "find_call",
+    "find_method",
+    "find_offered",
+    "look_up",
+    "no_such_method",
+    "plain_function",
+    "stand_for",
+]
 
 #: The prefixes of the flavors.
 _PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
@@ -56,6 +70,54 @@ def look_up(holder: object, prefix: str, name: str) -> Method | None:
     except BaseException as error:  # a property of the application
         raise ordinary(error)  # noqa: B904 # it has its own __cause__
     return method if callable(method) else None
+
+
+def find_offered(holder: object, offered: OfferedMethod) -> Method:
+    """Return the method of ``holder`` that an interface declares.
+
+    Raises:
+        NoSuchMethod: the object has hidden the method of its class.
+    """
+    try:
+        method = getattr(holder, offered.attribute, None)
+        if offered.is_sync and (plain := plain_function(method)) is not None:
+            return MethodType(plain, holder)
+    except BaseException as error:  # a property of the application
+        raise ordinary(error)  # noqa: B904 # it has its own __cause__
+    if not callable(method):
+        raise no_such_method(holder, offered.attribute)
+    found: Method = method
+    return found
+
+
+def find_call(
+    target: Target, name: str, args: Sequence[Value], kwargs: Mapping[str, Value]
+) -> tuple[Method, Arguments]:
+    """Return the method for a call that is made in this program, and what it is called with.
+
+    The session does the same for calls of the peer, step by step.
+
+    Raises:
+        NoSuchMethod: see :func:`find_method`.
+        BadArguments: the arguments do not fit the interface that declares the method.
+    """
+    offered = None if target.offer is None else target.offer.find(name)
+    if offered is None:
+        return find_method(target.holder, target.prefix, name), ((*target.leading, *args), kwargs, None)
+    method = find_offered(target.holder, offered)
+    received, named, sender = offered.receive(args, kwargs, False)
+    return method, ((*target.leading, *received), named, sender)
+
+
+def stand_for(asynchronous: Callable[..., Value], plain: Callable[..., Value]) -> None:
+    """Let the dispatch call the function ``plain`` in the place of ``asynchronous``, which only awaits it."""
+    vars(asynchronous)["_pb_plain_function"] = plain
+
+
+def plain_function(method: object) -> Callable[..., Value] | None:
+    """Return the plain function for which an asynchronous one stands; None for any other."""
+    plain: Callable[..., Value] | None = getattr(method, "_pb_plain_function", None)
+    return plain
 
 
 def no_such_method(holder: object, name: str) -> NoSuchMethod:
@@ -115,23 +177,7 @@ def _misfit(name: str, method: Method, signature: inspect.Signature) -> Exceptio
             )
         if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
             del parameters[0]
-    spelled = str(
-        signature.replace(parameters=[*map(_bare, parameters)], return_annotation=inspect.Signature.empty)
-    )
+    spelled = parameters_text(signature.replace(parameters=parameters))
     if len(spelled) > _MOST_SPELLED:
         spelled = f"{spelled[:_MOST_SPELLED]}...)"
     return BadArguments(f"{name:.64} takes {spelled}")
-
-
-def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return a parameter without its annotation and the value of its default."""
-    empty = inspect.Parameter.empty
-    return parameter.replace(annotation=empty, default=empty if parameter.default is empty else _DEFAULT)
-
-
-class _Default:
-    def __repr__(self) -> str:
-        return "..."
-
-
-_DEFAULT: Final = _Default()

@@ -38,6 +38,8 @@ class Referenceable(Exportable):
     Methods may be plain or ``async``. The value that they return, or the exception that they raise, is the answer.
     """
 
+    _pb_prefix = "remote_"
+
     def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return id(self)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .offer import Offer
 from .values import Perspective, Value
 
 __all__ = ["Target"]
@@ -21,9 +22,10 @@ class Target:
         prefix: the prefix of the names of callable methods.
         leading: arguments in front of those of the caller (a view's perspective).
         perspective: the perspective under which the arguments and the answer are encoded; None outside of any.
+        offer: the methods that the holder's class offers by its interfaces; None when it has none.
     """
 
-    __slots__ = ("holder", "leading", "obj", "perspective", "prefix")
+    __slots__ = ("holder", "leading", "obj", "offer", "perspective", "prefix")
 
     def __init__(
         self,
@@ -32,9 +34,11 @@ class Target:
         prefix: str,
         leading: tuple[Any, ...] = (),
         perspective: Perspective = None,
+        offer: Offer | None = None,
     ) -> None:
         self.obj: Value = obj
         self.holder: Value = holder
         self.prefix: str = prefix
         self.leading: tuple[Any, ...] = leading
         self.perspective: Perspective = perspective
+        self.offer: Offer | None = offer

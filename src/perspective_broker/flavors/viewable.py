@@ -23,6 +23,9 @@ class Viewable(Exportable):
     crosses as the view from that perspective. Outside of any perspective it cannot be sent.
     """
 
+    _pb_prefix = "view_"
+    _pb_takes_perspective = True
+
     def _pb_export_key(self, perspective: Perspective) -> Hashable:
         return (id(self), id(perspective))
 

@@ -49,6 +49,7 @@ class Context:
     Attributes:
         dialect: the negotiation first, which has no name, the dialect that was agreed on then.
         writer: its writing half.
+        is_classic: whether it is one of the classic dialects.
         closer: ends the connection.
     """
 
@@ -62,6 +63,7 @@ class Context:
         self.limits: Limits = limits
         self.dialect: Dialect = NOT_NEGOTIATED
         self.writer: Writer = NOT_NEGOTIATED.writer
+        self.is_classic: bool = False
         self.lifecycle: Lifecycle = Lifecycle()
         self.deadlines: Deadlines = Deadlines(limits, now)
         self.reports: Reports = Reports(allowance)
@@ -77,6 +79,7 @@ class Context:
         """Speak ``dialect`` from now on."""
         self.dialect = dialect
         self.writer = dialect.writer
+        self.is_classic = dialect.name != "pb7"
 
     def log(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
         """Log a line about this peer, as far as its allowance goes; see :meth:`.Reports.say`."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..errors import LimitExceeded, UnknownObject
 from ..flavors import Cacheable, Reference, RemoteCache, Target
+from ..flavors.offer import Sender
 from ..ports import Message, Method, NullImporter, ObjectId, Perspective, Undecoded, Value
 from .call_states import ARRIVED, ENDED, NEXT_STATE, RUNNING, STOPS, illegal
 
@@ -42,6 +43,7 @@ class IncomingCall:
         waiting_size: the bytes as which it counts while it waits.
         method: to be run with ``args`` and ``kwargs``; set when the call is ready.
         perspective: under which the answer is encoded.
+        sender: makes of what the method returns what crosses, where an interface says so.
         handle: the driver's own, such as the task that runs the method.
         state: see :mod:`.call_states`.
         is_cancelled: whether the peer has cancelled it.
@@ -63,6 +65,7 @@ class IncomingCall:
         "name",
         "perspective",
         "request",
+        "sender",
         "size",
         "slot",
         "state",
@@ -83,6 +86,7 @@ class IncomingCall:
         self.weight: int = 0
         self.waiting_size: int = 0
         self.perspective: Perspective = None
+        self.sender: Sender | None = None
         self.handle: Any = None
         self.state: int = ARRIVED
         self.is_cancelled: bool = False

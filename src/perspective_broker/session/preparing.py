@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..errors import CallError, LimitExceeded, NoSuchMethod, ProtocolError
+from ..errors import BadArguments, CallError, LimitExceeded, NoSuchMethod, ProtocolError
 from ..flavors import RemoteCache, Target, hears_of_errors, replica_luid, report_unread
-from ..flavors.dispatch import look_up, no_such_method
+from ..flavors.dispatch import find_offered, look_up, no_such_method
 from ..ports import Undecoded, Value
 from .caches import Replicas, tell_end
 from .context import Context
@@ -64,12 +64,17 @@ def prepare(
     holder, perspective = target.holder, target.perspective
     try:
         args, call.kwargs = context.dialect.decode_arguments(arguments, perspective)
-        method = look_up(holder, target.prefix, call.name)
-        if method is None:
-            calls.refuse(call, no_such_method(holder, call.name))
-            return False
-        call.method = method
-    except NoSuchMethod as error:
+        offered = None if target.offer is None else target.offer.find(call.name)
+        if offered is None:
+            method = look_up(holder, target.prefix, call.name)
+            if method is None:
+                calls.refuse(call, no_such_method(holder, call.name))
+                return False
+            call.method = method
+        else:
+            call.method = find_offered(holder, offered)
+            args, call.kwargs, call.sender = offered.receive(args, call.kwargs, context.is_classic)
+    except (NoSuchMethod, BadArguments) as error:
         calls.refuse(call, error)
         return False
     except (CallError, LimitExceeded) as error:

@@ -61,6 +61,8 @@ class Replies:
         encoding = self._encoding
         try:
             encoding.begin()
+            if call.sender is not None:
+                value = call.sender.send(value)
             message = self._context.writer.encode_answer(call.request, value, call.perspective)
             self._lifecycle.check_open()
         except Unready:

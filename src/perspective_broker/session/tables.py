@@ -50,7 +50,9 @@ class Export(Target):
     __slots__ = ("carries_on", "count", "key", "luid")
 
     def __init__(self, luid: int, key: Hashable, target: Target, count: int) -> None:
-        super().__init__(target.obj, target.holder, target.prefix, target.leading, target.perspective)
+        super().__init__(
+            target.obj, target.holder, target.prefix, target.leading, target.perspective, target.offer
+        )
         self.luid: int = luid
         self.key: Hashable = key
         self.count: int = count

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..dialects.offer import negotiate
-from ..errors import NoSuchMethod
+from ..errors import BadArguments, NoSuchMethod
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, default_registry, export_target
-from ..flavors.dispatch import find_method
+from ..flavors.dispatch import find_call
 from ..limits import Limits
 from ..ports import Deadline, Method, ObjectId, Perspective, Value
 from ..session import (
@@ -355,10 +355,13 @@ class End(Host):
         where = export_target(target, None)
         self.invoked.append(name)
         try:
-            value = find_method(where.holder, where.prefix, name)(*where.leading, *args, **kwargs)
+            method, (received, named, sender) = find_call(where, name, args, kwargs)
+            value = method(*received, **named)
+            if sender is not None:
+                value = sender.send(value)
         except Exception as raised:
             self.broker.outgoing.ended_here(
-                call, None, of_this_call(raised, not isinstance(raised, NoSuchMethod))
+                call, None, of_this_call(raised, not isinstance(raised, (BadArguments, NoSuchMethod)))
             )
         else:
             self.broker.outgoing.ended_here(call, value, None)

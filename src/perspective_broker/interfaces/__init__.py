@@ -1,0 +1,33 @@
+"""Interfaces: what annotations say about methods and values, and how both are checked and made by them."""
+
+from .conversion import Converter, Hooks, Misfit, converter
+from .crossing import HOOKS, by_interface, giver
+from .declarations import Declaration, Declared, declaration
+from .forms import Form
+from .interface import Interface, is_interface
+from .offers import interfaces_of, methods_of, sync
+from .proxies import Callee, Proxy, RemoteFunction, tell, underlying
+
+__all__ = [
+    "HOOKS",
+    "Callee",
+    "Converter",
+    "Declaration",
+    "Declared",
+    "Form",
+    "Hooks",
+    "Interface",
+    "Misfit",
+    "Proxy",
+    "RemoteFunction",
+    "by_interface",
+    "converter",
+    "declaration",
+    "giver",
+    "interfaces_of",
+    "is_interface",
+    "methods_of",
+    "sync",
+    "tell",
+    "underlying",
+]
