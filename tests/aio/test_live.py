@@ -147,14 +147,14 @@ async def test_what_a_replica_cannot_follow_is_merged(dialect: str) -> None:
         pb.serve(Court(score), "memory:near") as server,
         far_away("memory:near", "memory:far", 2),
         pb.connect("memory:far", dialects=[dialect]) as root,
+        watched(await root.call("score")) as seen,
     ):
-        async with watched(await root.call("score")) as seen:
-            for points in range(1, 1001):
-                score.points = points
-                await asyncio.sleep(0.001)
-            assert server.connections[0].statistics().calls_out == WINDOW
-            await asyncio.sleep(8)
-            assert seen == [*range(1, WINDOW + 1), 1000]
+        for points in range(1, 1001):
+            score.points = points
+            await asyncio.sleep(0.001)
+        assert server.connections[0].statistics().calls_out == WINDOW
+        await asyncio.sleep(8)
+        assert seen == [*range(1, WINDOW + 1), 1000]
 
 
 async def test_a_dropped_replica_is_told_no_more() -> None:

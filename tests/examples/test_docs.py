@@ -30,6 +30,7 @@ PAGES = [
     "docs/do/manage-users.md",
     "docs/do/streams.md",
     "docs/do/expose-what-exists.md",
+    "docs/do/typed-interfaces.md",
     "docs/do/reconnect.md",
     "docs/do/deadlines.md",
     "docs/do/progress-and-cancellation.md",

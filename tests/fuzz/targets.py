@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from tests.fuzz import banana, broker, connection, jelly, pb7, proxies, twisted_banana, twisted_jelly
+from tests.fuzz import (
+    banana,
+    broker,
+    connection,
+    interfaces,
+    jelly,
+    pb7,
+    proxies,
+    twisted_banana,
+    twisted_jelly,
+)
 
 __all__ = ["TARGETS"]
 
@@ -16,6 +26,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "pb7": pb7.target,
     "broker": broker.target,
     "connection": connection.target,
+    "interfaces": interfaces.target,
     "proxies": proxies.target,
     "twisted_banana": twisted_banana.target,
     "twisted_jelly": twisted_jelly.target,

@@ -12,7 +12,7 @@ import logging
 import weakref
 from collections.abc import Awaitable, Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from ..flavors import Exportable, Target, check_spelling
 from ..flavors.values import AnyConnection, Value
@@ -30,11 +30,20 @@ __all__ = ["Application", "Perspective", "Service"]
 log: logging.Logger = logging.getLogger("perspective_broker")
 
 
-class Perspective(Exportable):
+if TYPE_CHECKING:  # the default of a type variable is known to type checkers alone, before Python 3.13
+    from typing_extensions import TypeVar as _TypeVar
+
+    _Service_co = _TypeVar("_Service_co", bound="Service", default="Service", covariant=True)
+else:
+    _Service_co = TypeVar("_Service_co", covariant=True)
+
+
+class Perspective(Exportable, Generic[_Service_co]):
     """A user's view of a service. Its holder calls the ``perspective_*`` methods, plain or ``async``.
 
     A service makes one for each name and keeps it as long as a client is attached to it; several clients may be
     attached at a time. A subclass with an ``__init__`` of its own takes a name and calls this one.
+    ``class Player(pb.Perspective["Cards"])`` says of which class its ``service`` is; that concerns type checkers alone.
 
     Args:
         name: its name within the service.
@@ -58,7 +67,7 @@ class Perspective(Exportable):
         return self._name
 
     @property
-    def service(self) -> Service:
+    def service(self) -> _Service_co:
         """The service to which it belongs.
 
         Raises:
@@ -66,7 +75,7 @@ class Perspective(Exportable):
         """
         if self._service is None:
             raise RuntimeError(f"perspective {self._name!a} belongs to no service")
-        return self._service
+        return cast(_Service_co, self._service)
 
     @property
     def clients(self) -> tuple[Value, ...]:

@@ -182,7 +182,7 @@ class OneOf(Node):
         )
 
     def give(self, value: Value) -> Value:
-        return value.value if isinstance(value, self._of) else value
+        return value.value if self._of is not None and isinstance(value, self._of) else value
 
     def gives(self, value: Value) -> bool:
         return isinstance(value, self._of) if self._of is not None else type(value) in self.shapes
