@@ -12,7 +12,7 @@ import pytest
 import perspective_broker as pb
 from perspective_broker import blocking
 
-from .desk import Served, eventually
+from .desk import Served, eventually, served
 
 
 def test_a_call_waits_and_returns(root: Any) -> None:
@@ -263,3 +263,21 @@ def test_after_the_connection_nothing_goes(desk: Served) -> None:
         room.say("x")
     with pytest.raises(pb.DeadReferenceError):
         connected.echo(1)
+
+
+def test_dir_shows_the_methods_that_the_peer_describes(modern: Served) -> None:
+    with blocking.connect(modern.url) as root:
+        assert {"echo", "count", "room", "call", "tell"} <= set(dir(root))
+        assert "say" in dir(root.room("a"))
+        released = root.room("b")
+        released.release()
+        assert "call" in dir(released)
+    connected = blocking.connect(modern.url)
+    assert {"echo", "close"} <= set(dir(connected))
+    connected.close()
+
+
+def test_dir_of_an_object_of_a_classic_peer_shows_what_a_reference_has(no_threads_left: None) -> None:
+    with served("pb") as desk, blocking.connect(desk.url) as root:
+        assert "call" in dir(root)
+        assert "echo" not in dir(root)

@@ -133,6 +133,8 @@ def _is_of_the_loop(method: Method) -> bool:
         return True
     if isinstance(getattr(method, "__self__", None), RemoteCache):
         return True
+    while isinstance(method, partial):
+        method = method.func
     return str(getattr(method, "__module__", "")).partition(".")[0] == _LIBRARY
 
 

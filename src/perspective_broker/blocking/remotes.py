@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from inspect import iscoroutinefunction
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 from ..aio import Promise, ReconnectingReference, RemoteReference, StreamReader
 from ..aio.caller import Caller
 from ..aio.calls import TypedPromise
 from ..aio.deadlines import Limit, current, under
+from ..aio.describing import describe
 from ..aio.held import HeldReference, usable
 from ..aio.pending import begin, hasten
 from ..interfaces import Callee, Form
@@ -24,6 +25,9 @@ from .running import OF_CONNECT, Running
 from .waiting import Waiting, WaitingForFuture
 
 __all__ = ["Method", "Remote", "RemoteAlways", "Shown"]
+
+#: Seconds that ``dir()``, and so completion by Tab, may take.
+DIR_SECONDS: Final = 2.0
 
 
 class Shown(ABC):
@@ -62,7 +66,7 @@ class Remote(RemoteReference):
     ``await remote.call("greet", "x")``.
     """
 
-    __slots__ = ("_running", "_timeout")
+    __slots__ = ("_names", "_running", "_timeout")
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Remote(RemoteReference):
         super().__init__(caller, broker, luid, perspective)
         self._running = running
         self._timeout = timeout
+        self._names: list[str] | None = None  # of its methods, once they were asked for
 
     def call(self, name: str, /, *args: Value, **kwargs: Value) -> Any:
         """Call the object's method ``name``, wait for the answer, and return it.
@@ -152,6 +157,12 @@ class Remote(RemoteReference):
     def __getattr__(self, name: str) -> Method:
         check_public(self, name)
         return Method(self._wait, name, self)
+
+    def __dir__(self) -> list[str]:
+        """Return the names of the reference, and those of the object's methods if the peer describes it."""
+        if self._names is None and not self._running.is_here:
+            self._names = ask_names(self._running, self)
+        return sorted({*object.__dir__(self), *(self._names or ())})
 
     # -- calls by an interface
 
@@ -236,6 +247,11 @@ class RemoteAlways(Shown, Callee):
     def __getattr__(self, name: str) -> Method:
         check_public(self, name)
         return Method(self._wait, name, self)
+
+    def __dir__(self) -> list[str]:
+        """Return the names of this object, and those of the remote object's methods if the peer describes it."""
+        names = None if self._running.is_here else ask_names(self._running, self._reference)
+        return sorted({*object.__dir__(self), *(names or ())})
 
     def __repr__(self) -> str:
         return repr(self._reference).replace("ReconnectingReference", type(self).__name__)
@@ -324,6 +340,10 @@ def check_public(of: object, name: str) -> None:
         raise AttributeError(f"{type(of).__name__} has no attribute {name!r}")
 
 
-def names_of(of: object, remote: Iterable[str]) -> list[str]:
-    """Return what completion shows: the names of an object, and those of its methods at the peer."""
-    return sorted({*object.__dir__(of), *(name for name in remote if name.isidentifier())})
+def ask_names(running: Running, reference: RemoteReference | ReconnectingReference) -> list[str] | None:
+    """Return the names of the methods of an object; None if the peer does not tell them, or not soon."""
+    try:
+        description = running.run(describe(reference), DIR_SECONDS, "describe")
+    except Exception:  # whoever asks for names has not asked for a call
+        return None
+    return [method.name for method in description.methods if method.name.isidentifier()]

@@ -32,6 +32,7 @@ class ServeOptions(TypedDict, total=False):
     unsafe_tracebacks: bool
     busy_poll: float | None
     trusted_proxies: Sequence[str]
+    describe: bool
 
 
 def serve(
