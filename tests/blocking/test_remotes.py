@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -281,3 +283,19 @@ def test_dir_of_an_object_of_a_classic_peer_shows_what_a_reference_has(no_thread
     with served("pb") as desk, blocking.connect(desk.url) as root:
         assert "call" in dir(root)
         assert "echo" not in dir(root)
+
+
+def test_an_error_keeps_nothing_of_its_call(root: Any, desk: Served) -> None:
+    """Without the garbage collector: a room that was an argument is released when its call has failed."""
+    gc.disable()
+    try:
+        room = root.room("a")
+        gone = weakref.ref(room)
+        try:
+            root.fail(room)
+        except pb.BadArguments:
+            pass
+        del room
+        eventually(lambda: gone() is None)
+    finally:
+        gc.enable()

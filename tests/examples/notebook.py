@@ -6,7 +6,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from jupyter_client import KernelManager
+from jupyter_client.manager import KernelManager
 
 #: Seconds that only limit the time of a kernel that hangs.
 PATIENCE = 120

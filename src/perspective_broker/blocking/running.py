@@ -115,15 +115,17 @@ class Running:
                 self.loop.call_soon_threadsafe(waiting.begin)
             except RuntimeError:
                 raise UsageError(self.problem or _CLOSED) from None
-            if waiting.sleep(timeout):
-                return waiting.outcome()
-            assert timeout is not None
-            raise DeadlineExceeded(_late(name, timeout, "" if left is not None else where))
-        except BaseException:
+            in_time = waiting.sleep(timeout)
+        except BaseException:  # KeyboardInterrupt above all
             self.soon(waiting.give_up)
             raise
         finally:
             self._waiting.discard(waiting)
+        if in_time:
+            return waiting.outcome()
+        self.soon(waiting.give_up)
+        assert timeout is not None
+        raise DeadlineExceeded(_late(name, timeout, "" if left is not None else where))
 
     def run(self, coroutine: Coroutine[Any, Any, _T], timeout: float | None = None, name: str = "") -> _T:
         """Run a coroutine in the event loop, and wait for it; see :meth:`wait`."""

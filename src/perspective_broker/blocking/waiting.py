@@ -50,9 +50,13 @@ class Waiting(ABC):
 
     def outcome(self) -> Any:
         """Return the outcome, or raise it."""
-        if self._error is not None:
-            raise self._error
-        return self.value
+        error, self._error = self._error, None
+        if error is None:
+            return self.value
+        try:
+            raise error
+        finally:
+            del error  # or it would keep the arguments of the call, by way of this frame
 
     # -- in the event loop
 
