@@ -158,7 +158,7 @@ class Connected(Shown, Generic[_R]):
     """
 
     def __init__(self, root: _R, running: Running, close: Callable[[], Awaitable[None]]) -> None:
-        self.root = root
+        self.root: _R = root
         self._running = running
         self._close = close
         running.keep(self, close)

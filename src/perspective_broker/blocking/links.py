@@ -43,7 +43,7 @@ class Links(Face):
     """The face of an event loop thread."""
 
     def __init__(self, running: Running) -> None:
-        self.running = running
+        self.running: Running = running
 
     def link(self) -> Link:
         return BlockingLink(self.running, default_timeout.get())
@@ -58,8 +58,8 @@ class BlockingLink(Link):
     """
 
     def __init__(self, running: Running, timeout: float | None) -> None:
-        self.running = running
-        self.timeout = timeout
+        self.running: Running = running
+        self.timeout: float | None = timeout
         self._lane = Lane(running.workers)
         # A value that is encoded twice is one stream. Neither of the two keeps the other.
         self._feeds: WeakKeyDictionary[Value, ReferenceType[AsyncGenerator[Value, None]]] = (

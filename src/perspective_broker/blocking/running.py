@@ -59,7 +59,7 @@ class Running:
 
     def __init__(self, name: str, face: Callable[[Running], Face]) -> None:
         self.loop: asyncio.AbstractEventLoop = (loop_factory() or asyncio.new_event_loop)()
-        self.workers = Workers(name)
+        self.workers: Workers = Workers(name)
         self.problem: str | None = None
         self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         self._waiting: set[Waiting] = set()
@@ -71,7 +71,7 @@ class Running:
         except RuntimeError as error:
             self.loop.close()
             raise UsageError(f"no event loop thread can be started: {error}") from None
-        self.ident = self._thread.ident
+        self.ident: int | None = self._thread.ident
         _all.append(self)
         _also_in_children_of_multiprocessing()
 

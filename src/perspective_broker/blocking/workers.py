@@ -100,7 +100,7 @@ class _Worker:
         self._given = threading.Lock()
         self._given.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.start = self._thread.start
+        self.start: Callable[[], None] = self._thread.start
 
     def give(self, work: Callable[[], None] | None) -> None:
         """Give the thread, which waits, more to do; None ends it."""
