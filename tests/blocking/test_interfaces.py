@@ -32,6 +32,7 @@ class Lobby(pb.Interface, Protocol):
     async def join(self, name: str, guest: Guest | None = None) -> Room: ...
     async def rooms(self) -> dict[str, Room]: ...
     async def meet(self, room: Room) -> str: ...
+    async def back(self, guest: Guest) -> Guest: ...
     async def ask(self, function: Callable[[int], Awaitable[int]]) -> int: ...
 
 
@@ -79,6 +80,10 @@ class LobbyServer(pb.Root, Lobby):
 
     async def meet(self, room: Room) -> str:
         return "own" if room is self.room else "other"
+
+    @pb.sync
+    def back(self, guest: Guest) -> Guest:
+        return guest
 
     async def ask(self, function: Callable[[int], Awaitable[int]]) -> int:
         return await function(20) + 1
@@ -193,6 +198,13 @@ def test_objects_by_an_interface_call_back(url: str) -> None:
 
         assert wait(lobby.ask(twice)) == 41
     assert [text for text in server_root.room.said if text[:2] in ("x ", "y ")] == ["x 1", "y 4"]
+
+
+def test_an_object_that_came_home_is_called_in_a_worker_too(url: str) -> None:
+    with blocking.connect(url, Lobby) as lobby:
+        guest = PlainGuest(lobby)
+        assert wait(lobby.back(guest)) is guest
+        assert wait(pb.pipeline(lobby.back(guest)).arrived("z")) == "z 1"
 
 
 def test_a_timeout_gives_the_call_up(url: str) -> None:

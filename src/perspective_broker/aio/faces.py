@@ -53,6 +53,10 @@ class Face(ABC):
     def link(self) -> Link:
         """Return the link of a new connection."""
 
+    @abstractmethod
+    def method(self, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Method:
+        """The same as of a link, for a call that this program makes of an object of its own (see calls_here)."""
+
 
 def face_of(loop: asyncio.AbstractEventLoop) -> Face | None:
     """Return the face of a loop; None for asyncio's own."""

@@ -44,9 +44,13 @@ class Links(Face):
 
     def __init__(self, running: Running) -> None:
         self.running: Running = running
+        self._here = BlockingLink(running, None)  # of no connection
 
     def link(self) -> Link:
         return BlockingLink(self.running, default_timeout.get())
+
+    def method(self, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Method:
+        return self._here.method(method, args, kwargs)
 
 
 class BlockingLink(Link):
