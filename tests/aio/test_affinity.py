@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -234,3 +235,19 @@ def test_between_two_runs_of_its_loop_a_connection_may_be_used(use: str, loop_na
             assert (promise if use == "cancel" else task).cancel()
         runner.run(close(server, root, task))
         assert promise.cancelled() is (use != "end")
+
+
+def test_another_library_for_coroutines_is_told_that_this_one_runs_on_asyncio() -> None:
+    trio = pytest.importorskip("trio")
+
+    async def main() -> None:
+        for use in (pb.connect("memory:nowhere"), pb.serve(pb.Root(), "memory:nowhere")):
+            with pytest.raises(pb.UsageError, match="this library runs on asyncio"):
+                await use
+            with pytest.raises(pb.UsageError, match="this library runs on asyncio"):
+                async with use:
+                    pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the server that never started
+        trio.run(main)

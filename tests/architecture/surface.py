@@ -22,6 +22,7 @@ UPDATE = "python -m tests.architecture.surface --write"
 MODULES = [
     "perspective_broker",
     "perspective_broker.annotations",
+    "perspective_broker.blocking",
     "perspective_broker.build",
     "perspective_broker.registry",
     "perspective_broker.remote",

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,15 @@ PAGES = [
     "docs/do/pass-references-on.md",
     "docs/do/locks-and-leases.md",
     "docs/do/threads-and-notebooks.md",
+    "docs/do/fastapi.md",
+    "docs/do/django.md",
     "docs/do/test-your-program.md",
     "docs/do/deploy-and-operate.md",
     "docs/do/talk-to-twisted.md",
 ]
+
+#: Not where the tests of the core alone run.
+_HAS_KERNEL = all(map(find_spec, ("ipykernel", "jupyter_client")))
 
 NOTEBOOK = ROOT / "tests" / "examples" / "notebook.py"
 
@@ -64,14 +70,17 @@ def _free_port() -> str:
 def test_the_page_tells_the_truth(page: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pb-") as directory, contextlib.ExitStack() as servers:
         text = (ROOT / page).read_text()
-        if "from twisted" in text:
-            pytest.importorskip("twisted")
+        for package in ("django", "fastapi", "twisted"):
+            if f"from {package}" in text:
+                pytest.importorskip(package)
         for port in ("8787", "8788"):
             text = text.replace(f":{port}", f":{_free_port()}")
         text = text.replace("/run/greeter", directory)
         ran = 0
         for kind, block in _BLOCK.findall(text):
             if block.startswith("# %%"):
+                if not _HAS_KERNEL:
+                    continue
                 Path(directory, "cells.py").write_text(block)
                 assert _run(f'python "{NOTEBOOK}" cells.py', directory) == "".join(_PRINTED.findall(block))
                 continue

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 import perspective_broker as pb
+from perspective_broker import blocking
+from perspective_broker.blocking import wait
 
 T = TypeVar("T")
 
@@ -372,3 +374,36 @@ async def here() -> None:
     await rooms[0].say("x")
     guest: Guest = server  # wrong
     print(guest)
+
+
+# -- the blocking face
+
+
+def waiting() -> None:
+    with blocking.connect("tcp://x:1", Lobby, timeout=5) as lobby:
+        reveal_type(lobby)  # is Lobby
+        room = wait(lobby.join("x"))
+        reveal_type(room)  # is Room
+        reveal_type(wait(room.say("x"), timeout=1))  # is int
+        reveal_type(wait(pb.pipeline(lobby.join("x")).say("hi")))  # is int
+        wait(pb.tell(room.say, "x"))
+        for text in wait(room.messages()):
+            reveal_type(text)  # is str
+        wait(room.say(5))  # wrong
+        wait(room)  # wrong
+        wait(room.say("x"), timeout="soon")  # wrong
+    again = blocking.connect("tcp://x:1", Lobby, reconnect=True)
+    reveal_type(again.root)  # is Lobby
+    again.close()
+    blocking.connect("tcp://x:1", Lobby, usernam="x")  # wrong
+    blocking.connect("tcp://x:1", timeout="x")  # wrong
+    with blocking.deadline("x"):  # wrong
+        pass
+    with blocking.connect("tcp://x:1") as root:
+        reveal_type(root)  # is Remote
+        print(root.greet("x"), root.call("greet", "x"), root.tell("greet"), list(root.items()))
+    with blocking.connect("tcp://x:1", reconnect=pb.Backoff()) as lasting:
+        reveal_type(lasting)  # is RemoteAlways
+    with blocking.serve(pb.Root(), "tcp://x:1", timeout=None) as server, blocking.EventLoopThread() as thread:
+        reveal_type(server.urls)  # is list[str]
+        reveal_type(thread.run(asyncio.sleep(0, "x")))  # is str

@@ -6,7 +6,16 @@ import asyncio
 
 from ..errors import UsageError
 
-__all__ = ["check_loop", "wrong_loop"]
+__all__ = ["check_asyncio", "check_loop", "wrong_loop"]
+
+
+def check_asyncio() -> None:
+    """Raise UsageError if no event loop of asyncio runs here: another library (trio) runs the coroutine."""
+    if asyncio._get_running_loop() is None:
+        raise UsageError(
+            "this library runs on asyncio: start the program with pb.run(main()) or asyncio.run(main()); code without "
+            "an event loop of asyncio may use perspective_broker.blocking"
+        )
 
 
 def check_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -18,6 +18,7 @@ from ..session import OutgoingCall, Unready, not_callable, not_run, of_this_call
 from .caller import Answer, Caller
 from .calls import Promise
 from .deadlines import Limit, under
+from .faces import face_of
 from .held import HeldReference, usable
 from .pending import begin, call_of
 
@@ -88,6 +89,8 @@ def _run_here(
             result = begin(Promise(loop=there.loop), there, target, name, args, kwargs)
         elif isinstance(target, Exportable):  # one of our own objects came home
             method, (received, named, sender) = find_call(export_target(target, None), name, args, kwargs)
+            if (face := face_of(caller.loop)) is not None:
+                method = face.method(method, received, named)
             result = method(*received, **named)
         else:
             raise not_callable(target)

@@ -18,6 +18,7 @@ from ..interfaces import giver
 from ..limits import Limits
 from ..ports import Value
 from ..session import CloseCause
+from .affinity import check_asyncio
 from .busypoll import BusyPoll
 from .driver import as_protocol
 from .host import Host
@@ -235,9 +236,11 @@ class Connecting(Generic[_R]):
         self._close: Callable[[], Awaitable[None]] | None = None
 
     def __await__(self) -> Generator[Any, None, _R]:
+        check_asyncio()
         return self._give((yield from self._establish().__await__()))
 
     async def __aenter__(self) -> _R:
+        check_asyncio()
         reference = await self._establish()
         self._close = self._closer(reference)  # the reference may be released before the block ends
         return self._give(reference)

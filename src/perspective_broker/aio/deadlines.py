@@ -9,17 +9,24 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from types import TracebackType
+from typing import Protocol
 
 from ..session import IncomingCall
 
 __all__ = ["Deadline", "Limit", "current", "deadline", "remaining", "under"]
 
 
+class Clock(Protocol):
+    """The time of an event loop."""
+
+    def time(self) -> float: ...
+
+
 class Limit:
     """Until when something has to be done. Over when that has ended: what goes on after it is not limited.
 
     Args:
-        loop: whose time it is.
+        loop: whose time it is, or a clock that goes like its.
         when: by that time.
         outer: the limit around it.
         call: the call of a peer that it is for; None for a block of the program's own.
@@ -32,7 +39,7 @@ class Limit:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Clock,
         when: float,
         outer: Limit | None = None,
         call: IncomingCall | None = None,

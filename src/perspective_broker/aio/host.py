@@ -45,6 +45,7 @@ from .calls_here import call_here
 from .closing import Closing
 from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
+from .faces import Link, face_of
 from .forwarding import Forwarder, forwarder_of
 from .leftovers import Leftovers
 from .methods import Methods
@@ -120,6 +121,8 @@ class Host(BrokerHost):
         else:
             self.connection = AcceptedConnection(self.driver, peer, keeper)
         self._caller = Caller(self.driver, self.connection)
+        face = face_of(loop)
+        self._link: Link | None = None if face is None else face.link()
         self._keeper = keeper
         self._settings = settings
         self.forwards = settings.forward
@@ -136,6 +139,8 @@ class Host(BrokerHost):
         broker = self.broker
         describe_peer(self.connection, transport, self._proxied)
         broker.reports.peer = self.connection.peer
+        if self._link is not None:
+            self._link.opened(transport)
         if self._keeper is not None:
             self._keeper.connected(self.connection)
             if broker.lifecycle.ended:
@@ -185,6 +190,8 @@ class Host(BrokerHost):
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
     ) -> None:
+        if self._link is not None:
+            method = self._link.method(method, args, kwargs)
         self._methods.invoke(call, method, args, kwargs)
 
     def cancel(self, call: IncomingCall) -> None:
@@ -208,6 +215,8 @@ class Host(BrokerHost):
     # -- values and references
 
     def adapt(self, value: Value) -> Value:
+        if self._link is not None:
+            value = self._link.adapt(value)
         if isinstance(value, Promise):
             return self._adapt_promise(value)
         if isinstance(value, ReconnectingReference):
@@ -243,6 +252,8 @@ class Host(BrokerHost):
         return callee if isinstance(callee, RemoteReference) else self.adapt(callee)
 
     def make_reference(self, luid: ObjectId, perspective: Perspective) -> RemoteReference:
+        if self._link is not None:
+            return self._link.make_reference(self._caller, self.broker, luid, perspective)
         return RemoteReference(self._caller, self.broker, luid, perspective)
 
     def make_observer(self, luid: int, perspective: Perspective) -> RemoteCacheObserver:

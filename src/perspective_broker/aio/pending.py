@@ -28,6 +28,7 @@ __all__ = [
     "call_of",
     "fail_waiting",
     "form_of",
+    "hasten",
     "wait_for_connection",
 ]
 
@@ -198,6 +199,13 @@ def call_of(pending: Pending[Value]) -> OutgoingCall:
 def form_of(answer: object) -> Form | None:
     """Return how the method was declared whose answer is pending; None for any other, and for anything else."""
     return getattr(answer, "_form", None) if isinstance(answer, Pending) else None
+
+
+def hasten(pending: Pending[Value]) -> None:
+    """Send what is to be sent, if nothing else would come along: a thread waits for the answer."""
+    caller = pending._caller
+    if caller is not None and caller.buffer.idle:
+        caller.buffer.flush_early()
 
 
 def begin_at_once(caller: Caller, target: Reference, name: str, *args: Value) -> Pending[Value]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["loop_factory", "run"]
 
 _T = TypeVar("_T")
 
@@ -37,11 +37,11 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
         raise TypeError(
             f"run takes a coroutine, such as main() of an async def main; not a {type(main).__name__}"
         )
-    with asyncio.Runner(debug=debug, loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(debug=debug, loop_factory=loop_factory()) as runner:
         return runner.run(main)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return what makes uvloop's event loops, or None for asyncio's own choice."""
     try:
         import uvloop  # here, because a program that never runs a loop of ours need not load it

@@ -18,7 +18,7 @@ from ..flavors.handle import Handle
 from ..limits import Limits
 from ..ports import Value
 from .accepting import Accepting
-from .affinity import check_loop
+from .affinity import check_asyncio, check_loop
 from .connection import Connection
 from .lag import LoopWatch
 from .roots import Roots
@@ -181,6 +181,7 @@ class Server(Handle):
     async def _start(self) -> Server:
         if self._closed is not None:
             raise RuntimeError("a server is started once")
+        check_asyncio()
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()

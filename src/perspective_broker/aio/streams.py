@@ -37,7 +37,7 @@ from .caller import Caller, not_made
 from .held import HeldReference, caller_of, usable
 from .pending import Pending, begin_at_once
 
-__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource"]
+__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "loop_of", "next_items"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
@@ -55,6 +55,9 @@ ITEM_COST: Final = 64
 #: of the processor time in messages of 256 KiB that they cost in messages of their own; beyond, little is gained.
 MESSAGE_BYTES: Final = 256 * 1024
 MESSAGE_ITEMS: Final = 1024
+
+#: Items that a thread gets at once.
+_MOST_AT_ONCE: Final = 64
 
 
 def item_cost(item: Value) -> int:
@@ -354,6 +357,23 @@ class ItemReader(Handle, ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Leave: no more items are wanted."""
+
+
+def loop_of(reader: ItemReader) -> asyncio.AbstractEventLoop | None:
+    """Return the event loop where a reader is read; None before that is known."""
+    return reader._loop
+
+
+async def next_items(reader: ItemReader) -> list[Value]:
+    """Return the next item of a reader and those that have come with it, up to some; none when there are no more."""
+    items: list[Value] = []
+    try:
+        items.append(await anext(reader))
+        while reader._items and len(items) < _MOST_AT_ONCE:
+            items.append(await anext(reader))  # which does not wait
+    except StopAsyncIteration:
+        pass
+    return items
 
 
 class StreamReader(ItemReader):
