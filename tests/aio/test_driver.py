@@ -53,7 +53,8 @@ async def test_reading_pauses_when_as_many_methods_run_as_may_and_nothing_is_los
         assert statistics.messages_received < 100  # the rest was not even looked at
         desk.gate.set()
         answers = [await peer.read() for _ in requests]
-        assert answers == [[b"answer", request, n] for n, request in enumerate(requests)]
+        # Since Python 3.12 one that begins when another ends has its answer before those that wait to go on.
+        assert sorted(answers) == [[b"answer", request, n] for n, request in enumerate(requests)]
 
 
 async def test_a_peer_that_pipelines_many_calls_does_not_hold_up_another() -> None:

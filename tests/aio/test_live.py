@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import field
 from typing import Any, ClassVar
 
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.aio.live import live_fields
+from perspective_broker.aio.live import WINDOW, live_fields
+from perspective_broker.ports import SharedArguments
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
+from tests.aio.distance import far_away
 
 
 @pb.copier_for("tests.Score")
@@ -101,6 +104,88 @@ async def test_what_changes_while_an_update_is_on_its_way_is_merged() -> None:
         # A slow reader gets one change as well, with the last values, in the order of the last assignments.
         change = await anext(changes)
         assert list(change.fields.items()) == [("points", 1000), ("player", "bob")]
+
+
+async def test_an_update_is_encoded_once_for_all_observers_that_get_the_same(
+    dialect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[object] = []
+    encode = SharedArguments.encode
+
+    def count(self: SharedArguments, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        encoded.append(key)
+        return encode(self, key, make)
+
+    monkeypatch.setattr(SharedArguments, "encode", count)
+    score = Score(player="alice")
+    async with pb.serve(Court(score), "memory:court"), AsyncExitStack() as stack:
+        roots = [
+            await stack.enter_async_context(pb.connect("memory:court", dialects=[dialect])) for _ in range(5)
+        ]
+        replicas = [await root.call("score") for root in roots]
+        for points in (1, 2, 3):
+            score.points = points
+            for root in roots:
+                await root.call("is_original", None)
+            assert [replica.points for replica in replicas] == [points] * 5
+            assert len(encoded) == points
+        score.player = ["not plain"]  # type: ignore[assignment]
+        for root in roots:
+            await root.call("is_original", None)
+        assert [replica.player for replica in replicas] == [["not plain"]] * 5
+        assert len(encoded) == 3
+
+
+@asynccontextmanager
+async def watched(replica: Score) -> AsyncIterator[list[int]]:
+    """Collect the values that the field ``points`` of a replica gets within the block."""
+    seen: list[int] = []
+
+    async def watch() -> None:
+        async for change in replica.changes():
+            seen.append(change.fields["points"])
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@pytest.mark.parametrize("loop_name", ["virtual"], indirect=True)
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.2])
+async def test_a_replica_far_away_gets_every_update(dialect: str, seconds: float) -> None:
+    score = Score(player="alice")
+    async with (
+        pb.serve(Court(score), "memory:near"),
+        far_away("memory:near", "memory:far", seconds),
+        pb.connect("memory:far", dialects=[dialect]) as root,
+    ):
+        replica = await root.call("score")
+        async with watched(replica) as seen:
+            for points in range(1, 150):
+                score.points = points
+                await asyncio.sleep(1 / 30)
+            await asyncio.sleep(seconds + 0.01)
+            assert seen == list(range(1, 150))
+
+
+@pytest.mark.parametrize("loop_name", ["virtual"], indirect=True)
+async def test_what_a_replica_cannot_follow_is_merged(dialect: str) -> None:
+    score = Score(player="alice")
+    async with (
+        pb.serve(Court(score), "memory:near") as server,
+        far_away("memory:near", "memory:far", 2),
+        pb.connect("memory:far", dialects=[dialect]) as root,
+        watched(await root.call("score")) as seen,
+    ):
+        for points in range(1, 1001):
+            score.points = points
+            await asyncio.sleep(0.001)
+        assert server.connections[0].statistics().calls_out == WINDOW
+        await asyncio.sleep(8)
+        assert seen == [*range(1, WINDOW + 1), 1000]
 
 
 async def test_a_dropped_replica_is_told_no_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -22,6 +23,13 @@ CALLS = st.lists(
     ),
     max_size=30,
 )
+
+
+def tasks_begin_late() -> None:
+    """Have a task factory, with which methods begin in a later turn on every version of Python."""
+    asyncio.get_running_loop().set_task_factory(
+        lambda loop, coro, **more: asyncio.Task(coro, loop=loop, **more)
+    )
 
 
 @every_loop
@@ -87,6 +95,7 @@ async def test_a_long_queue_of_plain_calls_does_not_exhaust_the_stack(dialect: s
 @every_loop
 async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(dialect: str) -> None:
     """Code that cancels every task (a program that shuts down, or a peer) may cancel one that has not started."""
+    tasks_begin_late()
     desk = Desk()
     async with memory_pair(desk, dialects=[dialect]) as pair:
         ours = asyncio.all_tasks()
@@ -102,6 +111,7 @@ async def test_a_method_that_is_cancelled_before_it_began_holds_nothing_up(diale
 
 @every_loop
 async def test_a_call_that_is_cancelled_while_it_waits_behind_others_never_begins() -> None:
+    tasks_begin_late()
     desk = Desk()
     async with memory_pair(desk, dialects=["pb7"]) as pair:
         first, second = pair.root.call("async", 1), pair.root.call("plain", 2)
@@ -111,3 +121,75 @@ async def test_a_call_that_is_cancelled_while_it_waits_behind_others_never_begin
         await pair.root.call("plain", 4)
         assert desk.log == [1, 2, 4]
         assert pair.accepted.statistics().calls_in == 0
+
+
+class Host(pb.Root):
+    """Has methods that need a task in their first step."""
+
+    def __init__(self) -> None:
+        self.log: list[object] = []
+
+    async def remote_timeout(self) -> str:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0))
+        task = asyncio.current_task()
+        await asyncio.sleep(0)
+        return "same task" if asyncio.current_task() is task else "another task"
+
+    async def remote_cancel_itself(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        self.log.append("went on")
+
+    async def remote_leave(self, connection: pb.RemoteReference) -> None:
+        connection.connection.end()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.log.append("cancelled")
+            raise
+
+
+@every_loop
+async def test_the_first_step_of_a_method_is_within_its_task(dialect: str) -> None:
+    async with memory_pair(Host(), dialects=[dialect]) as pair:
+        assert await pair.root.call("timeout") == "same task"
+
+
+@every_loop
+async def test_a_method_that_cancels_itself_in_its_first_step_is_cancelled(dialect: str) -> None:
+    host = Host()
+    async with memory_pair(host, dialects=[dialect]) as pair:
+        with pytest.raises((pb.RemoteError, asyncio.CancelledError)):
+            await pair.root.call("cancel_itself")
+        assert host.log == []
+
+
+@every_loop
+async def test_a_method_that_ends_its_connection_in_its_first_step_is_cancelled(dialect: str) -> None:
+    host = Host()
+    async with memory_pair(host, dialects=[dialect]) as pair:
+        with pytest.raises(pb.ConnectionLost):
+            await pair.root.call("leave", pb.Root())
+        await until(lambda: bool(host.log))
+        assert host.log == ["cancelled"]
+
+
+@every_loop
+async def test_methods_begin_late_where_the_program_has_a_task_factory(dialect: str) -> None:
+    made: list[asyncio.Task[Any]] = []
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        made.append(asyncio.Task(coro, loop=loop, **more))
+        return made[-1]
+
+    desk = Desk()
+    async with memory_pair(desk, dialects=[dialect]) as pair:
+        asyncio.get_running_loop().set_task_factory(make)
+        await asyncio.gather(
+            pair.root.call("async", 1), pair.root.call("plain", 2), pair.root.call("async", 3)
+        )
+        assert desk.log == [1, 2, 3]
+        assert len(made) == 2

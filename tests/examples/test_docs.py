@@ -37,6 +37,7 @@ PAGES = [
     "docs/do/log-in.md",
     "docs/do/disconnect-a-user.md",
     "docs/do/broadcast-to-many-clients.md",
+    "docs/do/pass-references-on.md",
     "docs/do/locks-and-leases.md",
     "docs/do/threads-and-notebooks.md",
     "docs/do/test-your-program.md",

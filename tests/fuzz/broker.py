@@ -146,13 +146,17 @@ class Life:
         self.seen = ""
 
     def live(self, steps: list[Step], cut: Callable[[bytes], list[bytes]]) -> None:
+        has_ended = False
         for step in steps:
             if isinstance(step, bytes):
+                if has_ended:
+                    continue  # no transport has bytes behind the end
                 with self.meter:
                     for piece in cut(step):
                         self.end.receive(piece)
             else:
                 name, number = step
+                has_ended |= name == "eof"
                 try:
                     getattr(self, name)(number)
                 except pb.BrokerError:

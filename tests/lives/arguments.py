@@ -131,8 +131,9 @@ class Arguments:
         return _same(random.randrange(1000))
 
     def _of(self, callee: str, held: Sequence[_Described]) -> list[_Described]:
-        """Return what lives at an end; now and then what lives at a third one, too, and cannot cross."""
-        return [pair for pair in held if pair[1].end == callee or self._random.random() < 0.05]
+        """Return what lives at an end; what lives at a third one, too, if it can cross, and otherwise now and then."""
+        often = 0.5 if self._end.history.forwards else 0.05
+        return [pair for pair in held if pair[1].end == callee or self._random.random() < often]
 
     def _container(self, kind: str, drawn: list[_Described]) -> _Described:
         values, descriptions = [value for value, _ in drawn], [description for _, description in drawn]

@@ -92,6 +92,7 @@ class Course:
                     limits=self._life.limits(served.name),
                     registry=make_registry(served.name),
                     dialects=[self._life.dialect],
+                    forward=self._life.forwards,
                 )
             )
             for end in self._ends:

@@ -41,6 +41,10 @@ class Owned(Protocol):
     def end(self) -> str:
         """The end's name."""
 
+    @property
+    def passes_on(self) -> bool:
+        """Whether it can cross a connection after another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -101,6 +105,7 @@ class Call:
         odd: whether there is something in its arguments that one of the ends cannot encode or decode.
         things: the objects in its target and its arguments.
         starts: when and at which end its method started.
+        forwards: whether references cross by way of a third end.
         reading: whether its caller reads the stream that it answered with.
         answer: how the method ended.
         known: when the program that made it had the answer.
@@ -123,6 +128,7 @@ class Call:
     odd: bool = False
     things: frozenset[Owned] = frozenset()
     starts: list[tuple[int, str]] = field(default_factory=list)
+    forwards: bool = False
     reading: bool = False
     answer: Answer | None = None
     known: int | None = None
@@ -144,9 +150,19 @@ class Call:
                 yield from call.answer.things
 
     @property
+    def goes_through(self) -> bool:
+        """Whether it goes by way of a third end."""
+        return self.forwards and "B" not in (self.caller, self.callee)
+
+    @property
     def is_foreign(self) -> bool:
-        """Whether it mentions an object of a third end, which cannot cross."""
-        return any(thing.end not in (self.caller, self.callee) for thing in self.mentions())
+        """Whether it mentions an object that cannot cross: of a third end, or a replica by way of a third end."""
+        return any(
+            not (self.forwards and thing.passes_on)
+            if thing.end not in (self.caller, self.callee)
+            else self.goes_through and not thing.passes_on
+            for thing in self.mentions()
+        )
 
     def and_all_it_uses(self) -> Iterator[Call]:
         """Give the call, the calls whose answers it needs, those that they need, and so on."""
@@ -165,6 +181,7 @@ class History:
 
     Args:
         most: calls; then its programs only wait.
+        forwards: whether references cross by way of a third end.
 
     Attributes:
         calls: all calls, by serial.
@@ -177,8 +194,9 @@ class History:
         released: objects whose reference a program released by hand, so that using it is an error.
     """
 
-    def __init__(self, most: int = 150) -> None:
+    def __init__(self, most: int = 150, forwards: bool = False) -> None:
         self.most = most
+        self.forwards = forwards
         self.calls: dict[int, Call] = {}
         self.events: list[str] = []
         self.findings: list[Finding] = []
@@ -311,7 +329,9 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "LimitExceeded": (history.drained and ended) or (call.refused and call.one_way),
         "Unavailable": ended,
         "Error": _is_the_error_of(family, outcome.text),
-        "RemoteError": _is_the_error_of(family, outcome.text) or (odd or released),
+        "RemoteError": _is_the_error_of(family, outcome.text)
+        or (odd or released)
+        or (call.goes_through and (given_up or limited or ended)),
     }
     return any(explanations.get(name, False) for name in outcome.error)
 
@@ -345,7 +365,8 @@ def _is_the_error_of(calls: Sequence[Call], text: str) -> bool:
 
 def _judge_order(calls: Sequence[Call]) -> Iterator[Finding]:
     """Rule 2: no call of a side starts before an earlier one, unless that depends on an answer of its own."""
-    started = [call for call in calls if call.starts and not call.came_home]
+    # What was called on a promise may run where that was not known to lead: at the caller, or at a third end.
+    started = [call for call in calls if call.starts and call.starts[0][1] == call.callee]
     for ends in sorted({(call.caller, call.callee) for call in started}):
         mine = [call for call in started if (call.caller, call.callee) == ends]
         mine.sort(key=lambda call: call.made)

@@ -54,6 +54,7 @@ class Life:
         steps: of the main programs.
         three: whether C connects to B as well. Then there is room for all calls, because rings of calls through three
             programs may wait for each other.
+        forwards: whether B passes references and calls on between A and C.
         calls: that are made at most.
     """
 
@@ -65,6 +66,7 @@ class Life:
     buffer: tuple[int, int] = (2**20, 2**20)
     steps: tuple[int, int] = (20, 10)
     three: bool = False
+    forwards: bool = False
     calls: int = 150
 
     @classmethod
@@ -87,12 +89,13 @@ class Life:
         )
         if life.three:
             slots, window = _PLENTY
-            life = replace(life, slots=(slots, slots), window=(window, window))
+            forwards = Random(f"forwards {seed}").random() < 0.6
+            life = replace(life, slots=(slots, slots), window=(window, window), forwards=forwards)
         return life
 
     def run(self) -> Report:
         """Live it, on a loop of its own whose time is virtual."""
-        history = History(self.calls)
+        history = History(self.calls, forwards=self.forwards)
         with _watched(history), asyncio.Runner(loop_factory=VirtualLoop) as runner:
             runner.get_loop().set_exception_handler(
                 lambda _, context: history.find("unhandled", _text(context))

@@ -153,6 +153,7 @@ class Program:
             uses,
             frozenset(used for used in uses if used.known is None),
             one_way=one_way,
+            forwards=history.forwards,
             limited=pb.remaining() is not None,
             odd=not crosses((target, args)),
             things=frozenset(things((target, args))),

@@ -25,7 +25,11 @@ def shrink(life: Life, law: str) -> Life:
 def _smaller(life: Life) -> Iterator[Life]:
     """Give lives that are smaller in one thing, those that are much smaller first."""
     plain = Life(life.seed)
-    changes: list[dict[str, Any]] = [{"three": False}, {"ending": plain.ending}]
+    changes: list[dict[str, Any]] = [
+        {"three": False, "forwards": False},
+        {"forwards": False},
+        {"ending": plain.ending},
+    ]
     changes += [{"calls": calls} for calls in (*_fractions(life.calls), life.calls - 1) if calls > 0]
     for place in (0, 1):
         steps = life.steps[place]

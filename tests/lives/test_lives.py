@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Final
 
 import pytest
@@ -46,6 +47,7 @@ def test_the_same_seed_is_the_same_life(dialect: str) -> None:
 
 def test_there_are_lives_of_every_kind() -> None:
     lives = [Life.draw(seed) for seed in SEEDS]
+    assert {(life.dialect, life.ending) for life in lives if life.forwards} == set(product(DIALECTS, ENDINGS))
     kinds = {(life.dialect, life.ending, life.three) for life in lives}
     assert kinds == {
         (dialect, ending, three) for dialect in DIALECTS for ending in ENDINGS for three in (True, False)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import perspective_broker as pb
@@ -42,6 +42,7 @@ class Thing:
 
     end: str
     number: int
+    passes_on: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return f"{self.end}{self.number}"
@@ -53,6 +54,7 @@ class Replicated:
 
     end: str
     number: int
+    passes_on: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return f"Counter({self.end}{self.number})"

@@ -12,6 +12,7 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
+from .topic import Topic
 
 __all__ = [
     "Backoff",
@@ -27,6 +28,7 @@ __all__ = [
     "Server",
     "ServerStatistics",
     "StreamReader",
+    "Topic",
     "collect_stream",
     "connect",
     "deadline",

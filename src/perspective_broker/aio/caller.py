@@ -16,7 +16,7 @@ from typing import Final
 
 from ..errors import ConnectionLost
 from ..flavors import Observer, Reference
-from ..ports import Value
+from ..ports import SharedArguments, Value
 from ..session import Broker, CloseCause, OutgoingCalls
 from .connection import Connection
 from .deadlines import Limit
@@ -99,6 +99,21 @@ class Caller:
         self.buffer.check_capacity()
         self.outgoing.tell(target, name, args, kwargs)
         return self.buffer.drain
+
+    def tell_shared(
+        self, target: Reference, name: str, args: SharedArguments, kwargs: dict[str, Value]
+    ) -> bool:
+        """Make a one-way call that others are told as well, and write it now; return False if the buffer is full."""
+        if self.buffer.is_full:
+            return False
+        driver = self._driver
+        holds = driver.hold_turn()
+        try:
+            self.outgoing.tell(target, name, args, kwargs)
+        finally:
+            if holds:
+                driver.write_now()
+        return True
 
     def tell_at_once(self, target: Reference, name: str, args: tuple[Value, ...]) -> None:
         """Send a message of a stream: whatever the write buffer has, because a stream is bounded by its credit."""

@@ -50,6 +50,7 @@ def connect(
     dialects: Sequence[str] | None = ...,
     tls: ssl.SSLContext | transports.ClientTLS | None = ...,
     busy_poll: float | None = ...,
+    forward: bool = ...,
     reconnect: Literal[False] = ...,
 ) -> Connecting[RemoteReference]: ...
 
@@ -73,6 +74,7 @@ def connect(
     dialects: Sequence[str] | None = ...,
     tls: ssl.SSLContext | transports.ClientTLS | None = ...,
     busy_poll: float | None = ...,
+    forward: bool = ...,
     reconnect: Literal[True] | Backoff,
 ) -> Connecting[ReconnectingReference]: ...
 
@@ -95,6 +97,7 @@ def connect(
     dialects: Sequence[str] | None = None,
     tls: ssl.SSLContext | transports.ClientTLS | None = None,
     busy_poll: float | None = None,
+    forward: bool = False,
     reconnect: bool | Backoff = False,
 ) -> Connecting[Any]:
     """Connect to a peer, and log in there.
@@ -127,6 +130,7 @@ def connect(
             the system.
         busy_poll: seconds, such as 100e-6, that the event loop stays awake after something was sent: one call after
             the other to a peer on the same machine takes about half the time, and a core. None lets it sleep.
+        forward: let references that came by other connections cross to the peer, and pass their calls on.
         reconnect: give a :class:`ReconnectingReference`, which connects and logs in again when the connection is lost;
             a :class:`Backoff` says how soon. The following errors are raised when the first connection cannot be made;
             ``timeout`` is then also what a call waits for a connection.
@@ -164,7 +168,7 @@ def connect(
     )
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
-    settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll)
+    settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll, forward=forward)
     establish = partial(_connect, address, object, settings, timeout, tls)
     if login is not None:
         establish = partial(_log_in, establish, login, timeout)

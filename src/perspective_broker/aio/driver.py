@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from ..ports import Data
+from ..queues import NOTHING, own
 from ..session import SLOW_CONSUMER, Broker, CloseCause
 from ..transports import TLSChannel, watch_for_silence
 from .hangup import HangUpWatch
@@ -90,11 +91,15 @@ class Driver(MethodWatcher):
         self._turn_scheduled = False
         self._is_deferred = False  # because the connections of the loop have used up its turn
         self._in_turn = False
+        self._writes_at_once = False
         self._took = 0.0  # seconds of the last turn
         self._more = False  # whether messages were left for the next turn
         self._reading = True
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._full: dict[WriteBuffer, asyncio.Task[None]] = (
+            NOTHING  # of other connections, which have to drain
+        )
         self._hang_up_watch: HangUpWatch | None = None  # made when reading first pauses
 
     # -- asyncio.Protocol
@@ -172,6 +177,8 @@ class Driver(MethodWatcher):
     def end(self, cause: CloseCause) -> None:
         """Carry away what the broker sent last; it has ended."""
         self._cancel_timer()
+        for waiting in self._full.values():
+            waiting.cancel()
         self.buffer.wake_waiters()
         transport = self._transport
         if transport is not None:
@@ -198,6 +205,25 @@ class Driver(MethodWatcher):
             self._turn_scheduled = True
             self.loop.call_soon(self._turn)
 
+    def write_soon(self) -> None:
+        """Have a turn soon, unless what was sent is written at once."""
+        if not self._writes_at_once:
+            self.wake()
+
+    def hold_turn(self) -> bool:
+        """What is sent until :meth:`write_now` needs no turn; return False when there will be one in any case."""
+        if self._turn_scheduled or self._in_turn:
+            return False
+        self._writes_at_once = True
+        return True
+
+    def write_now(self) -> None:
+        """Write what was sent since :meth:`hold_turn`."""
+        self._writes_at_once = False
+        self.buffer.flush()
+        if self.broker.outbox.size and not self.broker.lifecycle.ended:
+            self.wake()
+
     def wake_from_anywhere(self) -> None:
         """Have a turn soon. Called in any thread, also by a finaliser."""
         try:
@@ -213,6 +239,19 @@ class Driver(MethodWatcher):
             self.wake()  # they may wait for the end of a call that has no answer
         if self.leftovers is not None:
             self.leftovers.look()
+
+    def pause_for(self, buffer: WriteBuffer) -> None:
+        if buffer not in self._full:
+            self._full = own(self._full)
+            self._full[buffer] = self.loop.create_task(self._wait_for(buffer))
+            self.broker.is_paused = True
+
+    async def _wait_for(self, buffer: WriteBuffer) -> None:
+        try:
+            await buffer.wait_drained()
+        finally:
+            del self._full[buffer]
+            self.wake()
 
     def _turn(self) -> None:
         """Act, now or when the other connections of the loop leave time for it."""
@@ -250,7 +289,9 @@ class Driver(MethodWatcher):
         broker = self.broker
         self._turn_scheduled = False
         if self.pauses is not None:
-            broker.is_paused = self.pauses()
+            broker.is_paused = self.pauses() or bool(self._full)
+        else:
+            broker.is_paused = bool(self._full)
         received = broker.messages_received
         self._in_turn = True
         try:

@@ -41,6 +41,7 @@ from .calls_here import call_here
 from .closing import Closing
 from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
+from .forwarding import forwarder_of
 from .leftovers import Leftovers
 from .methods import Methods
 from .pending import call_of
@@ -113,6 +114,7 @@ class Host(BrokerHost):
         self._caller = Caller(self.driver, self.connection)
         self._keeper = keeper
         self._settings = settings
+        self.forwards = settings.forward
         self._roots = roots
         self._proxied = proxied
         self._closing: Closing | None = None  # while the connection ends in order
@@ -190,6 +192,8 @@ class Host(BrokerHost):
             return self._adapt_promise(value)
         if isinstance(value, ReconnectingReference):
             return value.current
+        if isinstance(value, RemoteReference):  # of another connection
+            return forwarder_of(value)
         if not isinstance(value, (AsyncGenerator, ItemReader)):
             return value
         if self._sources is None:
@@ -236,6 +240,9 @@ class Host(BrokerHost):
 
     def wake(self) -> None:
         self.driver.wake()
+
+    def write_soon(self) -> None:
+        self.driver.write_soon()
 
     def wake_from_anywhere(self) -> None:
         self.driver.wake_from_anywhere()

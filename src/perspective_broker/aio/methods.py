@@ -1,25 +1,32 @@
 """Methods: runs what the peer calls, plain methods at once and asynchronous ones as tasks, in the order of the calls.
 
-A task begins in a later turn of the loop, and what was called after it must not overtake it. Tasks begin in the order
-in which they were made, so asynchronous methods need not wait for each other; plain ones wait for them to begin.
+Since Python 3.12 a task has its first step where it is made, so every method begins when it is called. Before that, and
+where the program has a task factory, a task begins in a later turn of the loop, and what was called after it must not
+overtake it. Tasks begin in the order in which they were made, so asynchronous methods need not wait for each other;
+plain ones wait for them to begin.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from inspect import CO_COROUTINE
 from types import CoroutineType
 from typing import Final
 
+from ..errors import with_ran
+from ..native import mypyc_attr
 from ..ports import Method, Value
-from ..queues import Queue, put
+from ..queues import NOTHING, Queue, own, put
 from ..session import IncomingCall, IncomingCalls
 from .deadlines import Limit, under
+from .eager import begin_now, begins_now
 from .turns import Turns
+from .write_buffer import WriteBuffer
 
-__all__ = ["MethodWatcher", "Methods"]
+__all__ = ["MethodWatcher", "Methods", "Passage"]
 
 #: Types of the answers of most plain methods. (That a type has no ``__await__`` costs an exception to find out.)
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
@@ -30,6 +37,23 @@ class MethodWatcher:
 
     def method_ended(self) -> None:
         """A method has ended that did not end at once."""
+        raise NotImplementedError
+
+    def pause_for(self, buffer: WriteBuffer) -> None:
+        """Read nothing more of the peer until a full buffer of another connection has drained."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Passage:
+    """A method that passes its calls on to another connection."""
+
+    def __call__(self, *args: Value, **kwargs: Value) -> asyncio.Future[Value]:
+        """Pass a call on, and return the future of its answer."""
+        raise NotImplementedError
+
+    def tell(self, args: Sequence[Value], kwargs: Mapping[str, Value]) -> WriteBuffer | None:
+        """Pass a one-way call on, and return the buffer that it fills; None when that has room."""
         raise NotImplementedError
 
 
@@ -43,7 +67,7 @@ class Methods:
         watcher: is told of methods that end.
     """
 
-    __slots__ = ("_incoming", "_loop", "_queue", "_tasks", "_turns", "_unbegun", "_watcher")
+    __slots__ = ("_futures", "_incoming", "_loop", "_queue", "_tasks", "_turns", "_unbegun", "_watcher")
 
     def __init__(
         self,
@@ -58,11 +82,12 @@ class Methods:
         self._watcher = watcher
         self._unbegun = 0  # tasks that were made and have not begun,
         self._queue: Queue[_Call] = ()  # and the calls that must not overtake them
-        self._tasks: dict[asyncio.Task[None], _Running] | None = None  # made with the first
+        self._tasks: dict[asyncio.Task[None], IncomingCall] | None = None  # made with the first
+        self._futures: dict[IncomingCall, asyncio.Future[Value]] = NOTHING
 
     def __len__(self) -> int:
-        """Return how many run as tasks."""
-        return 0 if self._tasks is None else len(self._tasks)
+        """Return how many have begun and not ended."""
+        return len(self._futures) + (0 if self._tasks is None else len(self._tasks))
 
     def invoke(
         self, call: IncomingCall, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]
@@ -82,10 +107,11 @@ class Methods:
             running.cancel()
 
     def stop(self) -> bool:
-        """Cancel the tasks that were not cancelled before; return whether there were any."""
-        running = [task for task in self._tasks or () if not task.cancelling()]
-        for task in running:
-            task.cancel()
+        """Cancel the methods that were not cancelled before; return whether there were any."""
+        running: list[asyncio.Future[Value]] = [task for task in self._tasks or () if not task.cancelling()]
+        running += self._futures.values()
+        for future in running:
+            future.cancel()
         return bool(running)
 
     def _run_queue(self) -> None:
@@ -117,6 +143,9 @@ class Methods:
     ) -> None:
         if call.has_ended:
             return
+        if isinstance(method, Passage):
+            self._pass_on(call, method, args, kwargs)
+            return
         try:
             context = copy_context()  # what the method sets in it stays in this call
             result = context.run(method, *args, **kwargs)
@@ -132,79 +161,164 @@ class Methods:
             self._incoming.answer_call(call, result)
         elif type(result) is CoroutineType:
             self._spawn(call, result, context)
+        elif isinstance(result, asyncio.Future):
+            self._follow(call, result, False)
         elif hasattr(type(result), "__await__"):
             self._spawn(call, _awaited(result), context)
         else:
             self._incoming.answer_call(call, result)
 
     def _spawn(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value], context: Context) -> None:
-        running = _Running(call, coroutine)
-        task = running.task = self._loop.create_task(self._finish(running), context=context)
-        call.handle = running
+        first = call.handle = _FirstStep()
+        task: asyncio.Task[None]
+        if not begins_now(self._loop):
+            late = _Late(call, coroutine)
+            self._unbegun += 1
+            task = self._loop.create_task(self._finish_late(late), context=context)
+            self._hold(call, task, partial(self._on_late_task_done, late))
+        elif (task := begin_now(self._loop, self._finish(call, coroutine), context)).done():
+            self._look_at(call, task)
+        else:
+            self._hold(call, task, self._on_task_done)
+        if first.is_cancelled:
+            task.cancel()
+
+    def _hold(
+        self,
+        call: IncomingCall,
+        task: asyncio.Task[None],
+        when_done: Callable[[asyncio.Task[None]], object],
+    ) -> None:
+        """Keep a task alive, and where it is found when it has to be cancelled."""
+        call.handle = task
         if self._tasks is None:
             self._tasks = {}
-        self._tasks[task] = running
-        task.add_done_callback(self._on_task_done)
-        self._unbegun += 1
+        self._tasks[task] = call
+        task.add_done_callback(when_done)
 
-    def _begin(self, running: _Running) -> None:
-        running.begun = True
+    async def _finish(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
+        """Run a method to its end, and answer at once: the program may change a value that it has returned."""
+        try:
+            value = await coroutine
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            self._incoming.fail_call(call, error)
+            return
+        if type(call.handle) is _FirstStep:  # the turn in which it was called counts this
+            self._incoming.answer_call(call, value)
+            return
+        turns = self._turns
+        began = turns.clock()
+        self._incoming.answer_call(call, value)
+        turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        assert self._tasks is not None
+        self._look_at(self._tasks.pop(task), task)
+        self._watcher.method_ended()
+
+    def _look_at(self, call: IncomingCall, task: asyncio.Task[None]) -> None:
+        """See whether a task that is done could not answer."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._incoming.fail_call(call, error)  # a BaseException
+
+    # -- methods that return futures
+
+    def _follow(self, call: IncomingCall, future: asyncio.Future[Value], is_passed_on: bool) -> None:
+        """Answer a call as soon as the future is done that its method has returned. That needs no task."""
+        if future.done():
+            self._report(call, future, is_passed_on)
+            return
+        call.handle = future
+        self._futures = own(self._futures)
+        self._futures[call] = future
+        future.add_done_callback(partial(self._on_future_done, call, is_passed_on))
+
+    def _on_future_done(self, call: IncomingCall, is_passed_on: bool, future: asyncio.Future[Value]) -> None:
+        del self._futures[call]
+        turns = self._turns
+        began = turns.clock()
+        self._report(call, future, is_passed_on)
+        turns.spend(turns.clock() - began)
+        self._watcher.method_ended()
+
+    def _report(self, call: IncomingCall, future: asyncio.Future[Value], is_passed_on: bool) -> None:
+        if future.cancelled():
+            self._incoming.fail_call(call, asyncio.CancelledError())
+        elif (error := future.exception()) is None:
+            self._incoming.answer_call(call, future.result())
+        elif is_passed_on:
+            self._incoming.pass_failure_on(call, error)
+        else:
+            self._incoming.fail_call(call, error)
+
+    def _pass_on(
+        self, call: IncomingCall, passage: Passage, args: Sequence[Value], kwargs: Mapping[str, Value]
+    ) -> None:
+        """Pass a call on; after a one-way call read no more of its caller while the other connection is full."""
+        full: WriteBuffer | None = None
+        call.is_passed_on = True
+        try:
+            if call.wants_answer:
+                self._follow(call, passage(*args, **kwargs), True)
+                return
+            full = passage.tell(args, kwargs)
+        except Exception as error:  # at once, so it was not passed on
+            self._incoming.pass_failure_on(call, with_ran(error, False))
+            return
+        self._incoming.answer_call(call, None)
+        if full is not None:
+            self._watcher.pause_for(full)
+
+    # -- where tasks begin in a later turn
+
+    async def _finish_late(self, late: _Late) -> None:
+        self._begin(late)
+        await self._finish(late.call, late.coroutine)
+
+    def _begin(self, late: _Late) -> None:
+        late.has_begun = True
         self._unbegun -= 1
         if self._queue and not self._unbegun:
             self._loop.call_soon(self._run_queue)  # after the first step of this one
 
-    async def _finish(self, running: _Running) -> None:
-        if running.task is None:
-            # A task factory started this at once (asyncio.eager_task_factory). Methods start in a later turn.
-            await asyncio.sleep(0)
-        self._begin(running)
-        call = running.call
-        try:
-            value = await running.coroutine
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            self._incoming.fail_call(call, error)
-        else:
-            turns = self._turns
-            began = turns.clock()
-            self._incoming.answer_call(call, value)
-            turns.spend(turns.clock() - began)  # encoding an answer is work of the connection
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        tasks = self._tasks
-        assert tasks is not None
-        running = tasks.pop(task)
-        if not running.begun:  # it was cancelled before its first step, and so cannot report its end itself
-            self._begin(running)
-            running.coroutine.close()
-            self._incoming.fail_call(running.call, asyncio.CancelledError())
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            self._incoming.fail_call(running.call, error)  # a BaseException
-        self._watcher.method_ended()
+    def _on_late_task_done(self, late: _Late, task: asyncio.Task[None]) -> None:
+        if not late.has_begun:  # it was cancelled before its first step
+            self._begin(late)
+            late.coroutine.close()
+            self._incoming.fail_call(late.call, asyncio.CancelledError())
+        self._on_task_done(task)
 
 
 _Call = tuple[IncomingCall, Method, Sequence[Value], Mapping[str, Value]]
+
+
+class _Late:
+    """An asynchronous method that begins in a later turn than the one in which it was called."""
+
+    __slots__ = ("call", "coroutine", "has_begun")
+
+    def __init__(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
+        self.call = call
+        self.coroutine = coroutine
+        self.has_begun = False
+
+
+class _FirstStep:
+    """Handle of a call whose method is in the first step of its task, which is not known yet."""
+
+    __slots__ = ("is_cancelled",)
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 def _is_asynchronous(method: Method) -> bool:
     """Whether calling ``method`` runs nothing of it yet (``async def``; not what a decorator made of one)."""
     code = getattr(method, "__code__", None)
     return code is not None and bool(code.co_flags & CO_COROUTINE)
-
-
-class _Running:
-    """An asynchronous method that runs, or will."""
-
-    __slots__ = ("begun", "call", "coroutine", "task")
-
-    def __init__(self, call: IncomingCall, coroutine: Coroutine[Value, Value, Value]) -> None:
-        self.call = call
-        self.coroutine = coroutine
-        self.begun = False
-        self.task: asyncio.Task[None] | None = None
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
 
 
 async def _awaited(awaitable: Awaitable[Value]) -> Value:

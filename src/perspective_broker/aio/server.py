@@ -41,6 +41,7 @@ def serve(
     unsafe_tracebacks: bool = False,
     busy_poll: float | None = None,
     trusted_proxies: Sequence[str] = (),
+    forward: bool = False,
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -66,6 +67,7 @@ def serve(
         trusted_proxies: addresses or networks, such as ``10.0.0.7`` and ``10.1.0.0/16``, of proxies that put version 2
             of the PROXY protocol in front of each connection on ``tcp://`` or ``tls://``: it comes from the address in
             it. One of theirs without it is closed.
+        forward: let references that came by other connections cross to the peers, and pass their calls on.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -81,7 +83,7 @@ def serve(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
     roots = Roots(root)
-    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll)
+    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll, forward)
     return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
 
 

@@ -13,7 +13,7 @@ from .cacheable import (
 from .copyable import Copyable, RemoteCopy, is_copied
 from .exporting import Exportable, carries_on, export_key, export_target, hears_of_errors, report_unread
 from .exposing import callback, wrap
-from .failure import ALWAYS_SENT, Failure, from_within
+from .failure import ALWAYS_SENT, Failure, from_within, passed_on
 from .graph import Graph
 from .policy import Policy
 from .referenceable import (
@@ -69,6 +69,7 @@ __all__ = [
     "luid_of",
     "observer_luid",
     "observer_perspective",
+    "passed_on",
     "perspective_of",
     "receipts_of",
     "replica_luid",

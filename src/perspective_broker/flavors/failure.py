@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import traceback as tracebacks
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import (
     BadAnswer,
+    BrokerError,
     CallError,
     DeadlineExceeded,
     LimitExceeded,
@@ -21,7 +23,7 @@ from .policy import Policy
 from .registry import Form, Registry
 from .values import Value
 
-__all__ = ["ALWAYS_SENT", "Failure", "from_within"]
+__all__ = ["ALWAYS_SENT", "Failure", "from_within", "passed_on"]
 
 #: Characters of a text. Longer ones are cut, because a failure is a report, not a way to move data.
 MAX_TEXT = 64 * 1024
@@ -35,6 +37,11 @@ ALWAYS_SENT = 4096
 
 #: Among the parents of an error that a call made by the method raised.
 _REMOTE = qualified_name(RemoteError)
+#: Among the parents of an error of a call that was passed on: what a program in the middle knows of the method.
+_RAN: Final[dict[str, bool | None]] = {
+    "perspective_broker.errors.HasNotRun": False,
+    "perspective_broker.errors.MayHaveRun": None,
+}
 #: Errors that only the side that calls can have.
 _OF_THIS_SIDE = (SerializationError, LimitExceeded, DeadlineExceeded, BadAnswer)
 
@@ -99,6 +106,7 @@ class Failure:
         ``__cause__`` of the exception.
         """
         remote = remote_error(self.type, self.value, self.traceback, self.parents)
+        remote.ran = next((ran for name, ran in _RAN.items() if name in self.parents), True)
         if self.fields is not None and (made := _of_fields(*self.fields, registry, policy)) is not None:
             made.__cause__ = remote
             return made
@@ -163,6 +171,19 @@ def from_within(error: BaseException, *, with_traceback: bool = False) -> BaseEx
         return error
     failure = Failure.of(error, with_traceback=with_traceback)
     return RemoteError(failure.type, failure.value, failure.traceback, (*failure.parents, _REMOTE))
+
+
+def passed_on(error: BaseException) -> BaseException:
+    """Return the error to send for one with which a call has ended that this program had passed on.
+
+    The type of an error of the library does not mean that the method has run, as that of a remote error does. Whether
+    it has, as far as this program knows, is said by a name among the parents.
+    """
+    if not isinstance(error, BrokerError) or error.ran is True:
+        return error
+    failure = Failure.of(error)
+    ran = next(name for name, ran in _RAN.items() if ran is error.ran)
+    return RemoteError(failure.type, failure.value, "", (*failure.parents, _REMOTE, ran))
 
 
 def _text_of(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..ports import Method
 
 __all__ = ["MessageReceiver", "foreign"]
@@ -10,8 +12,11 @@ __all__ = ["MessageReceiver", "foreign"]
 class MessageReceiver:
     """The holder of an exported object that looks up the names of methods itself.
 
-    Only drivers whose objects may have a method of any name need it (:mod:`perspective_broker.compat`).
+    Drivers need it whose objects may have a method of any name (:mod:`perspective_broker.compat`), and forwarders.
     """
+
+    #: Whether only some drivers can call it.
+    is_foreign: ClassVar[bool] = True
 
     def find_message(self, name: str) -> Method:
         """Return the method that runs when a peer calls ``name``."""

@@ -6,6 +6,7 @@ whose methods all have types, and states once who owns what.
 
 from .codec import Exporter, Importer, NullExporter, NullImporter
 from .dialect import DELIVERED, NEEDS_DATA, READING, Dialect, Receiver
+from .shared import SharedArguments, SharedExporter
 from .values import (
     LARGE_MESSAGE,
     SENT_BEFORE,
@@ -49,6 +50,8 @@ __all__ = [
     "PromisedAnswer",
     "Rank",
     "Receiver",
+    "SharedArguments",
+    "SharedExporter",
     "Undecoded",
     "Unsupported",
     "Value",

@@ -39,8 +39,9 @@ class Exporter:
         """
         raise NotImplementedError
 
-    def home_id(self, reference: Value) -> ObjectId:
-        """Return the peer's own id of a reference that is sent back to it.
+    def home_id(self, reference: Value) -> ObjectId | None:
+        """Return the peer's own id of a reference that is sent back to it; None when :meth:`adapt` returns what crosses
+        instead, because the reference belongs to another connection and this program forwards its calls.
 
         Raises:
             SerializationError: the reference belongs to another connection, or was released.
@@ -145,7 +146,7 @@ class NullExporter(Exporter):
     def adapt(self, value: Value) -> Value:
         return value
 
-    def home_id(self, reference: Value) -> ObjectId:
+    def home_id(self, reference: Value) -> ObjectId | None:
         raise SerializationError("a reference needs a connection to cross")
 
     def export_cache(self, obj: Value, perspective: Perspective) -> tuple[int, Value]:

@@ -9,7 +9,7 @@ import logging
 from functools import partial
 
 from ..errors import DeadlineExceeded, with_ran
-from ..flavors import Observer, Reference, perspective_of, session_of
+from ..flavors import Exportable, Observer, Reference, perspective_of, session_of
 from ..ports import Feature, Value
 from .call_sender import CallSender
 from .context import Context
@@ -167,7 +167,15 @@ class CallMaker:
                 answerable.fail(error)
             else:
                 answerable.succeed(value)
+        if call.links is not None:
+            call.links.came_home = error is None and self._is_at_home(value)
         call.pass_on(value, error)
+
+    def _is_at_home(self, value: Value) -> bool:
+        """Whether an answer is an object of this program, or one that this program forwards calls to."""
+        if isinstance(value, Reference):
+            return session_of(value) is not self._context.session
+        return isinstance(value, Exportable)
 
     def cancel(self, call: OutgoingCall) -> None:
         """The program does not want the outcome of a call any more (and does not wait for it).

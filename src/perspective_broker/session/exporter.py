@@ -61,10 +61,13 @@ class Exporter(ports.Exporter):
     def adapt(self, value: Value) -> Value:
         return self._host.adapt(value)
 
-    def home_id(self, reference: Reference) -> ObjectId:
+    def home_id(self, reference: Reference) -> ObjectId | None:
         if session_of(reference) is not self._context.session:
+            if self._host.forwards:
+                return None
             raise SerializationError(
-                "a reference to an object of a third program cannot cross; wrap it in an object of your own",
+                "a reference to an object of a third program cannot cross unless this program forwards its calls "
+                "(forward=True of serve and connect); or wrap it in an object of your own",
                 culprit=reference,
             )
         if not receipts_of(reference) and isinstance(luid_of(reference), int):

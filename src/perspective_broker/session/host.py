@@ -52,6 +52,9 @@ class Host:
 
     # -- values
 
+    #: Whether a reference to an object of a third program crosses as what :meth:`adapt` returns for it.
+    forwards: bool = False
+
     def adapt(self, value: Value) -> Value:
         """See :meth:`.Exporter.adapt`; for a promise without an outcome return ``broker.outgoing.mention(...)``."""
         raise NotImplementedError
@@ -69,6 +72,10 @@ class Host:
     def wake(self) -> None:
         """There is something to send, or to do: ask for ``data_to_send`` soon. Called in the loop's thread."""
         raise NotImplementedError
+
+    def write_soon(self) -> None:
+        """There is something to send, where there was nothing: ask for ``data_to_send`` soon."""
+        self.wake()
 
     def wake_from_anywhere(self) -> None:
         """The same, from the thread that a finaliser runs in, in the middle of the code that it interrupted."""

@@ -58,6 +58,7 @@ class IncomingCall:
         "handle",
         "is_cancelled",
         "is_expired",
+        "is_passed_on",
         "kwargs",
         "method",
         "name",
@@ -87,6 +88,7 @@ class IncomingCall:
         self.state: int = ARRIVED
         self.is_cancelled: bool = False
         self.is_expired: bool = False
+        self.is_passed_on: bool = False
         self.due: float | None = None
         self.slot: int = NO_SLOT
         self.dependency: Dependency | None = None

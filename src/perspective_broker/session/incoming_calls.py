@@ -292,6 +292,13 @@ class IncomingCalls(CallStarter):
         self._report(call, error)
         self.start_queued()
 
+    def pass_failure_on(self, call: IncomingCall, error: BaseException) -> None:
+        """``call`` was passed on to another connection, where it has ended with ``error``."""
+        if isinstance(error, CallError) and error.ran is False:
+            self.refuse_begun(call, error)
+        else:
+            self.fail_call(call, error)
+
     def _report(self, call: IncomingCall, error: BaseException) -> None:
         encoding = self._encoding
         if encoding.is_active:

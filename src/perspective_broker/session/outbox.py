@@ -66,7 +66,7 @@ class Outbox:
         messages.append(message)
         self.size += len(message)
         if len(messages) == 1:
-            self._host.wake()
+            self._host.write_soon()
 
     def send_call(self, call: OutgoingCall, message: Message) -> None:
         """Queue a call; until it leaves, its message can still ask the peer to keep its answer."""

@@ -12,7 +12,7 @@ import copy
 from typing import Any, Final, TypeAlias
 
 from ..errors import ConnectionLost, with_ran
-from ..flavors import Exportable, Reference, RemoteCache
+from ..flavors import Reference, RemoteCache
 from ..ports import Answerable, Message, Perspective, Value
 from .observed import Observed
 
@@ -133,6 +133,7 @@ class Links:
         uses: messages in the queue that refer to the answer.
         answered: whether the peer has answered, so that it can forget the answer when no message refers to it.
         alone_only: whether a call waits alone for the answer; then later ones must as well, or they would overtake it.
+        came_home: whether the answer is an object of this program, or of another peer of it.
         value: the outcome,
         error: or the exception, once the call has ended;
         cancelled: or that it was given up.
@@ -145,6 +146,7 @@ class Links:
         "alone_only",
         "answered",
         "because",
+        "came_home",
         "cancelled",
         "dependencies",
         "dependents",
@@ -173,15 +175,11 @@ class Links:
         self.alone_only: bool = False
         self.value: Value = None
         self.error: Exception | None = None
+        self.came_home: bool = False
         self.cancelled: bool = False
         self.never_left: bool = False
         self._latest = 0
         self._is_disordered = False
-
-    @property
-    def came_home(self) -> bool:
-        """Whether the answer is an object of this program."""
-        return isinstance(self.value, Exportable)
 
     def add_dependent(self, call: OutgoingCall) -> None:
         """Note that ``call`` depends on this answer."""

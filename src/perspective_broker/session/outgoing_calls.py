@@ -32,6 +32,7 @@ from ..errors import (
     DeadReferenceError,
     LimitExceeded,
     ProtocolError,
+    RemoteError,
     with_ran,
 )
 from ..flavors import Observer, Reference, observer_luid, observer_perspective, perspective_of
@@ -480,4 +481,6 @@ def _of_the_peer(error: Exception) -> Exception:
         return with_ran(error, False)
     if isinstance(error, LimitExceeded):
         return with_ran(error, False)
+    if isinstance(error, RemoteError):
+        return error  # which knows: it may have been passed on by a program in the middle
     return with_ran(error, None if isinstance(error, DeadlineExceeded) else True)

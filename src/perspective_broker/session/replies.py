@@ -16,7 +16,7 @@ from ..errors import (
     SerializationError,
     Unavailable,
 )
-from ..flavors import from_within
+from ..flavors import from_within, passed_on
 from ..ports import Message, Value
 from .context import Context
 from .encoding import Encoding
@@ -80,13 +80,16 @@ class Replies:
     def _cannot_cross(self, call: IncomingCall, error: SerializationError) -> None:
         """An answer cannot cross. One line is logged, with its path; a traceback would show only this library."""
         text = "method %.64a returned a value that cannot cross: %.512s"
-        self._context.log(logging.ERROR, text, call.name, error)
+        if call.is_passed_on:  # which is no defect of this program
+            log.debug(text, call.name, error)
+        else:
+            self._context.log(logging.ERROR, text, call.name, error)
         self._send_error(call, error)
 
     def report(self, call: IncomingCall, error: BaseException) -> None:
         """Log an exception, and send it to the peer if the call wants an answer; see :meth:`answer` for when."""
         of_a_call = isinstance(error, CallError) and error.of_a_call
-        if call.is_cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
+        if call.is_passed_on or call.is_cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
             self._context.log(logging.ERROR, "method %.64a raised an exception", call.name, error=error)
@@ -96,7 +99,9 @@ class Replies:
         if not call.wants_answer:
             return
         # The innermost method hears first of a deadline that was handed on; it is the caller's all the same.
-        if call.due is None or not isinstance(error, DeadlineExceeded):
+        if call.is_passed_on and not isinstance(error, (CallError, DeadlineExceeded)):
+            error = passed_on(error)
+        elif call.due is None or not isinstance(error, DeadlineExceeded):
             error = from_within(error, with_traceback=self._unsafe_tracebacks)
         try:
             self._encoding.begin()

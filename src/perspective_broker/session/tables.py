@@ -120,7 +120,8 @@ class Exports:
                 f"the peer holds {len(self._by_luid)} objects, as many as Limits.references_exported allows"
             )
         target = export_target(obj, perspective)
-        if not self._takes_receivers and isinstance(target.holder, MessageReceiver):
+        holder = target.holder
+        if not self._takes_receivers and isinstance(holder, MessageReceiver) and holder.is_foreign:
             raise SerializationError(foreign(obj), culprit=obj)
         luid = self._next
         self._next += 1
@@ -205,6 +206,8 @@ class Exports:
 
 
 def _tell_forgotten(obj: Value) -> None:
+    if isinstance(obj, Reference):  # to an object of a third program, see Host.forwards
+        return
     call_back(lambda: obj.forgotten(), "forgotten of a %s raised", type(obj).__name__)
 
 

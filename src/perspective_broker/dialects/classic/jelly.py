@@ -323,8 +323,7 @@ class Jellier:
 
     def _object(self, value: Value) -> None:
         """Write an object by its flavor."""
-        if isinstance(value, Reference):
-            home = self._exporter.home_id(value)
+        if isinstance(value, Reference) and (home := self._exporter.home_id(value)) is not None:
             self._out.append(self._words.local)
             self._jelly(home if isinstance(home, int) else home.encode())
         elif isinstance(value, RemoteCache) and (kept := self._exporter.home_cache_id(value)) is not None:

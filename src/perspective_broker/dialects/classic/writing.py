@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from ...errors import ProtocolError, SerializationError
 from ...flavors import ALWAYS_SENT, Failure, Registry, default_registry, is_copied
 from ...limits import Limits
-from ...ports import CallTarget, Exporter, Feature, ObjectId, Perspective, PromisedAnswer, Value, Writer
+from ...ports import (
+    CallTarget,
+    Exporter,
+    Feature,
+    ObjectId,
+    Perspective,
+    PromisedAnswer,
+    SharedArguments,
+    SharedExporter,
+    Value,
+    Writer,
+)
 from ..paths import too_large, with_path
 from .banana import Decoder, encode_integer, encode_list_head
 from .jelly import Jellier
@@ -112,12 +124,12 @@ class ClassicWriter(Writer):
         perspective: Perspective,
     ) -> bytes:
         spelling = self.spelling
+        if isinstance(args, SharedArguments):
+            return self._encode_shared(head, request, target, name, wants_answer, args, kwargs)
         coded = [
             head,
             encode_integer(request),
-            encode_integer(target)
-            if isinstance(target, int)
-            else spelling.string(_text(target, "object name")),
+            self._target_bytes(target),
             spelling.string(self._method_bytes(name)),
             b"\x01\x81" if wants_answer else b"\x00\x81",
         ]
@@ -137,6 +149,44 @@ class ClassicWriter(Writer):
             if isinstance(error, SerializationError):
                 raise with_path(error, args=args, kwargs=kwargs) from None
             raise
+
+    def _target_bytes(self, target: ObjectId) -> bytes:
+        return (
+            encode_integer(target)
+            if isinstance(target, int)
+            else self.spelling.string(_text(target, "object name"))
+        )
+
+    def _encode_shared(
+        self,
+        head: bytes,
+        request: int,
+        target: ObjectId,
+        name: str,
+        wants_answer: bool,
+        args: SharedArguments,
+        kwargs: dict[str, Value],
+    ) -> bytes:
+        """Return the message of one of many calls that differ in request and target alone."""
+        key = (wants_answer, self.spelling, self._registry)
+        fields = args.find(key)
+        if fields is None:
+            fields = args.encode(key, partial(self._encode_fields, name, wants_answer, args, kwargs))
+        return self._checked(
+            b"".join((head, encode_integer(request), self._target_bytes(target), fields)), []
+        )
+
+    def _encode_fields(
+        self, name: str, wants_answer: bool, args: SharedArguments, kwargs: dict[str, Value]
+    ) -> bytes:
+        """Return the fields of a call from its name on.
+
+        Raises:
+            SerializationError: the arguments cannot cross, or contain a reference.
+        """
+        alone = ClassicWriter(self.spelling, SharedExporter(), self._limits, self._registry)
+        message = alone._encode_message(b"", 0, 0, name, wants_answer, tuple(args), kwargs, None)
+        return message[2 * len(encode_integer(0)) :]
 
     def encode_answer(self, request: int, value: Value, perspective: Perspective) -> bytes:
         jellier = self._jellier(perspective)

@@ -367,8 +367,7 @@ class Packer:
 
     def _object(self, value: Value) -> Value:
         """Write an object according to its flavor."""
-        if isinstance(value, Reference):
-            home = self._exporter.home_id(value)
+        if isinstance(value, Reference) and (home := self._exporter.home_id(value)) is not None:
             if isinstance(home, int):
                 return Ext(codes.LOCAL, id_bytes(home))
             return Ext(codes.LOCAL_NAMED, home.encode())

@@ -7,6 +7,7 @@ bytes objects are not joined, and are sent in pieces.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from math import ceil
 from typing import Final
@@ -26,6 +27,8 @@ from ...ports import (
     Perspective,
     PromisedAnswer,
     Rank,
+    SharedArguments,
+    SharedExporter,
     Value,
     Writer,
 )
@@ -135,6 +138,8 @@ class Pb7Writer(Writer):
         perspective: Perspective,
     ) -> Message:
         where = [target.request] if type(target) is PromisedAnswer else target
+        if isinstance(args, SharedArguments):
+            return self._encode_shared(operation, request, where, name, wants_answer, args, kwargs)
         message: list[Value] = [
             operation,
             request,
@@ -153,6 +158,40 @@ class Pb7Writer(Writer):
             return self._encode(message, args, perspective)
         except SerializationError as error:
             raise with_path(error, args=args, kwargs=kwargs) from None
+
+    def _encode_shared(
+        self,
+        operation: int,
+        request: int,
+        where: Value,
+        name: str,
+        wants_answer: bool,
+        args: SharedArguments,
+        kwargs: dict[str, Value],
+    ) -> Message:
+        """Return the message of one of many calls that differ in request and target alone."""
+        key = (wants_answer, self.features, self._registry)
+        fields = args.find(key)
+        if fields is None:
+            fields = args.encode(key, partial(self._encode_fields, name, wants_answer, args, kwargs))
+        head = packb([operation, request, where])
+        size = len(head) + len(fields)
+        self._check_bytes(size)
+        return b"".join((frame_header(size), bytes((0x97 if kwargs else 0x96,)), head[1:], fields))
+
+    def _encode_fields(
+        self, name: str, wants_answer: bool, args: SharedArguments, kwargs: dict[str, Value]
+    ) -> bytes:
+        """Return the fields of a call from its name on.
+
+        Raises:
+            SerializationError: the arguments cannot cross, or contain a reference.
+        """
+        alone = Pb7Writer(SharedExporter(), self._limits, self._registry)
+        alone.use_features(self.features - {Feature.PIECES})
+        message = alone._encode_message(CALL, 0, 0, name, wants_answer, tuple(args), kwargs, None)
+        assert isinstance(message, bytes)
+        return message[HEADER_BYTES + len(packb([CALL, 0, 0])) :]
 
     def encode_answer(self, request: int, value: Value, perspective: Perspective) -> Message:
         try:
