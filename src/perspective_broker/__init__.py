@@ -22,6 +22,7 @@ streams      files, large bytes and pages, in pieces
 registry     which classes and types may arrive, connection by connection
 annotations  classes of objects that the library makes
 build        whether this installation is compiled
+remote       objects of the peer without an interface (``from perspective_broker.remote import Remote``)
 testing      for tests (``import perspective_broker.testing``)
 compat       the names of Twisted's modules (``from perspective_broker.compat import pb``)
 ===========  ============================================================
@@ -40,6 +41,7 @@ from .aio import (
     Topic,
     connect,
     deadline,
+    describe,
     pipeline,
     reference,
     remaining,
@@ -161,6 +163,7 @@ __all__ = [
     "connect",
     "copier_for",
     "deadline",
+    "describe",
     "pipeline",
     "reference",
     "registry",

@@ -3,6 +3,8 @@
 =======================  ============================================================
 Change                   one item of ``replica.changes()``
 CloseCause               ``connection.close_cause``
+Description              ``await pb.describe(reference)``
+MethodDescription        one of its methods
 PeerCertificate          ``connection.peer_certificate``
 ReconnectingReference    what ``connect(..., reconnect=True)`` returns
 RemoteCacheObserver      what ``get_state_to_cache_and_observe_for`` receives
@@ -12,13 +14,23 @@ Statistics               ``connection.statistics()``
 =======================  ============================================================
 """
 
-from .aio import Change, ReconnectingReference, RemoteCacheObserver, RemoteMethod, ServerStatistics
+from .aio import (
+    Change,
+    Description,
+    MethodDescription,
+    ReconnectingReference,
+    RemoteCacheObserver,
+    RemoteMethod,
+    ServerStatistics,
+)
 from .session import CloseCause, Statistics
 from .transports import PeerCertificate
 
 __all__ = [
     "Change",
     "CloseCause",
+    "Description",
+    "MethodDescription",
     "PeerCertificate",
     "ReconnectingReference",
     "RemoteCacheObserver",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import perspective_broker as pb
 from perspective_broker.aio import host
 from perspective_broker.aio.connection import describe_peer
+from perspective_broker.aio.login import KeptKeys, Login
 from perspective_broker.cred.scram import UNBOUND, ClientExchange, ServerExchange
 from perspective_broker.cred.verifiers import ScramVerifier, legacy_response
 from perspective_broker.testing import assert_no_leaks
@@ -295,8 +297,6 @@ async def test_a_failed_login_leaves_nothing() -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    from perspective_broker.aio.login import Login
-
     assert "secret" not in repr(Login.of("alice", "secret", None, None, None, False))
 
 
@@ -317,3 +317,51 @@ def test_rounds_that_are_no_number_are_not_answered(rounds: str) -> None:
     nonce = exchange.first.decode().rpartition("r=")[2]
     with pytest.raises(pb.LoginFailed):
         exchange.final(f"r={nonce}more,s=c2FsdHNhbHRzYWx0,i={rounds}", 500_000)
+
+
+# -- keys that are kept for the next login
+
+
+def challenge_of(iterations: int, salt: bytes = b"sixteen of salt!") -> tuple[ClientExchange, Any]:
+    exchange = ClientExchange("alice", "secret", None)
+    verifier = ScramVerifier.from_password("secret", iterations=iterations, salt=salt)
+    return exchange, exchange.read(ServerExchange(UNBOUND, exchange.first, None).first(verifier))
+
+
+def test_keys_are_found_for_the_same_server_user_salt_and_rounds_alone() -> None:
+    kept = KeptKeys()
+    exchange, challenge = challenge_of(4100)
+    assert kept.find("tcp://a:1", "alice", challenge) is None
+    keys = exchange.derive(challenge)
+    kept.keep("tcp://a:1", "alice", challenge, keys)
+    assert kept.find("tcp://a:1", "alice", challenge_of(4100)[1]) is keys
+    assert kept.find("tcp://b:1", "alice", challenge) is None
+    assert kept.find("tcp://a:1", "bob", challenge) is None
+    assert kept.find("tcp://a:1", "alice", challenge_of(4100, b"another sixteen!")[1]) is None
+    assert kept.find("tcp://a:1", "alice", challenge_of(4101)[1]) is None
+
+
+def test_fewer_rounds_than_before_are_refused_also_after_a_refused_login() -> None:
+    kept = KeptKeys()
+    exchange, challenge = challenge_of(4100)
+    kept.keep("tcp://a:1", "alice", challenge, exchange.derive(challenge))
+    for _ in range(2):
+        with pytest.raises(pb.LoginFailed, match="at least 4100, as before, are required"):
+            kept.find("tcp://a:1", "alice", challenge_of(4099)[1])
+        kept.drop("tcp://a:1", "alice")
+        assert kept.find("tcp://a:1", "alice", challenge) is None
+    kept.drop("tcp://b:1", "alice")  # of which there is none
+
+
+def test_kept_keys_do_not_show_and_stay_here() -> None:
+    login = Login.of("alice", "secret", None, None, None, False, again=True)
+    assert login is not None
+    assert login.kept is not None
+    assert repr(login.kept) == "<KeptKeys, hidden>"
+    assert "Kept" not in repr(login)
+    for it in (login, login.kept):
+        with pytest.raises(TypeError, match="stay in the memory of this process"):
+            pickle.dumps(it)
+    once = Login.of("alice", "secret", None, None, None, False)
+    assert once is not None
+    assert once.kept is None  # nothing is kept for a login that is not made again

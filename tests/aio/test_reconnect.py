@@ -14,9 +14,11 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker.aio.reconnect import _DRAIN_SECONDS
+from perspective_broker.cred.scram import Challenge, ClientExchange, ClientKeys
+from perspective_broker.cred.verifiers import ScramVerifier
 from perspective_broker.testing import ScriptedPeer
 from tests.aio.desk import Desk, turns, until
-from tests.cred.logins import Chat, Mind, application, skip, skipping
+from tests.cred.logins import ITERATIONS, Chat, Mind, application, skip, skipping
 
 URL = "memory:lasting"
 
@@ -375,6 +377,68 @@ async def test_a_refused_login_ends_it(caplog: pytest.LogCaptureFixture) -> None
     assert [record.levelname for record in caplog.records if "not made again" in record.getMessage()] == [
         "ERROR"
     ]
+
+
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rounds of PBKDF2 of each key that a client has derived."""
+    rounds: list[int] = []
+    derive = ClientExchange.derive
+
+    def noting(exchange: ClientExchange, challenge: Challenge) -> ClientKeys:
+        rounds.append(challenge.iterations)
+        return derive(exchange, challenge)
+
+    monkeypatch.setattr(ClientExchange, "derive", noting)
+    return rounds
+
+
+@skipping
+async def test_a_login_that_is_made_again_derives_nothing(derived: list[int]) -> None:
+    app = await application()
+    async with lasting_login(app) as me:
+        for _ in range(3):
+            await lose_and_come_back(me)
+            assert await me.call("name") == "alice"
+        assert derived == [ITERATIONS]
+        # A new password, though it is the same, has another salt.
+        await app.authorizer.set_password("alice", "secret")
+        await lose_and_come_back(me)
+        await lose_and_come_back(me)
+        assert derived == [ITERATIONS] * 2
+
+
+@skipping
+async def test_a_server_that_asks_for_fewer_rounds_than_before_gets_no_answer(derived: list[int]) -> None:
+    app = await application()
+    more = ScramVerifier.from_password("secret", iterations=ITERATIONS + 1)
+    await app.authorizer.set_secrets("alice", more)
+    async with lasting_login(app) as me:
+        await app.authorizer.set_password("alice", "secret")
+        me.connection.end("closed", "for once")
+        await until(lambda: not me.connected)
+        waiting = me.call("name")
+        await turns()
+        await skip(6)
+        with pytest.raises(pb.LoginFailed, match=f"at least {ITERATIONS + 1}, as before"):
+            await waiting
+        assert derived == [ITERATIONS + 1]
+
+
+@contextlib.asynccontextmanager
+async def lasting_login(app: pb.Application) -> AsyncIterator[pb.annotations.ReconnectingReference]:
+    login = {"username": "alice", "password": "secret", "service": "chat"}
+    async with pb.serve(app, URL), lasting(**login) as me:
+        yield me
+
+
+async def lose_and_come_back(me: pb.annotations.ReconnectingReference) -> None:
+    me.connection.end("closed", "for once")
+    await until(lambda: not me.connected)
+    await turns()
+    await skip(6)
+    while not me.connected:  # SCRAM may compute in a thread
+        await turns()
 
 
 @skipping

@@ -24,6 +24,7 @@ MODULES = [
     "perspective_broker.annotations",
     "perspective_broker.build",
     "perspective_broker.registry",
+    "perspective_broker.remote",
     "perspective_broker.streams",
     "perspective_broker.testing",
     "perspective_broker.testing.plugin",

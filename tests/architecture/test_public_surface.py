@@ -23,7 +23,7 @@ MOST_NAMES = 72
 #: The modules that are names of ``pb``.
 SHOWN_MODULES = ["annotations", "build", "registry", "streams"]
 
-OPTIONAL = ("cryptography", "cyclopts", "rich", "scramp", "sqlalchemy", "twisted", "typer")
+OPTIONAL = ("cryptography", "cyclopts", "rich", "sqlalchemy", "twisted", "typer")
 
 
 def _constants_classes_rest(name: str) -> tuple[int, str]:

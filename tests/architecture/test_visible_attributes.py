@@ -9,6 +9,7 @@ import pytest
 
 import perspective_broker as pb
 from perspective_broker import annotations as names_of_types
+from perspective_broker import remote
 from perspective_broker.testing import memory_pair
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "handles.md"
@@ -30,7 +31,9 @@ def visible(value: object) -> set[str]:
 
 @pytest.mark.parametrize(("name", "names"), documented().items())
 def test_a_class_shows_what_is_documented(name: str, names: set[str]) -> None:
-    (cls,) = {vars(module)[name] for module in (pb, pb.streams, names_of_types) if name in module.__all__}
+    (cls,) = {
+        vars(module)[name] for module in (pb, pb.streams, names_of_types, remote) if name in module.__all__
+    }
     assert visible(cls) == names
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 
 import pytest
 
-from tests.cli.processes import PATIENCE, Serving, pb, serving
+from tests.cli.processes import PATIENCE, PB, SERVED, Serving, environment, pb, serving
 from tests.cli.terminal import on_a_terminal
 from tests.interop.rig import twisted_server
 from tests.interop.twisted_env import today
@@ -43,8 +44,73 @@ def test_an_answer_without_json_is_an_error_in_one_line(desk: Serving) -> None:
 def test_a_reference_is_shown_and_leaves_no_noise(desk: Serving) -> None:
     done = pb("call", desk.url, "drawer", "top")
     assert done.returncode == 0
+    assert (done.stdout, done.stderr) == ("Drawer\n  label()\n", "")
+    done = pb("call", desk.url, "drawer", "top", "--json")
+    assert json.loads(done.stdout)["reference"].startswith("<RemoteReference 1 at ")
+    done = pb("call", desk.url, "drawer", "top", "--dialect", "pb")
     assert done.stdout.startswith("<RemoteReference 1 at ")
-    assert done.stderr == ""
+
+
+def test_items_of_a_stream_are_printed_one_a_line(desk: Serving) -> None:
+    assert pb("call", desk.url, "ticks", "3").stdout == "0\n1\n2\n"
+    assert pb("call", desk.url, "ticks", "2", "item=a b").stdout == "a b\na b\n"
+    assert pb("call", desk.url, "ticks", "1", r"item='a\nb'").stdout == "'a\\nb'\n"
+    assert pb("call", desk.url, "ticks", "1", "item={'a': (1, None)}").stdout == "{'a': (1, None)}\n"
+    done = pb("call", desk.url, "ticks", "2", "item={'a': (1, None)}", "--json")
+    assert done.stdout == '{"a": [1, null]}\n' * 2
+    assert pb("call", desk.url, "ticks", "0").stdout == ""
+
+
+def test_what_came_before_a_stream_broke_is_printed(desk: Serving) -> None:
+    done = pb("call", desk.url, "broken")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "1\n", "pb: ValueError: no more\\x1b[2J\n")
+
+
+def test_items_come_as_they_are_sent_and_outlast_the_timeout(desk: Serving) -> None:
+    arguments = ("call", desk.url, "ticks", "1", "item='\\x1b[2J'", "hang=True", "--timeout", "2")
+    with on_a_terminal(*arguments) as terminal:
+        terminal.read_until("\\x1b[2J\r\n")
+        terminal.interrupt()
+        terminal.read_to_end()
+    assert terminal.process.returncode == 130
+
+
+def test_a_reader_that_has_seen_enough_of_a_stream_is_no_error(desk: Serving) -> None:
+    with subprocess.Popen(
+        [*PB, "call", desk.url, "ticks", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=SERVED,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        _, complaint = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, complaint) == (0, "")
+
+
+def test_without_a_method_it_lists_them(desk: Serving) -> None:
+    done = pb("call", desk.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "Desk\n  echo(*args, **kwargs)\n      Return the arguments.\n  fail(text)\n"
+    )
+    assert json.loads(pb("call", desk.url, "--json").stdout)[:2] == ["echo", "fail"]
+    done = pb("call", desk.url, "--dialect", "pb")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pb: the peer does not describe its objects (")
+
+
+def test_arguments_as_json(desk: Serving) -> None:
+    assert pb("call", desk.url, "echo", "--data", '{"a": [1, null], "b c": 2.5}').stdout == (
+        "[(), {'a': [1, None], 'b c': 2.5}]\n"
+    )
+    assert pb("call", desk.url, "echo", "--data", "[1, 100000000000000000000]").stdout == (
+        "[(1, 100000000000000000000), {}]\n"
+    )
+    assert pb("call", desk.url, "echo", "--data", "-", stdin='["from a pipe"]\n').stdout == "from a pipe\n"
 
 
 def test_what_the_peer_raises_is_one_line(desk: Serving) -> None:
@@ -103,7 +169,17 @@ def test_an_argument_that_cannot_cross(desk: Serving) -> None:
     ("arguments", "complaint"),
     [
         (("nowhere", "echo"), "'nowhere' is not a url of a perspective broker"),
-        (("tcp://127.0.0.1:1",), "parameter METHOD requires an argument. (see: pb call --help)"),
+        ((), "parameter URL requires an argument. (see: pb call --help)"),
+        (("tcp://127.0.0.1:1", "--data", "[]"), "--data needs a METHOD to call"),
+        (("tcp://127.0.0.1:1", "echo", "1", "--data", "[]"), "--data holds all arguments"),
+        (("tcp://127.0.0.1:1", "echo", "--data", "5"), "--data takes a JSON object"),
+        (("tcp://127.0.0.1:1", "echo", "--data", '{"a": '), "--data is not JSON: Expecting value in line 1"),
+        (("tcp://127.0.0.1:1", "echo", "--data", "[NaN]"), "--data is not JSON: NaN is no number of JSON"),
+        (("tcp://127.0.0.1:1", "echo", "--data", "[" * 100_000), "--data is not JSON: "),
+        (
+            ("tcp://127.0.0.1:1", "echo", "--data", "-", "--user", "x", "--password-file", "-"),
+            "--data - and --password-file - both read standard input",
+        ),
         (("tcp://127.0.0.1:1", "echo", "--tmeout", "3"), "Did you mean --timeout?"),
         (("tcp://127.0.0.1:1", "echo", "--timeout", "soon"), "Invalid value for --timeout"),
         (("tcp://127.0.0.1:1", "echo", "a=1", "a=2"), "the keyword argument 'a' is given twice"),

@@ -28,8 +28,18 @@ _ + 1
 "1"
 async with asyncio.timeout(30):
     print(await asyncio.gather(root.call("echo", 1), root.call("echo", 2)))
-connection.dialect == root.connection.dialect
+root.echo("plain")
+root.echo(1, two=2)
+await root.echo("awaited")
+[await root.drawer(name).label() for name in ("top", "bottom")]
+drawer = root.drawer("middle")
+drawer.label()
+async for tick in root.ticks(2):
+    print(tick)
+connection.dialect
 pb.RemoteReference
+help(root.drawer)
+await help(drawer)
 """
     done = pb("shell", desk.url, stdin=script)
     assert done.stderr == ""
@@ -39,8 +49,19 @@ pb.RemoteReference
         "22",
         "'1'",
         "[1, 2]",
-        "True",
+        "'plain'",
+        "[(1,), {'two': 2}]",
+        "'awaited'",
+        "['top', 'bottom']",
+        "'middle'",
+        "0",
+        "1",
+        "'pb7'",
         "<class 'perspective_broker.aio.references.RemoteReference'>",
+        "drawer(label)",
+        "Drawer",
+        "",
+        "label()",
     ]
     assert done.returncode == 0
 
@@ -54,6 +75,9 @@ pb.RemoteReference
             1,
             "line 1: NoSuchMethod: Desk has no method 'nothing' for its callers",
         ),
+        ("root.nothing()", 1, "line 1: NoSuchMethod: Desk has no method 'nothing' for its callers"),
+        ('root.fail("no"); 2', 1, "line 1: ValueError: no"),
+        ("help(root.drawr)", 1, "line 1: Desk has no method 'drawr'; did you mean 'drawer'?"),
         ("\n\nnobody", 2, "line 3: NameError: name 'nobody' is not defined"),
         ("1 +\n", 2, "line 1: invalid syntax"),
         ("await connection.close()\nroot.call('echo', 1)", 3, "line 2: the connection has ended"),
@@ -87,13 +111,34 @@ def test_a_twisted_server() -> None:
 
 def test_a_session_at_a_terminal(tmp_path: Path, desk: Serving) -> None:
     with on_a_terminal("shell", desk.url, XDG_STATE_HOME=str(tmp_path)) as terminal:
-        assert f"connected to {desk.url} (" in terminal.read_until(">>> await root.call(")
+        assert f"connected to {desk.url} (" in terminal.read_until(">>> root.name(")
 
         terminal.at_prompt('await root.call("echo", [1, "two"])\n')
         terminal.read_until("\n[1, 'two']\r\n")
 
-        terminal.at_prompt("root.conn\t.dial\t\n")
-        terminal.read_until("root.connection.dialect\r\n'pb7'")
+        terminal.at_prompt("conn\t.dial\t\n")
+        terminal.read_until("connection.dialect\r\n'pb7'")
+
+        terminal.at_prompt("root.tic\t1, item='plain')\n")
+        terminal.read_until("root.ticks(1, item='plain')\r\n<Remote of <RemoteReference")
+
+        terminal.at_prompt("drawer = root.drawer('x')\n")
+        terminal.at_prompt("root.echo('come')\n")  # and so has the drawer
+        terminal.read_until("\n'come'\r\n")
+        terminal.at_prompt("drawer.la\t)\n")
+        terminal.read_until("drawer.label()\r\n'x'\r\n")
+
+        terminal.at_prompt("root.ask.no\t\x15help(root)\n")
+        terminal.read_until("\nA desk to play with.\r\n")
+        terminal.read_until("\nticks(count, *, item=..., hang=...) -> stream\r\n")
+
+        terminal.at_prompt("help\n")
+        terminal.read_until("\nhelp(root) describes the peer's object")
+
+        terminal.at_prompt("root.hang()\n")
+        terminal.read_until("root.hang()\r\n")
+        terminal.interrupt()
+        terminal.read_until("interrupted")
 
         terminal.at_prompt('await root.call("fail", "no\\x1b[2J")\n')
         terminal.read_until("\nRemoteError: ValueError: no\\x1b[2J\r\n")
@@ -132,6 +177,12 @@ def test_a_session_at_a_terminal(tmp_path: Path, desk: Serving) -> None:
     history = tmp_path / "perspective-broker" / "shell_history"
     assert 'await root.call("echo", [1, "two"])\n' in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_peer_that_does_not_describe_its_objects(desk: Serving) -> None:
+    done = pb("shell", desk.url, "--dialect", "pb", stdin="root.echo(1)\nhelp(root)")
+    assert (done.returncode, done.stdout) == (1, "1\n")
+    assert done.stderr.startswith("pb: line 2: the peer does not describe its objects (")
 
 
 def test_history_is_there_next_time(tmp_path: Path, desk: Serving) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.cred.admission import _MOST_STEPS, _STEPS_PER_TURN, Turns
+from perspective_broker.cred import saslprep
+from perspective_broker.cred import scram as scram_messages
+from perspective_broker.cred.admission import _AT_ONCE, _MOST_STEPS, _STEPS_PER_TURN, Gate, Turns
 from perspective_broker.cred.login import _MOST_GIVEN, EXTERNAL
 from perspective_broker.cred.scram import UNBOUND, ClientExchange
 from perspective_broker.cred.verifiers import legacy_response
@@ -175,21 +177,95 @@ async def test_a_line_that_is_too_long_is_told_so() -> None:
     assert [type(task.exception()) for task in waiting].count(pb.Unavailable) == 1
 
 
+# -- how many at a time
+
+
+async def test_questions_to_the_store_are_few_at_a_time_and_in_order() -> None:
+    gate = Gate()
+    order: list[int] = []
+    running = 0
+
+    async def ask(number: int) -> None:
+        nonlocal running
+        await gate.enter()
+        running += 1
+        assert running <= _AT_ONCE
+        await asyncio.sleep(0)
+        order.append(number)
+        running -= 1
+        gate.leave()
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(5 * _AT_ONCE)]
+    await turns(1)
+    tasks[_AT_ONCE + 3].cancel()  # while it waits
+    await turns(1)
+    tasks[_AT_ONCE + 1].cancel()  # when it was let in, and has not run
+    await asyncio.wait(tasks)
+    gone = {_AT_ONCE + 3} | ({_AT_ONCE + 1} - set(order))
+    assert order == [number for number in range(5 * _AT_ONCE) if number not in gone]
+    for _ in range(_AT_ONCE):  # none of them is lost
+        await asyncio.wait_for(gate.enter(), 1)
+
+
+async def test_too_many_questions_are_busy() -> None:
+    gate = Gate()
+    tasks = [asyncio.ensure_future(gate.enter()) for _ in range(_AT_ONCE + _MOST_STEPS + 2)]
+    await turns(1)
+    busy = [task.exception() for task in tasks if task.done() and task.exception()]
+    assert [type(error) for error in busy] == [pb.Unavailable] * 2
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def test_a_gate_opens_in_another_event_loop() -> None:
+    gate = Gate()
+
+    async def enter(count: int) -> None:
+        await asyncio.gather(*(gate.enter() for _ in range(count)))
+
+    asyncio.run(enter(_AT_ONCE))  # of which none has left when the loop stops
+    asyncio.run(asyncio.wait_for(enter(_AT_ONCE), 1))
+    for _ in range(2 * _AT_ONCE):
+        gate.leave()
+    asyncio.run(asyncio.wait_for(enter(_AT_ONCE), 1))
+
+
+async def test_a_busy_store_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    known = Failing("login_record", pb.cred.StoreBusy("the store: locked"))
+    app = pb.Application("test", known)
+    async with serving(app) as (_, connect), connect() as root:
+        known.method = "login_record"
+        with pytest.raises(pb.Unavailable, match="busy: no login is possible at the moment"):
+            await scram(root, "alice", "secret")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage() == "logins are refused as busy: the store: locked"
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize("name", ["alice", "mallory"])
+async def test_a_refusal_that_cannot_be_counted_is_no_refusal(name: str) -> None:
+    known = Failing("record_refusal", pb.cred.StoreError("gone"))
+    await known.create("alice", "secret", legacy=True)
+    async with serving(pb.Application("test", known)) as (_, connect), connect() as root:
+        known.method = "record_refusal"
+        with pytest.raises(pb.Unavailable, match="busy"):
+            await scram(root, name, "wrong")
+
+
 async def test_names_that_expand_are_refused_before_they_are_prepared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """U+FDFA is 18 characters after NFKC, and SASLprep looks at each of them in Python."""
-    from scramp import core
-
     looked_at: list[str] = []
-    original = core.saslprep
+    original = saslprep.normalize
 
     def counting(text: str) -> str:
         looked_at.append(text)
-        return str(original(text))
+        return original(text)
 
     app = await application()
-    monkeypatch.setattr(core, "saslprep", counting)
+    monkeypatch.setattr(scram_messages, "normalize", counting)
     async with serving(app) as (_, connect), connect() as root:
         for name in ("\ufdfa" * 16, "\ufdfa" * 300, "\u3300" * 60, "é" * 128, "a" * 256):
             with pytest.raises(pb.RemoteError) as caught:

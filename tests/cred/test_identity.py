@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from perspective_broker.cred import Identity, LegacyDigest, ScramVerifier
 from perspective_broker.cred.identity import checked_name, is_possible_name
-from perspective_broker.cred.verifiers import legacy_response, normalize
+from perspective_broker.cred.saslprep import normalize
+from perspective_broker.cred.verifiers import legacy_response
 
 ITERATIONS = 4096
 

@@ -10,10 +10,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-import scramp
 
 import perspective_broker as pb
-from perspective_broker.cred import admission, identity, login, memory, scram, verifiers
+from perspective_broker.cred import admission, identity, login, memory, saslprep, scram, verifiers
 from perspective_broker.cred.verifiers import legacy_response
 from tests.cred.conftest import MakeAuthorizer
 from tests.cred.logins import Chat, serving
@@ -21,10 +20,7 @@ from tests.cred.logins import scram as log_in
 
 #: Where work may depend on the user. Both ends of the connection are in this process, and the client's work is the same
 #: for all: it depends on the rounds, which are.
-_FILES = {
-    module.__file__
-    for module in (admission, identity, login, memory, scram, verifiers, scramp.core, scramp.utils)
-}
+_FILES = {module.__file__ for module in (admission, identity, login, memory, saslprep, scram, verifiers)}
 
 #: Done for the log when the answer has left.
 _AFTERWARDS = {"Admission._log_failure", "LoginThrottle.log_name"}

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import copy
+import pickle
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scramp import ScramClient, ScramMechanism
 
 from perspective_broker import LoginFailed
 from perspective_broker.cred.scram import BOUND, UNBOUND, ClientExchange, ServerExchange
@@ -10,6 +18,66 @@ from perspective_broker.cred.verifiers import ScramVerifier
 
 VERIFIER = ScramVerifier.from_password("pencil", iterations=4096)
 CHANNEL, OTHER = b"hash of a certificate", b"hash of another"
+
+
+def test_rfc_7677_section_3() -> None:
+    """The example exchange of the RFC, word by word."""
+    verifier = ScramVerifier.from_password(
+        "pencil", iterations=4096, salt=base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+    )
+    client = ClientExchange("user", "pencil", None, nonce="rOprNGfwEbeRWgbNEkqO")
+    assert client.first == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    server = ServerExchange(UNBOUND, client.first, None, nonce="%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")
+    server_first = server.first(verifier)
+    assert server_first == (
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    client_final = client.final(server_first)
+    assert client_final == (
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    )
+    server_final = server.final(client_final)
+    assert server_final == b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+    client.verify(server_final)
+
+
+_NAMES = st.text(st.characters(codec="latin-1", categories=["L", "P", "N"]), min_size=1, max_size=20)
+
+
+def scramps(binding: bytes | None) -> Any:
+    return None if binding is None else ("tls-server-end-point", binding)
+
+
+@given(name=_NAMES, binding=st.none() | st.binary(min_size=1, max_size=40), wrong=st.booleans())
+def test_our_client_at_the_server_of_scramp(name: str, binding: bytes | None, wrong: bool) -> None:
+    client = ClientExchange(name, "pencils" if wrong else "pencil", binding)
+    known = (VERIFIER.salt, VERIFIER.stored_key, VERIFIER.server_key, VERIFIER.iterations)
+    server = ScramMechanism(client.mechanism).make_server(
+        lambda name: known, channel_binding=scramps(binding)
+    )
+    server.set_client_first(client.first.decode())
+    answer = client.final(server.get_server_first()).decode()
+    if wrong:
+        with pytest.raises(Exception, match="client keys don't match"):
+            server.set_client_final(answer)
+    else:
+        server.set_client_final(answer)
+        client.verify(server.get_server_final())
+
+
+@given(name=_NAMES, binding=st.none() | st.binary(min_size=1, max_size=40), wrong=st.booleans())
+def test_the_client_of_scramp_at_our_server(name: str, binding: bytes | None, wrong: bool) -> None:
+    mechanism = UNBOUND if binding is None else BOUND
+    client = ScramClient(
+        [mechanism], name, "pencils" if wrong else "pencil", channel_binding=scramps(binding)
+    )
+    server = ServerExchange(mechanism, client.get_client_first(), binding)
+    client.set_server_first(server.first(VERIFIER).decode())
+    final = server.final(client.get_client_final())
+    assert (final is None) == wrong
+    if final is not None:
+        client.set_server_final(final.decode())
 
 
 def log_in(client: ClientExchange, server_binding: bytes | None, verifier: ScramVerifier = VERIFIER) -> bool:
@@ -112,3 +180,61 @@ def test_proofs_that_are_none(final: object) -> None:
 def test_names_and_passwords_that_cannot_be(name: str, password: str) -> None:
     with pytest.raises(ValueError, match="username or password not valid"):
         ClientExchange(name, password, None)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        None,
+        7,
+        b"",
+        b"n",
+        b"n,",
+        b"n,,",
+        b"n,,r=x,n=user",  # another order
+        b"n,,n=user",
+        b"n,,n=user,r=",
+        b"n,,n=user,r=\x7f",
+        b"n,,n=us\0er,r=x",
+        b"n,a=admin,n=user,r=x",  # in the name of another
+        b"n,,m=x,n=user,r=x",  # an extension that is not optional
+        b"n,,n=user,r=x,r=y",
+        b"n,,n=user,r=x,x=1,x=2",
+        b"n,,n=user,r=x,1=2",
+        b"n,,n=user,r=x,x",
+        b"n,,n=us=er,r=x",
+        b"n,,n=us=2cer,r=x",
+        b"n,,n=\xc2\xad,r=x",  # nothing is left of it
+        b"p=tls-unique,,n=user,r=x",
+        b"p=tls-server-end-point,,n=user,r=x",  # there is no channel
+        b"q,,n=user,r=x",
+        "n,,n=us\ud800er,r=x",
+        b"n,,n=" + b"x" * 2000 + b",r=x",
+    ],
+)
+def test_first_messages_that_are_none(first: object) -> None:
+    with pytest.raises(LoginFailed, match="malformed message"):
+        ServerExchange(UNBOUND, first, None)
+
+
+def test_extensions_are_skipped() -> None:
+    assert ServerExchange(UNBOUND, b"n,,n=user,r=x,x=1,Y=2=3", None).name == "user"
+    client = ClientExchange("user", "pencil", None)
+    server = ServerExchange(UNBOUND, client.first, None)
+    challenge = client.read(server.first(VERIFIER) + b",x=y")
+    assert (challenge.salt, challenge.iterations) == (VERIFIER.salt, VERIFIER.iterations)
+
+
+def test_a_mechanism_that_binds_needs_the_flag() -> None:
+    for flag in (b"n", b"y"):
+        with pytest.raises(LoginFailed):
+            ServerExchange(BOUND, flag + b",,n=user,r=x", CHANNEL)
+
+
+def test_keys_do_not_show_and_stay_here() -> None:
+    client = ClientExchange("user", "pencil", None)
+    keys = client.derive(client.read(ServerExchange(UNBOUND, client.first, None).first(VERIFIER)))
+    assert repr(keys) == str(keys) == "<ClientKeys, hidden>"
+    for leave in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="stay in the memory of this process"):
+            leave(keys)

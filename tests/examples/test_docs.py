@@ -23,6 +23,7 @@ from tests.cli.processes import PATIENCE, ROOT, environment
 
 PAGES = [
     "docs/learn/first-steps.md",
+    "docs/do/call-from-the-shell.md",
     "docs/do/serve-on-a-unix-socket.md",
     "docs/do/report-errors.md",
     "docs/do/tls.md",

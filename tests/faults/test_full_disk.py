@@ -21,7 +21,7 @@ async def test_a_server_whose_store_is_full_lives_and_lets_people_in(tmp_path: P
         await authorizer.grant("alice", "desk")
         app = pb.Application("full", authorizer)
         app.add_service(pb.Service("desk"))
-        engine = authorizer._store._engine
+        engine = authorizer._store.database.engine
         assert engine is not None
         async with engine.connect() as connection:  # the pool's only one
             pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()

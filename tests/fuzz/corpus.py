@@ -84,6 +84,22 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         ("short", b"\x21\x11", tcp4[:8]),
     ):
         yield "proxies", name, signature + kind + len(addresses).to_bytes(2, "big") + addresses
+    yield from (("scram", name, data) for name, data in _logins())
+
+
+def _logins() -> Iterator[tuple[str, bytes]]:
+    """Yield the messages of the example in RFC 7677, and some that are almost like them."""
+    first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    yield "first", b"\x00\x00" + first
+    yield "bound", b"\x00\x05p=tls-server-end-point" + first[1:]
+    yield "talked-down", b"\x00\x01y" + first[1:]
+    yield "escaped", b"\x00\x00" + first.replace(b"user", "=3D=2Cﬁ\u00ad".encode())
+    yield "extension", b"\x00\x00" + first + b",x=y"
+    yield "mandatory", b"\x00\x00" + first.replace(b"n=", b"m=x,n=")
+    for kind, name in enumerate(("final", "challenge", "proof"), 1):
+        yield f"{name}-untouched", bytes([kind, 0, 0, 0])
+        yield f"{name}-changed", bytes([kind, 0, 10, 2]) + b"x="
+        yield f"{name}-extended", bytes([kind, 0, 200, 0]) + b",x=y"
 
 
 #: Parts of a shape, by the beginning of its name: where the number itself matters,
@@ -120,6 +136,9 @@ def large_seeds(target: str) -> Iterator[tuple[str, bytes]]:
             ):  # which takes Twisted, and a description, minutes
                 continue
             yield name, b"\x00" + encode(jelly, PB)
+    elif target == "scram":
+        for name, char in (("expanding", "\ufdfa"), ("long", "é")):
+            yield name, b"\x00\x00" + f"n,,n={char * 300},r=x".encode()
     else:
         yield "long", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff" + bytes(70_000)
 

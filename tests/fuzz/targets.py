@@ -13,6 +13,7 @@ from tests.fuzz import (
     jelly,
     pb7,
     proxies,
+    scram,
     twisted_banana,
     twisted_jelly,
 )
@@ -28,6 +29,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "connection": connection.target,
     "interfaces": interfaces.target,
     "proxies": proxies.target,
+    "scram": scram.target,
     "twisted_banana": twisted_banana.target,
     "twisted_jelly": twisted_jelly.target,
 }

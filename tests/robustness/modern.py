@@ -24,6 +24,7 @@ from .cases import (
     Script,
     SlotsHeld,
     Stand,
+    many,
 )
 from .words import Modern, framed
 
@@ -592,6 +593,39 @@ CASES: Final[dict[int, tuple[Case, ...]]] = {
             Fatal("message-timeout"),
             server="small",
             pause=0.05,
+        ),
+    ),
+    90: (
+        Case(
+            "ten thousand times",
+            lambda say: many(say, "pb:describe", 10_000),
+            Answered(),
+            is_large=True,
+            large_answer=True,
+        ),
+        Case("with an argument", _call("pb:describe", 1), Refused("BadArguments")),
+        Case(
+            "of an object without methods",
+            _given(lambda say, luid: say.call("pb:describe", to=luid)),
+            Answered({"name": "Referenceable", "doc": "", "interfaces": [], "methods": []}),
+        ),
+        Case(
+            "of a replica",
+            lambda say: (
+                say.call("keep", _ext(codes.CACHEABLE, "robustness.Board", 8, {})),
+                say.update(8, "pb:describe"),
+            ),
+            Refused("NoSuchMethod", forgets=False),
+        ),
+    ),
+    91: (
+        Case(
+            "before a login",
+            _call("pb:describe"),
+            Refused("NoSuchMethod"),
+            server="login",
+            directions=("server",),
+            probe=_ANSWERS_NOTHING,
         ),
     ),
 }

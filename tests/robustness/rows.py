@@ -13,6 +13,7 @@ __all__ = ["ROWS", "every_case"]
 _LOGIN_TLS: Final = "tests/cred/test_login_tls.py::"
 _LOGIN: Final = "tests/cred/test_login.py::"
 _ADMISSION: Final = "tests/cred/test_admission.py::"
+_DESCRIBING: Final = "tests/aio/test_describing.py::"
 _MEMORY: Final = "tests/session/test_memory.py::"
 _RECONNECT: Final = "tests/aio/test_reconnect.py::"
 
@@ -127,6 +128,18 @@ _TABLE: Final[tuple[tuple[str, str], ...]] = (
     (
         "Values that take long to read: dates, copyables, graphs, keys that share",
         "counted; read in steps; F limit",
+    ),
+    (
+        "`pb:describe` ten thousand times; with arguments; of an object without methods; of a replica",
+        "made once per class; C BadArguments; an answer without methods; C NoSuchMethod",
+    ),
+    (
+        "`pb:describe` before a login, or by a stranger over a network",
+        "C NoSuchMethod, except of a stream",
+    ),
+    (
+        "A description that is no map, too long, or not of plain values; escapes in its texts",
+        "BadAnswer; escaped where the command line shows it",
     ),
 )
 
@@ -262,6 +275,20 @@ _ELSEWHERE: Final[dict[int, tuple[str, ...]]] = {
         "tests/dialects/classic/test_work.py::test_units",
         "tests/dialects/pb7/test_packing.py::test_a_message_may_have_a_twentieth_of_its_values_as_extensions",
         "tests/dialects/pb7/test_messages.py::test_a_long_message_is_read_in_steps",
+    ),
+    90: (
+        "tests/flavors/test_describing.py::test_it_is_made_once_for_a_class",
+        "tests/flavors/test_describing.py::test_a_long_one_is_shortened",
+    ),
+    91: (
+        _DESCRIBING + "test_a_stranger_from_elsewhere_is_refused_but_reads_streams",
+        _DESCRIBING + "test_before_a_login_it_is_refused_and_after_it_answered",
+        _DESCRIBING + "test_before_a_login_peers_of_this_machine_are_refused_too",
+    ),
+    92: (
+        _DESCRIBING + "test_an_answer_that_is_no_description",
+        "tests/cli/test_describe.py::test_on_a_terminal_a_peers_text_cannot_act",
+        "tests/cli/test_describe.py::test_what_is_no_description_is_an_error",
     ),
 }
 

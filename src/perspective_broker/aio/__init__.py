@@ -4,6 +4,7 @@ from .calls import Promise
 from .client import connect
 from .connection import Connection
 from .deadlines import deadline, remaining
+from .describing import Description, MethodDescription, describe
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
@@ -14,15 +15,20 @@ from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
 from .topic import Topic
 from .typed import pipeline, reference, tell
+from .untyped import Remote, RemoteAnswer
 
 __all__ = [
     "Backoff",
     "Change",
     "Connection",
+    "Description",
     "Live",
+    "MethodDescription",
     "PageReader",
     "Promise",
     "ReconnectingReference",
+    "Remote",
+    "RemoteAnswer",
     "RemoteCacheObserver",
     "RemoteMethod",
     "RemoteReference",
@@ -33,6 +39,7 @@ __all__ = [
     "collect_stream",
     "connect",
     "deadline",
+    "describe",
     "get_pages",
     "pipeline",
     "reference",

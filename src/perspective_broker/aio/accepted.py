@@ -38,14 +38,16 @@ class AcceptedConnection(Connection):
 
     Attributes:
         awaits_login: whether the peer has to log in before it counts as authenticated.
+        has_logged_in: whether it has.
     """
 
-    __slots__ = ("_keeper", "awaits_login")
+    __slots__ = ("_keeper", "awaits_login", "has_logged_in")
 
     def __init__(self, driver: Driver, peer: str, keeper: Keeper) -> None:
         super().__init__(driver, peer)
         self._keeper = keeper
         self.awaits_login: bool = False
+        self.has_logged_in: bool = False
 
     def __dir__(self) -> Iterable[str]:
         """Show what users call; the rest is for logins."""
@@ -58,6 +60,7 @@ class AcceptedConnection(Connection):
 
     def welcome(self) -> None:
         """The peer has logged in."""
+        self.has_logged_in = True
         use_limits(self, self.limits)
         self.authenticated()
 

@@ -196,6 +196,7 @@ def connect(
         legacy_login,
         tls=address.scheme == "tls",
         min_iterations=min_iterations,
+        again=reconnect is not False,
     )
     if tls is not None and address.scheme != "tls":
         raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")

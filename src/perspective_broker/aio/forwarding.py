@@ -19,10 +19,12 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from ..flavors import Exportable, Target
+from ..flavors.describing import DESCRIBE
 from ..flavors.message_receiver import MessageReceiver
-from ..ports import Perspective, Value
+from ..ports import Feature, Perspective, Value
 from .calls import Promise
-from .held import usable
+from .connection import driver_of
+from .held import caller_of, usable
 from .methods import Passage
 from .references import RemoteReference
 from .write_buffer import WriteBuffer
@@ -44,8 +46,15 @@ class Forwarder(Exportable, MessageReceiver):
     def _pb_export_target(self, perspective: Perspective) -> Target:
         return Target(self._reference, self, "")
 
-    def find_message(self, name: str) -> Passage:
-        return _Passage(self._reference, name)
+    def find_message(self, name: str) -> Passage | None:
+        return None if name == DESCRIBE else _Passage(self._reference, name)
+
+    def describing(self) -> Passage | None:
+        """Return what asks the owner to describe its object, None if it describes none. The host decides who may."""
+        caller = caller_of(self._reference)
+        if caller is None or not driver_of(caller.connection).broker.dialect.writer.has(Feature.DESCRIBE):
+            return None
+        return _Passage(self._reference, DESCRIBE)
 
 
 class _Passage(Passage):

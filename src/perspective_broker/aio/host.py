@@ -15,14 +15,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
 from ..dialects.offer import negotiate
 from ..errors import SerializationError
+from ..flavors import Target
+from ..flavors.describing import STREAM
 from ..flavors.guard import report
-from ..interfaces import Proxy, RemoteFunction, underlying
-from ..ports import Method, ObjectId, Perspective, PromisedAnswer, Value
+from ..interfaces import Proxy, RemoteFunction, described, underlying
+from ..ports import Feature, Method, ObjectId, Perspective, PromisedAnswer, Value
 from ..session import (
     Broker,
     CloseCause,
@@ -42,7 +45,7 @@ from .calls_here import call_here
 from .closing import Closing
 from .connection import Connection, describe_peer, endings_of
 from .driver import Driver
-from .forwarding import forwarder_of
+from .forwarding import Forwarder, forwarder_of
 from .leftovers import Leftovers
 from .methods import Methods
 from .pending import call_of
@@ -52,11 +55,15 @@ from .roots import MakeRoots
 from .settings import Settings
 from .streams import ItemReader, StreamSource
 from .turns import turns_of
+from .untyped import Remote, target_of
 from .write_buffer import WriteBuffer
 
 __all__ = ["Host"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
+
+#: What the hello of pb7 announces where objects may be described.
+_DESCRIBES: Final = frozenset({Feature.DESCRIBE})
 
 _NOT_OPEN: Final = (Phase.NEGOTIATING, Phase.GREETING)
 
@@ -151,6 +158,7 @@ class Host(BrokerHost):
                 registry=self._settings.registry,
                 policy=self._settings.policy,
                 dialects=self._settings.dialects,
+                offers=_DESCRIBES if self._settings.describe else frozenset(),
             )
         )
 
@@ -182,6 +190,17 @@ class Host(BrokerHost):
     def cancel(self, call: IncomingCall) -> None:
         self._methods.cancel(call)
 
+    def describe(self, target: Target) -> Method | None:
+        if not self._settings.describe:
+            return None
+        if isinstance(target.holder, StreamSource):  # tells nothing of the program
+            return partial(dict, STREAM)
+        if not _is_known(self.connection):
+            return None
+        if isinstance(target.holder, Forwarder):
+            return target.holder.describing()
+        return partial(described, target)
+
     def names_of_running(self) -> list[str]:
         """Return the names of the methods that run for the peer."""
         return [call.name for call in self.broker.answers.running]
@@ -193,6 +212,8 @@ class Host(BrokerHost):
             return self._adapt_promise(value)
         if isinstance(value, ReconnectingReference):
             return value.current
+        if isinstance(value, Remote):
+            return self._adapt_proxy(target_of(value))
         if isinstance(value, (Proxy, RemoteFunction)):
             return self._adapt_proxy(underlying(value))
         if isinstance(value, RemoteReference):  # of another connection
@@ -295,3 +316,10 @@ class Host(BrokerHost):
             self._closing.stop()
         self.driver.end(cause)
         leftovers.give_time(peer)
+
+
+def _is_known(connection: Connection) -> bool:
+    """Return whether the peer may ask what objects offer: it has logged in, or is of this machine, or certified."""
+    if isinstance(connection, AcceptedConnection) and connection.awaits_login:
+        return connection.has_logged_in
+    return connection.is_local or connection.is_verified or connection.peer_certificate is not None

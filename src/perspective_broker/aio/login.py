@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from typing import NoReturn, TypeGuard
 
 from ..cred.login import ANONYMOUS, EXTERNAL, Anonymous
-from ..cred.scram import ClientExchange
+from ..cred.scram import Challenge, ClientExchange, ClientKeys
 from ..cred.verifiers import MIN_ITERATIONS, checked_iterations, legacy_response
 from ..errors import LoginFailed, NoSuchMethod, RemoteError
 from ..ports import Value
@@ -20,6 +20,60 @@ from .accepted import speak_as_in_2002
 from .references import RemoteReference
 
 __all__ = ["Login"]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was derived for a user of one server."""
+
+    salt: bytes
+    iterations: int
+    keys: ClientKeys | None
+
+
+class KeptKeys:
+    """The keys of a password, which a client that reconnects derives once: they cost 0.2 to 0.5 s of a core.
+
+    They are as good as the password, which the client holds as well, and stay in the memory of this process. A server
+    that asks for fewer rounds than before may be a false one, and want an answer from which guessing is cheap.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], _Kept] = {}
+
+    def find(self, server: str, user: str, challenge: Challenge) -> ClientKeys | None:
+        """Return the keys for a challenge; None where they have to be derived.
+
+        Raises:
+            LoginFailed: the challenge demands fewer rounds than that of the login before.
+        """
+        kept = self._kept.get((server, user))
+        if kept is None:
+            return None
+        if challenge.iterations < kept.iterations:
+            raise LoginFailed(
+                f"PBKDF2 rounds of the server: at least {kept.iterations}, as before, are required"
+            )
+        fits = (challenge.salt, challenge.iterations) == (kept.salt, kept.iterations)
+        return kept.keys if fits else None
+
+    def keep(self, server: str, user: str, challenge: Challenge, keys: ClientKeys) -> None:
+        """Keep the keys with which a login has succeeded; the server has proved that it knows them."""
+        self._kept[server, user] = _Kept(challenge.salt, challenge.iterations, keys)
+
+    def drop(self, server: str, user: str) -> None:
+        """Forget the keys of a login that was refused; its rounds stay known."""
+        kept = self._kept.get((server, user))
+        if kept is not None:
+            kept.keys = None
+
+    def __repr__(self) -> str:
+        return "<KeptKeys, hidden>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the keys of a password stay in the memory of this process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +88,7 @@ class Login:
         client: what the peer may call.
         legacy: whether an MD5 challenge is answered everywhere.
         min_iterations: rounds of PBKDF2 that a challenge must ask for to be answered; MD5 has none.
+        kept: the keys of logins before; None where there will be no other.
     """
 
     username: str | Anonymous
@@ -43,6 +98,7 @@ class Login:
     client: Value
     legacy: bool
     min_iterations: int
+    kept: KeptKeys | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -55,11 +111,13 @@ class Login:
         legacy: bool,
         tls: bool = False,
         min_iterations: int = MIN_ITERATIONS,
+        again: bool = False,
     ) -> Login | None:
         """Return the login that ``connect`` was asked for; None when it was asked for none.
 
         Args:
             tls: whether a certificate may stand in for a password.
+            again: whether it will be made again, for a connection that was lost.
 
         Raises:
             ValueError: the arguments do not belong together.
@@ -79,7 +137,8 @@ class Login:
         if perspective is not None and service is None:
             raise ValueError("a perspective belongs to a service")
         checked_iterations(min_iterations)
-        return cls(username, password or "", service, perspective, client, legacy, min_iterations)
+        kept = KeptKeys() if again else None
+        return cls(username, password or "", service, perspective, client, legacy, min_iterations, kept)
 
     async def run(self, root: RemoteReference) -> RemoteReference:
         """Log in at the peer's root; return the perspective, or the avatar.
@@ -140,13 +199,36 @@ class Login:
             return None, False
         if not _is_reference(challenger):
             raise LoginFailed("the peer knows no kind of login that we do")
-        # PBKDF2 takes its time, and lets go of the interpreter's lock meanwhile.
-        client_final = await asyncio.to_thread(exchange.final, server_first, self.min_iterations)
-        server_final, user = _pair(await challenger.call("respond", client_final))
-        exchange.verify(server_final)
+        user = await self._answer(exchange, server_first, challenger, root.connection.peer, username)
+        return user, False
+
+    async def _answer(
+        self,
+        exchange: ClientExchange,
+        server_first: Value,
+        challenger: RemoteReference,
+        server: str,
+        username: str,
+    ) -> RemoteReference:
+        """Answer a challenge of SCRAM; return our identity at the peer."""
+        kept = self.kept
+        challenge = exchange.read(server_first, self.min_iterations)
+        keys = None if kept is None else kept.find(server, username, challenge)
+        if keys is None:
+            # PBKDF2 takes its time, and lets go of the interpreter's lock meanwhile.
+            keys = await asyncio.to_thread(exchange.derive, challenge)
+        try:
+            server_final, user = _pair(await challenger.call("respond", exchange.answer(challenge, keys)))
+            exchange.verify(server_final)
+        except (LoginFailed, RemoteError):
+            if kept is not None:
+                kept.drop(server, username)
+            raise
+        if kept is not None:
+            kept.keep(server, username, challenge, keys)
         if not _is_reference(user):
             raise LoginFailed("the peer gave no identity")
-        return user, False
+        return user
 
     async def _legacy(self, root: RemoteReference, username: str, old: bool) -> Value:
         connection = root.connection

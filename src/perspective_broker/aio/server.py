@@ -42,6 +42,7 @@ def serve(
     busy_poll: float | None = None,
     trusted_proxies: Sequence[str] = (),
     forward: bool = False,
+    describe: bool = True,
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -68,6 +69,8 @@ def serve(
             of the PROXY protocol in front of each connection on ``tcp://`` or ``tls://``: it comes from the address in
             it. One of theirs without it is closed.
         forward: let references that came by other connections cross to the peers, and pass their calls on.
+        describe: let peers of this machine, and authenticated ones, ask which methods an object has
+            (:func:`~perspective_broker.describe`, ``pb describe``).
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -83,7 +86,9 @@ def serve(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
     roots = Roots(root)
-    settings = Settings.of(limits, policy, registry, dialects, unsafe_tracebacks, busy_poll, forward)
+    settings = Settings.of(
+        limits, policy, registry, dialects, unsafe_tracebacks, busy_poll, forward, describe
+    )
     return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
 
 

@@ -25,6 +25,7 @@ class Settings:
         unsafe_tracebacks: whether the peer is sent the tracebacks of our exceptions.
         busy_poll: seconds that the event loop stays awake after something was sent; None lets it sleep.
         forward: whether references of other connections cross, and calls of them go through this program.
+        describe: whether peers may ask what our objects offer, if they are of this machine or authenticated.
     """
 
     limits: Limits
@@ -34,6 +35,7 @@ class Settings:
     unsafe_tracebacks: bool = False
     busy_poll: float | None = None
     forward: bool = False
+    describe: bool = True
 
     @classmethod
     def of(
@@ -45,6 +47,7 @@ class Settings:
         unsafe_tracebacks: bool = False,
         busy_poll: float | None = None,
         forward: bool = False,
+        describe: bool = True,
     ) -> Settings:
         """Return settings with the defaults where None was given.
 
@@ -71,4 +74,5 @@ class Settings:
             bool(unsafe_tracebacks),
             busy_poll,
             bool(forward),
+            bool(describe),
         )

@@ -12,6 +12,7 @@ from .calls import Promise
 from .pending import form_of
 from .reconnect import ReconnectingReference
 from .references import RemoteReference
+from .untyped import Remote, target_of
 
 __all__ = ["pipeline", "reference", "tell"]
 
@@ -19,19 +20,20 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def reference(proxy: Interface | Callable[..., Awaitable[Any]], /) -> RemoteReference:
+def reference(proxy: Interface | Remote | Callable[..., Awaitable[Any]], /) -> RemoteReference:
     """Return the reference that an object by an interface calls: for its connection, ``on_disconnect``, ``release``.
 
     Args:
-        proxy: of a reference, or a function of the peer. For one that reconnects, the reference of the connection that
-            there is now is returned; for :func:`pipeline`, the answer when it has come.
+        proxy: of a reference, or a function of the peer, or a :class:`~perspective_broker.remote.Remote`. For one that
+            reconnects, the reference of the connection that there is now is returned; for :func:`pipeline`, the answer
+            when it has come.
 
     Raises:
         TypeError: the object lives in this program.
         DeadReferenceError: there is no connection at the moment.
         UsageError: the answer has not come.
     """
-    callee = interfaces.underlying(proxy)
+    callee = target_of(proxy) if isinstance(proxy, Remote) else interfaces.underlying(proxy)
     if callee is proxy:
         raise TypeError(f"reference: takes an object that lives at the peer, not {type(proxy).__name__}")
     if isinstance(callee, ReconnectingReference):

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 
 from .. import __version__
 from ..session import COMPILED
-from . import call, identity, ping, serve, shell
+from . import bench, call, describe, identity, ping, serve, shell, watch
 from .output import one_line, print_error
 from .status import Status, explain
 
@@ -25,7 +25,8 @@ app: App = App(
     name="pb",
     help="""Perspective Broker: programs that hold each other's objects.
 
-    Serve an object, call a method, explore objects at a prompt, manage users. Help for each command: pb call --help.
+    Serve an object, see what it offers, call a method, follow what changes, explore objects at a prompt, manage users.
+    Help for each command: pb call --help.
     """,
     help_epilogue="Exit codes: 0 fine, 1 the peer reports an error, 2 wrong usage, 3 no connection, 4 no login, "
     "130 interrupted.",
@@ -34,7 +35,10 @@ app: App = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(serve.serve, help_epilogue=serve.EXAMPLES)
+app.command(describe.describe, help_epilogue=describe.EXAMPLES)
 app.command(call.call, help_epilogue=call.EXAMPLES)
+app.command(watch.watch, help_epilogue=watch.EXAMPLES)
+app.command(bench.bench, help_epilogue=bench.EXAMPLES)
 app.command(ping.ping, help_epilogue=ping.EXAMPLES)
 app.command(shell.shell, help_epilogue=shell.EXAMPLES)
 app.command(identity.identity)

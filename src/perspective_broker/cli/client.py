@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ..aio import RemoteReference, connect
 from ..aio.roots import ROOT, check_name
 from ..errors import ConnectionLost, LoginFailed, ProtocolError, RemoteError, TLSError
+from ..flavors import Registry
 from ..transports import ClientTLS, parse_url
 from .importing import import_here
 from .logs import Verbose, configure_logging
@@ -138,6 +139,11 @@ class ClientOptions:
         """The time limit as asyncio understands it."""
         return self.timeout or None
 
+    @property
+    def reads_stdin(self) -> bool:
+        """Whether the password comes from standard input."""
+        return str(self.password_file) == "-"
+
     def prepare(self) -> None:
         """Set up logging and import the modules, before connecting.
 
@@ -185,9 +191,11 @@ class ClientOptions:
 
 @contextlib.asynccontextmanager
 async def connected(
-    url: str, options: ClientOptions, credentials: Credentials
+    url: str, options: ClientOptions, credentials: Credentials, registry: Registry | None = None
 ) -> AsyncIterator[RemoteReference]:
     """Connect within the block, and yield the peer's object; after a login, the perspective or avatar.
+
+    ``registry`` holds the classes that may arrive; None takes those that modules have registered.
 
     Raises:
         CommandError: the connection or the login failed, or a dialect's name is unknown.
@@ -199,6 +207,7 @@ async def connected(
             **vars(credentials),
             timeout=options.seconds,
             dialects=options.dialect or None,
+            registry=registry,
             tls=options.tls(),
         )
     except LoginFailed as error:

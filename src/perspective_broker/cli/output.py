@@ -15,12 +15,14 @@ import sys
 from typing import Final
 
 from rich.console import Console
+from rich.highlighter import ReprHighlighter
 from rich.pretty import Pretty
+from rich.text import Text
 
 from ..flavors import Reference
 from ..flavors.values import Value
 
-__all__ = ["is_output_closed", "one_line", "print_error", "printable", "show", "show_json"]
+__all__ = ["is_output_closed", "one_line", "print_error", "printable", "show", "show_item", "show_json"]
 
 #: Characters of an error's line, because a peer's text may be long.
 _LINE: Final = 2000
@@ -41,13 +43,27 @@ def show(value: Value) -> None:
         Console().print(Pretty(value))
 
 
+def show_item(value: Value) -> None:
+    """Print one of many values, in one line that does not wait for the next: text as it is, if it is one line."""
+    if type(value) is str and "\n" not in value:
+        text = printable(value, keep="\t") if sys.stdout.isatty() else value
+    else:
+        text = repr(value)
+    if not sys.stdout.isatty() or type(value) is str:
+        print(text, flush=True)
+    else:
+        console = Console(soft_wrap=True)
+        console.print(ReprHighlighter()(Text(printable(text))))
+        console.file.flush()
+
+
 def show_json(value: Value) -> None:
     """Print a value as one line of JSON, null for None.
 
     Raises:
         ValueError: the value contains itself.
     """
-    print(json.dumps(_as_json(value, ()), allow_nan=False))
+    print(json.dumps(_as_json(value, ()), allow_nan=False), flush=True)
 
 
 def is_output_closed() -> bool:

@@ -104,6 +104,15 @@ def serve(
             show_default=False,
         ),
     ] = (),
+    no_describe: Annotated[
+        bool,
+        Parameter(
+            help="Do not tell anyone which methods objects have (pb describe); by default programs of this machine and"
+            " users who have logged in may ask.",
+            negative="",
+            show_default=False,
+        ),
+    ] = False,
     unsafe_tracebacks: Annotated[
         bool,
         Parameter(
@@ -133,6 +142,7 @@ def serve(
         dialects=dialect or None,
         tls=_server_tls(tls_cert, tls_key, tls_client_ca),
         unsafe_tracebacks=unsafe_tracebacks,
+        describe=not no_describe,
         trusted_proxies=trusted_proxy,
     )
 

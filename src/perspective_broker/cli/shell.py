@@ -24,9 +24,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 from cyclopts import Parameter
 
-from ..aio import RemoteReference, run
+from ..aio import Remote, RemoteAnswer, RemoteReference, run
 from ..errors import RemoteError
 from .client import ClientOptions, Url, connected
+from .completing import Completing
+from .helping import Explained, Help
 from .output import is_output_closed, print_error, printable, show
 from .status import Status, explain
 
@@ -46,10 +48,12 @@ Examples:
 
 ```console
 pb shell tcp://127.0.0.1:8787
->>> await root.call("greet", "world")
->>> room = await root.call("join", "lobby")
->>> [await room.call("say", word) for word in ("one", "two")]
-echo 'await root.call("greet", "world")' | pb shell tcp://127.0.0.1:8787
+>>> root.greet("world")
+>>> room = await root.join("lobby")
+>>> [await room.say(word) for word in ("one", "two")]
+>>> help(room)
+>>> async for line in root.log(): print(line)
+echo 'root.greet("world")' | pb shell tcp://127.0.0.1:8787
 ```
 
 Exit codes: 0 left, 1 the script met an error of the peer, 2 the script is wrong, 3 no connection, 4 no login.
@@ -65,8 +69,11 @@ def shell(
     """Connect to a peer and talk to it from a Python prompt.
 
     At the prompt there are root (the peer's root object, or your perspective there), connection, pb (this
-    library) and asyncio. Tab completes names, the arrow keys reach what was typed before, Ctrl-C stops what runs,
-    Ctrl-D leaves.
+    library) and asyncio. root.greet("x") calls a method and prints its answer; within a statement, await the answer.
+    Where a method has the name call or tell, or one that Python cannot write: root.call("name", "x").
+
+    Tab completes names, those of the peer's methods too; help(root) and help(root.greet) print what the peer says of
+    them. The arrow keys reach what was typed before, Ctrl-C stops what runs, Ctrl-D leaves.
 
     When standard input is not a terminal, it is a script: its statements run in turn, the values of expressions
     are printed, and the first error ends it.
@@ -131,23 +138,43 @@ class _Session:
             "__name__": "__shell__",
             "asyncio": asyncio,
             "connection": root.connection,
+            "help": Help(),
             "pb": perspective_broker,
-            "root": root,
+            "root": Remote(root),
         }
         self._typed = 0
+        self._awaited: list[RemoteAnswer | Explained] = []  # values of expressions that are to come
 
     # -- running
 
     def execute(self, code: CodeType) -> BaseException | None:
         """Run compiled code in the event loop; return its exception."""
-        return self._loop.run(_executed(code, self.names))
+        return self._loop.run(self._executed(code))
+
+    async def _executed(self, code: CodeType) -> BaseException | None:
+        """Run code and return its exception, because a SystemExit raised by this task would end the loop."""
+        try:
+            result = eval(code, self.names)
+            if code.co_flags & inspect.CO_COROUTINE:
+                await result
+            while self._awaited:
+                sys.displayhook(await self._awaited.pop(0))
+        except BaseException as error:
+            self._awaited.clear()
+            return error
+        return None
 
     @contextlib.contextmanager
     def display(self) -> Iterator[None]:
-        """Show the values of expressions by :func:`show` within the block, and keep the last one as ``_``."""
+        """Show the values of expressions by :func:`show` within the block, and keep the last one as ``_``.
+
+        That of a call of the peer is its answer.
+        """
 
         def hook(value: object) -> None:
-            if value is not None:
+            if isinstance(value, (RemoteAnswer, Explained)):
+                self._awaited.append(value)
+            elif value is not None:
                 self.names["_"] = value
                 # Python shows text at its prompt with quotes; here too, so that "1" and 1 differ.
                 print(repr(value)) if type(value) is str else show(value)
@@ -191,11 +218,11 @@ class _Session:
     def converse(self, url: str) -> int:
         """Read, run and print until the user leaves; return the exit code."""
         print(f"connected to {url} ({self._connection.dialect}); it is called root, Ctrl-D leaves")
-        print('>>> await root.call("name", "argument", keyword=1)    # for example')
+        print('>>> root.name("argument", keyword=1)    # for example; see help(root)')
         compiler = codeop.CommandCompiler()
         compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         lines: list[str] = []
-        with _line_editing(self.names):
+        with _line_editing(Completing(self.names, self._loop.run)):
             while True:
                 try:
                     lines.append(input("... " if lines else ">>> "))
@@ -228,22 +255,13 @@ class _Session:
         return name
 
 
-async def _executed(code: CodeType, names: dict[str, Any]) -> BaseException | None:
-    """Run code and return its exception, because a SystemExit raised by this task would end the loop."""
-    try:
-        result = eval(code, names)
-        if code.co_flags & inspect.CO_COROUTINE:
-            await result
-    except BaseException as error:
-        return error
-    return None
-
-
 def _report(error: BaseException) -> None:
     """Show an error at the prompt: one line when it is expected, otherwise the traceback in the typed code."""
     explained = explain(error)
     if explained is not None:
         kind, text = type(error).__name__, explained[1]
+        if isinstance(error, RemoteError):  # it may be a ValueError as well, which has a class of its own
+            kind = RemoteError.__name__
         # Of an error that the peer reports the text begins with its name, which may be the name of its class here.
         named = text.partition(": ")[0].rpartition(".")[2] == kind
         print(text if named else f"{kind}: {text}")
@@ -264,15 +282,14 @@ def _exit_code(error: SystemExit) -> int:
 
 
 @contextlib.contextmanager
-def _line_editing(names: dict[str, Any]) -> Iterator[None]:
+def _line_editing(completing: Completing) -> Iterator[None]:
     """Within the block, provide completion by Tab and the history of lines, if readline exists."""
     try:
         import readline
-        import rlcompleter
     except ImportError:
         yield
         return
-    readline.set_completer(rlcompleter.Completer(names).complete)
+    readline.set_completer(completing.complete)
     # macOS has another line editor under the same name, with other commands.
     editline = "libedit" in (readline.__doc__ or "")
     readline.parse_and_bind("bind ^I rl_complete" if editline else "tab: complete")

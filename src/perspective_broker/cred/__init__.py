@@ -1,6 +1,6 @@
 """Logins: identities, the authorizers that store them, applications, services, perspectives and portals.
 
-Importing this package imports neither a database library nor a SCRAM library; the code that needs one imports it.
+Importing this package imports no database library; the code that needs one imports it.
 """
 
 from __future__ import annotations

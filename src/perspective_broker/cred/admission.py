@@ -7,24 +7,32 @@ import hashlib
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
-from .authorizer import Authorizer, StoreError
+from .authorizer import Authorizer, StoreBusy, StoreError
 from .lifetime import LoginConnection
 
 __all__ = ["Admission", "LoginThrottle", "refusal"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
-#: Login steps that begin in one turn of the event loop. One step takes 1 ms at most, because SCRAM is Python.
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Login steps that begin in one turn of the event loop. One step takes less than 1 ms, because SCRAM is Python.
 _STEPS_PER_TURN: Final = 8
 
-#: Login steps that may wait for a turn: about five seconds of them. A client that would wait longer should retry later.
-_MOST_STEPS: Final = 4096
+#: Login steps that may wait for a turn, or for the store: eight seconds of them at 1 ms each, which is
+#: less than a client waits (30 s). A client that would wait longer should retry later.
+_MOST_STEPS: Final = 8192
+
+#: Questions of logins that the store has at a time. A database answers as many at once as it has processors, and its
+#: pool of connections, which other programs use as well, is not drained.
+_AT_ONCE: Final = 16
 
 #: Seconds between two log lines about logins that fail.
 _LOG_SECONDS: Final = 1.0
@@ -84,6 +92,49 @@ class Turns:
             loop.call_soon(self._next, loop)
 
 
+class Gate:
+    """Lets a few questions to the store run at a time, in order of arrival; the others wait."""
+
+    def __init__(self, at_once: int = _AT_ONCE) -> None:
+        self._at_once = at_once
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None  # another loop may serve the application later
+
+    async def enter(self) -> None:
+        """Wait until one more question may be asked; :meth:`leave` follows.
+
+        Raises:
+            Unavailable: too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._running = loop, 0
+            self._waiting.clear()
+        if self._running < self._at_once:
+            self._running += 1
+            return
+        if len(self._waiting) >= _MOST_STEPS:
+            raise busy()
+        waiting: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled():  # it was let in at the same moment
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # its connection may have ended
+                waiting.set_result(None)
+                return
+        self._running = max(0, self._running - 1)  # 0 when this question began in another loop
+
+
 class LoginThrottle:
     """Delays and checks attempts to log in. All connections of an application share one.
 
@@ -100,6 +151,7 @@ class LoginThrottle:
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.turns: Turns = Turns()
+        self._gate = Gate()
         self._authorizer = authorizer
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
@@ -115,6 +167,19 @@ class LoginThrottle:
         if source is not None and self._sources.is_exhausted(source, asyncio.get_running_loop().time()):
             raise busy()
 
+    async def ask(self, question: Callable[P, Awaitable[R]], *arguments: P.args, **options: P.kwargs) -> R:
+        """Return the answer of the store, or of other code of the program, once it is this question's turn.
+
+        Raises:
+            Unavailable: too many wait already, or the store cannot answer.
+        """
+        await self._gate.enter()
+        try:
+            with self.hiding_errors():
+                return await question(*arguments, **options)
+        finally:
+            self._gate.leave()
+
     async def check(self, name: str, source: str | None, check: Callable[[], bool]) -> bool:
         """Return the result of ``check`` for an attempt to log in as ``name``.
 
@@ -126,24 +191,28 @@ class LoginThrottle:
             check: compares the proof.
 
         Raises:
-            Unavailable: the attempt was not checked.
-            StoreError: the authorizer cannot answer.
+            Unavailable: the attempt was not checked, or the store cannot answer.
         """
         time = asyncio.get_running_loop().time
         self.check_source(source)
-        await self._authorizer.record_failure(name, time())
-        delay = await self._authorizer.delay_for(name, time())
+        counted = await self.ask(self._authorizer.record_failure, name, time())
+        delay = await self.ask(self._authorizer.delay_for, name, time())
         await self.turns.wait()
         if delay > 0 and (source is None or not self._sources.is_clean(source, time())):
             await self._wait(name, delay, bounded=source is None)
             await self.turns.wait()
         self.check_source(source)
-        if not check():
-            if source is not None:
-                self._sources.record_failure(source, time())
-            return False
-        await self._authorizer.record_success(name)
-        return True
+        if check():
+            await self.ask(self._authorizer.record_success, name)
+            return True
+        if source is not None:
+            self._sources.record_failure(source, time())
+        left = await self.ask(
+            self._authorizer.record_refusal, name, source, time(), counted=counted is not False
+        )
+        if source is not None:
+            self._sources.learn(source, left, time())
+        return False
 
     async def _wait(self, name: str, delay: float, *, bounded: bool) -> None:
         if bounded and self._waiting[name] >= MOST_WAITING:
@@ -171,7 +240,10 @@ class LoginThrottle:
             now = asyncio.get_running_loop().time()
             if now - self._last_logged >= _LOG_SECONDS:
                 self._last_logged = now
-                log.error("logins fail", exc_info=error)
+                if isinstance(error, StoreBusy):  # a condition of the day, and no defect
+                    log.warning("logins are refused as busy: %s", error)
+                else:
+                    log.error("logins fail", exc_info=error)
             raise busy() from None
 
     def log_name(self, name: str) -> str:
@@ -237,8 +309,7 @@ class Admission:
         """
         with self.attempting():
             in_time = expires is not None and self._loop.time() < expires
-            with self._throttle.hiding_errors():
-                fits = in_time and await self._throttle.check(name, self._connection.source, check)
+            fits = in_time and await self._throttle.check(name, self._connection.source, check)
             if not fits:
                 self._log_later(
                     name, log_reason or ("a wrong password" if in_time else "a challenge too old")

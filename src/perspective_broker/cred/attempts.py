@@ -12,7 +12,14 @@ import secrets
 from collections import OrderedDict
 from typing import Final
 
-__all__ = ["MOST_WAITING", "SPARE_CHALLENGES", "AttemptTable", "SourceTable"]
+__all__ = [
+    "FORGET_AFTER",
+    "MOST_WAITING",
+    "SOURCE_SECONDS",
+    "SPARE_CHALLENGES",
+    "AttemptTable",
+    "SourceTable",
+]
 
 #: Attempts for one name that may wait at a time, of those without a source. As each waits up to a minute, a peer with
 #: many connections has eight guesses a minute.
@@ -29,11 +36,11 @@ _FIRST_DELAY = 1.0
 #: failures waits no longer than a minute.
 _MAX_DELAY = 60.0
 #: Seconds after its last failure at which a name has no failures again: a quarter of an hour.
-_FORGET_AFTER = 900.0
+FORGET_AFTER = 900.0
 #: Failures of one source in a burst: a thousand users may log in from one address, and some of them mistype.
 _SOURCE_BURST = 32
 #: Seconds for each further failure of one source, whatever the names: 2880 failures a day.
-_SOURCE_SECONDS = 30.0
+SOURCE_SECONDS = 30.0
 
 #: Names or sources remembered. At about 250 bytes each the table stays below 4 MB.
 _CAPACITY = 16_384
@@ -76,7 +83,34 @@ class AttemptTable:
             now: seconds on the caller's clock.
         """
         fingerprint = self._fingerprint(name)
-        failures = self._failures(fingerprint, now) + 1
+        self._set(fingerprint, self._failures(fingerprint, now) + 1, now)
+
+    def learn(self, name: str, failures: int, last: float, now: float) -> None:
+        """Take over the failures of ``name`` that others have counted, where these are more.
+
+        Args:
+            name: the name.
+            failures: how many there were, those included that were recorded here.
+            last: when the last was, on the caller's clock.
+            now: seconds on the caller's clock.
+        """
+        fingerprint = self._fingerprint(name)
+        if failures > self._failures(fingerprint, now):
+            self._set(fingerprint, failures, last)
+
+    def forget(self, name: str, until: float) -> None:
+        """Forget the failures of ``name`` if the last of them was before ``until``."""
+        fingerprint = self._fingerprint(name)
+        for part in (self._first, self._repeated):
+            entry = part.get(fingerprint)
+            if entry is not None and entry[1] < until:
+                del part[fingerprint]
+
+    def failures(self, name: str, now: float) -> int:
+        """Return the failures of ``name``."""
+        return self._failures(self._fingerprint(name), now)
+
+    def _set(self, fingerprint: bytes, failures: int, now: float) -> None:
         self._first.pop(fingerprint, None)
         self._repeated.pop(fingerprint, None)
         if failures == 1:
@@ -108,7 +142,7 @@ class AttemptTable:
 
     def _failures(self, fingerprint: bytes, now: float) -> int:
         entry = self._repeated.get(fingerprint) or self._first.get(fingerprint)
-        if entry is None or now - entry[1] > _FORGET_AFTER:
+        if entry is None or now - entry[1] > FORGET_AFTER:
             return 0
         return entry[0]
 
@@ -136,7 +170,21 @@ class SourceTable:
 
     def record_failure(self, source: str, now: float) -> None:
         """Count a failed attempt from ``source``."""
-        self._failures[source] = (self._left_of(source, now) + 1.0, now)
+        self._set(source, self._left_of(source, now) + 1.0, now)
+
+    def learn(self, source: str, failures: float, now: float) -> None:
+        """Take over the failures from ``source`` that others have counted, where these are more.
+
+        Args:
+            source: the source.
+            failures: how many time has not forgiven, those included that were recorded here.
+            now: seconds on the caller's clock.
+        """
+        if failures > self._left_of(source, now):
+            self._set(source, failures, now)
+
+    def _set(self, source: str, failures: float, now: float) -> None:
+        self._failures[source] = (failures, now)
         self._failures.move_to_end(source)
         if len(self._failures) > self._capacity:
             self._failures.popitem(last=False)
@@ -148,11 +196,11 @@ class SourceTable:
     def is_clean(self, source: str, now: float) -> bool:
         """Return whether no attempt from ``source`` has failed within the last quarter of an hour."""
         entry = self._failures.get(source)
-        return entry is None or now - entry[1] > _FORGET_AFTER
+        return entry is None or now - entry[1] > FORGET_AFTER
 
     def _left_of(self, source: str, now: float) -> float:
         entry = self._failures.get(source)
         if entry is None:
             return 0.0
         failures, last = entry
-        return max(0.0, failures - max(0.0, now - last) / _SOURCE_SECONDS)
+        return max(0.0, failures - max(0.0, now - last) / SOURCE_SECONDS)

@@ -81,7 +81,7 @@ class Authorizer(ABC):
 
     Args:
         attempts: counts failed logins, in the memory of this process, so that N processes allow N times the attempts. A
-            subclass may override the three attempt methods to share the count.
+            subclass may override the four attempt methods to share the count, as :class:`SQLAuthorizer` does.
     """
 
     def __init__(self, *, attempts: AttemptTable | None = None) -> None:
@@ -255,17 +255,36 @@ class Authorizer(ABC):
         """
         return await self.get_identity(name)
 
-    async def record_failure(self, name: str, now: float) -> None:
+    async def record_failure(self, name: str, now: float) -> bool | None:
         """Count a failed login.
 
         Concurrent attempts see each other only if each is counted *before* it is checked. So count first, and call
-        :meth:`record_success` afterwards.
+        :meth:`record_success` or :meth:`record_refusal` afterwards.
 
         Args:
             name: the name that the peer sent, known or not.
             now: seconds on a monotonic clock (``loop.time()``).
+
+        Returns:
+            False if other programs that share the store do not see it before :meth:`record_refusal`.
         """
         self._attempts.record_failure(name, now)
+        return True
+
+    async def record_refusal(self, name: str, source: str | None, now: float, *, counted: bool) -> float:
+        """Count a login that was checked and refused where other programs see it, if there are any.
+
+        Args:
+            name: as of :meth:`record_failure`, which was called before.
+            source: where the attempt came from; None where sources cannot be distinguished.
+            now: as of :meth:`record_failure`.
+            counted: whether others see the failure of the name already.
+
+        Returns:
+            The failures from this source that all programs have counted and time has not forgiven; 0.0 when only this
+            program counts.
+        """
+        return 0.0
 
     async def record_success(self, name: str) -> None:
         """Forget the failed logins of ``name``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, check_legacy, is_too_long, normalize
+from .saslprep import is_too_long, normalize
+from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, check_legacy
 
 __all__ = ["MAX_NAME_BYTES", "Identity", "checked_key", "checked_name", "is_possible_name"]
 

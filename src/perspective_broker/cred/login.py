@@ -203,8 +203,7 @@ class AuthServ(Referenceable):
         expires = self.admission.challenge()
         await self.root._throttle.turns.wait()
         exchange = ServerExchange(asked, client_first, binding)
-        with self.root._throttle.hiding_errors():
-            identity, verifier = await self.root.authorizer.login_record(exchange.name)
+        identity, verifier = await self.root._throttle.ask(self.root.authorizer.login_record, exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
     async def current(self, name: str) -> Identity:
@@ -213,8 +212,7 @@ class AuthServ(Referenceable):
         Raises:
             LoginFailed: it was removed or disabled.
         """
-        with self.root._throttle.hiding_errors():
-            identity = await self.root.authorizer.get_identity(name)
+        identity = await self.root._throttle.ask(self.root.authorizer.get_identity, name)
         if identity is None or identity.disabled:
             raise refusal()
         return identity
@@ -233,7 +231,9 @@ class AuthServ(Referenceable):
         with self.admission.attempting():
             with self.root._throttle.hiding_errors():
                 user = await maybe_await(self.root.certificate_user(certificate))
-                identity = None if user is None else await self.root.authorizer.get_identity(user)
+            identity = None
+            if user is not None:
+                identity = await self.root._throttle.ask(self.root.authorizer.get_identity, user)
             if identity is None or identity.disabled or name not in ("", identity.name):
                 raise refusal()
             return IdentityWrapper(self, identity)
@@ -344,8 +344,8 @@ class _LegacyChallenger(_Challenger):
             LoginFailed: the response does not fit.
         """
         expires = self._spend()
-        with self._auth.root._throttle.hiding_errors():
-            identity, _ = await self._auth.root.authorizer.login_record(self._name)
+        root = self._auth.root
+        identity, _ = await root._throttle.ask(root.authorizer.login_record, self._name)
         digest = None if identity is None else identity.legacy_digest
 
         def check() -> bool:

@@ -16,24 +16,25 @@ import hashlib
 import hmac
 import math
 import secrets
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from .saslprep import normalize
 
 __all__ = [
     "DEFAULT_ITERATIONS",
     "MAX_ITERATIONS",
     "MAX_PASSWORD_BYTES",
     "MIN_ITERATIONS",
+    "MIN_SALT_BYTES",
     "LegacyDigest",
     "ScramVerifier",
     "check_legacy",
     "checked_iterations",
     "fake_verifier",
-    "is_too_long",
     "legacy_response",
     "make_secrets",
-    "normalize",
+    "salted_keys",
 ]
 
 #: PBKDF2 rounds of a new verifier. OWASP's figure for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, since 2023), 40
@@ -41,17 +42,21 @@ __all__ = [
 #: of the store. The server pays it when a password is set, the *client* at each login: 0.26 s on an EPYC core.
 DEFAULT_ITERATIONS = 600_000
 
-#: RFC 7677, section 4: "SHOULD be at least 4096"; the SCRAM library refuses less.
+#: RFC 7677, section 4: "SHOULD be at least 4096".
 MIN_ITERATIONS = 4096
 
-#: Ten million rounds keep a client busy for about four seconds; the SCRAM library refuses more.
+#: Ten million rounds keep a client busy for about four seconds.
 MAX_ITERATIONS = 10_000_000
 
 #: Longer passwords are refused, because SASLprep looks at every character in Python.
 MAX_PASSWORD_BYTES = 1024
 
-#: 128 bits, as NIST SP 800-132 asks; the SCRAM library refuses fewer than 12 bytes.
+#: 128 bits, as NIST SP 800-132 asks.
 _SALT_BYTES = 16
+
+#: Bytes of a salt that another program has made: SCRAM libraries refuse fewer.
+MIN_SALT_BYTES = 12
+
 _KEY_BYTES = hashlib.sha256().digest_size
 _SCHEME = "SCRAM-SHA-256"
 
@@ -70,48 +75,33 @@ def checked_iterations(iterations: int) -> int:
     return iterations
 
 
-def is_too_long(text: str, most_bytes: int) -> bool:
-    """Return whether the SASLprep form of a text may have more than ``most_bytes`` bytes in UTF-8.
+def salted_keys(password: bytes, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
+    """Return the client key and the server key of a password (RFC 5802, section 3). Costs CPU time.
 
-    SASLprep looks at every character in Python, and can make a text eleven times as long. The step that lengthens it is
-    NFKC, which is in C and is done here alone.
+    Args:
+        password: in SASLprep form and UTF-8.
+        salt: random bytes.
+        iterations: PBKDF2 rounds.
     """
-    if len(text) > 4 * most_bytes:  # four characters never become less than one byte
-        return True
-    longest = unicodedata.ucd_3_2_0.normalize("NFKC", text)
-    return len(longest.encode("utf-8", "surrogatepass")) > most_bytes
-
-
-def normalize(text: str) -> str:
-    """Return the SASLprep form (RFC 4013) of ``text``, in which SCRAM compares names and passwords.
-
-    It takes time for every character of the result, so call :func:`is_too_long` first for a peer's text.
-
-    Raises:
-        ValueError: SASLprep forbids a character of it (control characters, lone surrogates, characters newer than
-            Unicode 3.2). The message does not contain the text, which may be a password.
-    """
-    if text.isascii() and text.isprintable():
-        return text  # SASLprep does not change printable ASCII; most programs need no import below
-    # Imported late, because it takes 0.15 s with the X.509 parser that it imports, and only logins need it.
-    from scramp import ScramException
-    from scramp.utils import saslprep
-
-    try:
-        return str(saslprep(text))
-    except ScramException as error:
-        raise ValueError(f"SASLprep forbids this text: {error.args[0]}") from None
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    return hmac.digest(salted, b"Client Key", "sha256"), hmac.digest(salted, b"Server Key", "sha256")
 
 
 def _checked_password(password: str) -> str:
+    """Return the SASLprep form of a password.
+
+    Raises:
+        TypeError, ValueError: it is not a valid password.
+    """
     if not isinstance(password, str):
         raise TypeError(f"password: must be a str, not {type(password).__name__}")
     # SASLprep refuses lone surrogates.
     if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
         raise ValueError(f"password: at most {MAX_PASSWORD_BYTES} bytes")
-    if not normalize(password):
+    prepared = normalize(password)
+    if not prepared:
         raise ValueError("password: must not be empty or consist of invisible characters")
-    return password
+    return prepared
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -142,8 +132,8 @@ class ScramVerifier:
         ):
             if type(part) is not bytes:
                 raise TypeError(f"{name}: must be bytes, not {type(part).__name__}")
-        if len(self.salt) < 12:
-            raise ValueError("salt: at least 12 bytes")
+        if len(self.salt) < MIN_SALT_BYTES:
+            raise ValueError(f"salt: at least {MIN_SALT_BYTES} bytes")
         if len(self.stored_key) != _KEY_BYTES or len(self.server_key) != _KEY_BYTES:
             raise ValueError(f"stored_key, server_key: must have {_KEY_BYTES} bytes")
 
@@ -163,20 +153,14 @@ class ScramVerifier:
             ValueError: the password is empty, too long or has characters that SASLprep forbids; or the salt or the
                 iterations are out of range.
         """
-        from scramp import ScramException, ScramMechanism
-
-        _checked_password(password)
+        prepared = _checked_password(password).encode()
         checked_iterations(iterations)
-        try:
-            made = ScramMechanism(_SCHEME).make_auth_info(
-                password,
-                iteration_count=iterations,
-                salt=secrets.token_bytes(_SALT_BYTES) if salt is None else salt,
-            )
-        except ScramException as error:
-            raise ValueError(str(error.args[0])) from None
-        made_salt, stored_key, server_key, made_iterations = made
-        return cls(made_salt, made_iterations, stored_key, server_key)
+        if salt is None:
+            salt = secrets.token_bytes(_SALT_BYTES)
+        elif type(salt) is not bytes:
+            raise TypeError(f"salt: must be bytes, not {type(salt).__name__}")
+        client_key, server_key = salted_keys(prepared, salt, iterations)
+        return cls(salt, iterations, hashlib.sha256(client_key).digest(), server_key)
 
     def check(self, password: str) -> bool:
         """Return whether this is the verifier of ``password``. Costs as much as :meth:`from_password`.
@@ -189,10 +173,6 @@ class ScramVerifier:
         except ValueError:
             return False
         return hmac.compare_digest(other.stored_key, self.stored_key)
-
-    def auth_info(self) -> tuple[bytes, bytes, bytes, int]:
-        """Return (salt, stored key, server key, iterations), as ``scramp`` expects it from a server."""
-        return self.salt, self.stored_key, self.server_key, self.iterations
 
     def encode(self) -> str:
         """Return ``SCRAM-SHA-256$iterations:salt$stored:server``, PostgreSQL's form of RFC 5803."""
@@ -254,7 +234,8 @@ class LegacyDigest:
             TypeError: the password is not a str.
             ValueError: it is empty or too long, or not Unicode text (lone surrogates).
         """
-        return cls(_md5(_checked_password(password).encode("utf-8")))
+        _checked_password(password)
+        return cls(_md5(password.encode("utf-8")))
 
     def check(self, challenge: bytes, response: bytes) -> bool:
         """Return whether ``response`` is md5(md5(password) + challenge), in constant time."""

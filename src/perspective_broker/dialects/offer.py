@@ -8,7 +8,7 @@ from typing import Final
 
 from ..flavors import Policy, Registry
 from ..limits import Limits
-from ..ports import Dialect, Exporter, Importer, Receiver
+from ..ports import Dialect, Exporter, Feature, Importer, Receiver
 from .classic import NONE, PB, ClassicDialect
 from .negotiation import Negotiation
 from .pb7 import Pb7Dialect
@@ -50,6 +50,7 @@ def negotiate(
     registry: Registry,
     policy: Policy,
     dialects: Iterable[str] | None = None,
+    offers: frozenset[Feature] = frozenset(),
 ) -> Negotiation:
     """Return the greeting of one connection.
 
@@ -62,6 +63,7 @@ def negotiate(
         registry: what type tags mean.
         policy: what may be received.
         dialects: names to allow, best first; None for all of :data:`DIALECTS`.
+        offers: optional features of the driver, for the dialects that can announce them.
 
     Raises:
         ValueError: see :func:`check_names`.
@@ -78,4 +80,6 @@ def negotiate(
         )
         for name in check_names(dialects)
     }
+    if "pb7" in makers:
+        makers["pb7"] = partial(makers["pb7"], offers=offers)
     return Negotiation(server=server, dialects=makers, receiver=receiver, limits=limits)

@@ -18,8 +18,8 @@ class MessageReceiver:
     #: Whether only some drivers can call it.
     is_foreign: ClassVar[bool] = True
 
-    def find_message(self, name: str) -> Method:
-        """Return the method that runs when a peer calls ``name``."""
+    def find_message(self, name: str) -> Method | None:
+        """Return the method that runs when a peer calls ``name``; None if there is none."""
         raise NotImplementedError
 
 

@@ -3,6 +3,7 @@
 from .conversion import Converter, Hooks, Misfit, converter
 from .crossing import HOOKS, by_interface, giver
 from .declarations import Declaration, Declared, declaration
+from .describing import described
 from .forms import Form
 from .interface import Interface, is_interface
 from .offers import interfaces_of, methods_of, sync
@@ -26,6 +27,7 @@ __all__ = [
     "by_interface",
     "converter",
     "declaration",
+    "described",
     "field_values",
     "giver",
     "interfaces_of",

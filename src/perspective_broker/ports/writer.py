@@ -18,6 +18,8 @@ class Feature(Enum):
 
     #: ``encode_cancel``
     CANCEL = "cancel"
+    #: the peer answers calls of ``pb:describe`` (:mod:`perspective_broker.flavors.describing`)
+    DESCRIBE = "describe"
     #: ``encode_due``
     DEADLINES = "deadlines"
     #: ``encode_farewell``, ``encode_draining``

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..flavors import Exportable, Observer, Reference, RemoteCache
+from ..flavors import Exportable, Observer, Reference, RemoteCache, Target
 from ..native import mypyc_attr
 from ..ports import Method, ObjectId, Perspective, Value
 from .cause import CloseCause
@@ -32,6 +32,10 @@ class Host:
     def cancel(self, call: IncomingCall) -> None:
         """Stop a running method, because the peer does not wait for it any more; its end is reported like any other."""
         raise NotImplementedError
+
+    def describe(self, target: Target) -> Method | None:
+        """Return what answers the peer's question what it can call of ``target``; None when it may not ask."""
+        return None
 
     # -- our calls
 

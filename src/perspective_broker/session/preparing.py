@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from ..errors import BadArguments, CallError, LimitExceeded, NoSuchMethod, ProtocolError
 from ..flavors import RemoteCache, Target, hears_of_errors, replica_luid, report_unread
+from ..flavors.describing import DESCRIBE
 from ..flavors.dispatch import find_offered, look_up, no_such_method
-from ..ports import Undecoded, Value
+from ..ports import Method, Undecoded, Value
 from .caches import Replicas, tell_end
 from .context import Context
 from .incoming_call import IncomingCall
@@ -68,8 +70,7 @@ def prepare(
         if offered is None:
             method = look_up(holder, target.prefix, call.name)
             if method is None:
-                calls.refuse(call, no_such_method(holder, call.name))
-                return False
+                return _may_describe(context, calls, call, target, args)
             call.method = method
         else:
             call.method = find_offered(holder, offered)
@@ -101,6 +102,24 @@ def prepare(
         return False
     call.args = (*target.leading, *args) if target.leading else args
     call.perspective = perspective
+    return True
+
+
+def _may_describe(
+    context: Context, calls: CallStarter, call: IncomingCall, target: Target, args: Sequence[Value]
+) -> bool:
+    """Prepare a call for which the object has no method: it is refused, or asks what methods there are."""
+    describe: Method | None = None
+    if call.name == DESCRIBE and not isinstance(target.holder, RemoteCache):
+        describe = context.host.describe(target)
+    if describe is None:
+        calls.refuse(call, no_such_method(target.holder, call.name))
+        return False
+    if args or call.kwargs:
+        calls.refuse(call, BadArguments(f"{DESCRIBE} takes no arguments"))
+        return False
+    call.method, call.args = describe, ()
+    call.perspective = target.perspective
     return True
 
 

@@ -45,6 +45,7 @@ async def memory_pair(
     registry: Registry | None = None,
     dialects: Sequence[str] | None = None,
     unsafe_tracebacks: bool = False,
+    describe: bool = True,
 ) -> AsyncIterator[Pair]:
     """Serve ``root``, connect to it, and close both at the end of the block.
 
@@ -52,6 +53,7 @@ async def memory_pair(
         root: the root of ``serve``.
         url: the url of the server; a new memory url when None. A test can use sockets with another one.
         limits: for the server; ``client_limits`` for the client, the same when None.
+        describe: of ``serve``.
         policy: for both ends, like ``registry``, ``dialects`` and ``unsafe_tracebacks``.
     """
     where = url or f"memory:pair-{next(_serial)}"
@@ -64,6 +66,7 @@ async def memory_pair(
             registry=registry,
             dialects=dialects,
             unsafe_tracebacks=unsafe_tracebacks,
+            describe=describe,
         ) as server,
         connect(
             server.urls[0],

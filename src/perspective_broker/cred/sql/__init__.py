@@ -6,6 +6,7 @@ This module imports no database library. Making a :class:`SQLAuthorizer` does, a
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -34,6 +35,12 @@ _NEEDS = {
 #: Seconds between two counts of the rounds of all verifiers; counting a million takes about a second.
 _COUNT_SECONDS = 600.0
 
+#: Seconds between two removals of forgiven failures.
+_PURGE_SECONDS = 60.0
+
+#: Seconds after its attempt at which a failure is in the database, or will not be: an attempt waits a minute at most.
+_SETTLED_SECONDS = 90.0
+
 #: Longer than any burst of writers takes (a write is a few milliseconds), shorter than the handshake's time.
 _BUSY_TIMEOUT = 8.0
 
@@ -46,6 +53,10 @@ class SQLAuthorizer(Authorizer):
 
     It may be made anywhere, and belongs to the event loop that uses it first. An operation whose caller is cancelled
     runs to its end. The caller then does not know whether the change was made, but it is never made in part.
+
+    Failed logins are counted in the database, for all programs that share it, by its clock. An attempt for a name
+    without failures is written only when it was refused, so that a login which succeeds at once writes nothing. An
+    attempt for any other name is written before it is checked.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``postgresql://user:password@host/database``.
@@ -86,18 +97,22 @@ class SQLAuthorizer(Authorizer):
         self._store: Store = Store(url, iterations=iterations, busy_timeout=busy_timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._seen = AttemptTable()  # the failures that are in the database, as far as this program knows
         self._running: set[asyncio.Task[Any]] = set()
         self._rounds: dict[int, int] | None = None  # rounds of the users' verifiers, if they were counted
         self._count_again = -math.inf  # time of the next count
+        self._purge_again = -math.inf
 
     async def get_identity(self, name: str) -> Identity | None:
         # Databases do not take every text (NUL, lone surrogates), and unauthenticated peers send any.
-        possible = is_possible_name(name)
-        return await self._do(lambda store: store.get(name)) if possible else None
+        return await (await self._opened()).get(name) if is_possible_name(name) else None
 
     async def get_secrets(self, name: str) -> Identity | None:
-        possible = is_possible_name(name)
-        found = await self._do(lambda store: store.get_secrets(name)) if possible else None
+        if not is_possible_name(name):
+            return None
+        store = await self._opened()
+        found, failures, age = await store.get_secrets(name, self._fingerprint(store, "name", name))
+        self._learn(name, failures, age)
         verifier = None if found is None else found.verifier
         if verifier is not None and self._rounds is not None and verifier.iterations not in self._rounds:
             await self._count_rounds()  # otherwise that number would show that the user exists
@@ -153,6 +168,59 @@ class SQLAuthorizer(Authorizer):
 
     async def _count_rounds(self) -> None:
         self._rounds = await self._do(lambda store: store.rounds_in_use())
+
+    # ------------------------------------------------------------ attempts
+
+    async def record_failure(self, name: str, now: float) -> bool:
+        self._attempts.record_failure(name, now)
+        if not self._seen.failures(name, now):
+            return False
+        await self._count_name(name, now)
+        return True
+
+    async def record_refusal(self, name: str, source: str | None, now: float, *, counted: bool) -> float:
+        if not counted:
+            await self._count_name(name, now)
+        store = await self._opened()
+        if now >= self._purge_again:
+            self._purge_again = now + _PURGE_SECONDS
+            await self._to_its_end(store.forget_old_failures())
+        if source is None:
+            return 0.0
+        fingerprint = self._fingerprint(store, "source", source)
+        return await self._to_its_end(store.count_failure(fingerprint, of_source=True))
+
+    async def record_success(self, name: str) -> None:
+        seen = self._seen.failures(name, asyncio.get_running_loop().time())
+        self._attempts.record_success(name)
+        self._seen.record_success(name)
+        if seen:
+            store = await self._opened()
+            await self._to_its_end(store.forget_failures(self._fingerprint(store, "name", name)))
+
+    async def _count_name(self, name: str, now: float) -> None:
+        store = await self._opened()
+        counted = await self._to_its_end(store.count_failure(self._fingerprint(store, "name", name)))
+        for table in (self._attempts, self._seen):
+            table.learn(name, int(counted), now, now)
+
+    def _learn(self, name: str, failures: int, age: float) -> None:
+        """Take over what the store has of a name."""
+        now = asyncio.get_running_loop().time()
+        for table in (self._attempts, self._seen):
+            if failures:
+                table.learn(name, failures, now - age, now)
+            else:  # the user has logged in through another program
+                table.forget(name, now - _SETTLED_SECONDS)
+
+    def _fingerprint(self, store: Store, kind: str, text: str) -> bytes:
+        """Return what stands for a name or a source in the database, the same in all programs."""
+        person = kind.encode()
+        return hashlib.blake2b(
+            text.encode("utf-8", "surrogatepass"), digest_size=16, key=store.fake_key, person=person
+        ).digest()
+
+    # ------------------------------------------------------------ the store
 
     async def close(self) -> None:
         """Wait for running operations and close all connections. Later use raises :class:`StoreError`."""

@@ -11,7 +11,17 @@ from sqlalchemy.engine import Connection, Dialect
 from ..authorizer import StoreError
 from ..verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier
 
-__all__ = ["MIGRATIONS", "identity", "key", "metadata", "migrate", "schema_version", "setting", "version"]
+__all__ = [
+    "MIGRATIONS",
+    "attempt",
+    "identity",
+    "key",
+    "metadata",
+    "migrate",
+    "schema_version",
+    "setting",
+    "version",
+]
 
 
 class _Hidden(str):
@@ -97,6 +107,16 @@ key: sa.Table = sa.Table(
     sa.Column("perspective", _name(), primary_key=True),
 )
 
+#: Failed logins by name and by source, as keyed hashes, because people type passwords in place of names. ``last`` is in
+#: seconds since 1970 on the clock of the database, which all programs share.
+attempt: sa.Table = sa.Table(
+    "pb_attempt",
+    metadata,
+    sa.Column("fingerprint", sa.LargeBinary, primary_key=True),
+    sa.Column("failures", sa.Double, nullable=False),
+    sa.Column("last", sa.Double, nullable=False),
+)
+
 
 def _first_tables(connection: Connection) -> None:
     # The tables as they were in version 1. The definitions above will change, this must not.
@@ -118,10 +138,20 @@ def _first_tables(connection: Connection) -> None:
         )
 
 
+def _attempts(connection: Connection) -> None:
+    binary, number = (
+        ("BYTEA", "DOUBLE PRECISION") if connection.dialect.name == "postgresql" else ("BLOB", "DOUBLE")
+    )
+    connection.exec_driver_sql(
+        f"CREATE TABLE pb_attempt (fingerprint {binary} NOT NULL PRIMARY KEY,"
+        f" failures {number} NOT NULL, last {number} NOT NULL)"
+    )
+
+
 Migration = Callable[[Connection], None]
 
 #: Migration number N (from 0) brings a store from version N to N + 1. Append; never change a released one.
-MIGRATIONS: Sequence[Migration] = (_first_tables,)
+MIGRATIONS: Sequence[Migration] = (_first_tables, _attempts)
 
 
 def schema_version(connection: Connection) -> int:

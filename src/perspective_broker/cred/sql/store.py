@@ -1,4 +1,4 @@
-"""Store: identities in a database, with its connections, transactions, statements and typed errors.
+"""Store: identities and failed logins in a database.
 
 :class:`~perspective_broker.cred.sql.SQLAuthorizer` calls it, and has checked the arguments.
 """
@@ -6,87 +6,65 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..authorizer import (
-    IdentityDamaged,
-    IdentityExists,
-    StoreBusy,
-    StoreError,
-    StoreFull,
-    UnknownIdentity,
-    UnknownKey,
-)
+from ..authorizer import IdentityDamaged, IdentityExists, StoreError, UnknownIdentity, UnknownKey
 from ..identity import Identity
 from ..verifiers import MIN_ITERATIONS, LegacyDigest, ScramVerifier
 from . import schema
+from .database import Database
+from .lanes import Lanes
+from .statements import POSTGRES, SQLITE, Statements
 
 __all__ = ["Store"]
-
-#: The async driver behind each plain name.
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
 
 #: Identities read at once while listing: a transaction of a few milliseconds.
 _PAGE = 500
 
-#: Seconds of a statement. A login may take 10 s (Limits.handshake_seconds); three times that allows for maintenance.
-_COMMAND_TIMEOUT = 30.0
-
 #: Decoded in place of a secret that does not exist, because the time must not show which names are known.
 _VERIFIER = ScramVerifier(bytes(16), MIN_ITERATIONS, bytes(32), bytes(32)).encode()
-_DIGEST = bytes(16)
-
-_WRITES = "pb_writes"
+_DIGEST = bytes(16).hex()
 
 #: Characters of a verifier's text before its rounds, see ScramVerifier.encode().
 _BEFORE_ROUNDS = len("SCRAM-SHA-256$")
 
-# Primary result codes of SQLite.
-_SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED
-_SQLITE_FULL = frozenset({13})
-# PostgreSQL: deadlock, serialization failure, lock not available, too many connections, shutting down or starting.
-_POSTGRES_BUSY = frozenset({"40P01", "40001", "55P03", "53300", "57P01", "57P02", "57P03"})
-_POSTGRES_FULL = frozenset({"53100"})
+
+async def _fetch_sqlite(connection: Any, statement: str, arguments: Sequence[Any]) -> list[Any]:
+    return list(await connection.execute_fetchall(statement, arguments))
 
 
-def _parsed(url: str) -> URL:
-    try:
-        parsed = sa.make_url(url)
-    except (exc.ArgumentError, ValueError):
-        # Without the text, which may contain a password.
-        raise ValueError("store url: must be a url such as sqlite:///identities.db") from None
-    driver = _DRIVERS.get(parsed.drivername)
-    if driver is None:
-        raise ValueError(
-            f"store url: must begin with sqlite:/// or postgresql://, not with {parsed.drivername}"
-        )
-    parsed = parsed.set(drivername=driver)
-    if driver.startswith("sqlite"):
-        if parsed.database in (None, "", ":memory:"):
-            raise ValueError(
-                "store url: SQLite needs a file, as in sqlite:///identities.db; see also MemoryAuthorizer"
-            )
-    elif "sslmode" in parsed.query:
-        # libpq's name for asyncpg's ssl=.
-        query = dict(parsed.query)
-        query["ssl"] = query.pop("sslmode")
-        parsed = parsed.set(query=query)
-    return parsed
+def _is_sqlite_closed(connection: Any) -> bool:
+    return False  # a file does not go away
+
+
+async def _fetch_postgres(connection: Any, statement: str, arguments: Sequence[Any]) -> list[Any]:
+    rows: list[Any] = await connection.fetch(statement, *arguments)
+    return rows
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.is_closed())
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """How the statements of a login are run on a driver itself, and on how many connections."""
+
+    statements: Statements
+    lanes: int
+    fetch: Callable[[Any, str, Sequence[Any]], Awaitable[list[Any]]]
+    is_closed: Callable[[Any], bool]
+
+
+#: SQLite has a thread for each connection, and reads from memory. PostgreSQL takes less than a millisecond.
+_SQLITE = _Driver(SQLITE, 1, _fetch_sqlite, _is_sqlite_closed)
+_POSTGRES = _Driver(POSTGRES, 4, _fetch_postgres, _is_closed)
 
 
 class Store:
@@ -101,6 +79,7 @@ class Store:
         ValueError: the url is not supported.
 
     Attributes:
+        database: holds its connections.
         label: the url without a password, for messages.
         ready: whether it is open.
         iterations, fake_key: the store's settings; set when it is open.
@@ -110,17 +89,14 @@ class Store:
     fake_key: bytes
 
     def __init__(self, url: str, *, iterations: int | None, busy_timeout: float) -> None:
-        self._url = _parsed(url)
-        self._sqlite = self._url.drivername.startswith("sqlite")
-        self._wanted_iterations = iterations
-        self._busy_timeout = busy_timeout
-        self._engine: AsyncEngine | None = None
+        self.database: Database = Database(url, busy_timeout)
+        self.label: Any = self.database.label
         self.ready: bool = False
+        self._wanted_iterations = iterations
         self._opening = asyncio.Lock()
-        # SQLite allows one writer at a time and makes the others poll; in this process they queue instead.
-        self._writing = asyncio.Lock()
-        plain = self._url.set(drivername="sqlite" if self._sqlite else "postgresql", query={})
-        self.label: Any = plain.render_as_string(hide_password=True)
+        driver = _SQLITE if self.database.is_sqlite else _POSTGRES
+        self._statements = driver.statements
+        self._lanes = Lanes(driver.lanes, self.database.driver_connection, driver.fetch, driver.is_closed)
 
     async def open(self) -> None:
         """Connect and bring the schema up to date, unless that was done.
@@ -133,14 +109,11 @@ class Store:
         async with self._opening:
             if self.ready:
                 return
-            if self._engine is None:
-                self._engine = self._sqlite_engine() if self._sqlite else self._postgres_engine()
-            if self._sqlite:
-                await self._use_write_ahead_log()
-            async with self._reading() as connection:
+            await self.database.open()
+            async with self.database.reading() as connection:
                 current = await connection.run_sync(schema.schema_version) == len(schema.MIGRATIONS)
             if not current:
-                async with self._transaction(migrating=True) as connection:
+                async with self.database.transaction(migrating=True) as connection:
                     await connection.run_sync(schema.migrate)
             await self._read_settings()
             self.ready = True
@@ -148,39 +121,59 @@ class Store:
     async def close(self) -> None:
         """Close all connections."""
         self.ready = False
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            with self._typed_errors():
-                await engine.dispose()
+        with self.database.typed_errors():
+            await self._lanes.close()
+        await self.database.close()
 
     # ------------------------------------------------------------ identities
 
     async def get(self, name: str) -> Identity | None:
         """Return one identity, or None."""
-        found = await self._select(schema.identity.c.name == name)
-        return found[0] if found else None
+        rows = await self._run(self._statements.identity, name)
+        if not rows:
+            return None
+        verifier, digest, disabled, service, _ = rows[0]
+        keys = [(row[3], row[4]) for row in rows] if service is not None else ()
+        return Identity(
+            name,
+            verifier=None if verifier is None else self._verifier(verifier),
+            legacy_digest=None if digest is None else self._digest(digest),
+            disabled=bool(disabled),
+            keys=keys,
+        )
 
-    async def get_secrets(self, name: str) -> Identity | None:
-        """Return one identity without its keys, or None, in the same time."""
-        found = await self._select(schema.identity.c.name == name, with_keys=False)
-        identity = found[0] if found else Identity(name)
-        if identity.verifier is None:
-            ScramVerifier.decode(_VERIFIER)
-        if identity.legacy_digest is None:
-            LegacyDigest(_DIGEST)
-        return identity if found else None
+    async def get_secrets(self, name: str, fingerprint: bytes) -> tuple[Identity | None, int, float]:
+        """Return one identity without its keys, or None, in the same time; and the failures of the name.
+
+        Args:
+            name: the name.
+            fingerprint: of the name, see :meth:`count_failure`.
+
+        Returns:
+            The identity; how many logins as this user have failed; seconds since the last of them.
+        """
+        ((verifier, digest, disabled, failures, age),) = await self._run(
+            self._statements.login, name, fingerprint
+        )
+        identity = Identity(name, disabled=bool(disabled))
+        decoded = self._verifier(_VERIFIER if verifier is None else verifier)
+        old = self._digest(_DIGEST if digest is None else digest)
+        identity.verifier = None if verifier is None else decoded
+        identity.legacy_digest = None if digest is None else old
+        known = None if disabled is None else identity
+        return (known, 0, 0.0) if failures is None else (known, int(failures), age)
 
     async def rounds_in_use(self) -> dict[int, int]:
         """Return the PBKDF2 rounds of all verifiers, each with the number of identities that have them."""
         text = sa.func.substr(sa.type_coerce(schema.identity.c.verifier, sa.Text), _BEFORE_ROUNDS + 1)
-        if self._sqlite:
+        if self.database.is_sqlite:
             rounds = sa.func.substr(text, 1, sa.func.instr(text, ":") - 1)
         else:
             rounds = sa.func.split_part(text, ":", 1)
         statement = (
             sa.select(rounds, sa.func.count()).where(schema.identity.c.verifier.is_not(None)).group_by(rounds)
         )
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         return {int(found): count for found, count in rows if found.isascii() and found.isdigit()}
 
@@ -206,7 +199,7 @@ class Store:
             {"identity": identity.name, "service": service, "perspective": perspective}
             for service, perspective in sorted(identity.keys)
         ]
-        async with self._transaction() as connection:
+        async with self.database.transaction() as connection:
             added = await connection.execute(self._insert_if_absent(schema.identity), row)
             if added.rowcount == 0:
                 raise IdentityExists(f"there is an identity {identity.name!a} already")
@@ -231,7 +224,7 @@ class Store:
 
     async def grant(self, name: str, service: str, perspective: str) -> None:
         """Add a key, or raise UnknownIdentity."""
-        async with self._transaction() as connection:
+        async with self.database.transaction() as connection:
             await self._lock_identity(connection, name)
             await connection.execute(
                 self._insert_if_absent(schema.key),
@@ -241,7 +234,7 @@ class Store:
     async def revoke(self, name: str, service: str, perspective: str) -> None:
         """Remove a key, or raise UnknownIdentity or UnknownKey."""
         columns = schema.key.c
-        async with self._transaction() as connection:
+        async with self.database.transaction() as connection:
             await self._lock_identity(connection, name)
             removed = await connection.execute(
                 schema.key.delete().where(
@@ -251,23 +244,74 @@ class Store:
             if removed.rowcount == 0:
                 raise UnknownKey(f"identity {name!a} has no key to {(service, perspective)!a}")
 
+    # ------------------------------------------------------------ failed logins
+
+    async def count_failure(self, fingerprint: bytes, *, of_source: bool = False) -> float:
+        """Count a failed login, and return how many there were, this one included.
+
+        Args:
+            fingerprint: a keyed hash of a name, or of a source.
+            of_source: whether of a source, whose failures time forgives one by one.
+        """
+        count = self._statements.count_source if of_source else self._statements.count_name
+        if self.database.is_sqlite:
+            async with self.database.transaction() as connection:
+                await connection.exec_driver_sql(count, (fingerprint,))
+                result = await connection.exec_driver_sql(self._statements.failures, (fingerprint,))
+                return float(result.scalar_one())
+        return float((await self._run(count, fingerprint))[0][0])
+
+    async def forget_failures(self, fingerprint: bytes) -> None:
+        """Forget the failures of a name."""
+        await self._write(self._statements.forget, fingerprint)
+
+    async def forget_old_failures(self) -> None:
+        """Remove failures that time has forgiven, and, of too many, those of the fewest failures."""
+        await self._write(self._statements.purge)
+
+    async def _write(self, statement: str, *arguments: Any) -> None:
+        if self.database.is_sqlite:
+            async with self.database.transaction() as connection:
+                await connection.exec_driver_sql(statement, arguments)
+        else:
+            await self._run(statement, *arguments)
+
     # ------------------------------------------------------------ statements
 
-    async def _select(self, condition: sa.ColumnElement[bool], with_keys: bool = True) -> list[Identity]:
+    async def _run(self, statement: str, *arguments: Any) -> list[Any]:
+        """Return the rows of a statement of a login, from the driver itself."""
+        with self.database.typed_errors():
+            return await self._lanes.run(statement, *arguments)
+
+    def _verifier(self, text: str) -> ScramVerifier:
+        try:
+            return ScramVerifier.decode(text)
+        except ValueError:
+            raise self._damaged() from None
+
+    def _digest(self, text: str) -> LegacyDigest:
+        try:
+            return LegacyDigest(bytes.fromhex(text))
+        except ValueError:
+            raise self._damaged() from None
+
+    def _damaged(self) -> IdentityDamaged:
+        return IdentityDamaged(f"{self.label}: an identity's secrets are damaged")
+
+    async def _select(self, condition: sa.ColumnElement[bool]) -> list[Identity]:
         """Return the matching identities, sorted by name. One statement, so the result is consistent."""
         identity, key = schema.identity, schema.key
-        if with_keys:
-            statement = sa.select(identity, key.c.service, key.c.perspective).select_from(
-                identity.outerjoin(key, key.c.identity == identity.c.name)
-            )
-        else:
-            statement = sa.select(identity, sa.null(), sa.null())
-        statement = statement.where(condition).order_by(identity.c.name)
-        async with self._reading() as connection:
+        statement = (
+            sa.select(identity, key.c.service, key.c.perspective)
+            .select_from(identity.outerjoin(key, key.c.identity == identity.c.name))
+            .where(condition)
+            .order_by(identity.c.name)
+        )
+        async with self.database.reading() as connection:
             try:
                 rows = (await connection.execute(statement)).all()
             except ValueError:  # from the types of schema.py
-                raise IdentityDamaged(f"{self.label}: an identity's secrets are damaged") from None
+                raise self._damaged() from None
         found: list[Identity] = []
         for name, verifier, digest, disabled, service, perspective in rows:
             if not found or found[-1].name != name:
@@ -277,7 +321,7 @@ class Store:
         return found
 
     async def _change(self, statement: sa.Update | sa.Delete, name: str) -> None:
-        async with self._transaction() as connection:
+        async with self.database.transaction() as connection:
             changed = await connection.execute(statement.where(schema.identity.c.name == name))
             if changed.rowcount == 0:
                 raise UnknownIdentity(f"there is no identity {name!a}")
@@ -290,20 +334,20 @@ class Store:
             raise UnknownIdentity(f"there is no identity {name!a}")
 
     def _insert_if_absent(self, table: sa.Table) -> sa.Insert:
-        if self._sqlite:
+        if self.database.is_sqlite:
             return sqlite.insert(table).on_conflict_do_nothing()
         return postgresql.insert(table).on_conflict_do_nothing()
 
     async def _read_settings(self) -> None:
         table = schema.setting
         if self._wanted_iterations is not None:
-            async with self._transaction() as connection:
+            async with self.database.transaction() as connection:
                 await connection.execute(
                     table.update()
                     .where(table.c.name == "iterations")
                     .values(value=str(self._wanted_iterations))
                 )
-        async with self._reading() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(sa.select(table.c.name, table.c.value))).all()
         settings: dict[str, str] = {row.name: row.value for row in rows}
         try:
@@ -311,141 +355,3 @@ class Store:
             self.fake_key = bytes.fromhex(settings["fake_key"])
         except (KeyError, ValueError):
             raise StoreError(f"{self.label}: the store's settings are damaged") from None
-
-    # ------------------------------------------------------------ connections and transactions
-
-    def _sqlite_engine(self) -> AsyncEngine:
-        self._make_private_file()
-        engine = create_async_engine(
-            self._url,
-            hide_parameters=True,
-            connect_args={"timeout": self._busy_timeout},
-            pool_timeout=self._busy_timeout,
-        )
-
-        @sa.event.listens_for(engine.sync_engine, "connect")
-        def connected(connection: Any, record: object) -> None:
-            # Python's sqlite3 begins transactions late, and none for a CREATE TABLE. So we begin them here.
-            connection.isolation_level = None
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA foreign_keys=ON")
-            cursor.close()
-
-        @sa.event.listens_for(engine.sync_engine, "begin")
-        def begin(connection: Connection) -> None:
-            # A transaction that reads first and writes later fails if another has written in between.
-            writes = connection.get_execution_options().get(_WRITES, False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-        return engine
-
-    def _postgres_engine(self) -> AsyncEngine:
-        return create_async_engine(
-            self._url,
-            hide_parameters=True,
-            connect_args={"timeout": self._busy_timeout, "command_timeout": _COMMAND_TIMEOUT},
-            pool_timeout=self._busy_timeout,
-            pool_pre_ping=True,  # so that no login fails after a restart of the server
-        )
-
-    def _make_private_file(self) -> None:
-        """Make the file readable for its owner only; SQLite gives the files beside it the same mode."""
-        if self._url.query.get("uri"):
-            return  # SQLite interprets the name
-        try:
-            os.close(os.open(str(self._url.database), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            pass  # its owner has chosen the mode
-        except OSError as error:
-            raise StoreError(f"{self.label}: {error.strerror}") from error
-
-    async def _use_write_ahead_log(self) -> None:
-        """Switch the file to write-ahead logging, in which readers and the writer do not wait for each other.
-
-        The setting stays in the file. The switch needs exclusive access for a moment, and SQLite does not wait for it:
-        a process that starts at the same time can make it fail.
-        """
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + self._busy_timeout
-        while True:
-            try:
-                with self._typed_errors():
-                    async with self._connectable().connect() as connection:
-                        # Not through SQLAlchemy, which begins a transaction, in which the switch is not possible.
-                        driver = (await connection.get_raw_connection()).driver_connection
-                        assert driver is not None
-                        await (await driver.execute("PRAGMA journal_mode=WAL")).close()
-                return
-            except StoreBusy:
-                if loop.time() >= give_up:
-                    raise
-                await asyncio.sleep(0.02)  # the switch takes about a millisecond
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with self._typed_errors():
-            async with self._connectable().connect() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _transaction(self, migrating: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Run the block in a writing transaction: committed at the end, rolled back by an exception."""
-        if not self._sqlite:
-            with self._typed_errors():
-                async with self._connectable().begin() as connection:
-                    if not migrating:  # a process waits as long as the migration of another takes
-                        milliseconds = int(self._busy_timeout * 1000)
-                        await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
-                    yield connection
-            return
-        async with self._writing:
-            with self._typed_errors():
-                engine = self._connectable().execution_options(**{_WRITES: True})
-                async with engine.begin() as connection:
-                    yield connection
-
-    def _connectable(self) -> AsyncEngine:
-        if self._engine is None:
-            raise StoreError(f"{self.label} is closed")
-        return self._engine
-
-    @contextmanager
-    def _typed_errors(self) -> Iterator[None]:
-        """Raise the errors of the database libraries as StoreError, without parameters."""
-        try:
-            yield
-        except exc.TimeoutError as error:
-            raise StoreBusy(
-                f"{self.label}: no connection became free in {self._busy_timeout} s (busy_timeout)"
-            ) from error
-        except exc.DBAPIError as error:
-            raise self._typed(error.orig or error) from error
-        except TimeoutError as error:
-            raise StoreBusy(f"{self.label}: the database did not answer in time") from error
-        except OSError as error:
-            raise StoreError(f"{self.label}: {error.strerror or error}") from error
-        except Exception as error:
-            # SQLAlchemy does not wrap the errors that asyncpg raises while it connects.
-            if type(error).__module__.partition(".")[0] not in ("asyncpg", "aiosqlite", "sqlite3"):
-                raise
-            raise self._typed(error) from error
-
-    def _typed(self, error: BaseException) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", None)
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        if code is not None:
-            primary = code & 0xFF  # extended result codes carry detail above it
-            if primary in _SQLITE_BUSY:
-                return StoreBusy(
-                    f"{self.label}: locked by another process for {self._busy_timeout} s (busy_timeout)"
-                )
-            if primary in _SQLITE_FULL:
-                return StoreFull(f"{self.label}: no room left")
-            return StoreError(f"{self.label}: {error}")
-        if state in _POSTGRES_BUSY:
-            return StoreBusy(f"{self.label}: busy ({state})")
-        if state in _POSTGRES_FULL:
-            return StoreFull(f"{self.label}: no room left")
-        return StoreError(
-            f"{self.label}: {type(error).__name__} ({state})" if state else f"{self.label}: {error}"
-        )

@@ -103,10 +103,13 @@ __all__ = ["Pb7Dialect"]
 #: Optional features that this side understands. The hello of each side announces them.
 _OPTIONAL: Final = (Feature.DEADLINES, Feature.PIECES, Feature.MORE_VALUES)
 
-#: Which of them a peer understands -> all features of that peer. All connections share these sets.
-_WITH_OPTIONAL: Final = {
-    known: FEATURES.union(compress(_OPTIONAL, known))
-    for known in product((False, True), repeat=len(_OPTIONAL))
+#: These, and those that a side announces only if its driver offers them.
+_ANNOUNCED: Final = (*_OPTIONAL, Feature.DESCRIBE)
+
+#: Which of them a peer announces -> all features of that peer. All connections share these sets.
+_WITH_ANNOUNCED: Final = {
+    known: FEATURES.union(compress(_ANNOUNCED, known))
+    for known in product((False, True), repeat=len(_ANNOUNCED))
 }
 
 #: Pings that may arrive in one chunk. An honest peer waits for its pong before it sends another ping.
@@ -155,6 +158,7 @@ class Pb7Dialect(Dialect):
         limits: what the peer may send.
         registry: what type tags mean.
         policy: what may be received.
+        offers: features that the driver offers; the hello announces them.
     """
 
     def __init__(
@@ -165,14 +169,14 @@ class Pb7Dialect(Dialect):
         limits: Limits,
         registry: Registry,
         policy: Policy,
+        offers: frozenset[Feature] = frozenset(),
     ) -> None:
         super().__init__(Pb7Writer(exporter, limits, registry))
         self._limits = limits
         self._harmless = harmless(limits)
         self._receiver = receiver
         self._importer = importer
-        self._registry = registry
-        self._policy = policy
+        self._registry, self._policy, self._offers = registry, policy, offers
         self._readers = readers_for(policy)
         self._refused = refused_plain_types(policy)
         self._frame_reader = FrameReader(limits)
@@ -181,7 +185,7 @@ class Pb7Dialect(Dialect):
         self._ready, self._pings = False, 0
 
     def open(self) -> None:
-        self._receiver.send(framed(packb([HELLO, VERSION, {feature.value: True for feature in _OPTIONAL}])))
+        self._receiver.send(_hello(self._offers))
 
     def use_limits(self, limits: Limits) -> None:
         self.writer.use_limits(limits)
@@ -374,9 +378,7 @@ class Pb7Dialect(Dialect):
         if type(version) is not int or version != VERSION or type(features) is not dict:
             raise ProtocolError("bad-version", f"this is version {VERSION} of the protocol")
         self._ready = True
-        self.writer.use_features(
-            _WITH_OPTIONAL[tuple(features.get(feature.value) is True for feature in _OPTIONAL)]
-        )
+        self.writer.use_features(_announced_in(features))
         self._receiver.on_ready()
 
     def _call(self, message: list[Undecoded], payload: Undecoded) -> None:
@@ -544,6 +546,16 @@ class Pb7Dialect(Dialect):
 
     def forget_unfinished(self) -> None:
         self._frame_reader = FrameReader(self._limits)
+
+
+def _hello(offers: frozenset[Feature]) -> bytes:
+    """Return the first message of this side."""
+    return framed(packb([HELLO, VERSION, {feature.value: True for feature in (*_OPTIONAL, *offers)}]))
+
+
+def _announced_in(features: Mapping[str, Undecoded]) -> frozenset[Feature]:
+    """Return the features of a peer that sends these in its hello."""
+    return _WITH_ANNOUNCED[tuple(features.get(feature.value) is True for feature in _ANNOUNCED)]
 
 
 #: Flags that may be combined: KEEP_ANSWER requires WANTS_ANSWER.
