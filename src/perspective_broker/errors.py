@@ -300,7 +300,7 @@ class RemoteError(BrokerError):
         return tamed(f"{self.type}: {self.value}" if self.value else self.type)
 
     def __repr__(self) -> str:
-        return f"RemoteError({str(self)!r})"
+        return f"{type(self).__name__}({str(self)!r})"
 
     def check(self, *kinds: str | type[BaseException]) -> str | type[BaseException] | None:
         """Return the first of ``kinds`` that the remote exception is an instance of, or None.
@@ -351,38 +351,48 @@ def _modern(name: str) -> str:
     return name if "." in name else "builtins." + name
 
 
-class RemoteValueError(RemoteError, ValueError): ...
+class _AlsoBuiltin(RemoteError):
+    """Base of the classes below. They have its name, because they differ in nothing but how they can be caught."""
+
+    def __init_subclass__(cls) -> None:
+        cls.__name__ = cls.__qualname__ = RemoteError.__name__
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return remote_error, (self.type, self.value, self.traceback, self.parents), vars(self)
 
 
-class RemoteTypeError(RemoteError, TypeError): ...
+class _RemoteValueError(_AlsoBuiltin, ValueError): ...
 
 
-class RemoteLookupError(RemoteError, LookupError): ...
+class _RemoteTypeError(_AlsoBuiltin, TypeError): ...
 
 
-class RemoteKeyError(RemoteError, KeyError): ...
+class _RemoteLookupError(_AlsoBuiltin, LookupError): ...
 
 
-class RemoteIndexError(RemoteError, IndexError): ...
+class _RemoteKeyError(_AlsoBuiltin, KeyError): ...
 
 
-class RemoteArithmeticError(RemoteError, ArithmeticError): ...
+class _RemoteIndexError(_AlsoBuiltin, IndexError): ...
 
 
-class RemoteZeroDivisionError(RemoteError, ZeroDivisionError): ...
+class _RemoteArithmeticError(_AlsoBuiltin, ArithmeticError): ...
 
 
-class RemoteRuntimeError(RemoteError, RuntimeError): ...
+class _RemoteZeroDivisionError(_AlsoBuiltin, ZeroDivisionError): ...
 
 
-class RemoteNotImplementedError(RemoteError, NotImplementedError): ...
+class _RemoteRuntimeError(_AlsoBuiltin, RuntimeError): ...
+
+
+class _RemoteNotImplementedError(_AlsoBuiltin, NotImplementedError): ...
 
 
 _ALSO_BUILTIN: Final[dict[str, type[RemoteError]]] = {
     qualified_name(cls.__bases__[1]): cls
     for cls in (
-        *(RemoteValueError, RemoteTypeError, RemoteLookupError, RemoteKeyError, RemoteIndexError),
-        *(RemoteArithmeticError, RemoteZeroDivisionError, RemoteRuntimeError, RemoteNotImplementedError),
+        *(_RemoteValueError, _RemoteTypeError, _RemoteLookupError, _RemoteKeyError, _RemoteIndexError),
+        *(_RemoteArithmeticError, _RemoteZeroDivisionError, _RemoteRuntimeError, _RemoteNotImplementedError),
     )
 }
 

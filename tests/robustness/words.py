@@ -176,7 +176,7 @@ class Classic(Words):
                 return Heard("answer", request, value, decoder.last_size)
             case [b"error", int(request), failure]:
                 error = from_lists(failure, registry=default_registry)
-                kind = error.type if type(error) is RemoteError else type(error).__name__
+                kind = error.type if isinstance(error, RemoteError) else type(error).__name__
                 return Heard("error", request, kind.rpartition(".")[2], decoder.last_size)
             case [bytes(command), *rest]:
                 return Heard(command.decode(), 0, rest, decoder.last_size)

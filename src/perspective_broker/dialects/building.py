@@ -6,14 +6,15 @@ The same for every dialect. No name that a peer sent is imported or looked up as
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 from ..errors import BadArguments, DecodeError, InsecureJelly
-from ..flavors import Policy, Registry
+from ..flavors import Form, Policy, Registry
 from ..flavors.guard import ordinary
 from ..ports import Value
 
-__all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "instance"]
+__all__ = ["MAX_KEY_BITS", "KeyBudget", "KeyCheck", "find_class", "guarded", "instance", "made"]
 
 #: Bits of an integer that is a key (of a dictionary or a set, but also an object id or a reference number). Python's
 #: hash of an integer is its remainder by 2**61 - 1, so beyond 64 bits a peer can make any number of them collide.
@@ -54,10 +55,11 @@ class KeyBudget:
         size: of the message, in bytes or values; None for values of this side, whose keys are not limited.
     """
 
-    __slots__ = ("_left", "_shapes")
+    __slots__ = ("_left", "_shapes", "forms")
 
     def __init__(self, size: int | None = None) -> None:
         self._left = _UNLIMITED if size is None else FREE_KEY_PARTS + size
+        self.forms: object = None  #: what bounds the work of making registered values, see :func:`made`
         # id -> a container (kept, so that its id stays unique) and the containers among its parts
         self._shapes: dict[int, tuple[_Container, list[_Container]]] = {}
 
@@ -178,6 +180,15 @@ def guarded(take: Callable[[Value], Value], state: Value) -> Value:
         raise
     except BaseException as error:
         raise _refusal(error)  # noqa: B904 # it has its own cause
+
+
+def made(factory: Callable[[Value], Value], state: Value, budget: KeyBudget) -> Value:
+    """Return what a factory makes of a state in which values may be shared; ``budget`` is that of the message."""
+    if isinstance(factory, Form):
+        if budget.forms is None:
+            budget.forms = factory.lenient()
+        factory = partial(factory.build, work=budget.forms)
+    return guarded(factory, state)
 
 
 def _refusal(raised: BaseException) -> BaseException:

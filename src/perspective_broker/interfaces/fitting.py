@@ -38,7 +38,9 @@ def _misfits(method: inspect.Signature, declared: inspect.Signature) -> Iterator
                     mine = positional[position]
                     given.add(mine.name)
                     yield optional and mine.default is mine.empty
-                    yield parameter.kind in _BY_NAME and mine.name != parameter.name and not takes_more_named
+                    if parameter.kind in _BY_NAME and mine.name != parameter.name:
+                        # Given by name it would be one of **kwargs, and this one would be missing.
+                        yield not takes_more_named or mine.default is mine.empty
                 else:
                     yield not takes_more
             if parameter.kind in _BY_NAME:

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 from ...errors import CallError, DecodeError, InsecureJelly, ProtocolError
-from ...flavors import Form, Policy, Registry, RemoteCache
+from ...flavors import Policy, Registry, RemoteCache
 from ...ports import Importer, Perspective, Undecoded, Value
-from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance
+from ..building import MAX_KEY_BITS, KeyBudget, KeyCheck, find_class, guarded, instance, made
 from .failures import FAILURE_TAG, failure_from_state
 from .scalars import SCALARS
 from .work import CHEAP, COSTLY, TOO_MUCH_WORK, UNLIMITED
@@ -74,7 +74,6 @@ class Unjellier:
         "_unbuilt",
         "_units",
         "_unresolved",
-        "_work",
     )
 
     def __init__(
@@ -87,7 +86,6 @@ class Unjellier:
         units: int = UNLIMITED,
     ) -> None:
         self._units = units
-        self._work: object = None  # of making registered values, see Form.lenient
         self._importer = importer
         self._perspective = perspective
         self._readers = readers
@@ -415,11 +413,7 @@ class Unjellier:
         state, complete = self._state(jelly)
         if not complete:
             raise DecodeError("a state that contains its own object, which only a factory can make")
-        if isinstance(factory, Form):
-            if self._work is None:
-                self._work = factory.lenient()
-            factory = partial(factory.build, work=self._work)
-        return guarded(factory, state)
+        return made(factory, state, self._keys)
 
     def _introduce(self, cls: type | None, jelly: Jelly) -> Value:
         """Decode a cacheable that is sent for the first time: tag, id, state."""

@@ -168,7 +168,7 @@ class ClassicWriter(Writer):
         kwargs: dict[str, Value],
     ) -> bytes:
         """Return the message of one of many calls that differ in request and target alone."""
-        key = (wants_answer, self.spelling)
+        key = (wants_answer, self.spelling, self._registry)
         fields = args.find(key)
         if fields is None:
             fields = args.encode(key, partial(self._encode_fields, name, wants_answer, args, kwargs))
@@ -184,7 +184,7 @@ class ClassicWriter(Writer):
         Raises:
             SerializationError: the arguments cannot cross, or contain a reference.
         """
-        alone = ClassicWriter(self.spelling, SharedExporter(), self._limits)
+        alone = ClassicWriter(self.spelling, SharedExporter(), self._limits, self._registry)
         message = alone._encode_message(b"", 0, 0, name, wants_answer, tuple(args), kwargs, None)
         return message[2 * len(encode_integer(0)) :]
 

@@ -329,9 +329,8 @@ class Pb7Dialect(Dialect):
     def _is_right(self, message: Undecoded, frame: Frame) -> bool:
         """Return whether a message is in the one spelling and not nested too deep."""
         depth = self._limits.depth
-        return is_spelled(message, frame) and not (
-            len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
-        )
+        too_deep = len(frame) > depth < MAX_PLAIN_DEPTH and is_deeper(message, depth)
+        return not too_deep and is_spelled(message, frame)
 
     def _salvage_in_steps(self, frame: Frame, scanned: bool) -> _Reading:
         """The same as :meth:`_salvage`, in steps; ``scanned``: the structure has been checked already."""

@@ -170,7 +170,7 @@ class Pb7Writer(Writer):
         kwargs: dict[str, Value],
     ) -> Message:
         """Return the message of one of many calls that differ in request and target alone."""
-        key = (wants_answer, self.features)
+        key = (wants_answer, self.features, self._registry)
         fields = args.find(key)
         if fields is None:
             fields = args.encode(key, partial(self._encode_fields, name, wants_answer, args, kwargs))
