@@ -31,7 +31,7 @@ _NONE: Final = type(None)
 class Anything(Node):
     """No annotation, ``Any``, a type variable."""
 
-    checks = False
+    checks: bool = False
     expected: str = "anything"
 
     def receive(self, value: Value, classic: bool) -> Value:
