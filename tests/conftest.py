@@ -12,6 +12,7 @@ import faulthandler
 import functools
 import inspect
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -47,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "seconds(n): the time after which an asynchronous test is taken to hang, instead of 180 s"
     )
+    # A job that a script runs in the background ignores Ctrl-C, and the programs that tests start inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

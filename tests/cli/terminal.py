@@ -73,21 +73,6 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def _heeding_interrupts() -> Iterator[None]:
-    """Processes that start within the block do not ignore Ctrl-C, as those that a shell starts at a terminal.
-
-    The tests themselves ignore it when a script runs them in the background, and a process inherits that.
-    """
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a new program gets the default instead
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
 def on_a_terminal(*arguments: str, cwd: Path = SERVED, **env: str) -> Iterator[Terminal]:
     """Run ``pb`` at a terminal of 80 columns within the block."""
     ours, theirs = pty.openpty()
@@ -95,17 +80,15 @@ def on_a_terminal(*arguments: str, cwd: Path = SERVED, **env: str) -> Iterator[T
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         known = environment(TERM="xterm", **env)
         del known["COLUMNS"]
-        with _heeding_interrupts():
-            started = subprocess.Popen(
-                [*PB, *arguments],
-                stdin=theirs,
-                stdout=theirs,
-                stderr=theirs,
-                cwd=cwd,
-                env=known,
-                start_new_session=True,
-            )
-        with started as process:
+        with subprocess.Popen(
+            [*PB, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=cwd,
+            env=known,
+            start_new_session=True,
+        ) as process:
             os.close(theirs)
             theirs = -1
             try:
