@@ -125,7 +125,7 @@ class Host(BrokerHost):
         self._link: Link | None = None if face is None else face.link()
         self._keeper = keeper
         self._settings = settings
-        self.forwards = settings.forward
+        self.forwards: bool = settings.forward
         self._roots = roots
         self._proxied = proxied
         self._closing: Closing | None = None  # while the connection ends in order

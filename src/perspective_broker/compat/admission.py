@@ -60,7 +60,7 @@ class Admission:
     """
 
     def __init__(self, broker: Broker) -> None:
-        self.waits = False
+        self.waits: bool = False
         self.clock: Callable[[], float] = time.monotonic
         self._broker = broker
         self._failures = 0  # attempts that are being checked included

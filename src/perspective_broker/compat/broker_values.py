@@ -25,8 +25,8 @@ class Serialized:
     __slots__ = ("perspective", "value")
 
     def __init__(self, value: Any, perspective: Any) -> None:
-        self.value = value
-        self.perspective = perspective
+        self.value: Any = value
+        self.perspective: Any = perspective
 
 
 class _Table(Mapping[Any, Any]):

@@ -262,7 +262,7 @@ class Application:
 
     def __init__(self, name: str, authorizer: Any = None) -> None:
         self.name = name
-        self.authorizer = DefaultAuthorizer() if authorizer is None else authorizer
+        self.authorizer: Any = DefaultAuthorizer() if authorizer is None else authorizer
         self.services: dict[str, Service] = {}
 
     def addService(self, service: Service) -> None:
@@ -484,7 +484,7 @@ class AuthChallenger(Referenceable, LogsIn):
         self.authserv = authserv
         self.broker = authserv.broker
         self.username = username
-        self.challenge = challenge()
+        self.challenge: bytes = challenge()
         self._expires: float | None = self.broker.admission.challenge()
 
     def remote_respond(self, password: Any) -> Any:

@@ -47,8 +47,8 @@ class Nested:
 
     def __init__(self, unjellier: FaceUnjellier) -> None:
         self._unjellier = unjellier
-        self.taster = unjellier.taster
-        self.invoker = unjellier.invoker
+        self.taster: Any = unjellier.taster
+        self.invoker: Any = unjellier.invoker
 
     def unjelly(self, obj: Any) -> Any:
         """Return the value of a part of the list."""

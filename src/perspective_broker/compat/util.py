@@ -95,7 +95,7 @@ class Pager:
     def __init__(
         self, collector: Any, callback: Callable[..., object] | None = None, *args: Any, **kw: Any
     ) -> None:
-        self.callback = callback if callable(callback) else None
+        self.callback: Callable[..., object] | None = callback if callable(callback) else None
         self.callbackArgs = args
         self.callbackKeyword = kw
         self._stillPaging = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from .saslprep import is_too_long, normalize
 from .verifiers import DEFAULT_ITERATIONS, LegacyDigest, ScramVerifier, check_legacy
@@ -205,7 +206,7 @@ class Identity:
             other._keys,
         )
 
-    __hash__ = None  # type: ignore[assignment]  # it can change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it can change
 
     def __repr__(self) -> str:
         return f"<Identity {self._name!a}{' disabled' if self.disabled else ''}, {len(self._keys)} keys>"

@@ -173,7 +173,7 @@ class ServerExchange:
         escaped, client_nonce = _values(self._bare, "nr")
         if _NONCE.fullmatch(client_nonce) is None:
             raise _malformed()
-        self.name = _checked_name(escaped)
+        self.name: str = _checked_name(escaped)
         self._nonce = client_nonce + (_random_nonce() if nonce is None else nonce)
         self._verifier: ScramVerifier | None = None
         self._first = ""

@@ -84,7 +84,7 @@ class Decoder:
     )
 
     def __init__(self, limits: Limits, has_words: bool) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._words = BY_NUMBER if has_words else {}
         self._data = b""  # the chunk that is being read,
         self._pos = 0  # and the position in it
@@ -98,8 +98,8 @@ class Decoder:
         self._before = 0  # bytes of this message in earlier chunks
         self._error: ProtocolError | None = None
         self._gc_paused = False  # whether this decoder has paused it
-        self.last_size = 0  #: encoded bytes of the value returned last,
-        self.last_nodes = 0  #: and its nodes, as Limits.nodes counts them
+        self.last_size: int = 0  #: encoded bytes of the value returned last,
+        self.last_nodes: int = 0  #: and its nodes, as Limits.nodes counts them
 
     @property
     def mid_message(self) -> int:

@@ -33,11 +33,11 @@ class Spelling:
     __slots__ = ("_short", "has_words", "name", "old", "unicode")
 
     def __init__(self, name: str, has_words: bool, old: bool = False) -> None:
-        self.name = name
-        self.has_words = has_words
-        self.old = old
+        self.name: str = name
+        self.has_words: bool = has_words
+        self.old: bool = old
         self._short = {word: bytes((n, _VOCAB)) for n, word in BY_NUMBER.items()} if has_words else {}
-        self.unicode = bytes((2, _LIST)) + self.string(b"unicode")
+        self.unicode: bytes = bytes((2, _LIST)) + self.string(b"unicode")
 
     def string(self, data: bytes) -> bytes:
         """Return ``data`` as one banana string, or as the number of the word."""

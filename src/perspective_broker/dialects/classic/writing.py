@@ -50,7 +50,7 @@ class ClassicWriter(Writer):
     ) -> None:
         super().__init__(spelling.name, _FEATURES)
         self._registry = registry
-        self.spelling = spelling
+        self.spelling: Spelling = spelling
         self._exporter = exporter
         self._limits = limits
         self._most_units = most_units(limits)

@@ -105,7 +105,7 @@ class FrameReader:
     )
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+        self.limits: Limits = limits
         self._data = b""  # the chunk that is being read,
         self._pos = 0  # and the position in it
         self._chunks: Queue[bytes] = ()  # received, not read yet
@@ -120,7 +120,7 @@ class FrameReader:
         self._serial = 0
         #: bytes of the unfinished messages, by a number that is used once
         self.unfinished: dict[int, int] = NOTHING
-        self.last_size = 0  #: bytes of the frame returned last, its header included
+        self.last_size: int = 0  #: bytes of the frame returned last, its header included
 
     @property
     def mid_message(self) -> int:

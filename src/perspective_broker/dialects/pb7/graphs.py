@@ -21,7 +21,7 @@ class Node:
     __slots__ = ("number",)
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number: int = number
 
 
 class GraphBuilder:

@@ -154,7 +154,7 @@ class Packer:
         self._cached: list[int] = []  # replicas that the message counts
         self._exported: list[int] = []  # ids that the message counts, one entry for every count
         self.depends_on: dict[int, None] = {}  #: calls of ours to whose answers the message refers
-        self.nested = 0  #: bytes of payloads so far
+        self.nested: int = 0  #: bytes of payloads so far
 
     def rollback(self) -> None:
         """Take back the exports of the message: it will not be sent."""
