@@ -19,6 +19,7 @@ from ..limits import Limits
 from ..ports import Value
 from ..session import CloseCause
 from .affinity import check_asyncio
+from .alternatives import Alternatives, Establish
 from .busypoll import BusyPoll
 from .driver import as_protocol
 from .host import Host
@@ -36,7 +37,7 @@ _I = TypeVar("_I")
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     *,
     object: str = ...,
     username: str | Anonymous | None = ...,
@@ -60,7 +61,7 @@ def connect(
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     *,
     object: str = ...,
     username: str | Anonymous | None = ...,
@@ -84,7 +85,7 @@ def connect(
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: Callable[..., _I],
     *,
     object: str = ...,
@@ -108,7 +109,7 @@ def connect(
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: Callable[..., Any] | None = None,
     *,
     object: str = ROOT,
@@ -135,7 +136,10 @@ def connect(
     ``async with connect(url) as root:`` closes it at the end of the block.
 
     Args:
-        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``.
+        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``. Or several, of which any will
+            do: they are tried one after the other, each with its share of ``timeout``. With ``reconnect`` the next one
+            is tried at once when a connection ends, or the peer drains; one that refuses is asked after the others for
+            ten seconds.
         interface: by which the object is called (a class that derives from :class:`Interface`): the reference is given
             as an object of it. None gives the reference itself.
         object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows
@@ -184,34 +188,40 @@ def connect(
             later attempt may succeed; with ``reconnect`` it is made.
         RemoteError: the peer's own code raised when it let us in.
     """
-    address = transports.parse_url(url)
-    if address.scheme in ("tcp", "tls") and not address.host:
-        raise ValueError(f"{url!r} names no host to connect to")
+    addresses = [_parse(one) for one in ([url] if isinstance(url, str) else url)]
+    if not addresses:
+        raise ValueError("connect needs at least one url")
     check_name(object)
-    login = Login.of(
-        username,
-        password,
-        service,
-        perspective,
-        client,
-        legacy_login,
-        tls=address.scheme == "tls",
-        min_iterations=min_iterations,
-        again=reconnect is not False,
-    )
-    if tls is not None and address.scheme != "tls":
-        raise ValueError(f"tls= is given, but nothing encrypts {address}; write tls://HOST:PORT")
+    if tls is not None and not any(address.scheme == "tls" for address in addresses):
+        raise ValueError(f"tls= is given, but nothing encrypts {addresses[0]}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll, forward=forward)
-    establish = partial(_connect, address, object, settings, timeout, tls)
-    if login is not None:
-        establish = partial(_log_in, establish, login, timeout)
+    share = None if timeout is None else timeout / len(addresses)
+    ways: list[Establish] = []
+    for address in addresses:
+        encrypts = address.scheme == "tls"
+        way: Establish = partial(_connect, address, object, settings, share, tls if encrypts else None)
+        login = Login.of(
+            username,
+            password,
+            service,
+            perspective,
+            client,
+            legacy_login,
+            tls=encrypts,
+            min_iterations=min_iterations,
+            again=reconnect is not False,
+        )
+        ways.append(way if login is None else partial(_log_in, way, login, share))
+    urls = [str(address) for address in addresses]
+    alternatives = Alternatives(urls, ways)
+    establish = alternatives.establish if len(ways) > 1 else ways[0]
     give = None if interface is None else giver(interface)
     if reconnect is False:
         return Connecting(establish, lambda reference: reference.connection.close, give)
     backoff = Backoff() if reconnect is True else reconnect
     if not isinstance(backoff, Backoff):
         raise TypeError(f"reconnect is True, False or a Backoff, not {reconnect!r}")
-    keep = partial(_keep, establish, str(address), backoff, timeout)
+    keep = partial(_keep, establish, " or ".join(urls), backoff, timeout, len(ways) - 1)
     return Connecting(keep, lambda reference: reference.close, give)
 
 
@@ -268,8 +278,16 @@ async def _keep(
     url: str,
     backoff: Backoff,
     timeout: float | None,
+    others: int,
 ) -> ReconnectingReference:
-    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout))
+    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout, others))
+
+
+def _parse(url: str) -> transports.Address:
+    address = transports.parse_url(url)
+    if address.scheme in ("tcp", "tls") and not address.host:
+        raise ValueError(f"{url!r} names no host to connect to")
+    return address
 
 
 async def _connect(

@@ -104,6 +104,7 @@ class ReconnectingReference(Name, Callee):
         url: where to, for messages.
         backoff: how long to wait between two attempts.
         timeout: seconds that a call waits for a connection; None for ever.
+        others: how many other urls ``establish`` can go to: so often it is called without a pause.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class ReconnectingReference(Name, Callee):
         url: str,
         backoff: Backoff,
         timeout: float | None,
+        others: int = 0,
     ) -> None:
+        self._others = others
         self._loop = asyncio.get_running_loop()
         self._establish, self._url, self._backoff, self._timeout = establish, url, backoff, timeout
         self._current: RemoteReference | None = None
@@ -432,7 +435,10 @@ class ReconnectingReference(Name, Callee):
             self._attempt = 0
         first = True
         while True:
-            await self._pause(self._backoff.delay(self._attempt), at_once=lasted and first)
+            seconds = (
+                0.0 if self._attempt < self._others else self._backoff.delay(self._attempt - self._others)
+            )
+            await self._pause(seconds, at_once=lasted and first)
             self._attempt += 1
             try:
                 reference = await self._establish()

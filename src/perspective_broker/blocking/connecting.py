@@ -51,7 +51,7 @@ class ConnectOptions(TypedDict, total=False):
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: None = None,
     *,
     timeout: float | None = ...,
@@ -63,7 +63,7 @@ def connect(
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: None = None,
     *,
     timeout: float | None = ...,
@@ -75,7 +75,7 @@ def connect(
 
 @overload
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: Callable[..., _I],
     *,
     timeout: float | None = ...,
@@ -86,7 +86,7 @@ def connect(
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     interface: Callable[..., Any] | None = None,
     *,
     timeout: float | None = 30,
@@ -126,7 +126,7 @@ def connect(
 
 async def _connect(
     running: Running,
-    url: str,
+    url: str | Sequence[str],
     give: Callable[[Value], Any] | None,
     timeout: float | None,
     reconnect: bool | Backoff,
