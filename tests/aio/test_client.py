@@ -75,7 +75,7 @@ def test_a_bad_dialect_is_refused_at_once(dialects: list[str]) -> None:
 
 def test_what_is_no_text_or_names_no_host_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="url: must be a str"):
-        pb.connect(["tcp://localhost"])  # type: ignore[call-overload]
+        pb.connect([b"tcp://localhost"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="names no host"):
         pb.connect("tls://:8787")
     with pytest.raises(ValueError, match="names no host"):

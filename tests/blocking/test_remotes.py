@@ -167,7 +167,9 @@ def test_a_callback_that_was_given_up_does_not_begin(modern: Served) -> None:
 
         with pytest.raises(pb.DeadlineExceeded), blocking.deadline(0.2):
             root.call_at_once(pb.callback(hold), 3)
-        modern.settle()
+        assert root.echo(0) == 0  # the peer knows that the call was given up,
+        modern.settle()  # and has given up the callbacks,
+        assert root.echo(0) == 0  # which is known here
         release.set()
         assert root.echo(1) == 1
     assert began == [0]
