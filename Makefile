@@ -105,7 +105,9 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp
 	@touch "$@"
 
 SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
-CORE_TESTS := $(addprefix tests/,aio compat dialects flavors robustness session testing transcripts transports)
+# The table of bad input against typed methods runs once, with all tests.
+CORE_TESTS := $(addprefix tests/,aio compat dialects flavors interfaces robustness session testing transcripts transports) \
+    --ignore=tests/robustness/test_table_typed.py
 # Without those that need a database and the command line.
 FAULT_TESTS := $(filter-out %/test_full_disk.py,$(wildcard tests/faults/test_*.py))
 

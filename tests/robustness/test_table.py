@@ -12,10 +12,10 @@ from .rig import ROOT, Subject, stage, subject_process
 from .rows import ROWS, every_case
 
 
-@pytest.fixture(scope="module", params=["", "typed"])
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    """Start one process for all rows, and one whose object has an interface: each row leaves it unchanged."""
-    with subject_process(tmp_path_factory.mktemp("subject"), str(request.param)) as found:
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    """Start one process for all rows: each leaves it unchanged."""
+    with subject_process(tmp_path_factory.mktemp("subject")) as found:
         yield found
 
 
