@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from math import prod
 from typing import Any, Final
 
@@ -56,7 +57,11 @@ class Array:
         return {"version": 3, "typestr": self.dtype, "shape": self.shape, "data": self.data}
 
     def __buffer__(self, flags: int) -> memoryview:
-        return self.data  # used by Python 3.12 and newer
+        """Return the memory with its items and dimensions; used by Python 3.12 and newer."""
+        form: Any = _FORMATS.get(self.dtype[1:]) if self.dtype[0] in _NATIVE else None
+        if form is None or not all(self.shape):
+            raise BufferError(f"items of the type {self.dtype} are for numpy; their bytes are in data")
+        return self.data.cast(form, self.shape)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -73,6 +78,16 @@ class Array:
 
     def __repr__(self) -> str:
         return f"<Array {self.dtype} {self.shape}>"
+
+
+#: The orders of bytes that the machine's own has, as numpy writes it.
+_NATIVE: Final = "|<" if sys.byteorder == "little" else "|>"
+
+#: Type of an item as numpy writes it -> as the buffer protocol does.
+_FORMATS: Final = {
+    "b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q",
+    "f4": "f", "f8": "d",
+}  # fmt: skip
 
 
 def check_array(dtype: object, shape: object, size: int) -> str:

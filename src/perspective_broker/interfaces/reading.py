@@ -120,6 +120,10 @@ class Reader:
         if type(annotation).__name__ == "TypeAliasType":
             return self._once(annotation, lambda: self.read(annotation.__value__))
         origin = get_origin(annotation)
+        if (
+            type(origin).__name__ == "TypeAliasType"
+        ):  # an alias with parameters, as numpy.typing.NDArray[...] can be
+            return self._once(annotation, lambda: self.read(origin.__value__[get_args(annotation)]))
         if origin is Annotated:
             return self._annotated(annotation)
         if origin in (typing.Union, types.UnionType):
