@@ -237,13 +237,18 @@ async def test_a_slow_listener_is_passed_over_and_told_what_it_has_lost(dialect:
         assert (name, last) == ("news", sent)
 
 
+async def flood(news: News) -> None:
+    """Tell more than a listener that does not read can take."""
+    for _ in range(300):
+        news.topic.tell("hear", "x" * 10_000)
+        await asyncio.sleep(0)
+
+
 async def test_a_slow_listener_that_leaves_is_forgotten(dialect: str) -> None:
     news = News()
     async with slow_and_quick(news, dialect) as (relay, _, _, quick):
         relay.pause()
-        for _ in range(300):
-            news.topic.tell("hear", "x" * 10_000)
-            await asyncio.sleep(0)
+        await flood(news)
         relay.close()
         await until(lambda: len(news.topic) == 1)
         news.topic.tell("hear", 1)
@@ -254,9 +259,7 @@ async def test_a_slow_listener_can_be_discarded(dialect: str) -> None:
     news = News()
     async with slow_and_quick(news, dialect) as (relay, far, slow, _):
         relay.pause()
-        for _ in range(300):
-            news.topic.tell("hear", "x" * 10_000)
-            await asyncio.sleep(0)
+        await flood(news)
         for reference in list(news.topic._listeners):
             news.topic.discard(reference)
         relay.resume()

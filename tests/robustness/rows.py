@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import pytest
+
 from . import classic, modern
 from .cases import Case, Direction, Row
 
-__all__ = ["ROWS", "every_case"]
+__all__ = ["ROWS", "each_case"]
 
 _LOGIN_TLS: Final = "tests/cred/test_login_tls.py::"
 _LOGIN: Final = "tests/cred/test_login.py::"
@@ -309,10 +311,20 @@ ROWS: Final[tuple[Row, ...]] = tuple(
 )
 
 
-def every_case() -> Iterator[tuple[Row, str, Case, Direction]]:
+def _every_case() -> Iterator[tuple[Row, str, Case, Direction]]:
     """Yield each case of each row, in each dialect and direction."""
     for row in ROWS:
         for dialect, cases in row.cases.items():
             for case in cases:
                 for direction in case.directions:
                     yield row, dialect, case, direction
+
+
+#: Runs a test for each case of the table.
+each_case = pytest.mark.parametrize(
+    ("dialect", "case", "direction"),
+    [
+        pytest.param(dialect, case, direction, id=f"{row.number}-{dialect}-{direction}-{case.name}")
+        for row, dialect, case, direction in _every_case()
+    ],
+)

@@ -9,7 +9,7 @@ import pytest
 from .cases import Case, Direction
 from .report import PAGE, page
 from .rig import ROOT, Subject, stage, subject_process
-from .rows import ROWS, every_case
+from .rows import ROWS, each_case
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
         yield found
 
 
-@pytest.mark.parametrize(
-    ("dialect", "case", "direction"),
-    [
-        pytest.param(dialect, case, direction, id=f"{row.number}-{dialect}-{direction}-{case.name}")
-        for row, dialect, case, direction in every_case()
-    ],
-)
+@each_case
 async def test_what_must_happen_happens(
     subject: Subject, dialect: str, case: Case, direction: Direction
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from .cases import Case, Direction
 from .rig import Subject, stage, subject_process
-from .rows import every_case
+from .rows import each_case
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +18,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
         yield found
 
 
-@pytest.mark.parametrize(
-    ("dialect", "case", "direction"),
-    [
-        pytest.param(dialect, case, direction, id=f"{row.number}-{dialect}-{direction}-{case.name}")
-        for row, dialect, case, direction in every_case()
-    ],
-)
+@each_case
 async def test_what_must_happen_happens(
     subject: Subject, dialect: str, case: Case, direction: Direction
 ) -> None:

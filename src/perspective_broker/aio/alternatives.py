@@ -37,9 +37,6 @@ class Alternatives:
         self._next = 0  # where to begin
         self._refused: dict[int, float] = {}  # when each of them did
 
-    def __len__(self) -> int:
-        return len(self._ways)
-
     async def establish(self) -> RemoteReference:
         """Connect to the first that serves.
 

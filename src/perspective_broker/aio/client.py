@@ -213,8 +213,7 @@ def connect(
         )
         ways.append(way if login is None else partial(_log_in, way, login, share))
     urls = [str(address) for address in addresses]
-    alternatives = Alternatives(urls, ways)
-    establish = alternatives.establish if len(ways) > 1 else ways[0]
+    establish = Alternatives(urls, ways).establish if len(ways) > 1 else ways[0]
     give = None if interface is None else giver(interface)
     if reconnect is False:
         return Connecting(establish, lambda reference: reference.connection.close, give)

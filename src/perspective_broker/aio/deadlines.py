@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..session import IncomingCall
 
-__all__ = ["Deadline", "Limit", "current", "deadline", "remaining", "under"]
+__all__ = ["Deadline", "Limit", "checked_seconds", "current", "deadline", "remaining", "under"]
 
 
 class Clock(Protocol):
@@ -104,9 +104,18 @@ def deadline(seconds: float | None) -> Deadline:
     Raises:
         TypeError: ``seconds`` is not a number.
     """
+    return Deadline(checked_seconds(seconds))
+
+
+def checked_seconds(seconds: float | None) -> float | None:
+    """Return what a deadline was asked for.
+
+    Raises:
+        TypeError: ``seconds`` is not a number.
+    """
     if seconds is not None and not isinstance(seconds, (int, float)):
         raise TypeError(f"a deadline is a number of seconds, not {seconds!r:.100}")
-    return Deadline(seconds)
+    return seconds
 
 
 class Deadline:

@@ -288,10 +288,7 @@ class Driver(MethodWatcher):
         """Let the broker act on what has come, then write what it has to send."""
         broker = self.broker
         self._turn_scheduled = False
-        if self.pauses is not None:
-            broker.is_paused = self.pauses() or bool(self._full)
-        else:
-            broker.is_paused = bool(self._full)
+        broker.is_paused = (self.pauses is not None and self.pauses()) or bool(self._full)
         received = broker.messages_received
         self._in_turn = True
         try:

@@ -55,7 +55,7 @@ class Face(ABC):
 
     @abstractmethod
     def method(self, method: Method, args: Sequence[Value], kwargs: Mapping[str, Value]) -> Method:
-        """The same as of a link, for a call that this program makes of an object of its own (see calls_here)."""
+        """Do the same as a link, for a call that this program makes of its own object (see calls_here)."""
 
 
 def face_of(loop: asyncio.AbstractEventLoop) -> Face | None:

@@ -365,7 +365,7 @@ def loop_of(reader: ItemReader) -> asyncio.AbstractEventLoop | None:
 
 
 async def next_items(reader: ItemReader) -> list[Value]:
-    """Return the next item of a reader and those that have come with it, up to some; none when there are no more."""
+    """Return the next item of a reader and some that have come with it; an empty list at the end of the stream."""
     items: list[Value] = []
     try:
         items.append(await anext(reader))

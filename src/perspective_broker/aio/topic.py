@@ -90,7 +90,7 @@ class Topic:
             self._listeners[listener] = _Listener()
 
     def discard(self, listener: RemoteReference) -> None:
-        """Do not tell ``listener`` any more; nothing happens when it is no listener."""
+        """Stop telling ``listener``, if it is told."""
         found = self._listeners.pop(listener, None)
         if found is not None:
             if found.catching_up is not None:

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Final
 
-from ..aio.deadlines import Limit, current, under
+from ..aio.deadlines import Limit, checked_seconds, current, under
 
 __all__ = ["Deadline", "deadline", "seconds_left"]
 
@@ -42,9 +42,7 @@ def deadline(seconds: float | None) -> Deadline:
     Raises:
         TypeError: ``seconds`` is not a number.
     """
-    if seconds is not None and not isinstance(seconds, (int, float)):
-        raise TypeError(f"a deadline is a number of seconds, not {seconds!r:.100}")
-    return Deadline(seconds)
+    return Deadline(checked_seconds(seconds))
 
 
 class Deadline:

@@ -29,7 +29,7 @@ log: logging.Logger = logging.getLogger("perspective_broker")
 
 _T = TypeVar("_T")
 
-#: Seconds that the end of a process waits for farewells: whoever ends a program waits for it.
+#: Seconds that a process waits for farewells when it ends. The user who ends the program waits as long.
 _EXIT_SECONDS: Final = 0.8
 
 #: Seconds that the tasks of a thread which is closed get to end in once they are cancelled.
