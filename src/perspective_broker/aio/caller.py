@@ -168,7 +168,7 @@ class Caller:
     @property
     def is_classic(self) -> bool:
         """Whether the peer speaks a classic dialect."""
-        return self.connection.dialect != "pb7"
+        return self._broker.is_classic
 
     @property
     def unanswered(self) -> int:

@@ -183,6 +183,11 @@ class Broker:
     # -- the end
 
     @property
+    def is_classic(self) -> bool:
+        """Whether one of the classic dialects was agreed on."""
+        return self._context.is_classic
+
+    @property
     def is_idle(self) -> bool:
         """Whether no call is under way in either direction and nothing waits to be sent."""
         unsent = self.outbox.size or self.encoding.has_updates

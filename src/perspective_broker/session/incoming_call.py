@@ -48,6 +48,7 @@ class IncomingCall:
         state: see :mod:`.call_states`.
         is_cancelled: whether the peer has cancelled it.
         is_expired: whether its deadline has passed.
+        is_passed_on: whether its method is that of a third program, to which this program forwards the call.
         due: its deadline by the driver's clock; None when the caller did not give one.
         slot: in which it runs.
         dependency: the answers for which it waits, while it is dependent.
