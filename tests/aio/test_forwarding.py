@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -111,6 +111,28 @@ async def test_what_is_equal_stays_equal(dialects: tuple[str, str]) -> None:
         assert await there.near.call("is", "desk", desk)
         assert await there.far.call("get", "desk") is there.desk
         assert await there.near.call("kind", desk) == "RemoteReference"
+
+
+async def test_a_reference_that_is_given_back_while_a_call_waits_with_it_is_given_back_to_its_owner(
+    dialects: tuple[str, str],
+) -> None:
+    near_desk, far_desk, middle = Desk(), Desk(), Middle()
+    async with (
+        pb.serve(middle, "memory:middle", forward=True) as server,
+        pb.connect(server.urls[0], dialects=dialects[:1]) as near,
+        pb.connect(server.urls[0], dialects=dialects[1:]) as far,
+    ):
+        await near.call("put", "near", near_desk)
+        await far.call("put", "far", far_desk)
+        near_reference, far_reference = middle.objects.pop("near"), middle.objects.pop("far")
+        promise = near_reference.call("echo", 1)
+        waiting = near_reference.call("echo", promise, far_reference)
+        far_reference.release()
+        with suppress(pb.SerializationError):  # where the call waits here until the promise has an outcome
+            await waiting
+        # Both peers gave their objects the same id, so the release of the one must not be taken for the other's.
+        assert await near_reference.call("echo", 2) == 2
+        await until(lambda: not far.connection.statistics().exported)
 
 
 async def test_an_object_of_the_caller_is_itself_again_at_home(dialects: tuple[str, str]) -> None:

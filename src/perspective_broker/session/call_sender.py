@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import DeadReferenceError, LimitExceeded
-from ..flavors import Observer, Reference, luid_of, observer_luid
+from ..flavors import Observer, Reference, luid_of, observer_luid, session_of
 from ..ports import Feature, Message, PromisedAnswer, Value
 from .answers import Answers
 from .caches import Observers
@@ -207,9 +207,11 @@ class CallSender(WayOut):
             self._host.on_deadline()
 
     def _hold_references(self, call: OutgoingCall, references: list[Reference]) -> None:
-        for reference in references:
+        """Hold those of this connection. Others cross as forwarders, and are given back to another peer."""
+        session = self._context.session
+        call.held = [reference for reference in references if session_of(reference) is session]
+        for reference in call.held:
             self._importer.hold(reference)
-        call.held = references
 
     def unhold_references(self, call: OutgoingCall) -> None:
         """The references of the call may be released."""
