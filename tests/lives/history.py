@@ -96,6 +96,7 @@ class Call:
         target: description of the object that is called; a call stands for its answer.
         args: descriptions of the arguments.
         uses: the calls whose promises it mentions, and
+        given: those of them that are among its arguments, and
         depends: those of them that were unsettled when it was made.
         made: when.
         one_way: whether it has no answer.
@@ -119,6 +120,7 @@ class Call:
     target: Any
     args: tuple[Any, ...] = ()
     uses: tuple[Call, ...] = ()
+    given: frozenset[Call] = frozenset()
     depends: frozenset[Call] = frozenset()
     made: int = 0
     one_way: bool = False
@@ -331,7 +333,7 @@ def _is_explained(history: History, call: Call, outcome: Outcome) -> bool:
         "Error": _is_the_error_of(family, outcome.text),
         "RemoteError": _is_the_error_of(family, outcome.text)
         or (odd or released)
-        or (call.goes_through and (given_up or limited or ended)),
+        or (any(one.goes_through for one in family) and (given_up or limited or ended)),
     }
     return any(explanations.get(name, False) for name in outcome.error)
 
@@ -388,10 +390,15 @@ def _may_overtake(later: Call, earlier: Call) -> bool:
 
 
 def _judge_home(calls: Sequence[Call]) -> Iterator[Finding]:
-    """Rule 4: what was called on a promise that came home is made before the program learns the answer."""
+    """Rule 4: what was called on a promise that came home is made before the program learns the answer.
+
+    Unless it needs an answer for its arguments, be it the same one: it has them when the program has them.
+    """
     for call in calls:
         target = call.target
         if not (call.came_home and isinstance(target, Call) and call.depends == {target}):
+            continue
+        if target in call.given:
             continue
         if target.came_home or target.known is None or call.method.startswith("slow"):
             continue  # an asynchronous method is begun by its own task, later

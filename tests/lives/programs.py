@@ -151,6 +151,7 @@ class Program:
             target,
             tuple(args),
             uses,
+            frozenset(part for part in parts(args) if isinstance(part, Call)),
             frozenset(used for used in uses if used.known is None),
             one_way=one_way,
             forwards=history.forwards,

@@ -19,7 +19,7 @@ class Script:
     def make(self, *uses: Call, target: object = ROOT, one_way: bool = False, method: str = "value") -> Call:
         depends = frozenset(call for call in uses if call.known is None)
         args = tuple(call for call in uses if call is not target)
-        call = Call(0, "A", "B", method, target, args, uses, depends, one_way=one_way)
+        call = Call(0, "A", "B", method, target, args, uses, frozenset(args), depends, one_way=one_way)
         self.history.make(call, "made")
         return call
 
@@ -229,3 +229,30 @@ def test_a_call_that_came_home_starts_before_the_answer_is_known(
         script.know(mine)
     script.know(home)
     assert script.laws() == laws
+
+
+def test_a_call_that_came_home_with_the_answer_as_its_argument_starts_when_that_is_known(
+    script: Script,
+) -> None:
+    mine = script.make()
+    home = Call(0, "A", "B", "value", mine, ([mine],), (mine,), frozenset({mine}), frozenset({mine}))
+    script.history.make(home, "made")
+    script.start(mine)
+    script.know(mine)
+    script.start(home, where="A")
+    script.know(home)
+    assert script.laws() == []
+
+
+def test_the_end_of_a_connection_further_on_explains_the_error_of_what_depends_on_a_call(
+    script: Script,
+) -> None:
+    """The call itself goes no further than its peer, but the call whose answer it needs does."""
+    through = script.make()
+    through.caller, through.callee, through.forwards = "C", "A", True
+    script.history.closed["A"] = script.history.note("closed")
+    dependent = script.make(through)
+    dependent.caller = "C"
+    for call in (through, dependent):
+        script.fail(call, "RemoteError", "Error", ran=False)
+    assert script.laws() == []
