@@ -93,6 +93,9 @@ class _Later(Node):
     def gives(self, value: Value) -> bool:
         return self.node.gives(value)
 
+    def holds(self, value: Value) -> bool:
+        return self.node.holds(value)
+
 
 class Reader:
     """Reads one annotation, with those that it contains.
@@ -153,7 +156,7 @@ class Reader:
         if not all(member.checks for member in members):
             return Anything()
         for one, other in combinations(members, 2):
-            if (one.made or other.made) and _meet(one, other):
+            if not _told_apart(one, other):
                 _refuse(
                     annotation,
                     f"{one.expected} and {other.expected} cannot be told apart when they arrive; give the method one "
@@ -406,6 +409,40 @@ def _meet(one: Node, other: Node) -> bool:
     if len(tags) == 2:
         return tags[0][0] != tags[1][0] or tags[0] == tags[1]
     return bool(one.shapes & other.shapes) or (isinstance(one, _Later) or isinstance(other, _Later))
+
+
+def _told_apart(one: Node, other: Node) -> bool:
+    """Return whether all that arrives becomes the same by both, or can be one of them only.
+
+    Of containers this is asked of what is in them. (Nothing is in an empty one, which is the same by both.)
+    """
+    if isinstance(one, Union) or isinstance(other, Union):
+        return all(_told_apart(a, b) for a in _members(one) for b in _members(other))
+    if not _meet(one, other):
+        return True
+    if one.made or other.made:
+        return False
+    if isinstance(one, FixedTuple) or isinstance(other, FixedTuple):
+        length = max(len(node.parts) for node in (one, other) if isinstance(node, FixedTuple))
+        rows = [
+            node.parts if isinstance(node, FixedTuple) else [*node.parts] * length for node in (one, other)
+        ]
+        if len(rows[0]) != len(rows[1]):
+            return True
+        pairs = list(zip(*rows, strict=True))
+    else:
+        pairs = list(zip(one.parts, other.parts, strict=False))
+        if not isinstance(one, Pairs):
+            return all(_told_apart(a, b) for a, b in pairs)
+    return any(not _overlap(a, b) for a, b in pairs) or all(_told_apart(a, b) for a, b in pairs)
+
+
+def _members(node: Node) -> Sequence[Node]:
+    return node.parts if isinstance(node, Union) else (node,)
+
+
+def _overlap(one: Node, other: Node) -> bool:
+    return any(_meet(a, b) for a in _members(one) for b in _members(other))
 
 
 def _short(annotation: Any) -> str:
