@@ -51,7 +51,7 @@ def _first_as_scramp(mechanism: str, binding: bytes | None, message: bytes) -> s
     except ScramException:
         return None
     raw = (
-        _text(message).split(",")[2].removeprefix("n=")
+        (_text(message) or "").split(",")[2].removeprefix("n=")
     )  # which is judged before characters are dropped from it
     return None if is_too_long(raw, MAX_NAME_BYTES) or is_too_long(names[0], MAX_NAME_BYTES) else names[0]
 
