@@ -205,7 +205,7 @@ async def test_what_is_no_object_of_this_connection_is_refused() -> None:
                 await wrong.call("say", "hi")
             assert getattr(caught.value, "ran", None) is False
         with pytest.raises(TypeError, match="derive: takes the name"):
-            me.derive(len, 1)  # type: ignore[call-overload] # that is the point
+            me.derive(len, 1)  # type: ignore[call-overload]
 
 
 @skipping

@@ -120,7 +120,6 @@ class Keeper:
         self._news = asyncio.Event()
         self._preparing: object = None  # what runs for a new connection, before calls that waited are sent
         self._calling_back = False  # whether these are callbacks
-        self._calling_back = False  # whether what is derived was fetched, and callbacks run
         self._settled = True  # whether nothing runs for it any more, and what waited was sent
         self._derived: weakref.WeakValueDictionary[int, Derived] = weakref.WeakValueDictionary()
         self._fetching: dict[Derived, asyncio.Task[None]] = {}
@@ -478,16 +477,12 @@ class Keeper:
         if parent.current is None:
             raise DeadReferenceError(f"{derived.label}: what it is derived from could not be fetched")
         reference = underlying(await maybe_await(derived.resolve(parent.current)))
-        if isinstance(reference, RemoteReference) and reference.connection is root.connection:
-            return reference
-        raise _no_object(derived, reference)
-
-
-def _no_object(derived: Derived, value: Value) -> TypeError:
-    return TypeError(
-        f"{derived.label}: a derived reference is fetched as an object of the peer, by the connection that "
-        f"there is now; this is a {type(value).__name__}"
-    )
+        if not isinstance(reference, RemoteReference) or reference.connection is not root.connection:
+            raise TypeError(
+                f"{derived.label}: a derived reference is fetched as an object of the peer, by the connection that "
+                f"there is now; this is a {type(reference).__name__}"
+            )
+        return reference
 
 
 def _remove(callbacks: list[Any], callback: object) -> None:
