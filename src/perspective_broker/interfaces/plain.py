@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, KeysView, Sequence, Set, ValuesView
 from itertools import chain
-from typing import Any, Final
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any, Final
 
 from ..flavors.values import Value
 from .converters import Misfit, Node, Work, misfit
+
+if TYPE_CHECKING:
+    from msgspec import Meta
 
 __all__ = [
     "Anything",
