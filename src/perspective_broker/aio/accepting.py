@@ -12,6 +12,7 @@ from .accepted import Keeper
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import as_protocol
+from .events import Events
 from .host import Host
 from .roots import MakeRoots
 from .settings import Settings
@@ -28,6 +29,7 @@ class Accepting:
         loop: where they live.
         settings: of ``serve``.
         make_roots: makes what a peer reaches by name, given its connection.
+        events: is told of connections, logins and calls; None when nobody listens.
 
     Attributes:
         unauthenticated: counts the peers that come from an IP address and have yet to log in or, without logins, to
@@ -40,6 +42,7 @@ class Accepting:
         loop: asyncio.AbstractEventLoop,
         settings: Settings,
         make_roots: MakeRoots,
+        events: Events | None = None,
     ) -> None:
         self.unauthenticated: transports.UnauthenticatedPeers = transports.UnauthenticatedPeers(
             settings.limits.strangers_per_address
@@ -48,6 +51,7 @@ class Accepting:
         self._loop = loop
         self._settings = settings
         self._make_roots = make_roots
+        self.events: Events | None = events
         self._closing = False
         self._hosts: dict[Host, None] = {}  # of connections that live, in the order in which they came
         self._ending: set[Host] = set()  # of those that have ended, and whose methods or callbacks still run
@@ -79,6 +83,8 @@ class Accepting:
             allowance=self._allowance,
             shared_memory=self._memory,
         )
+        if self.events is not None:
+            self.events.listen(host.connection)
         return as_protocol(host.driver)
 
     def let_in(self, host: Host) -> str | None:
@@ -97,6 +103,8 @@ class Accepting:
         log.info("connection from %s", host.connection.peer)
         self.accepted += 1
         self._hosts[host] = None
+        if self.events is not None:
+            self.events.opened(host.connection)
         return address
 
     def end(self, host: Host) -> None:
@@ -106,6 +114,8 @@ class Accepting:
             code, reason = ("", "") if cause is None else (cause.code, cause.reason)
             log.info("connection from %s ended: %s: %s", host.connection.peer, code, reason)
             del self._hosts[host]
+            if self.events is not None:
+                self.events.closed_one(host.connection)
         self._ending.add(host)
 
     def forget(self, host: Host) -> None:
@@ -185,6 +195,10 @@ class _Accepted(Keeper):
         address, self._address = self._address, None
         if address is not None:
             self._accepting.unauthenticated.leave(address)
+
+    def logged_in(self, connection: Connection, user: str, method: str) -> None:
+        if self._accepting.events is not None:
+            self._accepting.events.logged_in(connection, user, method)
 
     def ended(self) -> None:
         self.authenticated()
