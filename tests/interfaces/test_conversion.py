@@ -291,6 +291,11 @@ BOTH_WAYS = [
     (tuple[list[Color], ...] | tuple[tuple[Color, ...], ...], ((Color.ONE,),), ((1,),)),
     (tuple[list[Color]] | tuple[list[Color], tuple[Color]], ([Color.ONE], (Color.RED,)), ([1], ("red",))),
     (dict[str, list[Color]] | dict[str, tuple[Color, ...]], {"a": (Color.RED,)}, {"a": ("red",)}),
+    (
+        tuple[Color, tuple[Color, ...]] | tuple[frozenset[str], ...],
+        (frozenset(), frozenset()),
+        (frozenset(), frozenset()),
+    ),
     (tuple[int, Color] | tuple[bool, str], (True, "red"), (True, "red")),
     (tuple[Color] | tuple[str, str], ("red", "x"), ("red", "x")),
     (dict[int, Color] | dict[str, str], {"a": "red"}, {"a": "red"}),

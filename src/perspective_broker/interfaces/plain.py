@@ -421,12 +421,10 @@ class Union(Node):
         raise first or misfit(self.expected, value)
 
     def give(self, value: Value) -> Value:
-        found = [member for member in self._members if not member.sends_as_is and member.gives(value)]
-        if not found:
-            return value
+        found = [member for member in self._members if member.gives(value)]
         if len(found) > 1:  # containers, which differ in what is in them
             found = [member for member in self._members if member.holds(value)] or found
-        return found[0].give(value)
+        return found[0].give(value) if found else value
 
     def fits(self, value: Value, work: Work) -> bool:
         return any(member.fits(value, work) for member in self._members)
