@@ -1,6 +1,7 @@
 """The part of the library that awaits: the broker on an asyncio event loop."""
 
 from .backoff import Backoff
+from .broadcast import Broadcast
 from .calls import Promise
 from .client import connect
 from .connection import Connection
@@ -14,13 +15,14 @@ from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
 from .retrying import retry
 from .runner import run
 from .server import Server, ServerStatistics, serve
-from .streams import StreamReader
+from .streams import StreamReader, read_stream
 from .topic import Topic
 from .typed import pipeline, reference, tell
 from .untyped import Remote, RemoteAnswer
 
 __all__ = [
     "Backoff",
+    "Broadcast",
     "Change",
     "Connection",
     "Description",
@@ -44,6 +46,7 @@ __all__ = [
     "describe",
     "get_pages",
     "pipeline",
+    "read_stream",
     "reference",
     "remaining",
     "retry",
