@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import transports
+from ..dialects.offer import Web, web
 from ..flavors import Policy, Registry
 from ..flavors.handle import Handle
 from ..limits import Limits
@@ -43,6 +44,8 @@ def serve(
     trusted_proxies: Sequence[str] = (),
     forward: bool = False,
     describe: bool = True,
+    origins: str | Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -71,6 +74,11 @@ def serve(
         forward: let references that came by other connections cross to the peers, and pass their calls on.
         describe: let peers of this machine, and authenticated ones, ask which methods an object has
             (:func:`~perspective_broker.describe`, ``pb describe``).
+        origins: for ``ws://`` and ``wss://``: the pages that may connect beside those of the server's own host and
+            port, such as ``["https://example.org"]``; ``"*"`` for all. Programs other than browsers send no origin, and
+            are let in.
+        hosts: for the same: names under which peers of this machine may reach the server, beside addresses and
+            ``localhost``.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -81,7 +89,7 @@ def serve(
     if not urls:
         raise ValueError("serve needs at least one url to listen on, such as tcp://127.0.0.1:8787")
     addresses = [transports.parse_url(url) for url in urls]
-    if (tls is not None) is not any(address.scheme == "tls" for address in addresses):
+    if (tls is not None) is not any(address.is_encrypted for address in addresses):
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
@@ -89,7 +97,11 @@ def serve(
     settings = Settings.of(
         limits, policy, registry, dialects, unsafe_tracebacks, busy_poll, forward, describe
     )
-    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
+    ways = [
+        web(str(address), address.path, origins, (*hosts, address.host)) if address.is_web else None
+        for address in addresses
+    ]
+    return Server(roots, addresses, ways, settings, tls, transports.TrustedProxies(trusted_proxies))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +133,14 @@ class Server(Handle):
         self,
         roots: Roots,
         addresses: Sequence[transports.Address],
+        ways: Sequence[Web | None],
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
         proxies: transports.TrustedProxies,
     ) -> None:
         self._roots = roots
         self._addresses = addresses
+        self._ways = ways
         self._settings = settings
         self._tls = tls
         self._proxies = proxies
@@ -188,11 +202,11 @@ class Server(Handle):
         accepting = self._accepting = Accepting(self._loop, self._settings, self._roots.make)
         try:
             await self._roots.begin()
-            for address in self._addresses:
+            for address, way in zip(self._addresses, self._ways, strict=True):
                 self._listeners.append(
                     await transports.listen(
                         address,
-                        accepting.accept,
+                        accepting.accept if way is None else partial(accepting.accept, web=way),
                         self._tls,
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
@@ -203,10 +217,11 @@ class Server(Handle):
             await self.close()
             raise
         for address in self._addresses:
-            if address.scheme == "tcp" and not address.is_local:
+            if address.scheme in ("tcp", "ws") and not address.is_local:
                 log.warning(
-                    "%s is not encrypted: others on the network can read and change what is sent there; use tls://",
+                    "%s is not encrypted: others on the network can read and change what is sent there; use %s://",
                     address,
+                    "wss" if address.is_web else "tls",
                 )
         return self
 

@@ -23,10 +23,10 @@ from ..errors import (
     SerializationError,
     Unavailable,
 )
-from ..flavors import Target
+from ..flavors import Target, carries_on
 from ..flavors.dispatch import blame
 from ..limits import Limits
-from ..ports import CallTarget, Message, Method, PromisedAnswer, Undecoded, Value
+from ..ports import CallTarget, Feature, Message, Method, PromisedAnswer, Undecoded, Value
 from .answers import Answers
 from .call_states import QUEUED
 from .connection_tables import ConnectionTables
@@ -136,6 +136,27 @@ class IncomingCalls(CallStarter):
         else:
             self._start(call, export, arguments, export.carries_on)
 
+    def arrive_at(self, request: int, target: Target, name: str, arguments: Undecoded) -> None:
+        """Take a call of an object that the dialect has found; see :meth:`.ports.Receiver.on_call_of`.
+
+        Raises:
+            ProtocolError: the arguments break the protocol.
+        """
+        dialect = self._context.dialect
+        call = IncomingCall(request, name, True, dialect.last_size)
+        if call.size > UNCHARGED:
+            call.weight = at_most(call.size) or dialect.last_weight
+        refusal = self._memory.refusal() if call.weight else None
+        self.answers.arrive(call)
+        if self._lifecycle.muted:
+            forget(self._context, arguments)
+            self.answers.end(call)
+        elif refusal is not None:
+            forget(self._context, arguments)
+            self.refuse(call, refusal)
+        else:
+            self._start(call, target, arguments, carries_on(target.holder))
+
     def update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Undecoded) -> None:
         """Take a call of an ``observe_`` method of our replica ``luid``.
 
@@ -170,7 +191,10 @@ class IncomingCalls(CallStarter):
         elif answers.queued or not self._may_start(call):
             self.queue(call)
         elif answers.is_overrun:
-            self._refuse_overrun(call)
+            if self._context.writer.has(Feature.NO_WINDOW):
+                self.queue(call)
+            else:
+                self._refuse_overrun(call)
         else:
             answers.start(call)
             self._run(call)
@@ -218,8 +242,11 @@ class IncomingCalls(CallStarter):
         self._is_starting = True
         try:
             while (first := answers.first()) is not None and self._may_start(first):
+                is_overrun = answers.is_overrun
+                if is_overrun and self._context.writer.has(Feature.NO_WINDOW):
+                    break
                 answers.leave_queue(first)
-                if answers.is_overrun:
+                if is_overrun:
                     self._refuse_overrun(first)
                 else:
                     answers.start(first)
