@@ -137,10 +137,10 @@ def connect(
     ``async with connect(url) as root:`` closes it at the end of the block.
 
     Args:
-        url: where the peer listens: ``tcp://``, ``tls://``, ``ws://``, ``wss://``, ``unix://`` or ``memory:``. Or several, of which any will
-            do: they are tried one after the other, each with its share of ``timeout``. With ``reconnect`` the next one
-            is tried at once when a connection ends, or the peer drains; one that refuses is asked after the others for
-            ten seconds.
+        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``; ``ws://`` or ``wss://`` for a
+            server of Cap'n Web. Or several, of which any will do: they are tried one after the other, each with its
+            share of ``timeout``. With ``reconnect`` the next one is tried at once when a connection ends, or the peer
+            drains; one that refuses is asked after the others for ten seconds.
         interface: by which the object is called (a class that derives from :class:`Interface`): the reference is given
             as an object of it. None gives the reference itself.
         object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows

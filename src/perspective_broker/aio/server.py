@@ -217,11 +217,12 @@ class Server(Handle):
             await self.close()
             raise
         for address in self._addresses:
-            if address.scheme in ("tcp", "ws") and not address.is_local:
+            if address.scheme == "ws" and not address.is_local:
+                log.warning("%s is not encrypted; use wss://, or a proxy in front that does", address)
+            if address.scheme == "tcp" and not address.is_local:
                 log.warning(
-                    "%s is not encrypted: others on the network can read and change what is sent there; use %s://",
+                    "%s is not encrypted: others on the network can read and change what is sent there; use tls://",
                     address,
-                    "wss" if address.is_web else "tls",
                 )
         return self
 

@@ -135,16 +135,9 @@ class Broker:
             self.incoming,
         )
         context.closer = self.ending
+        exporter = self.exporter
         self.receiver: Receiver = Receiver(
-            context,
-            outbox,
-            encoding,
-            self.exporter,
-            tables,
-            sender,
-            self.outgoing,
-            self.incoming,
-            self.ending,
+            context, outbox, encoding, exporter, tables, sender, self.outgoing, self.incoming, self.ending
         )
         self.is_paused = False
         self.messages_received: int = 0

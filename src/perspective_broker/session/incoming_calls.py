@@ -43,7 +43,7 @@ from .preparing import CallStarter, forget, prepare
 from .questions import Questions
 from .replies import Refusal, Replies
 
-__all__ = ["IncomingCalls"]
+__all__ = ["IncomingCalls", "arrive_at"]
 
 
 class IncomingCalls(CallStarter):
@@ -135,27 +135,6 @@ class IncomingCalls(CallStarter):
                 self._pipeline().arrive(call, export, arguments, answers)
         else:
             self._start(call, export, arguments, export.carries_on)
-
-    def arrive_at(self, request: int, target: Target, name: str, arguments: Undecoded) -> None:
-        """Take a call of an object that the dialect has found; see :meth:`.ports.Receiver.on_call_of`.
-
-        Raises:
-            ProtocolError: the arguments break the protocol.
-        """
-        dialect = self._context.dialect
-        call = IncomingCall(request, name, True, dialect.last_size)
-        if call.size > UNCHARGED:
-            call.weight = at_most(call.size) or dialect.last_weight
-        refusal = self._memory.refusal() if call.weight else None
-        self.answers.arrive(call)
-        if self._lifecycle.muted:
-            forget(self._context, arguments)
-            self.answers.end(call)
-        elif refusal is not None:
-            forget(self._context, arguments)
-            self.refuse(call, refusal)
-        else:
-            self._start(call, target, arguments, carries_on(target.holder))
 
     def update(self, request: int, luid: int, name: str, wants_answer: bool, arguments: Undecoded) -> None:
         """Take a call of an ``observe_`` method of our replica ``luid``.
@@ -490,3 +469,25 @@ def _stalled(running: int, limits: Limits) -> Unavailable:
 
 def _draining() -> Unavailable:
     return Unavailable("this program is shutting down and takes no new calls", code="draining")
+
+
+def arrive_at(calls: IncomingCalls, request: int, target: Target, name: str, arguments: Undecoded) -> None:
+    """Take a call of an object that the dialect has found; see :meth:`.ports.Receiver.on_call_of`.
+
+    Raises:
+        ProtocolError: the arguments break the protocol.
+    """
+    dialect = calls._context.dialect
+    call = IncomingCall(request, name, True, dialect.last_size)
+    if call.size > UNCHARGED:
+        call.weight = at_most(call.size) or dialect.last_weight
+    refusal = calls._memory.refusal() if call.weight else None
+    calls.answers.arrive(call)
+    if calls._lifecycle.muted:
+        forget(calls._context, arguments)
+        calls.answers.end(call)
+    elif refusal is not None:
+        forget(calls._context, arguments)
+        calls.refuse(call, refusal)
+    else:
+        calls._start(call, target, arguments, carries_on(target.holder))

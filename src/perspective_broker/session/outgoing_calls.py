@@ -346,12 +346,8 @@ class OutgoingCalls(Owner):
         if call.stage == ENDED or links is None:
             return
         on_links = on.linked()
-        is_target_at_home = (
-            on_links.came_home
-            and links.parts is not None
-            and links.parts.target is on
-            and not self._context.writer.has(Feature.PASSES_HOME)
-        )
+        comes_home = on_links.came_home and not self._context.writer.has(Feature.PASSES_HOME)
+        is_target_at_home = comes_home and links.parts is not None and links.parts.target is on
         if on_links.cancelled:
             self._maker.give_up(call)
         elif links.waits_for is on:

@@ -17,7 +17,7 @@ from .context import Context
 from .encoding import Encoding
 from .ending import Ending
 from .exporter import Exporter
-from .incoming_calls import IncomingCalls
+from .incoming_calls import IncomingCalls, arrive_at
 from .lifecycle import Phase
 from .outbox import Outbox
 from .outgoing_calls import OutgoingCalls
@@ -160,7 +160,7 @@ class Receiver(ports.Receiver):
     def on_call_of(self, request: int, target: Target, name: str, arguments: Undecoded) -> None:
         if self._exporter.has_freed:
             self._exporter.forget_freed()
-        self._incoming.arrive_at(request, target, name, arguments)
+        arrive_at(self._incoming, request, target, name, arguments)
         self._sender.send_queued()
 
     def send_made(self, make: Callable[[], Message]) -> None:

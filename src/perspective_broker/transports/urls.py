@@ -1,4 +1,4 @@
-"""Urls of peers: ``tcp://host:port``, ``tls://``, ``ws://host:port/path``, ``wss://``, ``unix:///path``, ``memory:name``."""
+"""Urls of peers: ``tcp://HOST:PORT``, ``ws://HOST:PORT/PATH``, ``unix:///PATH``, ``memory:NAME``; with TLS tls, wss."""
 
 from __future__ import annotations
 

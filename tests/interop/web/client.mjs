@@ -112,7 +112,7 @@ const done = {
     await api.echo(1);
     const broken = new Promise((resolve) => api.onRpcBroken((error) => resolve(error.message)));
     const pending = failure(api.forever());
-    await api.endMe();
+    await failure(api.endMe());
     return [await broken, await pending];
   },
 };

@@ -51,14 +51,17 @@ class Payload:
 
 
 def introduced(raw: Undecoded) -> Iterator[int]:
-    """Yield the ids of the peer's objects that an expression introduces, in the order in which they are decoded."""
+    """Yield the ids of the peer's objects that an expression introduces, in the order in which they are decoded.
+
+    Not those of promises, which are given back when they are settled.
+    """
     todo = [raw]
     while todo:
         node = todo.pop()
         if type(node) is dict:
             todo.extend(reversed(node.values()))
         elif type(node) is list and node:
-            if node[0] in ("export", "promise", "writable") and len(node) == 2 and type(node[1]) is int:
+            if node[0] in ("export", "writable") and len(node) == 2 and type(node[1]) is int:
                 yield node[1]
             todo.extend(item for item in reversed(node) if type(item) in (list, dict))
 
@@ -168,8 +171,6 @@ class Decoder:
         if type(held) is Settlement:
             if held.error is not None:
                 raise DecodeError("a promise among the values has failed")
-            if node[0] == "promise":
-                self._taken += 1
             held, perspective = held.value, held.perspective
             if node[0] == "pipeline" and len(node) == 4:
                 return held  # the path was that of the call
@@ -199,7 +200,7 @@ class Decoder:
     def _date(self, node: list[Undecoded]) -> Value:
         if not self._policy.allows_type("datetime"):
             raise InsecureJelly("moments are not allowed (Policy.types)")
-        at = node[1] if len(node) == 2 else None
+        at: Undecoded = node[1] if len(node) == 2 else None
         if type(at) not in (int, float):
             raise DecodeError("a date is a number of milliseconds")
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 from array import array
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ DROPPED_KEYS: Final = frozenset(
 _DEPTH: Final = 250
 
 _AS_THEY_ARE: Final = frozenset({type(None), bool})
+_BASES: Final[tuple[Any, ...]] = (str, int, float, list, dict)
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 
@@ -136,8 +137,8 @@ class Encoder:
             return self.tree(adapted)
         if isinstance(value, Exception):
             return error_tree(value)
-        for base in (str, int, float, list, dict):  # subclasses: enumerations, named values
-            if isinstance(value, base) and not isinstance(value, (RemoteCache, Cacheable)):
+        for base in _BASES:  # subclasses: enumerations, named values
+            if issubclass(type(value), base) and not isinstance(value, (RemoteCache, Cacheable)):
                 return self.tree(base(value))
         raise SerializationError(_ADVICE.get(type(value), _cannot(value)), culprit=value)
 

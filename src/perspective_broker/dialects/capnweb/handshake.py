@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
@@ -245,6 +245,7 @@ class ClientHandshake(_Handshake):
         self._protocol = ClientProtocol(parse_uri(url))
         self._head: bytes | None = b""
         self._rest = b""
+        self._status = 0
 
     def open(self) -> None:
         request = self._protocol.connect()
@@ -262,6 +263,8 @@ class ClientHandshake(_Handshake):
             return
         self._head = None
         self._rest = rest
+        status = head[9:12]
+        self._status = int(status) if head.startswith(b"HTTP/") and status.isdigit() else 0
         self._protocol.receive_data(head + end)
 
     def next_message(self) -> int:
@@ -269,9 +272,7 @@ class ClientHandshake(_Handshake):
             return NEEDS_DATA
         protocol = self._protocol
         if protocol.state is not OPEN:
-            events = protocol.events_received()
-            status = events[0].status_code if events and isinstance(events[0], Response) else 0
-            told = f" (status {status})" if status else ""
+            told = f" (status {self._status})" if self._status else ""
             raise ProtocolError("bad-handshake", f"the server does not open a WebSocket{told}")
         protocol.events_received()
         self._receiver.on_dialect(self._make(Line(protocol)), self._rest)

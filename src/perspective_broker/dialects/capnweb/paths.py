@@ -6,17 +6,14 @@ whose name has the prefix. What is not there is None, as JavaScript has it; a st
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
 
 from ...errors import BadArguments, DecodeError
 from ...flavors import Exportable, Reference, Target, callback, export_target
-from ...flavors.dispatch import find_call
+from ...flavors.dispatch import find_call, is_property, offers, read_property
 from ...flavors.exposing import CALL, Callback
-from ...flavors.guard import ordinary
 from ...ports import Perspective, Undecoded, Value
 from .encoding import DROPPED_KEYS
 
@@ -51,18 +48,6 @@ def spelling(target: Target, name: str) -> str:
         return name
     spelled = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
     return spelled if offers(target, spelled) else name
-
-
-def offers(target: Target, name: str) -> bool:
-    """Whether a target has a method, or a property, of that name for its callers."""
-    if target.offer is not None and target.offer.find(name) is not None:
-        return True
-    if not target.prefix:
-        return False
-    found = inspect.getattr_static(target.holder, target.prefix + name, None)  # which runs no property
-    return callable(found) or isinstance(
-        found, (property, functools.cached_property, staticmethod, classmethod)
-    )
 
 
 def follow(value: Value, path: Sequence[str | int], perspective: Perspective) -> Value:
@@ -105,15 +90,9 @@ def _step(value: Value, step: str | int, perspective: Perspective) -> Value:
 def _read(target: Target, name: str) -> Value:
     """Return a property that an object offers, or one of its methods as a function."""
     name = spelling(target, name)
-    if not offers(target, name):
-        return None
-    attribute = getattr(type(target.holder), target.prefix + name, None)
-    if not isinstance(attribute, (property, functools.cached_property)):
-        return callback(partial(_call, target, name))
-    try:
-        return getattr(target.holder, target.prefix + name)
-    except BaseException as error:
-        raise ordinary(error)  # noqa: B904 # it has its own __cause__
+    if is_property(target, name):
+        return read_property(target, name)
+    return callback(partial(_call, target, name)) if offers(target, name) else None
 
 
 def _call(target: Target, name: str, *args: Value) -> Value:

@@ -19,7 +19,7 @@ from .failures import error_tree
 from .ids import Ids
 from .line import Line
 
-__all__ = ["RAW", "CapnwebWriter", "Outcomes", "close_code"]
+__all__ = ["RAW", "CapnwebWriter", "Outcomes", "close_code", "reject", "release", "resolve"]
 
 #: Kinds of records.
 RAW: Final = b"r"  #: bytes as they are
@@ -124,18 +124,9 @@ class CapnwebWriter(Writer):
     def encode_answer(self, request: int, value: Value, perspective: Perspective) -> Message:
         message = b""
         if self.outcomes.is_wanted(request):
-            message = self.resolve(request, value, perspective)
+            message = resolve(self._exporter, request, value, perspective)
         self.outcomes.succeeded(request, value, perspective)
         return message
-
-    def resolve(self, request: int, value: Value, perspective: Perspective) -> bytes:
-        """Return the message with the value of a push of the peer."""
-        message = Encoder(self._exporter, perspective).encode(["resolve", request], value, bare=False)
-        if message.startswith(b'["import",', message.index(b",", 11) + 1):
-            raise SerializationError(
-                "a reference to an object of the peer cannot be the whole answer on this dialect; put it in a list"
-            )
-        return _TEXT + message
 
     def encode_error(
         self, request: int, error: BaseException, traceback: bool, perspective: Perspective
@@ -143,18 +134,10 @@ class CapnwebWriter(Writer):
         body = to_json(error_tree(error, traceback))
         is_wanted = self.outcomes.is_wanted(request)
         self.outcomes.failed(request, body)
-        return self.reject(request, body) if is_wanted else b""
-
-    def reject(self, request: int, error: bytes) -> bytes:
-        """Return the message with the error of a push of the peer."""
-        return b'%b["reject",%d,%b]' % (_TEXT, request, error)
+        return reject(request, body) if is_wanted else b""
 
     def encode_releases(self, owed: Mapping[int, int]) -> bytes:
         return _TEXT + b"\n".join(b'["release",%d,%d]' % (-luid, count) for luid, count in owed.items())
-
-    def release(self, wire: int) -> bytes:
-        """Return what lets go of an answer, or of a promise, of the peer."""
-        return b'%b["release",%d,1]' % (_TEXT, wire)
 
     def encode_ping(self, payload: bytes) -> bytes:
         return RAW + self._line.ping(payload)
@@ -208,3 +191,23 @@ class CapnwebWriter(Writer):
         if code not in _ORDERLY:
             out += line.text(to_json(["abort", ["error", "Error", f"{code}: {reason}"]]))
         out.append(line.close(close_code(code), f"{code}: {reason}"))
+
+
+def resolve(exporter: Exporter, request: int, value: Value, perspective: Perspective) -> bytes:
+    """Return the message with the value of a push of the peer."""
+    message = Encoder(exporter, perspective).encode(["resolve", request], value, bare=False)
+    if message.startswith(b'["import",', message.index(b",", 11) + 1):
+        raise SerializationError(
+            "a reference to an object of the peer cannot be the whole answer on this dialect; put it in a list"
+        )
+    return _TEXT + message
+
+
+def reject(request: int, error: bytes) -> bytes:
+    """Return the message with the error of a push of the peer."""
+    return b'%b["reject",%d,%b]' % (_TEXT, request, error)
+
+
+def release(wire: int) -> bytes:
+    """Return what lets go of an answer, or of a promise, of the peer."""
+    return b'%b["release",%d,1]' % (_TEXT, wire)
