@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from .. import transports
+from ..dialects.offer import Web
 from ..session import SharedAllowance, SharedMemory
 from .accepted import Keeper
 from .busypoll import BusyPoll
@@ -66,11 +67,12 @@ class Accepting:
         """The connections that live now, oldest first."""
         return [host.connection for host in self._hosts]
 
-    def accept(self, proxied: tuple[str, int] | None = None) -> asyncio.Protocol:
+    def accept(self, proxied: tuple[str, int] | None = None, *, web: Web | None = None) -> asyncio.Protocol:
         """Return the protocol of a new connection.
 
         Args:
             proxied: where it comes from, as a trusted proxy says; None without one.
+            web: how WebSocket is spoken; None where it is not.
         """
         accepted = _Accepted(self)
         host = accepted.host = Host(
@@ -82,6 +84,7 @@ class Accepting:
             poll=self._poll,
             allowance=self._allowance,
             shared_memory=self._memory,
+            web=web,
         )
         if self.events is not None:
             self.events.listen(host.connection)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, over
 from .. import transports
 from ..cred.login import Anonymous
 from ..cred.verifiers import MIN_ITERATIONS
+from ..dialects.offer import web
 from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
 from ..flavors import Policy, Registry
 from ..interfaces import giver
@@ -138,10 +139,10 @@ def connect(
     ``async with connect(url) as root:`` closes it at the end of the block.
 
     Args:
-        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``. Or several, of which any will
-            do: they are tried one after the other, each with its share of ``timeout``. With ``reconnect`` the next one
-            is tried at once when a connection ends, or the peer drains; one that refuses is asked after the others for
-            ten seconds.
+        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``; ``ws://`` or ``wss://`` for a
+            server of Cap'n Web. Or several, of which any will do: they are tried one after the other, each with its
+            share of ``timeout``. With ``reconnect`` the next one is tried at once when a connection ends, or the peer
+            drains; one that refuses is asked after the others for ten seconds.
         interface: by which the object is called (a class that derives from :class:`Interface`): the reference is given
             as an object of it. None gives the reference itself.
         object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows
@@ -194,13 +195,16 @@ def connect(
     if not addresses:
         raise ValueError("connect needs at least one url")
     check_name(object)
-    if tls is not None and not any(address.scheme == "tls" for address in addresses):
+    if tls is not None and not any(address.is_encrypted for address in addresses):
         raise ValueError(f"tls= is given, but nothing encrypts {addresses[0]}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll, forward=forward)
     share = None if timeout is None else timeout / len(addresses)
+    for address in addresses:
+        if address.is_web:
+            web(str(address), address.path)  # raises now where the extra is missing
     ways: list[Establish] = []
     for address in addresses:
-        encrypts = address.scheme == "tls"
+        encrypts = address.is_encrypted
         way: Establish = partial(_connect, address, object, settings, share, tls if encrypts else None)
         login = Login.of(
             username,
@@ -286,7 +290,7 @@ async def _keep(
 
 def _parse(url: str) -> transports.Address:
     address = transports.parse_url(url)
-    if address.scheme in ("tcp", "tls") and not address.host:
+    if (address.is_web or address.scheme in ("tcp", "tls")) and not address.host:
         raise ValueError(f"{url!r} names no host to connect to")
     return address
 
@@ -305,7 +309,8 @@ async def _connect(
         poll = (
             None if settings.busy_poll is None else BusyPoll(asyncio.get_running_loop(), settings.busy_poll)
         )
-        host = Host(settings, str(address), poll=poll)
+        url = str(address)
+        host = Host(settings, url, poll=poll, web=web(url, address.path) if address.is_web else None)
         return as_protocol(host.driver)
 
     deadline = asyncio.timeout(timeout)

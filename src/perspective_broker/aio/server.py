@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import transports
 from ..calls import CallObserver, MethodStatistics
+from ..dialects.offer import Web, web
 from ..flavors import Policy, Registry
 from ..flavors.handle import Handle
 from ..limits import Limits
@@ -47,6 +48,8 @@ def serve(
     describe: bool = True,
     statistics: bool = False,
     call_observer: CallObserver | None = None,
+    origins: str | Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -77,6 +80,11 @@ def serve(
             (:func:`~perspective_broker.describe`, ``pb describe``).
         statistics: count the calls of each method, see :meth:`Server.methods`.
         call_observer: is told of every call, login and connection.
+        origins: for ``ws://`` and ``wss://``: the pages that may connect beside those of the server's own host and
+            port, such as ``["https://example.org"]``; ``"*"`` for all. Programs other than browsers send no origin, and
+            are let in.
+        hosts: for the same: names under which peers of this machine may reach the server, beside addresses and
+            ``localhost``.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -87,7 +95,7 @@ def serve(
     if not urls:
         raise ValueError("serve needs at least one url to listen on, such as tcp://127.0.0.1:8787")
     addresses = [transports.parse_url(url) for url in urls]
-    if (tls is not None) is not any(address.scheme == "tls" for address in addresses):
+    if (tls is not None) is not any(address.is_encrypted for address in addresses):
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
@@ -100,7 +108,11 @@ def serve(
             f"call_observer takes a CallObserver of perspective_broker.calls, not {call_observer!r:.100}"
         )
     watching = Watching(bool(statistics), call_observer)
-    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
+    ways = [
+        web(str(address), address.path, origins, (*hosts, address.host)) if address.is_web else None
+        for address in addresses
+    ]
+    return Server(roots, addresses, ways, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +144,7 @@ class Server(Handle):
         self,
         roots: Roots,
         addresses: Sequence[transports.Address],
+        ways: Sequence[Web | None],
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
         proxies: transports.TrustedProxies,
@@ -139,6 +152,7 @@ class Server(Handle):
     ) -> None:
         self._roots = roots
         self._addresses = addresses
+        self._ways = ways
         self._settings = settings
         self._tls = tls
         self._proxies = proxies
@@ -211,11 +225,11 @@ class Server(Handle):
         )
         try:
             await self._roots.begin()
-            for address in self._addresses:
+            for address, way in zip(self._addresses, self._ways, strict=True):
                 self._listeners.append(
                     await transports.listen(
                         address,
-                        accepting.accept,
+                        accepting.accept if way is None else partial(accepting.accept, web=way),
                         self._tls,
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
@@ -226,6 +240,8 @@ class Server(Handle):
             await self.close()
             raise
         for address in self._addresses:
+            if address.scheme == "ws" and not address.is_local:
+                log.warning("%s is not encrypted; use wss://, or a proxy in front that does", address)
             if address.scheme == "tcp" and not address.is_local:
                 log.warning(
                     "%s is not encrypted: others on the network can read and change what is sent there; use tls://",

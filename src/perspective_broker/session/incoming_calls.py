@@ -24,10 +24,10 @@ from ..errors import (
     SerializationError,
     Unavailable,
 )
-from ..flavors import Target
+from ..flavors import Target, carries_on
 from ..flavors.dispatch import blame
 from ..limits import Limits
-from ..ports import CallTarget, Message, Method, PromisedAnswer, Undecoded, Value
+from ..ports import CallTarget, Feature, Message, Method, PromisedAnswer, Undecoded, Value
 from .answers import Answers
 from .call_states import QUEUED
 from .connection_tables import ConnectionTables
@@ -45,7 +45,7 @@ from .preparing import CallStarter, forget, prepare
 from .questions import Questions
 from .replies import Refusal, Replies
 
-__all__ = ["IncomingCalls"]
+__all__ = ["IncomingCalls", "arrive_at"]
 
 
 class IncomingCalls(CallStarter):
@@ -174,7 +174,10 @@ class IncomingCalls(CallStarter):
         elif answers.queued or not self._may_start(call):
             self.queue(call)
         elif answers.is_overrun:
-            self._refuse_overrun(call)
+            if self._context.writer.has(Feature.NO_WINDOW):
+                self.queue(call)
+            else:
+                self._refuse_overrun(call)
         else:
             answers.start(call)
             self._run(call)
@@ -222,8 +225,11 @@ class IncomingCalls(CallStarter):
         self._is_starting = True
         try:
             while (first := answers.first()) is not None and self._may_start(first):
+                is_overrun = answers.is_overrun
+                if is_overrun and self._context.writer.has(Feature.NO_WINDOW):
+                    break
                 answers.leave_queue(first)
-                if answers.is_overrun:
+                if is_overrun:
                     self._refuse_overrun(first)
                 else:
                     answers.start(first)
@@ -483,3 +489,25 @@ def _stalled(running: int, limits: Limits) -> Unavailable:
 
 def _draining() -> Unavailable:
     return Unavailable("this program is shutting down and takes no new calls", code="draining")
+
+
+def arrive_at(calls: IncomingCalls, request: int, target: Target, name: str, arguments: Undecoded) -> None:
+    """Take a call of an object that the dialect has found; see :meth:`.ports.Receiver.on_call_of`.
+
+    Raises:
+        ProtocolError: the arguments break the protocol.
+    """
+    dialect = calls._context.dialect
+    call = IncomingCall(request, name, True, dialect.last_size)
+    if call.size > UNCHARGED:
+        call.weight = at_most(call.size) or dialect.last_weight
+    refusal = calls._memory.refusal() if call.weight else None
+    calls.answers.arrive(call)
+    if calls._lifecycle.muted:
+        forget(calls._context, arguments)
+        calls.answers.end(call)
+    elif refusal is not None:
+        forget(calls._context, arguments)
+        calls.refuse(call, refusal)
+    else:
+        calls._start(call, target, arguments, carries_on(target.holder))

@@ -39,7 +39,7 @@ __all__ = [
     "watch_for_silence",
 ]
 
-_BY_SCHEME: Final[dict[str, ModuleType]] = {"tcp": tcp, "unix": unix, "memory": memory}
+_BY_SCHEME: Final[dict[str, ModuleType]] = {"tcp": tcp, "ws": tcp, "unix": unix, "memory": memory}
 
 
 async def connect(
@@ -59,7 +59,7 @@ async def connect(
         TypeError: ``tls`` is not for clients.
     """
     with _naming(address):
-        if address.scheme == "tls":
+        if address.is_encrypted:
             await tcp.connect(address, factory, client_context(tls), handshake_seconds)
         else:
             await _BY_SCHEME[address.scheme].connect(address, factory)
@@ -86,11 +86,11 @@ async def listen(
         TypeError: ``tls`` is not for servers.
     """
     with _naming(address):
-        if address.scheme == "tls":
+        if address.is_encrypted:
             return await tcp.listen(
                 address, factory, server_context(tls), handshake_seconds, unauthenticated, proxies
             )
-        if address.scheme == "tcp":
+        if address.scheme in ("tcp", "ws"):
             return await tcp.listen(address, factory, None, handshake_seconds, None, proxies)
         return cast(Listener, await _BY_SCHEME[address.scheme].listen(address, factory))
 
