@@ -33,10 +33,10 @@ test-built: $(BUILT)/.stamp-test ## Run the tests of the core over the compiled 
 	@echo "==> Running the tests of the core, over $$($(BUILT)/bin/pb --version)"
 	@$(BUILT)/bin/pytest -o pythonpath=. --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS))
 
-test-native: ## Run the tests of the core with the native path (needs cargo)
+test-native: ## Run the tests of the codecs with the native path (needs cargo)
 	@if ! command -v cargo >/dev/null 2>&1; then echo "==> Rust (cargo) is not here: the native path is not tested"; else \
-	    $(MAKE) --no-print-directory $(NATIVE)/.stamp-native && echo "==> Running the tests of the core, with the native path" && \
-	    $(NATIVE)/bin/pytest --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS)); fi
+	    $(MAKE) --no-print-directory $(NATIVE)/.stamp-native && echo "==> Running the tests of the codecs, with the native path" && \
+	    $(NATIVE)/bin/pytest --numprocesses auto --dist loadfile $(or $(ARGS),tests/dialects tests/transcripts); fi
 
 test-core: $(VENV)/.stamp-core-test ## Run the tests of the core, and those of its faults
 	@echo "==> Running the tests of the core, on $$($(BIN)/python -V)"
