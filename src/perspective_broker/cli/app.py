@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from .. import __version__
+from ..native_path import NATIVE
 from ..session import COMPILED
 from . import bench, call, describe, identity, ping, serve, shell, watch
 from .output import one_line, print_error
@@ -18,7 +19,7 @@ __all__ = ["app", "run_command"]
 
 
 def _version() -> str:
-    return f"{__version__} ({'compiled' if COMPILED else 'plain Python'})"
+    return f"{__version__} ({'compiled' if COMPILED else 'plain Python'}{', native' if NATIVE else ''})"
 
 
 app: App = App(
