@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, Unavailable, UsageError
 from ..flavors.guard import ordinary
 from ..flavors.handle import Name
 from ..hooks import is_ours, run
@@ -39,6 +39,10 @@ _FINAL: Final = frozenset({"replaced"})
 #: Codes after which it is made again at once: the server is there, and its connections are not all of one age. This
 #: holds for a connection that has lived for a while; one that ends right after it was made is like any other.
 _AT_ONCE: Final = frozenset({"aged"})
+
+#: So often in a row it is made at once although it has not lived for a while: while the processes of a server are
+#: replaced one after the other, a client may come to one that is replaced next.
+_MOST_AT_ONCE: Final = 3
 
 #: Connections that drain and are kept until the peer ends them. A peer may drain each of them, and end none.
 _MOST_DRAINING: Final = 2
@@ -438,7 +442,7 @@ class ReconnectingReference(Name, Callee):
             seconds = (
                 0.0 if self._attempt < self._others else self._backoff.delay(self._attempt - self._others)
             )
-            await self._pause(seconds, at_once=lasted and first)
+            await self._pause(seconds, at_once=first and (lasted or self._attempt < _MOST_AT_ONCE))
             self._attempt += 1
             try:
                 reference = await self._establish()
@@ -492,7 +496,13 @@ class ReconnectingReference(Name, Callee):
 
 async def keep_connected(reference: ReconnectingReference) -> ReconnectingReference:
     """Make the first connection of a new reference, and keep one from then on. Raises what making it raises."""
-    reference._adopt(await reference._establish())
+    try:
+        first = await reference._establish()
+    except Unavailable as error:
+        if error.code != "draining":
+            raise
+        first = await reference._establish()  # at once: who listens there now takes its place
+    reference._adopt(first)
     reference._task = reference._loop.create_task(reference._keep_connected())
     return reference
 

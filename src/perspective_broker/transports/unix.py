@@ -39,6 +39,13 @@ class _UnixListener:
         except FileNotFoundError:
             pass
 
+    def accept_waiting(self) -> None:
+        if self._open:
+            self._acceptor.accept_waiting()
+
+    async def wait_begun(self) -> None:
+        await self._acceptor.wait_begun()
+
     async def wait_closed(self) -> None:
         await self._acceptor.wait_closed()
 
