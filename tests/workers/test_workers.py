@@ -304,9 +304,12 @@ async def test_sockets_and_messages_of_systemd(options: tuple[str, ...], tmp_pat
         manager.settimeout(PATIENCE)
         port = passed.getsockname()[1]
         command = [*PB, "serve", "crew:Crew", "--listen", f"tcp://127.0.0.1:{port}", *options]
-        script = f'exec 3<&{passed.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        script = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()),"
+            " LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])"
+        )
         with subprocess.Popen(
-            ["sh", "-c", script, "sh", *command],
+            [sys.executable, "-c", script, str(passed.fileno()), *command],
             pass_fds=[passed.fileno()],
             stdout=subprocess.PIPE,
             text=True,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Final
 
 from .. import transports
+from ..errors import ConnectionLost, DeadReferenceError, LimitExceeded
 from ..session import SharedAllowance, SharedMemory
 from .accepted import Keeper
 from .busypoll import BusyPoll
@@ -206,11 +207,19 @@ class Accepting:
             self._keep(self._leave(host))
 
     async def _leave(self, host: Host) -> None:
-        """Tell a peer to call elsewhere, and end its connection when its calls have ended."""
-        host.broker.drain()
+        """Tell a peer to call elsewhere, and end its connection when its calls have ended.
+
+        Calls that it makes before it has read that are taken: the answer to a ping says that it has.
+        """
         assert self._moving is not None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(self._moving.until):
+                if not host.broker.is_classic:  # nothing tells such a peer
+                    host.broker.announce_draining()
+                    host.driver.wake()
+                    with contextlib.suppress(ConnectionLost, DeadReferenceError, LimitExceeded):
+                        await host.connection.ping()
+                host.broker.drain()
                 await host.wait_idle()
                 host.connection.end("aged", "another process of the server takes its place")
 

@@ -288,6 +288,9 @@ class Server(Handle):
             if drain > 0 and self._inherited is None:  # the queue of a socket that others keep waits for them
                 listener.accept_waiting()
             listener.close()
+        for unused in (self._inherited or ())[len(self._listeners) :]:  # it was not started
+            for one in unused:
+                one.close()
         if self._accepting is not None:
             beginnings = [listener.wait_begun for listener in self._listeners]
             await self._accepting.close(drain, beginnings, moves=moves)

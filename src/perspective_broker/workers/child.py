@@ -65,15 +65,23 @@ class Child:
             drain: seconds for running calls to end.
         """
         parent = await connect_on(self._control, "the parent")
+        try:
+            await self._serve(server, roots, drain, parent)
+        finally:
+            await parent.connection.close()
+            for one in [*self._shared, *(each for slots in self._slots for each in slots)]:
+                for inherited in one:
+                    inherited.close()
+
+    async def _serve(
+        self, server: Server, roots: Iterable[object], drain: float, parent: RemoteReference
+    ) -> None:
         own = self.sockets_of(self.slot)
         shared = [[one.dup() for one in each] for each in self._shared]
         inherit(server, [[*mine, *ours] for mine, ours in zip(own, shared, strict=True)])
-        attempts: RemoteReference | None = None
         for root in roots:
             if isinstance(root, LoginRoot):
-                attempts = attempts or await parent.call("attempts")
-                assert attempts is not None
-                share_attempts(root, AttemptsAtParent(attempts))
+                share_attempts(root, AttemptsAtParent(await parent.call("attempts")))
         await server
         control = _Control(self, server, parent, drain)
         with on_signals({"SIGTERM": control.stop, "SIGINT": control.stop, "SIGHUP": control.remote_reload}):
@@ -83,7 +91,6 @@ class Child:
                 await server.serve_forever()
             finally:
                 await control.closed()
-                await parent.connection.close()
 
 
 class _Control(Referenceable):
@@ -153,4 +160,7 @@ class _Control(Referenceable):
 def _socket(number: int) -> socket.socket:
     inherited = socket.socket(fileno=number)
     inherited.set_inheritable(False)
+    # Said before it is duplicated, because a duplicate is made to block as its original is, and with it the socket of
+    # all processes: another worker would wait in accept() then.
+    inherited.setblocking(False)
     return inherited

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..aio import RemoteReference
+from ..aio import Connection, RemoteReference
 from ..aio.paired import accept_on
 from ..errors import BrokerError
 from ..flavors import Referenceable
@@ -129,8 +129,8 @@ class Worker:
             ours.close()
             self._end()
             raise
-        self._task = asyncio.create_task(self._watch(self._process))
-        await accept_on(ours, _Door(self, attempts), str(self))
+        connection = await accept_on(ours, _Door(self, attempts), str(self))
+        self._task = asyncio.create_task(self._watch(self._process, connection))
 
     def became_ready(self, control: RemoteReference) -> None:
         """It serves, and can be reached at ``control``."""
@@ -205,7 +205,7 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, process: asyncio.subprocess.Process, connection: Connection) -> None:
         """Pass its log on until it ends."""
         assert process.stderr is not None
         passing = asyncio.create_task(self._pass_on(process.stderr))
@@ -213,6 +213,7 @@ class Worker:
         # What it has started may live on, and keep its standard error open.
         await asyncio.wait([passing], timeout=1.0)
         passing.cancel()
+        await connection.close()
         self._end()
 
     def _end(self) -> None:

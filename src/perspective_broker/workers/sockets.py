@@ -60,6 +60,8 @@ class Bound:
         self.urls: list[str] = bound_urls(address, slots[0] if slots else shared)
         self._shared = shared
         self._slots = slots
+        for one in self.sockets:
+            one.setblocking(False)  # in all processes, see child.py
         self._identity = unix.identity(address.path) if address.scheme == "unix" and owned else None
 
     @property
