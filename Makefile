@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built test-core test-newest check coverage bench fuzz soak news audit lock dist clean
+.PHONY: help demo test test-built test-core test-newest check docs coverage bench fuzz soak news audit lock dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,10 @@ check: $(VENV)/.stamp-dev ## Lint, formatting, types, import contracts and spell
 	@$(BIN)/lint-imports
 	@echo "==> codespell"
 	@$(BIN)/codespell
+
+docs: $(VENV)/.stamp-docs ## Build the site of the documentation (make docs ARGS=--serve shows it)
+	@echo "==> Building the site"
+	@$(BIN)/python docs/site/build.py $(ARGS)
 
 coverage: $(VENV)/.stamp-coverage ## Measure the part of each module that its own tests cover (some: make coverage ARGS="cred/ limits.py")
 	@$(BIN)/python -m tests.own_coverage $(ARGS)

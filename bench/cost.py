@@ -1,6 +1,7 @@
 """The parts of the time of one small call: each alone, between two processes, and the share of waiting.
 
     python -m bench.cost                       # processor time, the best of several; half a minute
+    python -m bench.cost --instructions        # counted by callgrind, which no neighbour moves; two minutes
     perf record --no-inherit -o DATA --call-graph dwarf,16384 -F 300 python -m bench.cost --parts calls --kinds one
     python -m bench.cost --rooms DATA          # the caller's samples by room, of the compiled build
 
@@ -27,6 +28,7 @@ import uvloop
 from ormsgpack import packb, unpackb
 
 import perspective_broker as pb
+from bench.instructions import print_instructions
 from bench.peers._ours import Point
 from bench.values import MEBIBYTE, PAYLOAD, POINTS
 from perspective_broker.dialects.pb7.frames import HEADER_BYTES, FrameReader
@@ -246,10 +248,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rooms", metavar="DATA", help="count the samples of a perf record, and measure nothing"
     )
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions with valgrind, and nothing else"
+    )
+    parser.add_argument(
+        "--caches", action="store_true", help="with --instructions: misses of the instruction cache, too"
+    )
+    parser.add_argument("--rows", default="", help="with --instructions: these alone, such as pb7,floor")
+    parser.add_argument(
+        "--pythons",
+        nargs="*",
+        default=[],
+        help="with --instructions: interpreters to compare, the old one first",
+    )
     parser.add_argument("--serve", action="store_true", help="be the serving process")
     options = parser.parse_args(arguments)
     if options.rooms:
         rooms(options.rooms)
+        return
+    if options.instructions:
+        print_instructions(options.pythons, [row for row in options.rows.split(",") if row], options.caches)
         return
     if options.serve:
         uvloop.run(_serve())

@@ -23,6 +23,7 @@ import pytest
 from tests.cli.processes import PATIENCE, ROOT, environment
 
 PAGES = [
+    "docs/start.md",
     "docs/learn/first-steps.md",
     "docs/do/call-from-the-shell.md",
     "docs/do/serve-on-a-unix-socket.md",

@@ -39,11 +39,17 @@ class Noted(Releases):
         self.released.append((received.luid, received.count))
 
 
+class _Held(Reference):
+    """A reference of a driver: tables hold it weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Maker(Host):
     """A host that makes references."""
 
     def make_reference(self, luid: int | str, perspective: Any) -> Reference:
-        return Reference(self, luid, perspective)
+        return _Held(self, luid, perspective)
 
 
 def imports(releases: Noted, limit: int = 100) -> Imports:

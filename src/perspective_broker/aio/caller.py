@@ -24,7 +24,7 @@ from .deadlines import Limit
 from .driver import Driver
 from .write_buffer import Drain, WriteBuffer
 
-__all__ = ["Answer", "Caller", "not_made"]
+__all__ = ["Answer", "Caller", "TypedAnswer", "answer_of", "not_made"]
 
 _cancel: Final = asyncio.Future.cancel
 
@@ -35,36 +35,19 @@ class Answer:
     Args:
         future: of the call.
         deadline: until when the call may take; the broker asks for it when it encodes the call.
-        form: what the answer has to be, where the call is made by an interface.
-        caller: of the connection, whose dialect counts for this; None while there is none.
     """
 
-    __slots__ = ("caller", "deadline", "form", "future")
+    __slots__ = ("deadline", "future")
 
-    def __init__(
-        self,
-        future: asyncio.Future[Value],
-        deadline: Limit | None,
-        form: Form | None = None,
-        caller: Caller | None = None,
-    ) -> None:
+    def __init__(self, future: asyncio.Future[Value], deadline: Limit | None) -> None:
         self.future: asyncio.Future[Value] = future
         self.deadline: Limit | None = deadline
-        self.form: Form | None = form
-        self.caller: Caller | None = caller
 
     def succeed(self, value: Value) -> None:
         """Resolve the future; called by the broker, once."""
         future = self.future
-        if future.done():
-            return
-        if self.form is not None:
-            try:
-                value = self.form.receive_answer(value, self.caller is not None and self.caller.is_classic)
-            except Exception as error:  # BadAnswer, or what code of the program raised that makes the value
-                self.fail(error if isinstance(error, BadAnswer) else not_made(error))
-                return
-        future.set_result(value)
+        if not future.done():
+            future.set_result(value)
 
     def fail(self, error: Exception) -> None:
         """Reject the future; called by the broker, once."""
@@ -80,6 +63,44 @@ class Answer:
     def abandon(self) -> None:
         """Cancel the future together with a call that this one depends on; called by the broker."""
         _cancel(self.future)
+
+
+class TypedAnswer(Answer):
+    """The same for a call that is made by an interface: the answer is checked, and made what the method declares.
+
+    Args:
+        future: of the call.
+        deadline: see :class:`Answer`.
+        form: what the answer has to be.
+        caller: of the connection, whose dialect counts for this; None while there is none.
+    """
+
+    __slots__ = ("caller", "form")
+
+    def __init__(
+        self, future: asyncio.Future[Value], deadline: Limit | None, form: Form, caller: Caller | None
+    ) -> None:
+        super().__init__(future, deadline)
+        self.form: Form = form
+        self.caller: Caller | None = caller
+
+    def succeed(self, value: Value) -> None:
+        """Resolve the future with what the answer is made; called by the broker, once."""
+        if self.future.done():
+            return
+        try:
+            made = self.form.receive_answer(value, self.caller is not None and self.caller.is_classic)
+        except Exception as error:  # BadAnswer, or what code of the program raised that makes the value
+            self.fail(error if isinstance(error, BadAnswer) else not_made(error))
+            return
+        self.future.set_result(made)
+
+
+def answer_of(
+    future: asyncio.Future[Value], deadline: Limit | None, form: Form | None, caller: Caller | None
+) -> Answer:
+    """Return where the outcome of a call goes, whether it is made by an interface or not."""
+    return Answer(future, deadline) if form is None else TypedAnswer(future, deadline, form, caller)
 
 
 def not_made(error: Exception) -> BadAnswer:

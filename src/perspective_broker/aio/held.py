@@ -21,7 +21,7 @@ __all__ = ["HeldReference", "caller_of", "usable"]
 class HeldReference(Reference):
     """A reference to an object of the peer, as far as its connection is concerned."""
 
-    __slots__ = ("_caller", "_endings")
+    __slots__ = ("__weakref__", "_caller", "_endings")
 
     def __init__(self, caller: Caller, broker: Broker, luid: ObjectId, perspective: Perspective) -> None:
         # The same as Reference.__init__, without a call, because references come by the ten thousand.

@@ -13,7 +13,7 @@ from ..interfaces import Form, underlying
 from ..ports import Value
 from ..session import OutgoingCall, call_when_connected, not_run
 from .affinity import check_loop
-from .caller import Answer, Caller
+from .caller import Answer, Caller, TypedAnswer, answer_of
 from .deadlines import current, under
 from .held import HeldReference, usable
 
@@ -186,7 +186,7 @@ def begin(
         answer = Answer(pending, limit)
     else:
         pending._form = form
-        answer = Answer(pending, limit, form, caller)
+        answer = TypedAnswer(pending, limit, form, caller)
     pending._call = caller.outgoing.call(target, name, args, kwargs, answer, at_once)
     return pending
 
@@ -253,7 +253,7 @@ def begin_on(
     """
     caller = pending._caller = on._caller
     pending._name, pending._made = name, monotonic()
-    answer = Answer(pending, None if under.get() is None else current(), form, caller)
+    answer = answer_of(pending, None if under.get() is None else current(), form, caller)
     if form is not None:
         pending._form = form
     if caller is None:
@@ -302,7 +302,7 @@ def wait_for_connection(pending: _P, name: str, form: Form | None = None) -> _P:
     pending._name, pending._made = name, monotonic()
     if form is not None:
         pending._form = form
-    pending._call = OutgoingCall(Answer(pending, None, form), None)
+    pending._call = OutgoingCall(answer_of(pending, None, form, None), None)
     return pending
 
 
@@ -317,8 +317,10 @@ def begin_waiting(
     """Make the call that has waited for a connection; ``pending`` has no outcome yet."""
     call = pending._call
     answer = call.answerable
-    assert isinstance(answer, Answer)
-    pending._caller = answer.caller = caller
+    assert answer is not None
+    if isinstance(answer, TypedAnswer):
+        answer.caller = caller
+    pending._caller = caller
     caller.outgoing.call(target, name, args, kwargs, answer, call=call)
 
 

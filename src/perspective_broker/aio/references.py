@@ -37,9 +37,10 @@ class RemoteReference(HeldReference, Callee):
             UsageError: from another thread or event loop than the connection's. (At once.)
         """
         caller = self._caller
-        if caller is None or _get_running_loop() is not caller.loop:
+        loop = _get_running_loop()
+        if caller is None or loop is not caller.loop:
             caller = usable(self)  # which raises
-        return begin(Promise(loop=caller.loop), caller, self, name, args, kwargs)
+        return begin(Promise(loop=loop), caller, self, name, args, kwargs)
 
     def tell(self, name: str, /, *args: Value, **kwargs: Value) -> Drain:
         """Call the object's method ``name`` and ask for no answer.

@@ -79,7 +79,10 @@ class Identity:
 
     Args:
         name: see :func:`checked_name`.
-        verifier, legacy_digest, disabled, keys: as above.
+        verifier: as above.
+        legacy_digest: as above.
+        disabled: as above.
+        keys: as above.
 
     Raises:
         TypeError, ValueError: an argument is not valid.

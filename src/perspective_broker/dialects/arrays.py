@@ -33,7 +33,7 @@ class RawArray(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
-    data: bytes
+    data: bytes | memoryview
 
 
 def is_array(value: Value) -> bool:
@@ -53,13 +53,16 @@ def array_bytes(value: Value) -> int:
 
 
 def raw_array(value: Value) -> RawArray | None:
-    """Return an array as it is sent, with a copy of its bytes; None when it is no array.
+    """Return an array as it is sent, with its bytes or a copy of them; None when it is no array.
+
+    The message may leave later, and the program may change the array before. So only what cannot change is not copied.
 
     Raises:
         ValueError: it cannot be sent; the text says what can.
     """
     if type(value) is Array:
-        return RawArray(value.dtype, value.shape, bytes(value.data))
+        data = value.data
+        return RawArray(value.dtype, value.shape, data if type(data.obj) is bytes else bytes(data))
     numpy: Any = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, numpy.ndarray):
         return None
@@ -74,11 +77,27 @@ def raw_array(value: Value) -> RawArray | None:
         raise ValueError("an array of records does not cross; send its columns")
     if dtype.itemsize not in _SIZES.get(dtype.kind, (dtype.itemsize,)):
         raise ValueError("an array whose items have another size on other machines; send its astype(float)")
-    raw = RawArray(dtype.str, value.shape, value.tobytes())
+    raw = RawArray(dtype.str, value.shape, _unchanging_bytes(value))
     problem = check_array(*raw[:2], len(raw.data))
     if problem:
         raise ValueError(problem)
     return raw
+
+
+def _unchanging_bytes(array: Any) -> bytes | memoryview:
+    """Return the bytes of an array of numpy in C order: its own memory if nothing can write there, or a copy."""
+    owner = array
+    while type(owner) is type(array) and not owner.flags.writeable and owner.base is not None:
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    if type(owner) is bytes or (type(owner) is type(array) and not owner.flags.writeable):
+        try:
+            return memoryview(array).cast("B")
+        except (TypeError, ValueError):  # not contiguous, empty, or of items that a memoryview does not know
+            pass
+    copy: bytes = array.tobytes()
+    return copy
 
 
 def array_of(dtype: object, shape: tuple[Undecoded, ...], data: memoryview) -> Value:

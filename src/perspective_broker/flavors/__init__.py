@@ -16,18 +16,8 @@ from .exposing import callback, wrap
 from .failure import ALWAYS_SENT, Failure, from_within, passed_on
 from .graph import Graph
 from .policy import Policy
-from .referenceable import (
-    AsReferenceable,
-    Reference,
-    Referenceable,
-    Root,
-    entry_of,
-    luid_of,
-    perspective_of,
-    receipts_of,
-    session_of,
-    set_entry,
-)
+from .reference import Reference, entry_of, luid_of, perspective_of, receipts_of, session_of, set_entry
+from .referenceable import AsReferenceable, Referenceable, Root
 from .registry import Form, Registry, copier_for, default_registry
 from .spelling import check_spelling
 from .target import Target

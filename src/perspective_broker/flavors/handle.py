@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn, Self, SupportsIndex
 
+from ..native import mypyc_attr
+
 __all__ = ["Handle", "Name"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Handle:
     """Base of objects that belong to a connection and so cannot be copied or pickled."""
 
@@ -18,6 +21,7 @@ class Handle:
         )
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Name(Handle):
     """Base of references. A copy would stand for the same object, and so is the original."""
 

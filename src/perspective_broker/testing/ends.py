@@ -166,7 +166,7 @@ class Later:
 class SansIOReference(Reference):
     """A reference of one :class:`End`: calls are encoded at once and carried when the link is told to."""
 
-    __slots__ = ("_end",)
+    __slots__ = ("__weakref__", "_end")
 
     def __init__(self, end: End, luid: ObjectId, perspective: Perspective) -> None:
         super().__init__(end.broker, luid, perspective)

@@ -231,6 +231,33 @@ def test_a_large_array_is_not_copied_but_when_the_message_is_made() -> None:
     assert data.readonly
 
 
+def read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "copied"),
+    [
+        (read_only(numpy.arange(200_000.0)), False),
+        (read_only(numpy.arange(200_000.0)).reshape(2, 100_000), False),
+        (numpy.frombuffer(bytes(1_600_000), "<f4"), False),
+        (pb.Array("|u1", (1_600_000,), bytes(1_600_000)), False),
+        (read_only(numpy.arange(200_000.0).reshape(2, 100_000)), True),  # its base can be written
+        (numpy.frombuffer(memoryview(bytearray(1_600_000)).toreadonly(), "|u1"), True),
+        (pb.Array("|u1", (1_600_000,), bytearray(1_600_000)), True),
+        (read_only(numpy.arange(200_000.0))[::2], True),  # not in order
+        (read_only(numpy.zeros(200_000, "datetime64[s]")), True),  # which has no buffer
+    ],
+)
+def test_a_large_array_that_nothing_can_change_is_not_copied(array: Any, copied: bool) -> None:
+    message = End().dialect.writer.encode_call(1, "root", "x", True, (array,), {}, None)
+    assert isinstance(message, InParts)
+    assert (type(max(message.parts, key=len)) is bytes) is copied
+    [(*_, (got, _))] = End().feed(whole(message))
+    assert (numpy.asarray(got[0]) == numpy.asarray(array)).all()
+
+
 def test_the_buffer_of_a_frame_is_reused_when_no_array_is_over_it() -> None:
     frames._spare.clear()
     frame = bytearray(b"x" * 100)

@@ -124,7 +124,7 @@ class ClassicWriter(Writer):
         perspective: Perspective,
     ) -> bytes:
         spelling = self.spelling
-        if isinstance(args, SharedArguments):
+        if type(args) is not tuple and isinstance(args, SharedArguments):  # nearly always it is a tuple
             return self._encode_shared(head, request, target, name, wants_answer, args, kwargs)
         coded = [
             head,

@@ -92,7 +92,7 @@ def has_large(items: Sequence[Value]) -> bool:
 
 def pieces(
     items: list[Value], pack: Callable[[Value], bytes], most: int = _MOST
-) -> Iterator[tuple[bytes, bool]]:
+) -> Iterator[tuple[bytes | memoryview, bool]]:
     """Yield the parts of a packed list, in order, each with a flag: whether it is large, and not copied.
 
     Large are bytes objects, and the bytes of arrays.
@@ -213,7 +213,7 @@ def is_spelled(message: Undecoded, frame: Frame) -> bool:
         pos = 0
         for piece, is_large in pieces(message, pack_plain):
             # A large object need not be compared: it was decoded from this position, if all before it is equal.
-            if not is_large and not frame.startswith(piece, pos):
+            if not is_large and not frame.startswith(bytes(piece), pos):
                 return False
             pos += len(piece)
         return pos == len(frame)

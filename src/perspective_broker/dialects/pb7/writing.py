@@ -138,7 +138,7 @@ class Pb7Writer(Writer):
         perspective: Perspective,
     ) -> Message:
         where = [target.request] if type(target) is PromisedAnswer else target
-        if isinstance(args, SharedArguments):
+        if type(args) is not tuple and isinstance(args, SharedArguments):  # nearly always it is a tuple
             return self._encode_shared(operation, request, where, name, wants_answer, args, kwargs)
         message: list[Value] = [
             operation,
@@ -310,7 +310,7 @@ class Pb7Writer(Writer):
         try:
             if look is LARGE_BYTES:
                 return self._in_parts(list(pieces(message, pack_plain)))
-            body = packb(message, None, OPTIONS)
+            body: bytes = packb(message, None, OPTIONS)  # which the compiler does not know
         except TypeError:
             return self._encode_rich(message, values, perspective)
         if len(body) <= self._harmless:
@@ -349,7 +349,7 @@ class Pb7Writer(Writer):
         has_more = Feature.MORE_VALUES in self.features
         return Packer(self._exporter, perspective, self._limits, self._registry, has_more)
 
-    def _in_parts(self, parts: list[tuple[bytes, bool]]) -> Message:
+    def _in_parts(self, parts: list[tuple[bytes | memoryview, bool]]) -> Message:
         """Return a frame made from :func:`pieces`; large bytes objects are sent without a copy, if possible.
 
         Raises:
@@ -368,8 +368,8 @@ class Pb7Writer(Writer):
             or limits.depth < MAX_PLAIN_DEPTH
         ):
             return self._framed(b"".join([part for part, _ in parts]))
-        out: list[bytes] = []
-        small = [frame_header(size)]
+        out: list[bytes | memoryview] = []
+        small: list[bytes | memoryview] = [frame_header(size)]
         for part, is_large in parts:
             if is_large:
                 out += (b"".join(small), part)
@@ -430,7 +430,9 @@ def _has_containers(values: Sequence[Value]) -> bool:
 
 def _head(message: Message) -> bytes:
     """Return the first part of a message, which contains its head."""
-    return message.parts[0] if isinstance(message, InParts) else message
+    head = message.parts[0] if isinstance(message, InParts) else message
+    assert isinstance(head, bytes)
+    return head
 
 
 def _headed(message: Message, head: bytes) -> Message:
