@@ -264,7 +264,10 @@ class Parent:
         """Look at how a worker has ended, and give up if none lives long."""
         if worker.is_leaving or self._is_over:
             return
-        log.error("%s %s", worker, worker.fate)
+        if worker.killed_by:
+            log.error("%s was killed by %s", worker, worker.killed_by)
+        else:
+            log.error("%s ended with the exit code %d", worker, worker.returncode)
         assert self._done is not None
         is_first = not worker.was_ready and not any(each.is_ready for each in self._workers)
         if worker.returncode == _USAGE and is_first:

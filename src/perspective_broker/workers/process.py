@@ -85,14 +85,15 @@ class Worker:
         return 1 if code is None else code
 
     @property
-    def fate(self) -> str:
-        """How it has ended, in words."""
+    def killed_by(self) -> str:
+        """The signal that has killed it; empty if none has."""
         code = self.returncode
         if code >= 0:
-            return f"ended with the exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"was killed by the signal {-code}"
+            return ""
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"the signal {-code}"
 
     @property
     def last_lines(self) -> list[str]:
