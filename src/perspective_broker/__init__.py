@@ -24,6 +24,7 @@ annotations  classes of objects that the library makes
 build        whether this installation is compiled
 remote       objects of the peer without an interface (``from perspective_broker.remote import Remote``)
 blocking     calls that wait, for scripts, notebooks and threads (``from perspective_broker import blocking``)
+calls        what an observer of a server hears of its calls (``serve(call_observer=...)``)
 testing      for tests (``import perspective_broker.testing``)
 compat       the names of Twisted's modules (``from perspective_broker.compat import pb``)
 ===========  ============================================================
@@ -46,6 +47,7 @@ from .aio import (
     pipeline,
     reference,
     remaining,
+    retry,
     run,
     serve,
     tell,
@@ -169,6 +171,7 @@ __all__ = [
     "reference",
     "registry",
     "remaining",
+    "retry",
     "run",
     "serve",
     "streams",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.aio.reconnect import _DRAIN_SECONDS
+from perspective_broker.aio.keeping import _DRAIN_SECONDS
 from perspective_broker.cred.scram import Challenge, ClientExchange, ClientKeys
 from perspective_broker.cred.verifiers import ScramVerifier
 from perspective_broker.testing import ScriptedPeer

@@ -1,5 +1,6 @@
 """The part of the library that awaits: the broker on an asyncio event loop."""
 
+from .backoff import Backoff
 from .calls import Promise
 from .client import connect
 from .connection import Connection
@@ -8,8 +9,9 @@ from .describing import Description, MethodDescription, describe
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
-from .reconnect import Backoff, ReconnectingReference
+from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
+from .retrying import retry
 from .runner import run
 from .server import Server, ServerStatistics, serve
 from .streams import StreamReader
@@ -44,6 +46,7 @@ __all__ = [
     "pipeline",
     "reference",
     "remaining",
+    "retry",
     "run",
     "save_stream",
     "send_pages",

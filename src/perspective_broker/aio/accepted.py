@@ -26,6 +26,9 @@ class Keeper:
     def authenticated(self) -> None:
         """The peer has logged in or, without logins, has greeted."""
 
+    def logged_in(self, connection: Connection, user: str, method: str) -> None:
+        """The peer has logged in."""
+
     def ended(self) -> None:
         """The connection has ended."""
 
@@ -63,6 +66,12 @@ class AcceptedConnection(Connection):
         self.has_logged_in = True
         use_limits(self, self.limits)
         self.authenticated()
+
+    def logged_in(self, user: str, method: str) -> None:
+        """The peer has proved that it is a user, by a method such as ``"SCRAM"``."""
+        self.user = user
+        driver_of(self).broker.reports.user = user
+        self._keeper.logged_in(self, user, method)
 
     def authenticated(self) -> None:
         """Count the peer as authenticated: it has logged in or, without logins, has greeted."""

@@ -15,6 +15,7 @@ from .accepted import Keeper
 from .busypoll import BusyPoll
 from .connection import Connection
 from .driver import as_protocol
+from .events import Events
 from .host import Host
 from .roots import MakeRoots
 from .settings import Settings
@@ -43,6 +44,7 @@ class Accepting:
         loop: where they live.
         settings: of ``serve``.
         make_roots: makes what a peer reaches by name, given its connection.
+        events: is told of connections, logins and calls; None when nobody listens.
 
     Attributes:
         unauthenticated: counts the peers that come from an IP address and have yet to log in or, without logins, to
@@ -55,6 +57,7 @@ class Accepting:
         loop: asyncio.AbstractEventLoop,
         settings: Settings,
         make_roots: MakeRoots,
+        events: Events | None = None,
     ) -> None:
         self.unauthenticated: transports.UnauthenticatedPeers = transports.UnauthenticatedPeers(
             settings.limits.strangers_per_address
@@ -64,6 +67,7 @@ class Accepting:
         self._settings = settings
         self._make_roots = make_roots
         self._draining = False
+        self.events: Events | None = events
         self._closing = False
         self._moving: _Moving | None = None
         self._hosts: dict[Host, float] = {}  # of connections that live, and when they came; in that order
@@ -96,6 +100,8 @@ class Accepting:
             allowance=self._allowance,
             shared_memory=self._memory,
         )
+        if self.events is not None:
+            self.events.listen(host.connection)
         return as_protocol(host.driver)
 
     def let_in(self, host: Host) -> str | None:
@@ -118,6 +124,8 @@ class Accepting:
             host.broker.drain()
         elif self._moving is not None:
             self._loop.call_at(self._moving.turn(now), self._move, host)
+        if self.events is not None:
+            self.events.opened(host.connection)
         return address
 
     def end(self, host: Host) -> None:
@@ -129,6 +137,8 @@ class Accepting:
             del self._hosts[host]
             if self._moving is not None and not self._hosts:
                 self._moving.emptied.set()
+            if self.events is not None:
+                self.events.closed_one(host.connection)
         self._ending.add(host)
 
     def forget(self, host: Host) -> None:
@@ -294,6 +304,10 @@ class _Accepted(Keeper):
         address, self._address = self._address, None
         if address is not None:
             self._accepting.unauthenticated.leave(address)
+
+    def logged_in(self, connection: Connection, user: str, method: str) -> None:
+        if self._accepting.events is not None:
+            self._accepting.events.logged_in(connection, user, method)
 
     def ended(self) -> None:
         self.authenticated()

@@ -27,11 +27,13 @@ from ..ports import Value
 from ..session import CloseCause
 from .affinity import check_asyncio
 from .alternatives import Alternatives, Establish
+from .backoff import Backoff
 from .busypoll import BusyPoll
 from .driver import as_protocol
 from .host import Host
+from .keeping import Keeper
 from .login import Login
-from .reconnect import Backoff, ReconnectingReference, keep_connected
+from .reconnect import ReconnectingReference, keep_connected
 from .references import RemoteReference
 from .roots import ROOT, check_name
 from .settings import Settings
@@ -287,7 +289,7 @@ async def _keep(
     timeout: float | None,
     others: int,
 ) -> ReconnectingReference:
-    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout, others))
+    return await keep_connected(Keeper(establish, url, backoff, timeout, others))
 
 
 def _parse(url: str) -> transports.Address:

@@ -13,12 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar, cast
 
+from ..calls import RunningCall
 from ..errors import CallError, DeadReferenceError, LimitExceeded, RemoteError
 from ..flavors.handle import Handle
 from ..limits import Limits
 from ..session import CloseCause, Statistics
 from ..transports import PeerCertificate, address_of
 from .affinity import check_loop
+from .counting import Counting
 from .driver import Driver
 from .endings import Ending, Endings
 from .write_buffer import Drain
@@ -44,9 +46,21 @@ class Connection(Handle):
             on this machine counts as local.)
         is_secure: whether they are encrypted. That does not tell which peer it is:
         is_verified: whether TLS has made sure that the peer is the host that was connected to.
+        since: when it was made, as :func:`time.time` tells it.
+        user: who has logged in, at a server; None before, and without a login. An anonymous user is ``"anonymous"``.
     """
 
-    __slots__ = ("_driver", "_endings", "is_local", "is_secure", "is_verified", "peer", "source")
+    __slots__ = (
+        "_driver",
+        "_endings",
+        "is_local",
+        "is_secure",
+        "is_verified",
+        "peer",
+        "since",
+        "source",
+        "user",
+    )
 
     def __init__(self, driver: Driver, peer: str) -> None:
         self._driver = driver
@@ -56,6 +70,8 @@ class Connection(Handle):
         self.is_local: bool = False
         self.is_secure: bool = False
         self.is_verified: bool = False
+        self.since: float = time.time()
+        self.user: str | None = None
 
     @property
     def room(self) -> Drain:
@@ -106,6 +122,25 @@ class Connection(Handle):
     def statistics(self) -> Statistics:
         """Return the connection's state now: tables, calls, bytes."""
         return self._driver.broker.statistics()
+
+    def running(self) -> list[RunningCall]:
+        """Return the calls of the peer whose methods run now, oldest first."""
+        incoming = self._driver.broker.incoming
+        counting = incoming.listener
+        began = counting.running if isinstance(counting, Counting) else {}
+        now = self._driver.loop.time()
+        return [
+            RunningCall(
+                call.name,
+                now - began[call] if call in began else None,
+                None if call.due is None else call.due - now,
+            )
+            for call in incoming.answers.running
+        ]
+
+    def exported(self) -> dict[str, int]:
+        """Return how many objects of each class the peer holds, by the names of the classes."""
+        return self._driver.broker.tables.exports.classes()
 
     async def ping(self) -> float:
         """Make a round trip, and return the seconds that it took.

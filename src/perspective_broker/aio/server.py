@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import transports
+from ..calls import CallObserver, MethodStatistics
 from ..flavors import Policy, Registry
 from ..flavors.handle import Handle
 from ..limits import Limits
@@ -25,6 +26,7 @@ from .lag import LoopWatch
 from .roots import Roots
 from .settings import Settings
 from .signals import on_signals
+from .watching import Watching
 
 __all__ = [
     "Server",
@@ -53,6 +55,8 @@ def serve(
     trusted_proxies: Sequence[str] = (),
     forward: bool = False,
     describe: bool = True,
+    statistics: bool = False,
+    call_observer: CallObserver | None = None,
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -81,6 +85,8 @@ def serve(
         forward: let references that came by other connections cross to the peers, and pass their calls on.
         describe: let peers of this machine, and authenticated ones, ask which methods an object has
             (:func:`~perspective_broker.describe`, ``pb describe``).
+        statistics: count the calls of each method, see :meth:`Server.methods`.
+        call_observer: is told of every call, login and connection.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -99,7 +105,12 @@ def serve(
     settings = Settings.of(
         limits, policy, registry, dialects, unsafe_tracebacks, busy_poll, forward, describe
     )
-    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies))
+    if call_observer is not None and not isinstance(call_observer, CallObserver):
+        raise TypeError(
+            f"call_observer takes a CallObserver of perspective_broker.calls, not {call_observer!r:.100}"
+        )
+    watching = Watching(bool(statistics), call_observer)
+    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +145,14 @@ class Server(Handle):
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
         proxies: transports.TrustedProxies,
+        watching: Watching,
     ) -> None:
         self._roots = roots
         self._addresses = addresses
         self._settings = settings
         self._tls = tls
         self._proxies = proxies
+        self._watching = watching
         self._listeners: list[transports.Listener] = []
         self._accepting: Accepting | None = None  # made with the event loop
         self._closed: asyncio.Event | None = None
@@ -170,6 +183,14 @@ class Server(Handle):
             worst_lag=0.0 if watch is None else watch.worst,
         )
 
+    def methods(self) -> list[MethodStatistics]:
+        """Return how often each method was called, and how long it took; by name.
+
+        Raises:
+            UsageError: statistics are not kept: give ``serve`` ``statistics=True``.
+        """
+        return self._watching.methods()
+
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
 
@@ -196,7 +217,9 @@ class Server(Handle):
         self._closed = asyncio.Event()
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
-        accepting = self._accepting = Accepting(self._loop, self._settings, self._roots.make)
+        accepting = self._accepting = Accepting(
+            self._loop, self._settings, self._roots.make, self._watching.begin(self._loop)
+        )
         try:
             await self._roots.begin()
             for number, address in enumerate(self._addresses):

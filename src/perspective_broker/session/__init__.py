@@ -10,6 +10,7 @@ from .host import Host
 from .incoming_call import IncomingCall
 from .incoming_calls import IncomingCalls
 from .lifecycle import Phase
+from .listening import CallListener
 from .memory import SharedMemory
 from .outgoing_call import OutgoingCall, Unready, call_when_connected, not_callable, not_run, of_this_call
 from .outgoing_calls import OutgoingCalls
@@ -24,6 +25,7 @@ __all__ = [
     "COMPILED",
     "SLOW_CONSUMER",
     "Broker",
+    "CallListener",
     "Capacity",
     "CloseCause",
     "Host",

@@ -104,10 +104,11 @@ class Reports:
         of_all: what it shares with the other connections of a server.
     """
 
-    __slots__ = ("_allowance", "_of_all", "peer")
+    __slots__ = ("_allowance", "_of_all", "peer", "user")
 
     def __init__(self, of_all: SharedAllowance | None = None) -> None:
         self.peer: str = "somebody"  #: what the lines call the other side
+        self.user: str | None = None  #: who has logged in there
         self._allowance: Allowance | None = None  # made with the first line
         self._of_all = of_all
 

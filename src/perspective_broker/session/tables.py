@@ -97,6 +97,14 @@ class Exports:
         root = () if self._root is None else (_ROOT,)
         return [*self._by_luid, *root, *self._named]
 
+    def classes(self) -> dict[str, int]:
+        """Return how many objects of each class the peer holds, by the names of the classes."""
+        found: dict[str, int] = {}
+        for export in self._by_luid.values():
+            name = type(export.obj).__name__
+            found[name] = found.get(name, 0) + 1
+        return found
+
     def name(self, name: str, obj: Exportable) -> None:
         """Let the peer reach ``obj`` under ``name`` for as long as the connection lives."""
         export = Export(0, name, export_target(obj, None), 1)
