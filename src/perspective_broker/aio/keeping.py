@@ -134,13 +134,7 @@ class Keeper:
 
     async def start(self) -> None:
         """Make the first connection, and keep one from then on. Raises what making it raises."""
-        try:
-            first = await self._establish()
-        except Unavailable as error:
-            if error.code != "draining":
-                raise
-            first = await self._establish()  # at once: who listens there now takes its place
-        self._adopt(first)
+        self._adopt(await _first(self._establish))
         self._task = self.loop.create_task(self._keep_connected())
 
     # -- for the references
@@ -500,3 +494,13 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
+
+
+async def _first(establish: Callable[[], Coroutine[Any, Any, RemoteReference]]) -> RemoteReference:
+    """Make a first connection; to a peer that drains once more at once, because another may listen there now."""
+    try:
+        return await establish()
+    except Unavailable as error:
+        if error.code != "draining":
+            raise
+    return await establish()
