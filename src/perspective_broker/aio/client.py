@@ -13,7 +13,14 @@ from .. import transports
 from ..cred.login import Anonymous
 from ..cred.verifiers import MIN_ITERATIONS
 from ..dialects.offer import web
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
+from ..errors import (
+    BrokerError,
+    ConnectionLost,
+    DeadReferenceError,
+    ProtocolError,
+    TLSError,
+    Unavailable,
+)
 from ..flavors import Policy, Registry
 from ..interfaces import giver
 from ..limits import Limits
@@ -187,8 +194,9 @@ def connect(
         ProtocolError: the program that answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
         LoginFailed: the login was refused. The error never tells which part was wrong.
-        Unavailable: the login was not judged, because too many have failed from this address or the peer is busy. A
-            later attempt may succeed; with ``reconnect`` it is made.
+        Unavailable: the peer shuts down (the error's code is ``"draining"``); or the login was not judged, because too
+            many have failed from this address or the peer is busy. A later attempt may succeed; with ``reconnect`` it
+            is made.
         RemoteError: the peer's own code raised when it let us in.
     """
     addresses = [_parse(one) for one in ([url] if isinstance(url, str) else url)]
@@ -358,6 +366,8 @@ def _why(host: Host, cause: CloseCause) -> BrokerError:
         return ProtocolError(cause.code, f"{cause.reason}; a port that says nothing may expect tls://")
     if cause.code in ("lost", "closed"):
         return ConnectionLost(cause.code, cause.reason)
+    if cause.code in ("drained", "aged"):  # it greeted, to say that it goes
+        return Unavailable(cause.reason, code="draining")
     return ProtocolError(cause.code, cause.reason)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, UsageError
+from ..errors import BrokerError, ConnectionLost, DeadReferenceError, LoginFailed, Unavailable, UsageError
 from ..flavors.guard import ordinary
 from ..hooks import is_ours, maybe_await, run
 from ..interfaces import underlying
@@ -43,6 +43,10 @@ _FINAL: Final = frozenset({"replaced"})
 #: Codes after which it is made again at once: the server is there, and its connections are not all of one age. This
 #: holds for a connection that has lived for a while; one that ends right after it was made is like any other.
 _AT_ONCE: Final = frozenset({"aged"})
+
+#: So often in a row it is made at once although it has not lived for a while: while the processes of a server are
+#: replaced one after the other, a client may come to one that is replaced next.
+_MOST_AT_ONCE: Final = 3
 
 #: Connections that drain and are kept until the peer ends them. A peer may drain each of them, and end none.
 _MOST_DRAINING: Final = 2
@@ -130,7 +134,7 @@ class Keeper:
 
     async def start(self) -> None:
         """Make the first connection, and keep one from then on. Raises what making it raises."""
-        self._adopt(await self._establish())
+        self._adopt(await _first(self._establish))
         self._task = self.loop.create_task(self._keep_connected())
 
     # -- for the references
@@ -378,7 +382,7 @@ class Keeper:
             seconds = (
                 0.0 if self._attempt < self._others else self._backoff.delay(self._attempt - self._others)
             )
-            await self._pause(seconds, at_once=lasted and first)
+            await self._pause(seconds, at_once=first and (lasted or self._attempt < _MOST_AT_ONCE))
             self._attempt += 1
             try:
                 reference = await self._establish()
@@ -490,3 +494,13 @@ def _remove(callbacks: list[Any], callback: object) -> None:
         callbacks.remove(callback)
     except ValueError:
         raise ValueError("that callback was not registered here") from None
+
+
+async def _first(establish: Callable[[], Coroutine[Any, Any, RemoteReference]]) -> RemoteReference:
+    """Make a first connection; to a peer that drains once more at once, because another may listen there now."""
+    try:
+        return await establish()
+    except Unavailable as error:
+        if error.code != "draining":
+            raise
+    return await establish()

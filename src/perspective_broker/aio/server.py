@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -28,7 +29,16 @@ from .settings import Settings
 from .signals import on_signals
 from .watching import Watching
 
-__all__ = ["Server", "ServerStatistics", "serve"]
+__all__ = [
+    "Server",
+    "ServerStatistics",
+    "accept_from",
+    "inherit",
+    "move_away",
+    "reload_certificates",
+    "serve",
+    "stop_accepting_from",
+]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -163,6 +173,7 @@ class Server(Handle):
         self._handshakes = transports.UnauthenticatedPeers(settings.limits.strangers_per_address)
         self._watch: LoopWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
+        self._inherited: Sequence[Sequence[socket.socket]] | None = None  # for each address; None binds them
 
     @property
     def urls(self) -> list[str]:
@@ -225,7 +236,7 @@ class Server(Handle):
         )
         try:
             await self._roots.begin()
-            for address, way in zip(self._addresses, self._ways, strict=True):
+            for number, (address, way) in enumerate(zip(self._addresses, self._ways, strict=True)):
                 self._listeners.append(
                     await transports.listen(
                         address,
@@ -234,6 +245,7 @@ class Server(Handle):
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
                         self._proxies,
+                        None if self._inherited is None else self._inherited[number],
                     )
                 )
         except BaseException:
@@ -307,11 +319,20 @@ class Server(Handle):
         Raises:
             UsageError: from another thread or event loop than the one it was started in.
         """
+        await self._close(drain)
+
+    async def _close(self, drain: float, moves: bool = False) -> None:
         self._check_loop()
         for listener in self._listeners:
+            if drain > 0 and self._inherited is None:  # the queue of a socket that others keep waits for them
+                listener.accept_waiting()
             listener.close()
+        for unused in (self._inherited or ())[len(self._listeners) :]:  # it was not started
+            for one in unused:
+                one.close()
         if self._accepting is not None:
-            await self._accepting.close(drain)
+            beginnings = [listener.wait_begun for listener in self._listeners]
+            await self._accepting.close(drain, beginnings, moves=moves)
         if self._watch is not None:
             self._watch.stop()
         for listener in self._listeners:
@@ -325,6 +346,44 @@ class Server(Handle):
     def _check_loop(self) -> None:
         if self._loop is not None:
             check_loop(self._loop)
+
+
+# -- for servers of several processes
+
+
+def inherit(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Have a server, before it is started, listen on sockets that another program has bound and keeps.
+
+    Args:
+        server: is told.
+        sockets: for each of its urls. The server closes them when it is closed.
+    """
+    server._inherited = sockets
+
+
+def accept_from(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Have a server that has inherited its sockets accept from these as well; the arguments are those of inherit."""
+    for listener, more in zip(server._listeners, sockets, strict=True):
+        assert isinstance(listener, transports.SocketListener)
+        listener.add(more)
+
+
+def stop_accepting_from(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Undo one :func:`accept_from`; the sockets are closed."""
+    for listener, fewer in zip(server._listeners, sockets, strict=True):
+        assert isinstance(listener, transports.SocketListener)
+        listener.discard(fewer)
+
+
+async def move_away(server: Server, drain: float) -> None:
+    """Close a server whose clients another process serves from now on: they leave one by one, see Accepting.close."""
+    await server._close(drain, moves=True)
+
+
+def reload_certificates(server: Server) -> None:
+    """Read the certificates again, if they are in files. They stay as they are if the files do not fit."""
+    if isinstance(server._tls, transports.ServerTLS):
+        _reload(server._tls)
 
 
 def _reload(tls: transports.ServerTLS) -> None:

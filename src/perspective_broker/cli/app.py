@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from .. import __version__
 from ..native_path import NATIVE
 from ..session import COMPILED
-from . import bench, call, describe, identity, ping, serve, shell, watch
+from . import bench, call, describe, identity, ping, serve, shell, statistics, watch
 from .output import one_line, print_error
 from .status import Status, explain
 
@@ -41,6 +41,7 @@ app.command(call.call, help_epilogue=call.EXAMPLES)
 app.command(watch.watch, help_epilogue=watch.EXAMPLES)
 app.command(bench.bench, help_epilogue=bench.EXAMPLES)
 app.command(ping.ping, help_epilogue=ping.EXAMPLES)
+app.command(statistics.status, help_epilogue=statistics.EXAMPLES)
 app.command(shell.shell, help_epilogue=shell.EXAMPLES)
 app.command(identity.identity)
 

@@ -198,6 +198,10 @@ class Broker:
         """Refuse new calls of the peer from now on, the first ones too; calls that run may end."""
         self.ending.drain()
 
+    def announce_draining(self) -> None:
+        """Tell the peer to make no new calls; those that come are still taken, until :meth:`drain`."""
+        self.ending.announce_draining()
+
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection now, with a farewell. Messages of the peer that have not been acted on are dropped."""
         self.ending.end(CloseCause(code, reason, clean=True), tell=True)

@@ -102,6 +102,8 @@ def parse_url(url: str) -> Address:
 
 def bound_urls(address: Address, sockets: Iterable[socket.socket]) -> list[str]:
     """Return the urls of the sockets that were bound for ``address``, with the ports that the system chose."""
+    if address.scheme == "unix":
+        return [str(address)]
     names = [bound.getsockname() for bound in sockets]
     # A host name stays, because certificates are for names; a wildcard becomes its address.
     return [str(Address(address.scheme, address.host or name[0], name[1], address.path)) for name in names]
