@@ -100,7 +100,7 @@ class Accepting:
         if address is not None and not self.unauthenticated.arrive(address):
             host.broker.close("refused", "too many strangers come from there")
             return None
-        log.info("connection from %s", host.connection.peer)
+        log.info("connection from %s", host.connection.peer, extra=_extra(host.connection, "opened"))
         self.accepted += 1
         self._hosts[host] = None
         if self.events is not None:
@@ -112,7 +112,8 @@ class Accepting:
         if host in self._hosts:
             cause = host.connection.close_cause
             code, reason = ("", "") if cause is None else (cause.code, cause.reason)
-            log.info("connection from %s ended: %s: %s", host.connection.peer, code, reason)
+            extra = _extra(host.connection, code)
+            log.info("connection from %s ended: %s: %s", host.connection.peer, code, reason, extra=extra)
             del self._hosts[host]
             if self.events is not None:
                 self.events.closed_one(host.connection)
@@ -168,6 +169,11 @@ class Accepting:
                 busy,
                 ", ".join(ascii(name[:64]) for name in names[:5]),
             )
+
+
+def _extra(connection: Connection, code: str) -> dict[str, object]:
+    """Return what a log record carries about a connection, for those that filter by it."""
+    return {"pb_peer": connection.peer, "pb_user": connection.user, "pb_code": code}
 
 
 class _Accepted(Keeper):
