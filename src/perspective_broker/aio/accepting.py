@@ -120,7 +120,7 @@ class Accepting:
         if address is not None and not self.unauthenticated.arrive(address):
             host.broker.close("refused", "too many strangers come from there")
             return None
-        log.info("connection from %s", host.connection.peer)
+        log.info("connection from %s", host.connection.peer, extra=_extra(host.connection, "opened"))
         self.accepted += 1
         now = self._hosts[host] = self._loop.time()
         if self._draining:  # it is greeted, so that its peer learns why it cannot stay
@@ -136,7 +136,8 @@ class Accepting:
         if host in self._hosts:
             cause = host.connection.close_cause
             code, reason = ("", "") if cause is None else (cause.code, cause.reason)
-            log.info("connection from %s ended: %s: %s", host.connection.peer, code, reason)
+            extra = _extra(host.connection, code)
+            log.info("connection from %s ended: %s: %s", host.connection.peer, code, reason, extra=extra)
             del self._hosts[host]
             if self._moving is not None and not self._hosts:
                 self._moving.emptied.set()
@@ -280,6 +281,11 @@ class _Moving:
     def turn(self, came: float) -> float:
         """Return when a connection that came at ``came`` may leave at the soonest."""
         return min(came + _NEW_PART * self._drain, self.until)
+
+
+def _extra(connection: Connection, code: str) -> dict[str, object]:
+    """Return what a log record carries about a connection, for those that filter by it."""
+    return {"pb_peer": connection.peer, "pb_user": connection.user, "pb_code": code}
 
 
 class _Accepted(Keeper):

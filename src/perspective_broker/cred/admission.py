@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import secrets
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +11,11 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
+from .audit import Audit
 from .authorizer import Authorizer, StoreBusy, StoreError
 from .lifetime import LoginConnection
 
-__all__ = ["Admission", "AttemptCounter", "LoginThrottle", "refusal"]
+__all__ = ["UNKNOWN_USER", "Admission", "AttemptCounter", "LoginThrottle", "refusal"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -33,6 +32,9 @@ _MOST_STEPS: Final = 8192
 #: Questions of logins that the store has at a time. A database answers as many at once as it has processors, and its
 #: pool of connections, which other programs use as well, is not drained.
 _AT_ONCE: Final = 16
+
+#: Why no response of a login can succeed: there is no such user, or it is disabled. (For the log only.)
+UNKNOWN_USER: Final = "unknown user"
 
 #: Seconds between two log lines about logins that fail.
 _LOG_SECONDS: Final = 1.0
@@ -159,15 +161,16 @@ class LoginThrottle:
 
     Attributes:
         turns: each step of a login waits for one of them.
+        audit: the trail of all logins.
     """
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.turns: Turns = Turns()
+        self.audit: Audit = Audit()
         self._gate = Gate()
         self._counter: AttemptCounter = authorizer
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
-        self._key = secrets.token_bytes(16)
         self._last_logged = -_LOG_SECONDS
 
     def count_with(self, counter: AttemptCounter) -> None:
@@ -262,12 +265,6 @@ class LoginThrottle:
                     log.error("logins fail", exc_info=error)
             raise busy() from None
 
-    def log_name(self, name: str) -> str:
-        """Return a keyed hash to log in place of an unknown name, because people type passwords there."""
-        return hashlib.blake2b(
-            name.encode("utf-8", "surrogatepass"), digest_size=6, key=self._key
-        ).hexdigest()
-
 
 class Admission:
     """Counts the attempts of one connection, and closes it when there are too many or none.
@@ -293,8 +290,8 @@ class Admission:
         connection.on_disconnect(self._on_disconnect)
         self._wait_for_attempt()
 
-    def challenge(self) -> float:
-        """Count a requested challenge, and return the time at which it expires.
+    def challenge(self, method: str) -> float:
+        """Count a requested challenge of a method, and return the time at which it expires.
 
         Raises:
             LoginFailed: the peer has requested too many since its last login.
@@ -304,17 +301,22 @@ class Admission:
         if self._challenges > self._limits.logins + SPARE_CHALLENGES:
             self._end_soon()
             raise refusal()
-        self._throttle.check_source(self._connection.source)
+        try:
+            self._throttle.check_source(self._connection.source)
+        except Unavailable:
+            self.refused("", method, "throttled")
+            raise
         self._wait_for_attempt()
         return self._loop.time() + self._limits.login_seconds
 
     async def attempt(
-        self, name: str, expires: float | None, check: Callable[[], bool], log_reason: str = ""
+        self, name: str, method: str, expires: float | None, check: Callable[[], bool], log_reason: str = ""
     ) -> None:
         """Authenticate the peer if ``check`` returns True.
 
         Args:
             name: the user as whom the peer wants to log in.
+            method: of the login; for the log.
             expires: when the challenge expires; None when it was used before.
             check: returns whether the response fits the challenge.
             log_reason: why no response can succeed, if that is known; only the log shows it.
@@ -323,14 +325,19 @@ class Admission:
             LoginFailed: the response does not fit, the challenge has expired, or too many attempts have failed.
             Unavailable: the attempt was not checked.
         """
-        with self.attempting():
-            in_time = expires is not None and self._loop.time() < expires
-            fits = in_time and await self._throttle.check(name, self._connection.source, check)
-            if not fits:
-                self._log_later(
-                    name, log_reason or ("a wrong password" if in_time else "a challenge too old")
-                )
-                raise refusal()
+        known = log_reason != UNKNOWN_USER
+        try:
+            with self.attempting():
+                in_time = expires is not None and self._loop.time() < expires
+                fits = in_time and await self._throttle.check(name, self._connection.source, check)
+                if not fits:
+                    why = log_reason or ("wrong password" if in_time else "challenge too old")
+                    self.refused(name, method, why, known=known)
+                    raise refusal()
+        except Unavailable:
+            self.refused(name, method, "throttled", known=known)
+            raise
+        self.accepted(name, method)
 
     @contextmanager
     def attempting(self) -> Iterator[None]:
@@ -380,13 +387,14 @@ class Admission:
             self._admitted = True
             self._connection.welcome()
 
-    def _log_later(self, name: str, why: str) -> None:
-        """Log why a login has failed after the answer is sent, because its time must not depend on the reason."""
-        self._loop.call_soon(self._loop.call_soon, self._log_failure, name, why)
+    def accepted(self, name: str, method: str) -> None:
+        """Record that the peer is a user, in the audit trail too."""
+        self._throttle.audit.accepted(self._connection, name, method)
+        self._connection.logged_in(name, method)
 
-    def _log_failure(self, name: str, why: str) -> None:
-        shown = self._throttle.log_name(name) if why == "no user" else ascii(name[:64])
-        log.info("a login as %s from %s failed: %s", shown, self._connection.peer, why)
+    def refused(self, name: str, method: str, why: str, *, known: bool = True) -> None:
+        """Write into the audit trail why a login was refused; see :meth:`.Audit.refused`."""
+        self._throttle.audit.refused(self._connection, name, method, why, known=known)
 
     def _review_failures(self) -> None:
         if self._failures >= self._limits.logins and not self._checking:

@@ -446,6 +446,9 @@ class Application(LoginRoot):
             raise refusal()
         return await self._attach_without_key(identity, service, perspective, client, connection)
 
+    def why_refused(self, service: str, perspective: str) -> str:
+        return "no key" if service in self._services else "no such service"
+
     async def _attach_without_key(
         self, identity: Identity, service: str, perspective: str, client: Value, connection: LoginConnection
     ) -> Given:

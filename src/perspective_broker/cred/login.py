@@ -38,7 +38,7 @@ from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
 from ..flavors.values import Value
 from ..hooks import maybe_await
-from .admission import Admission, AttemptCounter, LoginThrottle, refusal
+from .admission import UNKNOWN_USER, Admission, AttemptCounter, LoginThrottle, refusal
 from .authorizer import Authorizer
 from .identity import Identity
 from .lifetime import Detacher, LoginConnection
@@ -77,6 +77,13 @@ CertificateUser: TypeAlias = Callable[[PeerCertificate], str | Awaitable[str | N
 
 #: The mechanism of a login by certificate.
 EXTERNAL: Final = "EXTERNAL"
+
+#: What the audit trail calls each method.
+SCRAM: Final = "SCRAM"
+MD5: Final = "MD5"
+CERTIFICATE: Final = "certificate"
+NOTHING: Final = "no password"
+KEY: Final = "key"  # to a perspective, of a user who has logged in
 
 _CHALLENGE_BYTES: Final = 16
 
@@ -126,6 +133,10 @@ class LoginRoot(ABC):
             LoginFailed: there is no such perspective, or the user has no key to it. The error does not tell which.
         """
         raise refusal()
+
+    def why_refused(self, service: str, perspective: str) -> str:
+        """Return, for the log, why a user got no perspective."""
+        return "no such service"
 
     @abstractmethod
     async def _request_avatar(
@@ -207,9 +218,13 @@ class AuthServ(Referenceable):
             return None, known
         if certificate is not None and asked == EXTERNAL:
             return b"", await self._identify(certificate, _text(client_first))
-        expires = self.admission.challenge()
+        expires = self.admission.challenge(SCRAM)
         await self.root._throttle.turns.wait()
-        exchange = ServerExchange(asked, client_first, binding)
+        try:
+            exchange = ServerExchange(asked, client_first, binding)
+        except LoginFailed:
+            self.admission.refused("", SCRAM, "malformed, or a name that no user can have")
+            raise
         identity, verifier = await self.root._throttle.ask(self.root.authorizer.login_record, exchange.name)
         return exchange.first(verifier), _ScramChallenger(self, expires, exchange, identity)
 
@@ -242,8 +257,12 @@ class AuthServ(Referenceable):
             if user is not None:
                 identity = await self.root._throttle.ask(self.root.authorizer.get_identity, user)
             if identity is None or identity.disabled or name not in ("", identity.name):
+                known = identity is not None and not identity.disabled
+                why = "the certificate of another user" if known else UNKNOWN_USER
+                self.admission.refused(user or "", CERTIFICATE, why, known=identity is not None)
                 raise refusal()
-            return IdentityWrapper(self, identity)
+        self.admission.accepted(identity.name, CERTIFICATE)
+        return IdentityWrapper(self, identity)
 
     def remote_username(self, name: object) -> tuple[bytes, Any]:
         """Begin a login of 2002.
@@ -261,8 +280,13 @@ class AuthServ(Referenceable):
 
     async def remote_loginAnonymous(self, mind: Value = None) -> Exportable:
         """Log in an anonymous user, where that is allowed."""
-        with self.admission.attempting(), self.root._throttle.hiding_errors():
-            avatar, _ = await self.give(self.root._request_avatar(None, mind, self.connection))
+        try:
+            with self.admission.attempting(), self.root._throttle.hiding_errors():
+                avatar, _ = await self.give(self.root._request_avatar(None, mind, self.connection))
+        except LoginFailed:
+            self.admission.refused("", NOTHING, "no anonymous logins")
+            raise
+        self.admission.accepted("anonymous", NOTHING)
         return avatar
 
     def _legacy(self, kind: type[_LegacyChallenger], name: object) -> tuple[bytes, _LegacyChallenger]:
@@ -283,7 +307,7 @@ class AuthServ(Referenceable):
                 )
             if not allowed:
                 raise refusal()
-        challenger = kind(self, self.admission.challenge(), _text(name))
+        challenger = kind(self, self.admission.challenge(MD5), _text(name))
         return challenger.challenge, challenger
 
 
@@ -325,7 +349,7 @@ class _ScramChallenger(_Challenger):
             return final is not None and self._identity is not None
 
         await self._auth.admission.attempt(
-            self._exchange.name, self._spend(), check, "no user" if self._identity is None else ""
+            self._exchange.name, SCRAM, self._spend(), check, UNKNOWN_USER if self._identity is None else ""
         )
         assert final is not None
         assert self._identity is not None
@@ -360,9 +384,10 @@ class _LegacyChallenger(_Challenger):
 
         await self._auth.admission.attempt(
             self._name,
+            MD5,
             expires,
             check,
-            "no user" if identity is None else "made without legacy=True" if digest is None else "",
+            UNKNOWN_USER if identity is None else "made without legacy=True" if digest is None else "",
         )
         assert identity is not None, "an unknown user has no digest"
         return identity
@@ -423,6 +448,7 @@ class IdentityWrapper(Referenceable):
             given, detacher = await self._auth.give(attaching)
         except LoginFailed:
             self._auth.admission.failed()
+            self._auth.admission.refused(self._identity.name, KEY, self._auth.root.why_refused(*names))
             raise self._no_key(*names) from None
         self._given.append(detacher)
         return given

@@ -81,9 +81,17 @@ class Context:
         self.writer = dialect.writer
         self.is_classic = dialect.name != "pb7"
 
-    def log(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
+    def log(
+        self,
+        level: int,
+        text: str,
+        *args: object,
+        error: BaseException | None = None,
+        method: str = "",
+        code: str = "",
+    ) -> None:
         """Log a line about this peer, as far as its allowance goes; see :meth:`.Reports.say`."""
-        self.reports.say(self.deadlines.heard, level, text, *args, error=error)
+        self.reports.say(self.deadlines.heard, level, text, *args, error=error, method=method, code=code)
 
     def log_defect(self, error: Exception) -> None:
         """Log an exception that nothing in this library expects."""

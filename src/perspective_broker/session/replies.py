@@ -85,7 +85,7 @@ class Replies:
         if call.is_passed_on:  # which is no defect of this program
             log.debug(text, call.name, error)
         else:
-            self._context.log(logging.ERROR, text, call.name, error)
+            self._context.log(logging.ERROR, text, call.name, error, method=call.name)
         self._send_error(call, error)
 
     def report(self, call: IncomingCall, error: BaseException) -> None:
@@ -94,7 +94,14 @@ class Replies:
         if call.is_passed_on or call.is_cancelled or (isinstance(error, _EXPECTED) and not of_a_call):
             log.debug("method %.64a reported %s", call.name, type(error).__name__)
         else:
-            self._context.log(logging.ERROR, "method %.64a raised an exception", call.name, error=error)
+            self._context.log(
+                logging.ERROR,
+                "method %.64a raised an exception",
+                call.name,
+                error=error,
+                method=call.name,
+                code=type(error).__name__,
+            )
         self._send_error(call, error)
 
     def _send_error(self, call: IncomingCall, error: BaseException) -> None:
@@ -120,7 +127,9 @@ class Replies:
 
     def refuse(self, call: IncomingCall, error: Refusal) -> None:
         """A call ends before its method could run. That is the peer's doing: one line is logged, not a traceback."""
-        self._context.log(logging.INFO, "refused a call: %s", error)
+        self._context.log(
+            logging.INFO, "refused a call: %s", error, method=call.name, code=type(error).__name__
+        )
         if call.wants_answer:
             try:
                 message = self._context.writer.encode_error(call.request, error, False, None)

@@ -113,7 +113,14 @@ class Reports:
         self._of_all = of_all
 
     def say(
-        self, now: float, level: int, text: str, *args: object, error: BaseException | None = None
+        self,
+        now: float,
+        level: int,
+        text: str,
+        *args: object,
+        error: BaseException | None = None,
+        method: str = "",
+        code: str = "",
     ) -> None:
         """Log a line, if it is not too many.
 
@@ -122,6 +129,8 @@ class Reports:
             level: of :mod:`logging`.
             text: with its ``args``, as for a logger.
             error: whose traceback is shown.
+            method: of the peer's call that it is about.
+            code: a word for what has happened.
         """
         if not log.isEnabledFor(level):
             return
@@ -134,10 +143,11 @@ class Reports:
         self.sum_up()
         # A program that keeps the record must not keep the objects in the frames of an exception: replicas, references.
         plain = [text_of(arg) if isinstance(arg, BaseException) else arg for arg in args]
+        extra = {"pb_peer": self.peer, "pb_user": self.user, "pb_method": method[:64], "pb_code": code}
         if error is None or _is_tame(error):
-            log.log(level, "%s: " + text, self.peer, *plain, exc_info=error)
+            log.log(level, "%s: " + text, self.peer, *plain, exc_info=error, extra=extra)
         else:
-            log.log(level, "%s: " + text + "\n%s", self.peer, *plain, _tamed(error))
+            log.log(level, "%s: " + text + "\n%s", self.peer, *plain, _tamed(error), extra=extra)
 
     def sum_up(self) -> None:
         """Log how many lines were left out, if there were any. (Called at the end of the connection.)"""
