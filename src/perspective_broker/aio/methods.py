@@ -17,6 +17,7 @@ from types import CoroutineType
 from typing import Final
 
 from ..errors import with_ran
+from ..flavors.dispatch import blame
 from ..native import mypyc_attr
 from ..ports import Method, Value
 from ..queues import NOTHING, Queue, own, put
@@ -150,7 +151,7 @@ class Methods:
             context = copy_context()  # what the method sets in it stays in this call
             result = context.run(method, *args, **kwargs)
         except TypeError as error:
-            self._incoming.blame_call(call, error, method, args, kwargs)
+            self._incoming.fail_or_refuse(call, blame(error, call.name, method, args, kwargs))
             return
         except KeyboardInterrupt:  # a person wants the program to end, which does not concern the method
             raise
@@ -247,7 +248,7 @@ class Methods:
         elif (error := future.exception()) is None:
             self._incoming.answer_call(call, future.result())
         elif is_passed_on:
-            self._incoming.pass_failure_on(call, error)
+            self._incoming.fail_or_refuse(call, error)
         else:
             self._incoming.fail_call(call, error)
 
@@ -263,7 +264,7 @@ class Methods:
                 return
             full = passage.tell(args, kwargs)
         except Exception as error:  # at once, so it was not passed on
-            self._incoming.pass_failure_on(call, with_ran(error, False))
+            self._incoming.fail_or_refuse(call, with_ran(error, False))
             return
         self._incoming.answer_call(call, None)
         if full is not None:

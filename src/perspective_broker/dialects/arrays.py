@@ -86,12 +86,11 @@ def raw_array(value: Value) -> RawArray | None:
 
 def _unchanging_bytes(array: Any) -> bytes | memoryview:
     """Return the bytes of an array of numpy in C order: its own memory if nothing can write there, or a copy."""
-    owner = array
+    owner: Any = array
     while type(owner) is type(array) and not owner.flags.writeable and owner.base is not None:
         owner = owner.base
-    if isinstance(owner, memoryview):
-        owner = owner.obj
-    if type(owner) is bytes or (type(owner) is type(array) and not owner.flags.writeable):
+    memory: Any = owner.obj if isinstance(owner, memoryview) else owner
+    if type(memory) is bytes or (type(memory) is type(array) and not memory.flags.writeable):
         try:
             return memoryview(array).cast("B")
         except (TypeError, ValueError):  # not contiguous, empty, or of items that a memoryview does not know

@@ -10,12 +10,11 @@ Releases, updates and messages of streams are acted on when they come.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from ..errors import (
-    BadArguments,
     CallError,
     ConnectionLost,
     DeadlineExceeded,
@@ -25,9 +24,8 @@ from ..errors import (
     Unavailable,
 )
 from ..flavors import Target, carries_on
-from ..flavors.dispatch import blame
 from ..limits import Limits
-from ..ports import CallTarget, Feature, Message, Method, PromisedAnswer, Undecoded, Value
+from ..ports import CallTarget, Feature, Message, PromisedAnswer, Undecoded, Value
 from .answers import Answers
 from .call_states import QUEUED
 from .connection_tables import ConnectionTables
@@ -109,8 +107,9 @@ class IncomingCalls(CallStarter):
             call.weight = at_most(call.size) or dialect.last_weight
         refusal = self._memory.refusal() if call.weight else None
         self.answers.arrive(call)
-        if seconds is not None:
-            self._has_deadline(call, seconds)
+        if seconds is not None:  # it is given up in any state
+            self.answers.expires(call, self._context.deadlines.heard + seconds)
+            self._host.on_deadline()
         if isinstance(target, PromisedAnswer):
             depends_on = (target.request, *depends_on)
         answers = self._pipeline().kept.depended_on(depends_on) if depends_on else None
@@ -123,17 +122,14 @@ class IncomingCalls(CallStarter):
         try:
             export = None if isinstance(target, PromisedAnswer) else self._tables.exports.find(target)
         except CallError as error:
-            forget(self._context, arguments)
-            self.refuse(call, error)
+            self._turn_away(call, arguments, error)
             return
         if refusal is not None and not (export is not None and export.carries_on):
-            forget(self._context, arguments)
-            self.refuse(call, refusal)
+            self._turn_away(call, arguments, refusal)
         elif export is None or answers is not None:
             assert answers is not None
             if self._lifecycle.refuses_calls(call.wants_answer):
-                forget(self._context, arguments)
-                self.refuse(call, _draining())
+                self._turn_away(call, arguments, _draining())
             else:
                 self._weigh(call)
                 self._pipeline().arrive(call, export, arguments, answers)
@@ -151,10 +147,14 @@ class IncomingCalls(CallStarter):
         try:
             replica = self._tables.replicas.find(luid)
         except CallError as error:
-            forget(self._context, arguments)
-            self.refuse(call, error)
+            self._turn_away(call, arguments, error)
             return
         self._start(call, Target(replica, replica, "observe_"), arguments, carries_on=True)
+
+    def _turn_away(self, call: IncomingCall, arguments: Undecoded, error: Refusal) -> None:
+        """Refuse a call whose arguments were not decoded."""
+        forget(self._context, arguments)
+        self.refuse(call, error)
 
     def _start(self, call: IncomingCall, target: Target, arguments: Undecoded, carries_on: bool) -> None:
         """Decode a call that is ready, and start or queue it.
@@ -162,8 +162,7 @@ class IncomingCalls(CallStarter):
         A call that carries on with others which have begun is neither refused nor queued.
         """
         if not carries_on and self._lifecycle.refuses_calls(call.wants_answer):
-            forget(self._context, arguments)
-            self.refuse(call, _draining())
+            self._turn_away(call, arguments, _draining())
             return
         if not prepare(self._context, self._tables.replicas, self, call, target, arguments):
             return
@@ -174,10 +173,7 @@ class IncomingCalls(CallStarter):
         elif answers.queued or not self._may_start(call):
             self.queue(call)
         elif answers.is_overrun:
-            if self._context.writer.has(Feature.NO_WINDOW):
-                self.queue(call)
-            else:
-                self._refuse_overrun(call)
+            self._refuse_overrun(call)
         else:
             answers.start(call)
             self._run(call)
@@ -186,11 +182,6 @@ class IncomingCalls(CallStarter):
         """Note the bytes as which a call counts while it waits. Its message is the one that is being delivered."""
         # Most calls have a few values, and count as the least: their number is what bounds them.
         call.waiting_size = max(self._context.dialect.last_weight - UNCHARGED, call.size, LEAST_WAITING)
-
-    def _has_deadline(self, call: IncomingCall, seconds: float) -> None:
-        """Give a call up in so many seconds from when its bytes came, in any state."""
-        self.answers.expires(call, self._context.deadlines.heard + seconds)
-        self._host.on_deadline()
 
     # -- starting
 
@@ -207,8 +198,11 @@ class IncomingCalls(CallStarter):
 
     def _may_start(self, call: IncomingCall) -> bool:
         """Whether a method may start: it has a slot, and its answer, if there is one, would find room."""
-        if not self.answers.has_slot(len(self._questions)):
+        answers = self.answers
+        if not answers.has_slot(len(self._questions)):
             return False
+        if answers.is_overrun and self._context.writer.has(Feature.NO_WINDOW):
+            return False  # such a peer cannot know how many calls may be under way, so this one waits
         return not call.wants_answer or self._outbox.has_room
 
     @property
@@ -226,8 +220,6 @@ class IncomingCalls(CallStarter):
         try:
             while (first := answers.first()) is not None and self._may_start(first):
                 is_overrun = answers.is_overrun
-                if is_overrun and self._context.writer.has(Feature.NO_WINDOW):
-                    break
                 answers.leave_queue(first)
                 if is_overrun:
                     self._refuse_overrun(first)
@@ -284,21 +276,6 @@ class IncomingCalls(CallStarter):
         if self._pipelining is not None:
             self._pipelining.keep(call, message, content)
 
-    def blame_call(
-        self,
-        call: IncomingCall,
-        error: TypeError,
-        method: Method,
-        args: Sequence[Value],
-        kwargs: Mapping[str, Value],
-    ) -> None:
-        """Calling the method of ``call`` raised ``error``: the arguments do not fit it, or the error is its own."""
-        blamed = blame(error, call.name, method, args, kwargs)
-        if isinstance(blamed, BadArguments):
-            self.refuse_begun(call, blamed)
-        else:
-            self.fail_call(call, blamed)
-
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
         if not self._end(call, error) or self._lifecycle.ended:
@@ -308,8 +285,8 @@ class IncomingCalls(CallStarter):
         self._report(call, error)
         self.start_queued()
 
-    def pass_failure_on(self, call: IncomingCall, error: BaseException) -> None:
-        """``call`` was passed on to another connection, where it has ended with ``error``."""
+    def fail_or_refuse(self, call: IncomingCall, error: BaseException) -> None:
+        """``call`` has ended with an error that says whether its method has run."""
         if isinstance(error, CallError) and error.ran is False:
             self.refuse_begun(call, error)
         else:
@@ -507,7 +484,6 @@ def arrive_at(calls: IncomingCalls, request: int, target: Target, name: str, arg
         forget(calls._context, arguments)
         calls.answers.end(call)
     elif refusal is not None:
-        forget(calls._context, arguments)
-        calls.refuse(call, refusal)
+        calls._turn_away(call, arguments, refusal)
     else:
         calls._start(call, target, arguments, carries_on(target.holder))

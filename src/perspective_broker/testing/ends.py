@@ -9,7 +9,7 @@ from typing import Any
 from ..dialects.offer import negotiate
 from ..errors import BadArguments, NoSuchMethod
 from ..flavors import Exportable, Observer, Policy, Reference, Registry, default_registry, export_target
-from ..flavors.dispatch import find_call
+from ..flavors.dispatch import blame, find_call
 from ..limits import Limits
 from ..ports import Deadline, Method, ObjectId, Perspective, Value
 from ..session import (
@@ -319,7 +319,7 @@ class End(Host):
         try:
             result = method(*args, **kwargs)
         except TypeError as error:
-            self.broker.incoming.blame_call(call, error, method, args, kwargs)
+            self.broker.incoming.fail_or_refuse(call, blame(error, call.name, method, args, kwargs))
             return
         except Exception as error:
             self.broker.incoming.fail_call(call, error)
