@@ -140,7 +140,10 @@ def there_and_back(sent: Any) -> None:
     """Write a value on either side, and read it on both."""
     text = describe(sent)
     [expression] = expressions(Jellier(PB, NullExporter(), None, _LIMITS).jelly(sent))
-    assert ours(expression) == (text, "")
+    mine, why = ours(expression)
+    if why.startswith(("a key may have", "keys that share")):  # what a peer may make us hash is bounded, see STRICTER
+        return
+    assert (mine, why) == (text, "")
     assert theirs(expression) == text
     their_jelly = twisted_jelly.jelly(sent)
     assert ours(their_jelly) == (text, "")
