@@ -35,6 +35,7 @@ class Accepting:
         unauthenticated: counts the peers that come from an IP address and have yet to log in or, without logins, to
             greet.
         accepted: how many connections were let in so far.
+        is_closing: whether no more are.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Accepting:
         self._settings = settings
         self._make_roots = make_roots
         self.events: Events | None = events
-        self._closing = False
+        self.is_closing: bool = False
         self._hosts: dict[Host, None] = {}  # of connections that live, in the order in which they came
         self._ending: set[Host] = set()  # of those that have ended, and whose methods or callbacks still run
         self._retiring: set[asyncio.Task[None]] = set()
@@ -93,7 +94,7 @@ class Accepting:
         Returns:
             Under which address its peer counts as unauthenticated; None when it does not.
         """
-        if self._closing:  # it was on its way when the listeners were closed
+        if self.is_closing:  # it was on its way when the listeners were closed
             host.broker.close("closed", "the server was closed")
             return None
         address = host.connection.source
@@ -139,7 +140,7 @@ class Accepting:
         Args:
             drain: seconds to let calls that run come to their end first; new ones are refused meanwhile.
         """
-        self._closing = True
+        self.is_closing = True
         hosts = list(self._hosts)
         if drain > 0 and hosts:
             await self._drain(hosts, drain)

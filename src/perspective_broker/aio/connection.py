@@ -129,10 +129,12 @@ class Connection(Handle):
         counting = incoming.listener
         began = counting.running if isinstance(counting, Counting) else {}
         now = self._driver.loop.time()
+        # uvloop's clock counts milliseconds, which is too coarse for calls.
+        finer = time.monotonic()
         return [
             RunningCall(
                 call.name,
-                now - began[call] if call in began else None,
+                finer - began[call] if call in began else None,
                 None if call.due is None else call.due - now,
             )
             for call in incoming.answers.running

@@ -21,6 +21,7 @@ from ..ports import Value
 from .accepting import Accepting
 from .affinity import check_asyncio, check_loop
 from .connection import Connection
+from .events import Events
 from .lag import LoopWatch
 from .roots import Roots
 from .settings import Settings
@@ -47,6 +48,7 @@ def serve(
     describe: bool = True,
     statistics: bool = False,
     call_observer: CallObserver | None = None,
+    monitor: str | None = None,
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -77,11 +79,15 @@ def serve(
             (:func:`~perspective_broker.describe`, ``pb describe``).
         statistics: count the calls of each method, see :meth:`Server.methods`.
         call_observer: is told of every call, login and connection.
+        monitor: where to show what goes on, to a person with a browser and to programs: ``"http://127.0.0.1:8788"``, or
+            ``"unix:///run/monitor.sock"``; see ``server.monitor_url``. It needs the extra ``monitor``. Statistics are
+            kept as well.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
             not such a time; ``tls://`` without ``tls``, or the other way round.
         TypeError: ``root`` cannot be served; of a mapping, one of its objects, or two of them take logins.
+        ImportError: ``monitor`` without the extra of that name.
         OSError: an address cannot be bound (when entered or awaited).
     """
     if not urls:
@@ -99,7 +105,7 @@ def serve(
         raise TypeError(
             f"call_observer takes a CallObserver of perspective_broker.calls, not {call_observer!r:.100}"
         )
-    watching = Watching(bool(statistics), call_observer)
+    watching = Watching(bool(statistics), call_observer, monitor)
     return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
 
 
@@ -180,6 +186,21 @@ class Server(Handle):
         """
         return self._watching.methods()
 
+    @property
+    def events(self) -> Events | None:
+        """The source of events, for the monitor; None where nobody listens."""
+        return self._watching.events
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it lets no more connections in."""
+        return self._accepting is None or self._accepting.is_closing
+
+    @property
+    def monitor_url(self) -> str | None:
+        """Where the monitor is, with its token; None without one. Whoever knows the token sees everything there."""
+        return self._watching.monitor_url
+
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
 
@@ -207,7 +228,7 @@ class Server(Handle):
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
         accepting = self._accepting = Accepting(
-            self._loop, self._settings, self._roots.make, self._watching.begin(self._loop)
+            self._loop, self._settings, self._roots.make, self._watching.begin()
         )
         try:
             await self._roots.begin()
@@ -222,6 +243,7 @@ class Server(Handle):
                         self._proxies,
                     )
                 )
+            await self._watching.listen(self)
         except BaseException:
             await self.close()
             raise
@@ -298,6 +320,7 @@ class Server(Handle):
             await self._accepting.close(drain)
         if self._watch is not None:
             self._watch.stop()
+        await self._watching.close()
         for listener in self._listeners:
             await listener.wait_closed()
         try:

@@ -113,6 +113,13 @@ def serve(
             show_default=False,
         ),
     ] = False,
+    monitor: Annotated[
+        str | None,
+        Parameter(
+            help="Show what goes on, to a browser and to programs, at http://127.0.0.1:8788 or unix:///PATH; the url is"
+            " printed with the token that it needs."
+        ),
+    ] = None,
     unsafe_tracebacks: Annotated[
         bool,
         Parameter(
@@ -143,6 +150,7 @@ def serve(
         tls=_server_tls(tls_cert, tls_key, tls_client_ca),
         unsafe_tracebacks=unsafe_tracebacks,
         describe=not no_describe,
+        monitor=monitor,
         trusted_proxies=trusted_proxy,
     )
 
@@ -155,6 +163,8 @@ def serve(
             await asyncio.sleep(0)
             for url in server.urls:
                 print(f"listening on {url}", flush=True)
+            if server.monitor_url is not None:
+                print(f"monitor at {server.monitor_url}", flush=True)
             await serving
         finally:
             for served in root.values() if isinstance(root, Mapping) else (root,):
