@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # This environment has the library as users install it: compiled, if there is a compiler.
 BUILT  := .venv-built
+# This one has the native path, beside the plain library.
+NATIVE := .venv-native
 
 SECONDS ?= 60
 MINUTES ?= 60
@@ -14,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: %/.stamp
-.PHONY: help demo test test-built test-core test-newest check docs coverage bench fuzz soak news audit lock dist clean
+.PHONY: help demo test test-built test-native test-core test-newest check docs coverage bench fuzz soak news audit lock dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +32,12 @@ test: $(VENV)/.stamp-test ## Run the tests (more options: make test ARGS="-k ord
 test-built: $(BUILT)/.stamp-test ## Run the tests of the core over the compiled build
 	@echo "==> Running the tests of the core, over $$($(BUILT)/bin/pb --version)"
 	@$(BUILT)/bin/pytest -o pythonpath=. --numprocesses auto --dist loadfile $(or $(ARGS),$(CORE_TESTS))
+
+test-native: ## Run the tests of the codecs with the native path (needs cargo)
+	@if ! command -v cargo >/dev/null 2>&1; then echo "==> Rust (cargo) is not here: the native path is not tested"; \
+	elif ! cargo fetch --quiet --locked --manifest-path native/Cargo.toml; then echo "==> The crates cannot be fetched: the native path is not tested"; else \
+	    $(MAKE) --no-print-directory $(NATIVE)/.stamp-native && echo "==> Running the tests of the codecs, with the native path" && \
+	    $(NATIVE)/bin/pytest --numprocesses auto --dist loadfile $(or $(ARGS),tests/dialects tests/transcripts); fi
 
 test-core: $(VENV)/.stamp-core-test ## Run the tests of the core, and those of its faults
 	@echo "==> Running the tests of the core, on $$($(BIN)/python -V)"
@@ -91,7 +99,7 @@ dist: $(VENV)/.stamp-release ## Build the archive of the source, and the wheel (
 	@$(BIN)/python -m build
 
 clean: ## Remove the environment, caches and build products
-	rm -rf $(VENV) $(BUILT) .venv-[0-9]* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BUILT) $(NATIVE) native/target .venv-[0-9]* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # With LOCKED=1 only what .ci/locks names is installed, and only if its hash is there; for these extras.
@@ -122,6 +130,13 @@ $(BUILT)/.stamp-%: $(SOURCES) $(BUILT)/.stamp
 	@rm -rf $(BUILT)/wheel && $(if $(shell command -v cc),PERSPECTIVE_BROKER_COMPILE=1) $(BUILT)/bin/python -m pip wheel --quiet --no-deps $(FROM_LOCK) --wheel-dir $(BUILT)/wheel .
 	@$(BUILT)/bin/python -m pip install --quiet --force-reinstall --no-deps $(BUILT)/wheel/*.whl
 	@$(if $(LOCKED),,$(BUILT)/bin/python -m pip install --quiet "$$(echo $(BUILT)/wheel/*.whl)[$*]")
+	@touch "$@"
+
+$(NATIVE)/.stamp-native: pyproject.toml $(shell find native -name '*.rs' -o -name '*.toml' -o -name Cargo.lock) $(NATIVE)/.stamp
+	@echo "==> Building the native path, and installing it into $(NATIVE) (the first time takes two minutes)"
+	@rm -rf $(NATIVE)/wheel && $(NATIVE)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(NATIVE)/wheel ./native
+	@PERSPECTIVE_BROKER_COMPILE=0 $(NATIVE)/bin/python -m pip install --quiet --editable ".[core-test]"
+	@$(NATIVE)/bin/python -m pip install --quiet --force-reinstall --no-deps $(NATIVE)/wheel/*.whl
 	@touch "$@"
 
 # The stamp is written last, so that an incomplete environment is made again.

@@ -47,6 +47,7 @@ from .aio import (
     pipeline,
     reference,
     remaining,
+    retry,
     run,
     serve,
     tell,
@@ -102,6 +103,7 @@ from .flavors import (
 )
 from .interfaces import Interface, sync, value
 from .limits import Limits
+from .native_path import NATIVE
 from .transports import ClientTLS, ServerTLS
 
 #: The version of the library; the build reads it here. docs/reference/versions.md says what its numbers promise.
@@ -109,6 +111,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANONYMOUS",
+    "NATIVE",
     "Application",
     "Array",
     "AsReferenceable",
@@ -170,6 +173,7 @@ __all__ = [
     "reference",
     "registry",
     "remaining",
+    "retry",
     "run",
     "serve",
     "streams",

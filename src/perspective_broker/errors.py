@@ -169,7 +169,9 @@ class TLSError(BrokerError, ConnectionError):
 
 
 class DeadReferenceError(BrokerError):
-    """A reference was used after it was released or after its connection had ended."""
+    """A reference was used after it was released or after its connection had ended; nothing was called."""
+
+    ran: bool | None = False
 
 
 class SerializationError(BrokerError):

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
+from perspective_broker.aio.item_cost import item_cost
 from perspective_broker.aio.pages import ANSWERING, PATIENCE, PAUSING, UNANSWERED_BYTES, UNANSWERED_PAGES
-from perspective_broker.aio.streams import item_cost
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 import perspective_broker as pb
-from perspective_broker.aio.streams import ITEM_COST, MOST_CREDIT, PATIENCE, WINDOW, item_cost
+from perspective_broker.aio.item_cost import ITEM_COST, item_cost
+from perspective_broker.aio.streams import MOST_CREDIT, PATIENCE, WINDOW
 from perspective_broker.testing import Pair, assert_no_leaks, memory_pair
 from tests.aio.desk import Desk, turns, until
 from tests.loops import both_loops

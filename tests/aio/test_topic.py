@@ -6,7 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -274,3 +274,43 @@ async def test_a_connection_does_not_keep_a_topic(dialect: str) -> None:
         gc.collect()
         await settle(roots)
         assert roots[0].connection.statistics().exported == 0
+
+
+class Hears(pb.Interface, Protocol):
+    async def hear(self, text: str) -> None: ...
+
+
+class TypedReader(Hears, pb.Referenceable):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def hear(self, text: str) -> None:
+        self.heard.append(text)
+
+
+class TypedNews(pb.Root):
+    def __init__(self) -> None:
+        self.topic = pb.Topic("news")
+
+    def remote_subscribe(self, reader: pb.RemoteReference) -> int:
+        proxy = Hears.of(reader)
+        self.topic.add(proxy)
+        self.topic.add(reader)  # the same listener
+        assert proxy in self.topic
+        assert reader in self.topic
+        return len(self.topic)
+
+    def remote_unsubscribe(self, reader: pb.RemoteReference) -> int:
+        self.topic.discard(Hears.of(reader))
+        return len(self.topic)
+
+
+async def test_a_listener_may_be_an_object_by_an_interface() -> None:
+    news, told = TypedNews(), TypedReader()
+    async with pb.serve(news, "memory:typed-news"), pb.connect("memory:typed-news") as root:
+        assert await root.call("subscribe", told) == 1
+        news.topic.tell("hear", "one")
+        assert await root.call("unsubscribe", told) == 0
+        news.topic.tell("hear", "two")
+        await root.connection.ping()
+        assert told.heard == ["one"]

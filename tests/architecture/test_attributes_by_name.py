@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "perspective_broker"
 
 #: File -> how often it reaches an attribute by a computed name, and may.
 ALLOWED = {
-    "flavors/dispatch.py": 2,  # a peer's name behind its prefix becomes a method; a name of the program's interface
+    "flavors/dispatch.py": 3,  # a peer's name behind its prefix: a method, a property; a name of an interface
     "flavors/exposing.py": 1,  # the names that the program gives to pb.wrap, when it does
     "flavors/fields.py": 3,  # the fields that a registered class lets a peer set, and its own defaults of them; slots
     "interfaces/offers.py": 1,  # what an interface declares, when a class is made

@@ -34,3 +34,25 @@ def test_import_contract_is_kept(contract: str) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_what_takes_long_to_import_and_few_programs_need_is_not_imported() -> None:
+    program = "import sys, perspective_broker; print(*sorted({*sys.argv[1:]} & {*sys.modules}))"
+    heavy = [
+        "msgspec",
+        "numpy",
+        "pydantic",
+        "attrs",
+        "cryptography",
+        "sqlalchemy",
+        "rich",
+        "cyclopts",
+        "twisted",
+    ]
+    found = subprocess.run(
+        [sys.executable, "-c", program, *heavy],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert (found.stdout.strip(), found.stderr) == ("", "")

@@ -81,6 +81,51 @@ def test_a_reference_that_lasts_connects_again(no_threads_left: None) -> None:
             assert "RemoteAlways" in repr(root)
 
 
+def test_what_is_derived_of_it_comes_back_too(no_threads_left: None) -> None:
+    came: list[object] = []
+    with (
+        served("pb7") as desk,
+        blocking.connect(desk.url, reconnect=pb.Backoff(base=0.01)) as root,
+    ):
+
+        def subscribe(current: Any) -> None:
+            came.append(current.echo("current"))
+            came.append(root.echo("the lasting one"))  # passes, although all other calls wait
+
+        root.on_reconnect(subscribe, first=True)
+        assert root.echo("behind") == "behind"
+        assert came == ["current", "the lasting one"]
+        by_name = root.derive("room", "a")
+        by_function = root.derive(lambda current: current.room("b"))
+        assert (by_name.say("hi"), by_function.say("hi")) == (1, 1)
+        with pytest.raises(TypeError, match="derive: takes"):
+            root.derive(len, 1)
+        desk.end_first()
+        assert blocking.retry(lambda: root.echo("again"), repeatable=True) == "again"
+        assert (by_name.say("hi"), by_function.say("hi")) == (1, 1)
+        assert len(came) == 4
+        root.dont_notify_on_reconnect(subscribe)
+        with pytest.raises(ValueError, match="not registered"):
+            root.dont_notify_on_reconnect(subscribe)
+
+
+def test_retry_waits_and_gives_up() -> None:
+    errors = [pb.Unavailable("busy", "too much")]
+
+    def call() -> int:
+        if errors:
+            raise errors.pop()
+        return 7
+
+    assert blocking.retry(call, backoff=pb.Backoff(base=0.001, cap=0.001)) == 7
+    errors[:] = [pb.Unavailable("busy", "too much")]
+    with pytest.raises(pb.Unavailable):
+        blocking.retry(call, attempts=1)
+    errors[:] = [pb.Unavailable("busy", "too much")]
+    with pytest.raises(pb.Unavailable), blocking.deadline(1):
+        blocking.retry(call, backoff=pb.Backoff(base=50, cap=50, random=lambda: 1.0))
+
+
 @pytest.mark.parametrize(
     ("function", "options"),
     [(pb.connect, ConnectOptions), (pb.serve, ServeOptions)],

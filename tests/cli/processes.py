@@ -86,6 +86,7 @@ def serving(
     *options: str,
     listen: tuple[str, ...] = ("tcp://127.0.0.1:0",),
     cwd: Path = SERVED,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
     """Serve within the block; at its end the server is stopped unless it was, and must end with 0."""
     with (
@@ -97,7 +98,7 @@ def serving(
             stderr=log,
             text=True,
             cwd=cwd,
-            env=environment(),
+            env=environment(**(env or {})),
         ) as process,
     ):
         try:

@@ -1,5 +1,7 @@
 """Any bytes are values of banana or a ProtocolError, nothing else; and the same for any cuts, in time.
 
+The native path, where it is installed, reads the same as the Python alone.
+
 The first byte selects the vocabulary and the limits, the second the cuts.
 """
 
@@ -10,6 +12,7 @@ from collections.abc import Iterable
 from perspective_broker import Limits, ProtocolError
 from perspective_broker.dialects.classic.banana import NEED_MORE, Decoder, encode
 from perspective_broker.dialects.classic.vocabulary import NONE, PB
+from perspective_broker.native_path import NATIVE
 from tests.fuzz.budget import Meter, judged
 from tests.fuzz.describing import TOO_DEEP, describe
 from tests.fuzz.draw import Draw, cuts
@@ -24,10 +27,14 @@ LIMITS = (
 
 
 def read(
-    chunks: Iterable[bytes], limits: Limits, words: bool, meter: Meter | None = None
+    chunks: Iterable[bytes],
+    limits: Limits,
+    words: bool,
+    meter: Meter | None = None,
+    natively: bool = True,
 ) -> tuple[list[str], str]:
     """Return the values of bytes, and their end: the code of an error, or the open rest of a value."""
-    decoder = Decoder(limits, words)
+    decoder = Decoder(limits, words, natively)
     found = []
     meter = meter or Meter()
 
@@ -59,3 +66,5 @@ def target(data: bytes) -> None:
     whole = judged(len(sent), lambda meter: read([sent], limits, words, meter))
     assert read(cuts(sent, 0), limits, words) == whole
     assert read(cuts(sent, seed), limits, words) == whole
+    if NATIVE:
+        assert read([sent], limits, words, natively=False) == whole

@@ -50,7 +50,9 @@ def _first_as_scramp(mechanism: str, binding: bytes | None, message: bytes) -> s
         server.set_client_first(_text(message))
     except ScramException:
         return None
-    return None if is_too_long(names[0], MAX_NAME_BYTES) else names[0]
+    # The name is judged before characters are dropped from it, too.
+    raw = (_text(message) or "").split(",")[2].removeprefix("n=")
+    return None if is_too_long(raw, MAX_NAME_BYTES) or is_too_long(names[0], MAX_NAME_BYTES) else names[0]
 
 
 def _client_first(mechanism: str, binding: bytes | None, message: bytes, meter: Meter) -> str | None:

@@ -287,6 +287,19 @@ BOTH_WAYS = [
     (Outer, Outer(model=Model(size=3)), {"model": {"size": 3, "color": "red"}, "names": []}),
     (numpy.float64, numpy.float64(1.5), 1.5),
     (numpy.int8, numpy.int8(3), 3),
+    # Containers of the same type, which differ in what is in them
+    (tuple[list[Color], ...] | tuple[tuple[Color, ...], ...], ((Color.ONE,),), ((1,),)),
+    (tuple[list[Color]] | tuple[list[Color], tuple[Color]], ([Color.ONE], (Color.RED,)), ([1], ("red",))),
+    (dict[str, list[Color]] | dict[str, tuple[Color, ...]], {"a": (Color.RED,)}, {"a": ("red",)}),
+    (
+        tuple[Color, tuple[Color, ...]] | tuple[frozenset[str], ...],
+        (frozenset(), frozenset()),
+        (frozenset(), frozenset()),
+    ),
+    (tuple[int, Color] | tuple[bool, str], (True, "red"), (True, "red")),
+    (tuple[Color] | tuple[str, str], ("red", "x"), ("red", "x")),
+    (dict[int, Color] | dict[str, str], {"a": "red"}, {"a": "red"}),
+    (list[list[Color] | None] | list[tuple[Color, ...]], [(Color.RED,)], [("red",)]),
 ]
 
 
@@ -391,6 +404,12 @@ REFUSED = [
     (Note | dict[str, int], "cannot be told apart"),
     (Color | str, "cannot be told apart"),
     (Row | list[int], "cannot be told apart"),
+    (list[Row] | list[list[Color]], "cannot be told apart"),
+    (list[Color] | list[str], "cannot be told apart"),
+    (list[Color | None] | list[int | str], "cannot be told apart"),
+    (dict[str, Note] | dict[str, Point], "cannot be told apart"),
+    (tuple[int, Color] | tuple[int, str], "cannot be told apart"),
+    (tuple[Color, ...] | tuple[str, str], "cannot be told apart"),
     ("Note", "not known when the program runs"),
     (type[int], "classes do not cross"),
     (Awaitable[int], "annotate what it returns"),

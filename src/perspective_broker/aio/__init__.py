@@ -1,5 +1,7 @@
 """The part of the library that awaits: the broker on an asyncio event loop."""
 
+from .backoff import Backoff
+from .broadcast import Broadcast
 from .calls import Promise
 from .client import connect
 from .connection import Connection
@@ -8,17 +10,19 @@ from .describing import Description, MethodDescription, describe
 from .files import collect_stream, save_stream, stream_bytes, stream_file
 from .live import Change, Live
 from .pages import PageReader, get_pages, send_pages
-from .reconnect import Backoff, ReconnectingReference
+from .reconnect import ReconnectingReference
 from .references import RemoteCacheObserver, RemoteMethod, RemoteReference
+from .retrying import retry
 from .runner import run
 from .server import Server, ServerStatistics, serve
-from .streams import StreamReader
+from .streams import StreamReader, read_stream
 from .topic import Topic
 from .typed import pipeline, reference, tell
 from .untyped import Remote, RemoteAnswer
 
 __all__ = [
     "Backoff",
+    "Broadcast",
     "Change",
     "Connection",
     "Description",
@@ -42,8 +46,10 @@ __all__ = [
     "describe",
     "get_pages",
     "pipeline",
+    "read_stream",
     "reference",
     "remaining",
+    "retry",
     "run",
     "save_stream",
     "send_pages",

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, over
 from .. import transports
 from ..cred.login import Anonymous
 from ..cred.verifiers import MIN_ITERATIONS
-from ..errors import BrokerError, ConnectionLost, DeadReferenceError, ProtocolError, TLSError
+from ..dialects.offer import web
+from ..errors import (
+    BrokerError,
+    ConnectionLost,
+    DeadReferenceError,
+    ProtocolError,
+    TLSError,
+    Unavailable,
+)
 from ..flavors import Policy, Registry
 from ..interfaces import giver
 from ..limits import Limits
@@ -20,11 +28,13 @@ from ..ports import Value
 from ..session import CloseCause
 from .affinity import check_asyncio
 from .alternatives import Alternatives, Establish
+from .backoff import Backoff
 from .busypoll import BusyPoll
 from .driver import as_protocol
 from .host import Host
+from .keeping import Keeper
 from .login import Login
-from .reconnect import Backoff, ReconnectingReference, keep_connected
+from .reconnect import ReconnectingReference, keep_connected
 from .references import RemoteReference
 from .roots import ROOT, check_name
 from .settings import Settings
@@ -136,10 +146,10 @@ def connect(
     ``async with connect(url) as root:`` closes it at the end of the block.
 
     Args:
-        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``. Or several, of which any will
-            do: they are tried one after the other, each with its share of ``timeout``. With ``reconnect`` the next one
-            is tried at once when a connection ends, or the peer drains; one that refuses is asked after the others for
-            ten seconds.
+        url: where the peer listens: ``tcp://``, ``tls://``, ``unix://`` or ``memory:``; ``ws://`` or ``wss://`` for a
+            server of Cap'n Web. Or several, of which any will do: they are tried one after the other, each with its
+            share of ``timeout``. With ``reconnect`` the next one is tried at once when a connection ends, or the peer
+            drains; one that refuses is asked after the others for ten seconds.
         interface: by which the object is called (a class that derives from :class:`Interface`): the reference is given
             as an object of it. None gives the reference itself.
         object: the name of an object that the peer serves, see :func:`serve`. Whether there is one of that name shows
@@ -184,21 +194,25 @@ def connect(
         ProtocolError: the program that answers does not speak Perspective Broker, or none of our dialects.
         ConnectionLost: the connection ended before it was established.
         LoginFailed: the login was refused. The error never tells which part was wrong.
-        Unavailable: the login was not judged, because too many have failed from this address or the peer is busy. A
-            later attempt may succeed; with ``reconnect`` it is made.
+        Unavailable: the peer shuts down (the error's code is ``"draining"``); or the login was not judged, because too
+            many have failed from this address or the peer is busy. A later attempt may succeed; with ``reconnect`` it
+            is made.
         RemoteError: the peer's own code raised when it let us in.
     """
     addresses = [_parse(one) for one in ([url] if isinstance(url, str) else url)]
     if not addresses:
         raise ValueError("connect needs at least one url")
     check_name(object)
-    if tls is not None and not any(address.scheme == "tls" for address in addresses):
+    if tls is not None and not any(address.is_encrypted for address in addresses):
         raise ValueError(f"tls= is given, but nothing encrypts {addresses[0]}; write tls://HOST:PORT")
     settings = Settings.of(limits, policy, registry, dialects, busy_poll=busy_poll, forward=forward)
     share = None if timeout is None else timeout / len(addresses)
+    for address in addresses:
+        if address.is_web:
+            web(str(address), address.path)  # raises now where the extra is missing
     ways: list[Establish] = []
     for address in addresses:
-        encrypts = address.scheme == "tls"
+        encrypts = address.is_encrypted
         way: Establish = partial(_connect, address, object, settings, share, tls if encrypts else None)
         login = Login.of(
             username,
@@ -279,12 +293,12 @@ async def _keep(
     timeout: float | None,
     others: int,
 ) -> ReconnectingReference:
-    return await keep_connected(ReconnectingReference(establish, url, backoff, timeout, others))
+    return await keep_connected(Keeper(establish, url, backoff, timeout, others))
 
 
 def _parse(url: str) -> transports.Address:
     address = transports.parse_url(url)
-    if address.scheme in ("tcp", "tls") and not address.host:
+    if (address.is_web or address.scheme in ("tcp", "tls")) and not address.host:
         raise ValueError(f"{url!r} names no host to connect to")
     return address
 
@@ -303,7 +317,8 @@ async def _connect(
         poll = (
             None if settings.busy_poll is None else BusyPoll(asyncio.get_running_loop(), settings.busy_poll)
         )
-        host = Host(settings, str(address), poll=poll)
+        url = str(address)
+        host = Host(settings, url, poll=poll, web=web(url, address.path) if address.is_web else None)
         return as_protocol(host.driver)
 
     deadline = asyncio.timeout(timeout)
@@ -351,6 +366,8 @@ def _why(host: Host, cause: CloseCause) -> BrokerError:
         return ProtocolError(cause.code, f"{cause.reason}; a port that says nothing may expect tls://")
     if cause.code in ("lost", "closed"):
         return ConnectionLost(cause.code, cause.reason)
+    if cause.code in ("drained", "aged"):  # it greeted, to say that it goes
+        return Unavailable(cause.reason, code="draining")
     return ProtocolError(cause.code, cause.reason)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import msgspec
+from typing import Any
 
 from ..errors import BadAnswer, NoSuchMethod, UsageError
 from ..flavors.describing import DESCRIBE, MOST_BYTES, STREAM_NAME
@@ -114,6 +112,8 @@ def _checked(answer: Value) -> Description:
     Raises:
         BadAnswer: it is none, or too long.
     """
+    import msgspec  # not with the package: see flavors/describing.py
+
     try:
         # By way of bytes, because only these show how much there is, and that it is plain values throughout.
         encoded = msgspec.msgpack.encode(answer)
@@ -121,12 +121,9 @@ def _checked(answer: Value) -> Description:
             raise BadAnswer(
                 f"{DESCRIBE}: a description has at most {MOST_BYTES} bytes, this one {len(encoded)}"
             )
-        return _decoder.decode(encoded)
+        return msgspec.msgpack.decode(encoded, type=Description)
     except BadAnswer:
         raise
     except Exception as error:  # of what cannot be encoded, or does not fit
         reason = f": {error}" if isinstance(error, msgspec.ValidationError) else ""
         raise BadAnswer(f"{DESCRIBE}: the answer is not a description{reason}") from None
-
-
-_decoder: Final = msgspec.msgpack.Decoder(Description)

@@ -3,7 +3,7 @@
 A server has one only where it was asked for; without it nothing of this runs. Calls come by the broker's listener
 (:mod:`perspective_broker.session.listening`), connections and logins by their keeper (:mod:`.accepting`)::
 
-    broker.incoming.listener ──▶ Counting ─┬▶ MethodTable ──▶ server.methods(), the monitor
+    broker.answers.listener ──▶ Counting ─┬▶ MethodTable ──▶ server.methods(), the monitor
                                            └▶ _Watcher ──▶ CallObserver of the program
     accepting ──▶ Events.opened, closed, logged_in ──▶ the same, and the list of closed connections
 """
@@ -73,7 +73,7 @@ class Events:
     def listen(self, connection: Connection) -> None:
         """Listen to the calls of a connection; called before its first byte."""
         watcher = None if self._observer is None else _Watcher(self, self._observer, connection)
-        driver_of(connection).broker.incoming.listener = Counting(self.methods, time.monotonic, watcher)
+        driver_of(connection).broker.answers.listener = Counting(self.methods, time.monotonic, watcher)
 
     def opened(self, connection: Connection) -> None:
         """A connection was let in."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
-from ..dialects.offer import negotiate
+from ..dialects.offer import Web, negotiate, negotiate_web
 from ..errors import SerializationError
 from ..flavors import Target
 from ..flavors.describing import STREAM
@@ -81,6 +81,7 @@ class Host(BrokerHost):
         poll: keeps the event loop awake when something was sent; None lets it sleep.
         allowance: how much is logged about this peer and those that share it.
         shared_memory: what this connection and those that share it hold.
+        web: how WebSocket is spoken; None where it is not.
 
     Attributes:
         broker: the protocol machine.
@@ -99,6 +100,7 @@ class Host(BrokerHost):
         poll: BusyPoll | None = None,
         allowance: SharedAllowance | None = None,
         shared_memory: SharedMemory | None = None,
+        web: Web | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         turns = turns_of(loop)
@@ -128,6 +130,7 @@ class Host(BrokerHost):
         self.forwards: bool = settings.forward
         self._roots = roots
         self._proxied = proxied
+        self._web = web
         self._closing: Closing | None = None  # while the connection ends in order
         # Made with the first, because most connections have none and it takes a kilobyte.
         self._sources: WeakValueDictionary[int, StreamSource] | None = None
@@ -153,6 +156,21 @@ class Host(BrokerHost):
                 report(error, "no root object could be made for %s", self.connection.peer)
                 broker.close("no-root", "this side could not make its root object")
                 return
+        if self._web is not None:
+            broker.start(
+                negotiate_web(
+                    broker.receiver,
+                    broker.exporter,
+                    broker.importer,
+                    server=self._keeper is not None,
+                    limits=broker.limits,
+                    registry=self._settings.registry,
+                    policy=self._settings.policy,
+                    web=self._web,
+                    is_local=self.connection.is_local,
+                )
+            )
+            return
         broker.start(
             negotiate(
                 broker.receiver,

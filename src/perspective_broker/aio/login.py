@@ -266,9 +266,10 @@ async def _begin(root: RemoteReference, exchange: ClientExchange) -> tuple[Value
 
 
 def _pair(value: Value) -> tuple[Value, Value]:
-    if type(value) is not tuple or len(value) != 2:
+    if type(value) not in (tuple, list) or len(value) != 2:  # capnweb has no tuples
         raise LoginFailed("the peer's answer makes no sense")
-    return value
+    first, second = value
+    return first, second
 
 
 def _is_reference(value: Value) -> TypeGuard[RemoteReference]:

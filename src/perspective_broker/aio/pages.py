@@ -23,8 +23,9 @@ from .caller import Caller
 from .calls import Promise
 from .files import Progress, stream_bytes
 from .held import usable
+from .item_cost import item_cost
 from .references import RemoteReference
-from .streams import WINDOW, ItemReader, item_cost
+from .streams import WINDOW, ItemReader
 
 __all__ = ["PageReader", "get_pages", "send_pages"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from .. import transports
 from ..calls import CallObserver, MethodStatistics
+from ..dialects.offer import Web, web
 from ..flavors import Policy, Registry
 from ..flavors.handle import Handle
 from ..limits import Limits
@@ -21,14 +23,22 @@ from ..ports import Value
 from .accepting import Accepting
 from .affinity import check_asyncio, check_loop
 from .connection import Connection
-from .events import Events
 from .lag import LoopWatch
 from .roots import Roots
 from .settings import Settings
 from .signals import on_signals
 from .watching import Watching
 
-__all__ = ["Server", "ServerStatistics", "serve"]
+__all__ = [
+    "Server",
+    "ServerStatistics",
+    "accept_from",
+    "inherit",
+    "move_away",
+    "reload_certificates",
+    "serve",
+    "stop_accepting_from",
+]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -49,6 +59,8 @@ def serve(
     statistics: bool = False,
     call_observer: CallObserver | None = None,
     monitor: str | None = None,
+    origins: str | Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> Server:
     """Offer an object, or several by name, to every peer that connects.
 
@@ -82,6 +94,11 @@ def serve(
         monitor: where to show what goes on, to a person with a browser and to programs: ``"http://127.0.0.1:8788"``, or
             ``"unix:///run/monitor.sock"``; see ``server.monitor_url``. It needs the extra ``monitor``. Statistics are
             kept as well.
+        origins: for ``ws://`` and ``wss://``: the pages that may connect beside those of the server's own host and
+            port, such as ``["https://example.org"]``; ``"*"`` for all. Programs other than browsers send no origin, and
+            are let in.
+        hosts: for the same: names under which peers of this machine may reach the server, beside addresses and
+            ``localhost``.
 
     Raises:
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
@@ -93,7 +110,7 @@ def serve(
     if not urls:
         raise ValueError("serve needs at least one url to listen on, such as tcp://127.0.0.1:8787")
     addresses = [transports.parse_url(url) for url in urls]
-    if (tls is not None) is not any(address.scheme == "tls" for address in addresses):
+    if (tls is not None) is not any(address.is_encrypted for address in addresses):
         raise ValueError(
             "tls:// urls and tls= go together: tls=pb.ServerTLS(certificate, key) and tls://HOST:PORT"
         )
@@ -106,7 +123,11 @@ def serve(
             f"call_observer takes a CallObserver of perspective_broker.calls, not {call_observer!r:.100}"
         )
     watching = Watching(bool(statistics), call_observer, monitor)
-    return Server(roots, addresses, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
+    ways = [
+        web(str(address), address.path, origins, (*hosts, address.host)) if address.is_web else None
+        for address in addresses
+    ]
+    return Server(roots, addresses, ways, settings, tls, transports.TrustedProxies(trusted_proxies), watching)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +159,7 @@ class Server(Handle):
         self,
         roots: Roots,
         addresses: Sequence[transports.Address],
+        ways: Sequence[Web | None],
         settings: Settings,
         tls: ssl.SSLContext | transports.ServerTLS | None,
         proxies: transports.TrustedProxies,
@@ -145,6 +167,7 @@ class Server(Handle):
     ) -> None:
         self._roots = roots
         self._addresses = addresses
+        self._ways = ways
         self._settings = settings
         self._tls = tls
         self._proxies = proxies
@@ -155,6 +178,7 @@ class Server(Handle):
         self._handshakes = transports.UnauthenticatedPeers(settings.limits.strangers_per_address)
         self._watch: LoopWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it was started
+        self._inherited: Sequence[Sequence[socket.socket]] | None = None  # for each address; None binds them
 
     @property
     def urls(self) -> list[str]:
@@ -185,16 +209,6 @@ class Server(Handle):
             UsageError: statistics are not kept: give ``serve`` ``statistics=True``.
         """
         return self._watching.methods()
-
-    @property
-    def events(self) -> Events | None:
-        """The source of events, for the monitor; None where nobody listens."""
-        return self._watching.events
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether it lets no more connections in."""
-        return self._accepting is None or self._accepting.is_closing
 
     @property
     def monitor_url(self) -> str | None:
@@ -232,22 +246,25 @@ class Server(Handle):
         )
         try:
             await self._roots.begin()
-            for address in self._addresses:
+            for number, (address, way) in enumerate(zip(self._addresses, self._ways, strict=True)):
                 self._listeners.append(
                     await transports.listen(
                         address,
-                        accepting.accept,
+                        accepting.accept if way is None else partial(accepting.accept, web=way),
                         self._tls,
                         self._settings.limits.handshake_seconds,
                         self._handshakes,
                         self._proxies,
+                        None if self._inherited is None else self._inherited[number],
                     )
                 )
-            await self._watching.listen(self)
+            await self._watching.listen(self, accepting)
         except BaseException:
             await self.close()
             raise
         for address in self._addresses:
+            if address.scheme == "ws" and not address.is_local:
+                log.warning("%s is not encrypted; use wss://, or a proxy in front that does", address)
             if address.scheme == "tcp" and not address.is_local:
                 log.warning(
                     "%s is not encrypted: others on the network can read and change what is sent there; use tls://",
@@ -313,11 +330,20 @@ class Server(Handle):
         Raises:
             UsageError: from another thread or event loop than the one it was started in.
         """
+        await self._close(drain)
+
+    async def _close(self, drain: float, moves: bool = False) -> None:
         self._check_loop()
         for listener in self._listeners:
+            if drain > 0 and self._inherited is None:  # the queue of a socket that others keep waits for them
+                listener.accept_waiting()
             listener.close()
+        for unused in (self._inherited or ())[len(self._listeners) :]:  # it was not started
+            for one in unused:
+                one.close()
         if self._accepting is not None:
-            await self._accepting.close(drain)
+            beginnings = [listener.wait_begun for listener in self._listeners]
+            await self._accepting.close(drain, beginnings, moves=moves)
         if self._watch is not None:
             self._watch.stop()
         await self._watching.close()
@@ -332,6 +358,44 @@ class Server(Handle):
     def _check_loop(self) -> None:
         if self._loop is not None:
             check_loop(self._loop)
+
+
+# -- for servers of several processes
+
+
+def inherit(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Have a server, before it is started, listen on sockets that another program has bound and keeps.
+
+    Args:
+        server: is told.
+        sockets: for each of its urls. The server closes them when it is closed.
+    """
+    server._inherited = sockets
+
+
+def accept_from(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Have a server that has inherited its sockets accept from these as well; the arguments are those of inherit."""
+    for listener, more in zip(server._listeners, sockets, strict=True):
+        assert isinstance(listener, transports.SocketListener)
+        listener.add(more)
+
+
+def stop_accepting_from(server: Server, sockets: Sequence[Sequence[socket.socket]]) -> None:
+    """Undo one :func:`accept_from`; the sockets are closed."""
+    for listener, fewer in zip(server._listeners, sockets, strict=True):
+        assert isinstance(listener, transports.SocketListener)
+        listener.discard(fewer)
+
+
+async def move_away(server: Server, drain: float) -> None:
+    """Close a server whose clients another process serves from now on: they leave one by one, see Accepting.close."""
+    await server._close(drain, moves=True)
+
+
+def reload_certificates(server: Server) -> None:
+    """Read the certificates again, if they are in files. They stay as they are if the files do not fit."""
+    if isinstance(server._tls, transports.ServerTLS):
+        _reload(server._tls)
 
 
 def _reload(tls: transports.ServerTLS) -> None:

@@ -15,7 +15,7 @@ import contextlib
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from typing import Final
 
 from ..errors import (
@@ -26,18 +26,19 @@ from ..errors import (
     DeadReferenceError,
     Error,
     LimitExceeded,
+    UsageError,
 )
-from ..flavors import Copyable, Exportable, RemoteCopy, Target
-from ..flavors.fields import attributes
+from ..flavors import Exportable, Target
 from ..flavors.handle import Handle
 from ..interfaces import Form
 from ..ports import Perspective, Value
 from .affinity import check_loop
 from .caller import Caller, not_made
 from .held import HeldReference, caller_of, usable
+from .item_cost import item_cost
 from .pending import Pending, begin_at_once
 
-__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "loop_of", "next_items"]
+__all__ = ["WINDOW", "ItemReader", "StreamReader", "StreamSource", "loop_of", "next_items", "read_stream"]
 
 #: Bytes of items that may be on their way or unread: what also bounds the calls of a connection (Limits.window_bytes).
 WINDOW: Final = 1024 * 1024
@@ -48,9 +49,6 @@ MOST_CREDIT: Final = 4 * WINDOW
 #: Bytes that a reader keeps of a source that ignores its window, before it leaves.
 PATIENCE: Final = 4 * WINDOW
 
-#: The cost of an item besides the bytes in it: a node's memory, see Limits.nodes.
-ITEM_COST: Final = 64
-
 #: A message is sent at this size, or with so many items, or when the turn of the loop ends. Chunks of 64 KiB cost 55 %
 #: of the processor time in messages of 256 KiB that they cost in messages of their own; beyond, little is gained.
 MESSAGE_BYTES: Final = 256 * 1024
@@ -58,39 +56,6 @@ MESSAGE_ITEMS: Final = 1024
 
 #: Items that a thread gets at once.
 _MOST_AT_ONCE: Final = 64
-
-
-def item_cost(item: Value) -> int:
-    """Return about how many bytes an item takes."""
-    kind = type(item)
-    if kind is bytes or kind is str:
-        return ITEM_COST + len(item)
-    parts = _parts(item)
-    if parts is None:
-        return ITEM_COST
-    cost, todo, seen = ITEM_COST, [parts], {id(item)}  # on a classic connection an item may contain itself
-    while todo:
-        for part in todo.pop():
-            kind = type(part)
-            if kind is bytes or kind is str:
-                cost += len(part)
-            elif (parts := _parts(part)) is not None and id(part) not in seen:
-                seen.add(id(part))
-                todo.append(parts)
-            cost += ITEM_COST
-    return cost
-
-
-def _parts(item: Value) -> Iterable[Value] | None:
-    """Return what a container or a copied object holds; None for anything else."""
-    kind = type(item)
-    if kind in (list, tuple, set, frozenset):
-        return item  # type: ignore[no-any-return]
-    if kind is dict:
-        return [*item, *item.values()]
-    if isinstance(item, (Copyable, RemoteCopy)):
-        return attributes(item).values()
-    return None
 
 
 class StreamSource(Exportable):
@@ -281,6 +246,10 @@ class ItemReader(Handle, ABC):
                 await self._waiter
             finally:
                 self._waiter = None
+        return self._pop()
+
+    def _pop(self) -> Value:
+        """Take the oldest of the items that wait."""
         item = self._items.popleft()
         batch = self._batches[0]
         batch[0] -= 1
@@ -389,6 +358,8 @@ class StreamReader(ItemReader):
     def __init__(self, source: HeldReference | Pending[Value], form: Form | None = None) -> None:
         super().__init__()
         self._form = form
+        self._window = WINDOW
+        self._latest = False  # whether only the latest item is kept
         self._source: HeldReference | Pending[Value] | None = source
         if isinstance(source, asyncio.Future):
             self._loop = source.get_loop()
@@ -404,7 +375,7 @@ class StreamReader(ItemReader):
     async def _begin(self) -> None:
         reference = await self._resolve()
         me: weakref.ref[StreamReader] = weakref.ref(self)
-        self._opened = begin_at_once(usable(reference), reference, "open", _Sink(me), WINDOW)
+        self._opened = begin_at_once(usable(reference), reference, "open", _Sink(me), self._window)
 
         def on_end(opened: asyncio.Future[Value]) -> None:
             reader = me()
@@ -469,7 +440,13 @@ class StreamReader(ItemReader):
         bad: BadAnswer | None = None
         if self._form is not None:
             items, bad = _received(self._form, items, self._caller is not None and self._caller.is_classic)
-        self._put(items, cost)
+        if self._latest:
+            self._put(items)
+            while len(self._items) > 1:
+                self._pop()
+            self._taken(cost)  # or a reader that is slow would get what its slowness held up
+        else:
+            self._put(items, cost)
         if bad is not None:
             self._refuse(bad)
         elif self._unread > PATIENCE and self._unread - self._batches[-1][1] > PATIENCE:
@@ -492,7 +469,7 @@ class StreamReader(ItemReader):
 
     def _taken(self, credit: int) -> None:
         self._owed += credit
-        if self._owed >= WINDOW // 2 and not self._ended:
+        if self._owed >= self._window // 2 and not self._ended:
             owed, self._owed = self._owed, 0
             _tell(self._caller, self._reference, "credit", owed)
 
@@ -532,6 +509,36 @@ class StreamReader(ItemReader):
                 source.get_loop().call_soon_threadsafe(source.cancel)
         except RuntimeError:
             pass  # the loop is closed, and the connection with it
+
+
+def read_stream(
+    stream: HeldReference | Pending[Value] | StreamReader, *, window_bytes: int = WINDOW, latest: bool = False
+) -> StreamReader:
+    """Read a stream with a window of your own: ``async for frame in read_stream(root.call("frames"), latest=True)``.
+
+    Args:
+        stream: what could be read by ``async for`` itself, and has not begun to be.
+        window_bytes: how much may be on its way or unread; the generator is suspended until some was read. A large item
+            crosses whole, however small the window.
+        latest: keep of the items that have come only the latest: the reader gets the newest one each time, and the
+            generator does not wait for it.
+
+    Raises:
+        ValueError: the window is not 1 to 4194304 bytes.
+        TypeError: it is no stream.
+        UsageError: the stream is being read.
+    """
+    if not 1 <= window_bytes <= MOST_CREDIT:
+        raise ValueError(f"window_bytes: 1 to {MOST_CREDIT}, not {window_bytes!r}")
+    if not isinstance(stream, (HeldReference, Pending, StreamReader)):
+        raise TypeError(
+            f"read_stream: takes a stream of the peer, or the promise of one, not {type(stream).__name__}"
+        )
+    reader = stream if isinstance(stream, StreamReader) else StreamReader(stream)
+    if reader._begun or reader._beginning:
+        raise UsageError("read_stream: the stream is being read already")
+    reader._window, reader._latest = window_bytes, latest
+    return reader
 
 
 def _received(

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable
 
 from ..errors import BrokerError, DeadReferenceError, SerializationError
+from ..interfaces import Interface, underlying
 from ..ports import SharedArguments, Value
 from .affinity import check_loop
 from .held import caller_of, usable
@@ -64,38 +65,43 @@ class Topic:
         return len(self._listeners)
 
     def __contains__(self, listener: object) -> bool:
-        return listener in self._listeners
+        return underlying(listener) in self._listeners
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r} with {len(self)} listeners>"
 
-    def add(self, listener: RemoteReference) -> None:
+    def add(self, listener: RemoteReference | Interface) -> None:
         """Tell ``listener`` from now on. Nothing happens when it is a listener already.
+
+        Args:
+            listener: a reference, or an object that calls one by an interface.
 
         Raises:
             TypeError: it is no reference to an object of a peer.
             DeadReferenceError: its connection has ended, or the reference was released.
             UsageError: its connection, or that of the other listeners, belongs to another event loop.
         """
-        if not isinstance(listener, RemoteReference):
+        reference = underlying(listener)
+        if not isinstance(reference, RemoteReference):
             raise TypeError(
-                f"a listener is a reference to an object of a peer, not a {type(listener).__name__}"
+                f"a listener is a reference to an object of a peer, not a {type(reference).__name__}"
             )
-        loop = usable(listener).loop
+        loop = usable(reference).loop
         if self._loop is None:
             self._loop = loop
         check_loop(self._loop)
-        if listener not in self._listeners:
-            listener.on_disconnect(self._forget)
-            self._listeners[listener] = _Listener()
+        if reference not in self._listeners:
+            reference.on_disconnect(self._forget)
+            self._listeners[reference] = _Listener()
 
-    def discard(self, listener: RemoteReference) -> None:
+    def discard(self, listener: RemoteReference | Interface) -> None:
         """Stop telling ``listener``, if it is told."""
-        found = self._listeners.pop(listener, None)
+        reference = underlying(listener)
+        found = self._listeners.pop(reference, None)
         if found is not None:
             if found.catching_up is not None:
                 found.catching_up.cancel()
-            listener.dont_notify_on_disconnect(self._forget)
+            reference.dont_notify_on_disconnect(self._forget)
 
     def tell(self, name: str, /, *args: Value, **kwargs: Value) -> None:
         """Call the method ``name`` of every listener, and ask for no answer.

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..calls import CallObserver, MethodStatistics
 from ..errors import UsageError
 from .events import Events
 
 if TYPE_CHECKING:
-    from ..monitor import Monitor, Watched
+    from ..monitor import Monitor
 
 __all__ = ["Watching"]
+
+
+class Showable(Protocol):
+    """A server."""
+
+    @property
+    def connections(self) -> Sequence[Any]: ...
+
+    def statistics(self) -> Any: ...
+
+
+class Draining(Protocol):
+    """What knows whether a server drains."""
+
+    @property
+    def is_draining(self) -> bool: ...
+
+
+class _Seen:
+    """A server, as the monitor sees it."""
+
+    def __init__(self, server: Showable, accepting: Draining, events: Events) -> None:
+        self._server = server
+        self._accepting = accepting
+        self.events = events
+
+    @property
+    def connections(self) -> Sequence[Any]:
+        return self._server.connections
+
+    @property
+    def is_draining(self) -> bool:
+        return self._accepting.is_draining
+
+    def statistics(self) -> Any:
+        return self._server.statistics()
+
+    def methods(self) -> list[MethodStatistics]:
+        return self.events.methods.statistics()
 
 
 class Watching:
@@ -42,10 +82,11 @@ class Watching:
             self.events = Events(self._observer)
         return self.events
 
-    async def listen(self, server: Watched) -> None:
+    async def listen(self, server: Showable, accepting: Draining) -> None:
         """Begin to show a server, if it has a monitor."""
         if self._url is not None:
-            self._monitor = _monitor_class()(self._url, server)
+            assert self.events is not None
+            self._monitor = _monitor_class()(self._url, _Seen(server, accepting, self.events))
             await self._monitor.listen()
 
     @property

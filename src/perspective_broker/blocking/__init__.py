@@ -15,6 +15,7 @@ from .answers import wait
 from .connecting import Connected, connect
 from .deadlines import deadline
 from .remotes import Remote, RemoteAlways
+from .retrying import retry
 from .serving import Server, serve
 from .threads import EventLoopThread
 
@@ -26,6 +27,7 @@ __all__ = [
     "Server",
     "connect",
     "deadline",
+    "retry",
     "serve",
     "wait",
 ]

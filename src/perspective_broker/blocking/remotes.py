@@ -216,6 +216,48 @@ class RemoteAlways(Shown, Callee):
         """The reference of the asyncio face, for coroutines of :meth:`EventLoopThread.run`."""
         return self._reference
 
+    def derive(self, what: str | Callable[[Any], Any], /, *args: Value, **kwargs: Value) -> RemoteAlways:
+        """Return an object that is fetched again with each connection: ``room = me.derive("room", "lobby")``.
+
+        Args:
+            what: the name of the method that returns it, or a function that gets the remote object of the new
+                connection and returns one; a plain function runs in a thread of its own.
+            args: of the method.
+            kwargs: of the method.
+
+        Raises:
+            Exception: see :meth:`ReconnectingReference.derive`.
+        """
+        if not isinstance(what, str) and callable(what):
+            what = _awaited(self._running, what)
+
+        async def derive() -> ReconnectingReference:
+            return self._reference.derive(what, *args, **kwargs)
+
+        return RemoteAlways(self._running.run(derive()), self._running, self._timeout)
+
+    def on_reconnect(
+        self, callback: Callable[[Any], object], *, first: bool = False, retry: bool = False
+    ) -> None:
+        """Call ``callback(remote)`` each time that there is a new connection: a plain function in a thread of its own.
+
+        Calls that waited are sent when it has returned. See :meth:`ReconnectingReference.on_reconnect`.
+
+        Raises:
+            DeadReferenceError: the reference has ended.
+        """
+        awaited = _awaited(self._running, callback)
+        self._running.run(_do(partial(self._reference.on_reconnect, awaited, first=first, retry=retry)))
+
+    def dont_notify_on_reconnect(self, callback: Callable[[Any], object]) -> None:
+        """Undo one :meth:`on_reconnect`.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
+        awaited = _awaited(self._running, callback)
+        self._running.run(_do(partial(self._reference.dont_notify_on_reconnect, awaited)))
+
     def shown(self) -> Value:
         return self._reference
 
@@ -277,6 +319,27 @@ class _InWorker:
 
     def __hash__(self) -> int:
         return hash(self._callback)
+
+
+class _Awaited:
+    """A plain function that the event loop calls and awaits, and a worker runs. Two of the same are equal."""
+
+    def __init__(self, running: Running, function: Callable[[Any], Any]) -> None:
+        self._running = running
+        self._function = function
+
+    def __call__(self, subject: object) -> Awaitable[Any]:
+        return self._running.in_worker(partial(self._function, subject))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Awaited) and self._function == other._function
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+
+def _awaited(running: Running, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return function if iscoroutinefunction(function) else _Awaited(running, function)
 
 
 class _Call(Waiting):

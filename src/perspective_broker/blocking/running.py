@@ -10,6 +10,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -156,6 +158,21 @@ class Running:
             return False
         return True
 
+    async def in_worker(self, function: Callable[[], _T]) -> _T:
+        """Run a function that may block in a thread of its own, and return its result."""
+        outcome: asyncio.Future[_T] = self.loop.create_future()
+        context = copy_context()
+
+        def work() -> None:
+            try:
+                report = partial(_settle, outcome, context.run(function), None)
+            except BaseException as error:
+                report = partial(_settle, outcome, None, error)
+            self.soon(report)
+
+        self.workers.run(work)
+        return await outcome
+
     def report(self, text: str, error: BaseException) -> None:
         """Log an error that no caller sees."""
         log.error(text, exc_info=error)
@@ -243,6 +260,17 @@ class Running:
             if descriptor >= 0:
                 os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
+
+
+def _settle(outcome: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if outcome.done():
+        return
+    if error is None:
+        outcome.set_result(value)
+    else:
+        outcome.set_exception(
+            RuntimeError("it raised StopIteration") if isinstance(error, StopIteration) else error
+        )
 
 
 async def _quietly(close: Callable[[], Awaitable[object]]) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from .. import __version__
+from ..native_path import NATIVE
 from ..session import COMPILED
-from . import bench, call, describe, identity, ping, serve, shell, watch
+from . import bench, call, describe, identity, ping, serve, shell, statistics, watch
 from .output import one_line, print_error
 from .status import Status, explain
 
@@ -18,7 +19,7 @@ __all__ = ["app", "run_command"]
 
 
 def _version() -> str:
-    return f"{__version__} ({'compiled' if COMPILED else 'plain Python'})"
+    return f"{__version__} ({'compiled' if COMPILED else 'plain Python'}{', native' if NATIVE else ''})"
 
 
 app: App = App(
@@ -40,6 +41,7 @@ app.command(call.call, help_epilogue=call.EXAMPLES)
 app.command(watch.watch, help_epilogue=watch.EXAMPLES)
 app.command(bench.bench, help_epilogue=bench.EXAMPLES)
 app.command(ping.ping, help_epilogue=ping.EXAMPLES)
+app.command(statistics.status, help_epilogue=statistics.EXAMPLES)
 app.command(shell.shell, help_epilogue=shell.EXAMPLES)
 app.command(identity.identity)
 

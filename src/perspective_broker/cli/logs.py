@@ -20,13 +20,15 @@ Verbose = Annotated[
 ]
 
 
-def configure_logging(verbose: int, least: int = logging.WARNING) -> None:
+def configure_logging(verbose: int, least: int = logging.WARNING, who: str = "") -> None:
     """Set logging up for this process.
 
     Args:
         verbose: 0 logs from level ``least`` on, 1 from INFO on, 2 and more everything.
         least: higher for a command that prints its own errors.
+        who: in front of each message, where several processes log to one place.
     """
     level = (least, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", force=True)
+    text = f"%(asctime)s %(levelname)-7s {who.replace('%', '%%')}%(message)s"
+    logging.basicConfig(level=level, format=text, force=True)
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # it logs two lines for each step of each statement

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import inspect
-import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,22 +13,21 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ..aio import Server, run
+from ..aio import run
 from ..aio import serve as serve_object
 from ..aio.roots import advice
 from ..cred import Perspective
 from ..cred.login import LoginRoot
 from ..flavors import Exportable
-from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_error_text
+from ..transports import DEFAULT_PORT, ServerTLS, TrustedProxies, certificate_error_text, parse_url
+from ..workers import child_of_this_process
 from .client import Url
 from .importing import import_object, user_code_error
+from .listening import cannot_listen, serve_alone, serve_by_workers
 from .logs import Verbose, configure_logging
-from .status import CommandError, Status, system_text
+from .status import CommandError, Status
 
 __all__ = ["EXAMPLES", "serve"]
-
-log: logging.Logger = logging.getLogger("perspective_broker")
-
 
 #: Shown at the end of its help.
 EXAMPLES: Final = r"""
@@ -40,10 +39,17 @@ pb serve greeter:Greeter --listen tcp://127.0.0.1:0 unix:///run/greeter.sock
 pb serve chat:application --listen unix:///run/chat.sock
 pb serve jobs.board:make_board --listen tls://:8787 --tls-cert board.pem -v
 pb serve chat:application --listen tcp://10.0.0.5:8787 --trusted-proxy 10.0.0.7
+pb serve chat:application --workers 4 --control unix:///run/chat/control.sock
 ```
 
-Exit codes: 0 stopped, 2 wrong usage or an object that cannot be served, 3 an address cannot be bound.
+Exit codes: 0 stopped, 1 workers end soon after their start, 2 wrong usage or an object that cannot be served,
+3 an address cannot be bound.
 """
+
+
+def _check_control(kind: object, url: str | None) -> None:
+    if url is not None and parse_url(url).scheme != "unix":
+        raise ValueError("the control socket is a unix:// url, such as unix:///run/chat/control.sock")
 
 
 def serve(
@@ -128,8 +134,23 @@ def serve(
             show_default=False,
         ),
     ] = False,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="Serve with so many processes, which share the urls (not on Windows). SIGUSR1 replaces them one after"
+            " the other; SIGTTIN and SIGTTOU make one more, one less.",
+            validator=Number(gte=1),
+        ),
+    ] = None,
+    control: Annotated[
+        str | None,
+        Parameter(
+            help="A unix:// url of its own, at which pb status asks for statistics; only this user can connect.",
+            validator=_check_control,
+        ),
+    ] = None,
     verbose: Verbose = 0,
-) -> None:
+) -> int:
     """Serve an object until interrupted (SIGINT, SIGTERM).
 
     OBJECT is an object to serve (a pb.Root or another pb.Referenceable, a pb.Application, a pb.Portal), its
@@ -139,15 +160,31 @@ def serve(
     When stopped, it takes no new connections and calls, lets running ones end for --drain seconds, and
     exits with 0; stopped a second time, it does not wait.
     """
-    configure_logging(verbose)
-    found = import_object(target)
+    child = child_of_this_process()
+    configure_logging(verbose, who="" if child is None else f"worker {child.slot + 1} ({os.getpid()}): ")
     if tls_cert is None and any(url.startswith("tls:") for url in listen):
         raise CommandError(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
     _check_proxies(trusted_proxy, listen)
+    tls = _server_tls(tls_cert, tls_key, tls_client_ca)
+    if workers is not None and monitor is not None:
+        raise CommandError(Status.USAGE, "--monitor shows one process; with --workers ask pb status")
+    if workers is not None and child is None:
+        options = [
+            *_repeated("--dialect", dialect),
+            *_given("--tls-cert", tls_cert),
+            *_given("--tls-key", tls_key),
+            *_given("--tls-client-ca", tls_client_ca),
+            *_repeated("--trusted-proxy", trusted_proxy),
+            *(["--no-describe"] if no_describe else []),
+            *(["--unsafe-tracebacks"] if unsafe_tracebacks else []),
+            *["-v"] * verbose,
+        ]
+        return run(serve_by_workers(target, listen, workers, drain, control, options))
+    found = import_object(target)
     offer = partial(
         serve_object,
         dialects=dialect or None,
-        tls=_server_tls(tls_cert, tls_key, tls_client_ca),
+        tls=tls,
         unsafe_tracebacks=unsafe_tracebacks,
         describe=not no_describe,
         monitor=monitor,
@@ -156,33 +193,43 @@ def serve(
 
     async def main() -> None:
         root = await _made(target, found)
+        explained = _Explained(target, listen)
+        roots = list(root.values()) if isinstance(root, Mapping) else [root]
         try:
-            server = await _started(target, root, listen, offer)
-            serving = asyncio.ensure_future(server.serve_until_stopped(drain))
-            # From here on signals are handled. The reader of these lines may send one immediately.
-            await asyncio.sleep(0)
-            for url in server.urls:
-                print(f"listening on {url}", flush=True)
-            if server.monitor_url is not None:
-                print(f"monitor at {server.monitor_url}", flush=True)
-            await serving
+            with explained:
+                server = offer(root, *listen)
+            if child is None:
+                await serve_alone(server, listen, drain, control, explained)
+            else:
+                await child.serve(server, roots, drain)
         finally:
-            for served in root.values() if isinstance(root, Mapping) else (root,):
+            for served in roots:
                 if isinstance(served, LoginRoot):
                     await served.authorizer.close()  # the module that made it has no other opportunity
 
     run(main())
+    return Status.OK
 
 
-async def _started(target: str, root: object, listen: Sequence[str], offer: Callable[..., Server]) -> Server:
-    try:
-        return await offer(root, *listen)
-    except (TypeError, ValueError) as error:
-        raise CommandError(Status.USAGE, f"{target}: {error}") from None
-    except OSError as error:
-        where = error.filename or " ".join(listen)
-        text = f"cannot listen on {where}: {_bind_text(error)}"
-        raise CommandError(Status.CONNECTION, text) from None
+class _Explained(contextlib.AbstractContextManager[None]):
+    """Within it, errors of an object that cannot be served, and of addresses, are errors of the command."""
+
+    def __init__(self, target: str, listen: Sequence[str]) -> None:
+        self._target, self._listen = target, listen
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise cannot_listen(error, self._listen) from None
+        if isinstance(error, (TypeError, ValueError)):
+            raise CommandError(Status.USAGE, f"{self._target}: {error}") from None
+
+
+def _given(option: str, value: object) -> list[str]:
+    return [] if value is None else [option, str(value)]
+
+
+def _repeated(option: str, values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
 
 
 async def _made(target: str, found: object) -> object:
@@ -238,8 +285,3 @@ def _check_proxies(proxies: Sequence[str], listen: Sequence[str]) -> None:
         raise CommandError(Status.USAGE, f"--trusted-proxy: {error}") from None
     if proxies and not any(url.startswith(("tcp:", "tls:")) for url in listen):
         raise CommandError(Status.USAGE, "--trusted-proxy is for proxies in front of tcp:// or tls://")
-
-
-def _bind_text(error: OSError) -> str:
-    # The text of asyncio contains the address; that of uvloop does not, and is the system's.
-    return error.strerror or system_text(error)

@@ -192,6 +192,7 @@ class FaceDialect(ClassicDialect):
             registry=flavors.default_registry,
             policy=TasterPolicy(face.security),
             writer=FaceWriter(face, spelling, session.exporter, session.limits),
+            natively=False,
         )
         self._face = face
         self._face_readers = readers(face.security)

@@ -7,7 +7,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from ..errors import BrokerError, Error, LoginFailed, Unavailable
 from .attempts import MOST_WAITING, SPARE_CHALLENGES, SourceTable
@@ -15,7 +15,7 @@ from .audit import Audit
 from .authorizer import Authorizer, StoreBusy, StoreError
 from .lifetime import LoginConnection
 
-__all__ = ["UNKNOWN_USER", "Admission", "LoginThrottle", "refusal"]
+__all__ = ["UNKNOWN_USER", "Admission", "AttemptCounter", "LoginThrottle", "refusal"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -137,6 +137,18 @@ class Gate:
         self._running = max(0, self._running - 1)  # 0 when this question began in another loop
 
 
+class AttemptCounter(Protocol):
+    """What counts the failed attempts of names; every :class:`Authorizer` does, see there."""
+
+    async def record_failure(self, name: str, now: float) -> bool | None: ...
+
+    async def record_refusal(self, name: str, source: str | None, now: float, *, counted: bool) -> float: ...
+
+    async def record_success(self, name: str) -> None: ...
+
+    async def delay_for(self, name: str, now: float) -> float: ...
+
+
 class LoginThrottle:
     """Delays and checks attempts to log in. All connections of an application share one.
 
@@ -156,10 +168,14 @@ class LoginThrottle:
         self.turns: Turns = Turns()
         self.audit: Audit = Audit()
         self._gate = Gate()
-        self._authorizer = authorizer
+        self._counter: AttemptCounter = authorizer
         self._sources = SourceTable()
         self._waiting: Counter[str] = Counter()
         self._last_logged = -_LOG_SECONDS
+
+    def count_with(self, counter: AttemptCounter) -> None:
+        """Count attempts there from now on."""
+        self._counter = counter
 
     def check_source(self, source: str | None) -> None:
         """Refuse a source that has too many failures.
@@ -198,20 +214,20 @@ class LoginThrottle:
         """
         time = asyncio.get_running_loop().time
         self.check_source(source)
-        counted = await self.ask(self._authorizer.record_failure, name, time())
-        delay = await self.ask(self._authorizer.delay_for, name, time())
+        counted = await self.ask(self._counter.record_failure, name, time())
+        delay = await self.ask(self._counter.delay_for, name, time())
         await self.turns.wait()
         if delay > 0 and (source is None or not self._sources.is_clean(source, time())):
             await self._wait(name, delay, bounded=source is None)
             await self.turns.wait()
         self.check_source(source)
         if check():
-            await self.ask(self._authorizer.record_success, name)
+            await self.ask(self._counter.record_success, name)
             return True
         if source is not None:
             self._sources.record_failure(source, time())
         left = await self.ask(
-            self._authorizer.record_refusal, name, source, time(), counted=counted is not False
+            self._counter.record_refusal, name, source, time(), counted=counted is not False
         )
         if source is not None:
             self._sources.learn(source, left, time())

@@ -189,6 +189,10 @@ class SourceTable:
         if len(self._failures) > self._capacity:
             self._failures.popitem(last=False)
 
+    def failures(self, source: str, now: float) -> float:
+        """Return the failures from ``source`` that time has not forgiven."""
+        return self._left_of(source, now)
+
     def is_exhausted(self, source: str, now: float) -> bool:
         """Return whether ``source`` has too many failures for another attempt now."""
         return self._left_of(source, now) > _SOURCE_BURST - 1

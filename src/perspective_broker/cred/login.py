@@ -38,7 +38,7 @@ from ..errors import BadArguments, Error, LimitExceeded, LoginFailed
 from ..flavors import Exportable, Referenceable
 from ..flavors.values import Value
 from ..hooks import maybe_await
-from .admission import UNKNOWN_USER, Admission, LoginThrottle, refusal
+from .admission import UNKNOWN_USER, Admission, AttemptCounter, LoginThrottle, refusal
 from .authorizer import Authorizer
 from .identity import Identity
 from .lifetime import Detacher, LoginConnection
@@ -54,6 +54,7 @@ __all__ = [
     "Given",
     "IdentityWrapper",
     "LoginRoot",
+    "share_attempts",
 ]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
@@ -146,6 +147,12 @@ class LoginRoot(ABC):
         Raises:
             LoginFailed: the user has no avatar.
         """
+
+
+def share_attempts(root: LoginRoot, counter: AttemptCounter) -> None:
+    """Count the failed logins of an application elsewhere, unless its authorizer counts them in a store of its own."""
+    if type(root.authorizer).record_failure is Authorizer.record_failure:
+        root._throttle.count_with(counter)
 
 
 class AuthServ(Referenceable):

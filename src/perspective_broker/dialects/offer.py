@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..flavors import Policy, Registry
 from ..limits import Limits
@@ -13,7 +14,10 @@ from .classic import NONE, PB, ClassicDialect
 from .negotiation import Negotiation
 from .pb7 import Pb7Dialect
 
-__all__ = ["DIALECTS", "check_names", "negotiate"]
+__all__ = ["DIALECTS", "Web", "check_names", "negotiate", "negotiate_web", "web"]
+
+if TYPE_CHECKING:
+    from .capnweb import Origins
 
 _MAKERS: Final[dict[str, Callable[..., Dialect]]] = {
     "pb7": Pb7Dialect,
@@ -83,3 +87,74 @@ def negotiate(
     if "pb7" in makers:
         makers["pb7"] = partial(makers["pb7"], offers=offers)
     return Negotiation(server=server, dialects=makers, receiver=receiver, limits=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """How one WebSocket url is spoken at.
+
+    Attributes:
+        url: for a client.
+        path: for a server: of its url.
+        origins: for a server: which pages may connect.
+    """
+
+    url: str
+    path: str
+    origins: Origins
+
+
+def web(url: str, path: str, origins: str | Sequence[str] = (), hosts: Sequence[str] = ()) -> Web:
+    """Return how a WebSocket url is spoken at; see ``serve`` for the arguments.
+
+    Raises:
+        ImportError: the extra ``web`` is not installed.
+        TypeError: the origins are neither a list nor ``"*"``.
+        ValueError: one of them is invalid.
+    """
+    try:
+        from .capnweb import Origins
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "websockets":
+            raise
+        raise ImportError(
+            "ws:// and wss:// need the package websockets: pip install 'perspective-broker[web]'",
+            name=error.name,
+        ) from None
+    return Web(url, path, Origins.of(origins, hosts))
+
+
+def negotiate_web(
+    receiver: Receiver,
+    exporter: Exporter,
+    importer: Importer,
+    *,
+    server: bool,
+    limits: Limits,
+    registry: Registry,
+    policy: Policy,
+    web: Web,
+    is_local: bool,
+) -> Dialect:
+    """Return the HTTP handshake of one connection, behind which the dialect capnweb is spoken.
+
+    Args:
+        web: how.
+        is_local: whether the peer is of this machine.
+
+    The others are those of :func:`negotiate`.
+    """
+    from .capnweb import CapnwebDialect, ClientHandshake, ServerHandshake
+
+    make = partial(
+        CapnwebDialect,
+        receiver=receiver,
+        exporter=exporter,
+        importer=importer,
+        limits=limits,
+        registry=registry,
+        policy=policy,
+    )
+    if server:
+        return ServerHandshake(receiver, make, path=web.path, origins=web.origins, is_local=is_local)
+    return ClientHandshake(receiver, make, url=web.url)

@@ -14,8 +14,6 @@ from functools import cached_property
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from .annotations import parameters_text, signature_of
 from .dispatch import look_up
 from .exposing import Callback, Exposed
@@ -184,6 +182,8 @@ def _shortened(description: Described) -> Described:
 
 
 def _is_short(description: Described) -> bool:
+    import msgspec  # which takes a tenth of this package's time to import, and few programs describe their objects
+
     return len(msgspec.msgpack.encode(description)) <= MOST_BYTES
 
 

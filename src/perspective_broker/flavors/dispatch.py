@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MethodType
 from typing import Any, Final
 
@@ -27,14 +28,20 @@ __all__ = [
     "find_call",
     "find_method",
     "find_offered",
+    "is_property",
     "look_up",
     "no_such_method",
+    "offers",
     "plain_function",
+    "read_property",
     "stand_for",
 ]
 
 #: The prefixes of the flavors.
 _PREFIXES: Final = ("remote_", "view_", "perspective_", "observe_")
+
+#: What stands in a class for a method, or a property.
+_DESCRIPTORS: Final = (property, cached_property, staticmethod, classmethod)
 
 #: Characters of a signature in an error.
 _MOST_SPELLED: Final = 200
@@ -88,6 +95,36 @@ def find_offered(holder: object, offered: OfferedMethod) -> Method:
         raise no_such_method(holder, offered.attribute)
     found: Method = method
     return found
+
+
+def offers(target: Target, name: str) -> bool:
+    """Return whether a target has a method, or a property, of that name for its callers. No code of it runs."""
+    if target.offer is not None and target.offer.find(name) is not None:
+        return True
+    if not target.prefix:
+        return False
+    found = inspect.getattr_static(target.holder, target.prefix + name, None)
+    return callable(found) or isinstance(found, _DESCRIPTORS)
+
+
+def is_property(target: Target, name: str) -> bool:
+    """Return whether callers may read a property: one of the class, whose name has the prefix."""
+    if not target.prefix:
+        return False
+    found = inspect.getattr_static(type(target.holder), target.prefix + name, None)
+    return isinstance(found, (property, cached_property))
+
+
+def read_property(target: Target, name: str) -> Value:
+    """Return the value of a property, see :func:`is_property`.
+
+    Raises:
+        Exception: of the property.
+    """
+    try:
+        return getattr(target.holder, target.prefix + name)
+    except BaseException as error:  # a property of the application
+        raise ordinary(error)  # noqa: B904 # it has its own __cause__
 
 
 def find_call(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from ..flavors.values import Value
@@ -109,11 +109,13 @@ class Node(Converter):
         expected: what an error calls it.
         shapes: types of what crosses for it.
         made: whether another object is made of what arrives, so that the types alone decide what to make.
+        parts: the converters of what is in it, or that it is one of.
     """
 
     expected: str = "a value"
     shapes: frozenset[type] = frozenset()
     made: bool = False
+    parts: Sequence[Node] = ()
 
     def receive(self, value: Value, classic: bool) -> Value:
         try:
@@ -144,6 +146,10 @@ class Node(Converter):
     def gives(self, value: Value) -> bool:
         """Return whether a value of this side may be one of these, as far as its type shows."""
         return type(value) in self.shapes
+
+    def holds(self, value: Value) -> bool:
+        """Return whether a value of this side is one of these, as far as the types of all that is in it show."""
+        return self.gives(value)
 
     def all_fit(self, values: Iterable[Value], work: Work) -> bool:
         """Return whether all values fit and stay as they are, if that is quickly seen."""

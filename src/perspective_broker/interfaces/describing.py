@@ -11,8 +11,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from enum import Enum
 from typing import Any, Final, get_origin
 
-import msgspec
-
 from ..flavors import Target, describing
 from ..flavors.describing import Described, schema_of
 from .declarations import Declaration, Declared
@@ -129,6 +127,8 @@ def _default(default: Any) -> str:
 
 def _schema(signature: inspect.Signature, hints: dict[str, Any]) -> Described:
     """Return the JSON Schema of one form of a method, complete in itself."""
+    import msgspec  # not with the package: see flavors/describing.py
+
     parts: Described = {}
 
     def of_parameter(parameter: inspect.Parameter) -> Described:

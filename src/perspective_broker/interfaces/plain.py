@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, KeysView, Sequence, Set, ValuesView
 from itertools import chain
-from typing import Any, Final
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any, Final
 
 from ..flavors.values import Value
 from .converters import Misfit, Node, Work, misfit
+
+if TYPE_CHECKING:
+    from msgspec import Meta
 
 __all__ = [
     "Anything",
@@ -41,6 +42,9 @@ class Anything(Node):
         return value
 
     def fits(self, value: Value, work: Work) -> bool:
+        return True
+
+    def holds(self, value: Value) -> bool:
         return True
 
     def all_fit(self, values: Iterable[Value], work: Work) -> bool:
@@ -95,6 +99,9 @@ class Instance(Node):
         raise misfit(self.expected, value)
 
     def fits(self, value: Value, work: Work) -> bool:
+        return isinstance(value, self._kind)
+
+    def holds(self, value: Value) -> bool:
         return isinstance(value, self._kind)
 
 
@@ -213,6 +220,7 @@ class Items(Node):
     ) -> None:
         self._kind = kind
         self._item = item
+        self.parts: Sequence[Node] = (item,)
         self._deep = item.checks
         self.shapes: frozenset[type] = frozenset(shapes)
         self.expected: str = shapes[0].__name__
@@ -262,6 +270,9 @@ class Items(Node):
     def fits(self, value: Value, work: Work) -> bool:
         return type(value) in (self._classic if work.classic else self.shapes)
 
+    def holds(self, value: Value) -> bool:
+        return self.gives(value) and all(map(self._item.holds, value))
+
     def all_fit(self, values: Iterable[Value], work: Work) -> bool:
         lists = list(values)
         if not self.shapes.issuperset(map(type, lists)):
@@ -287,6 +298,7 @@ class FixedTuple(Node):
 
     def __init__(self, items: Sequence[Node]) -> None:
         self._items = items
+        self.parts: Sequence[Node] = items
         self.sends_as_is: bool = all(item.sends_as_is for item in items)
 
     def take(self, value: Value, work: Work) -> Value:
@@ -313,6 +325,13 @@ class FixedTuple(Node):
     def fits(self, value: Value, work: Work) -> bool:
         return type(value) is tuple or (work.classic and type(value) is list)
 
+    def holds(self, value: Value) -> bool:
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(self._items)
+            and all(node.holds(item) for node, item in zip(self._items, value, strict=True))
+        )
+
 
 class Pairs(Node):
     """A dictionary; ``of`` is the type of what is sent as one."""
@@ -323,6 +342,7 @@ class Pairs(Node):
     def __init__(self, key: Node, item: Node, of: Any = dict) -> None:
         self._key = key
         self._item = item
+        self.parts: Sequence[Node] = (key, item)
         self._of = of
         self.sends_as_is: bool = of is dict and key.sends_as_is and item.sends_as_is
 
@@ -359,6 +379,13 @@ class Pairs(Node):
                 raise error.within("[...]") from None
         return given
 
+    def holds(self, value: Value) -> bool:
+        return (
+            isinstance(value, self._of)
+            and all(map(self._key.holds, value))
+            and all(map(self._item.holds, value.values()))
+        )
+
     def all_fit(self, values: Iterable[Value], work: Work) -> bool:
         found = list(values)
         if not self.shapes.issuperset(map(type, found)):
@@ -374,6 +401,7 @@ class Union(Node):
 
     def __init__(self, members: Sequence[Node]) -> None:
         self._members = members
+        self.parts: Sequence[Node] = members
         self._exact = frozenset(member.exact for member in members if member.exact is not None)
         self.shapes: frozenset[type] = frozenset().union(*(member.shapes for member in members))
         self.made: bool = any(member.made for member in members)
@@ -393,16 +421,19 @@ class Union(Node):
         raise first or misfit(self.expected, value)
 
     def give(self, value: Value) -> Value:
-        for member in self._members:
-            if not member.sends_as_is and member.gives(value):
-                return member.give(value)
-        return value
+        found = [member for member in self._members if member.gives(value)]
+        if len(found) > 1:  # containers, which differ in what is in them
+            found = [member for member in self._members if member.holds(value)] or found
+        return found[0].give(value) if found else value
 
     def fits(self, value: Value, work: Work) -> bool:
         return any(member.fits(value, work) for member in self._members)
 
     def gives(self, value: Value) -> bool:
         return any(member.gives(value) for member in self._members)
+
+    def holds(self, value: Value) -> bool:
+        return any(member.holds(value) for member in self._members)
 
     def all_fit(self, values: Iterable[Value], work: Work) -> bool:
         return len(self._exact) > 0 and self._exact.issuperset(map(type, values))
@@ -416,6 +447,7 @@ class Bounded(Node):
         self._rules = [(text, rule) for text, rule in _rules(meta) if rule is not None]
         self.shapes: frozenset[type] = base.shapes
         self.made: bool = base.made
+        self.parts: Sequence[Node] = base.parts
         self.expected: str = base.expected
         self.sends_as_is: bool = base.sends_as_is
 
@@ -438,6 +470,9 @@ class Bounded(Node):
 
     def gives(self, value: Value) -> bool:
         return self._base.gives(value)
+
+    def holds(self, value: Value) -> bool:
+        return self._base.holds(value)
 
 
 def _rules(meta: Any) -> list[tuple[str, Callable[[Any], bool] | None]]:

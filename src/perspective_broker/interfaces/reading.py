@@ -10,6 +10,7 @@ import fractions
 import inspect
 import ipaddress
 import pathlib
+import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -18,8 +19,6 @@ from enum import Enum, Flag
 from itertools import combinations
 from typing import Annotated, Any, Final, Literal, NewType, NoReturn, TypeVar, get_args, get_origin
 from uuid import UUID
-
-import msgspec
 
 from ..flavors import Copyable, Exportable, Reference, RemoteCache, RemoteCopy
 from ..flavors.annotations import is_class_variable
@@ -93,6 +92,9 @@ class _Later(Node):
     def gives(self, value: Value) -> bool:
         return self.node.gives(value)
 
+    def holds(self, value: Value) -> bool:
+        return self.node.holds(value)
+
 
 class Reader:
     """Reads one annotation, with those that it contains.
@@ -144,7 +146,7 @@ class Reader:
         base, *metadata = get_args(annotation)
         node = self.read(base)
         for meta in metadata:
-            if isinstance(meta, msgspec.Meta):
+            if (msgspec := _msgspec()) is not None and isinstance(meta, msgspec.Meta):
                 node = Bounded(node, meta)
         return node
 
@@ -153,7 +155,7 @@ class Reader:
         if not all(member.checks for member in members):
             return Anything()
         for one, other in combinations(members, 2):
-            if (one.made or other.made) and _meet(one, other):
+            if not _told_apart(one, other):
                 _refuse(
                     annotation,
                     f"{one.expected} and {other.expected} cannot be told apart when they arrive; give the method one "
@@ -291,13 +293,24 @@ def is_record(cls: Any) -> bool:
         or typing.is_typeddict(cls)
         or "__attrs_attrs__" in dir(cls)
         or _is_pydantic(cls)
-        or issubclass(cls, (msgspec.Struct, BaseException))
+        or issubclass(cls, BaseException)
+        or _is_struct(cls)
         or _is_named_tuple(cls)
     )
 
 
 def _is_named_tuple(cls: Any) -> bool:
     return issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
+def _msgspec() -> Any:
+    """Return the package if the program has imported it: otherwise no annotation is of it. It takes long to import."""
+    return sys.modules.get("msgspec")
+
+
+def _is_struct(cls: Any) -> bool:
+    msgspec = _msgspec()
+    return msgspec is not None and issubclass(cls, msgspec.Struct)
 
 
 def _is_pydantic(cls: Any) -> bool:
@@ -313,7 +326,7 @@ def _record_of(cls: Any) -> Record:
         return Pydantic(cls)
     if issubclass(cls, BaseException):
         return Record(cls, lambda made: _exception(cls, made))
-    if issubclass(cls, msgspec.Struct):
+    if _is_struct(cls):
         config = cls.__struct_config__
         tag = None if config.tag_field is None else (config.tag_field, config.tag)
         return Record(cls, lambda made: cls(**made), tag)
@@ -337,10 +350,10 @@ def _layout(cls: Any, hints: dict[str, Any]) -> list[tuple[str, str, bool, str |
     if issubclass(cls, BaseException):
         fields = [name for name in hints if not name.startswith("__") and not is_class_variable(hints[name])]
         return [(name, name, False, name) for name in dict.fromkeys(["args", *fields])]
-    if issubclass(cls, msgspec.Struct):
+    if _is_struct(cls):
         return [
             (field.name, field.encode_name, field.required, field.name)
-            for field in msgspec.structs.fields(cls)
+            for field in sys.modules["msgspec"].structs.fields(cls)
         ]
     if _is_named_tuple(cls):
         return [(name, name, name not in cls._field_defaults, name) for name in cls._fields]
@@ -406,6 +419,40 @@ def _meet(one: Node, other: Node) -> bool:
     if len(tags) == 2:
         return tags[0][0] != tags[1][0] or tags[0] == tags[1]
     return bool(one.shapes & other.shapes) or (isinstance(one, _Later) or isinstance(other, _Later))
+
+
+def _told_apart(one: Node, other: Node) -> bool:
+    """Return whether all that arrives becomes the same by both, or can be one of them only.
+
+    Of containers this is asked of what is in them. (Nothing is in an empty one, which is the same by both.)
+    """
+    if isinstance(one, Union) or isinstance(other, Union):
+        return all(_told_apart(a, b) for a in _members(one) for b in _members(other))
+    if not _meet(one, other):
+        return True
+    if one.made or other.made:
+        return False
+    if isinstance(one, FixedTuple) or isinstance(other, FixedTuple):
+        length = max(len(node.parts) for node in (one, other) if isinstance(node, FixedTuple))
+        rows = [
+            node.parts if isinstance(node, FixedTuple) else [*node.parts] * length for node in (one, other)
+        ]
+        if len(rows[0]) != len(rows[1]):
+            return True
+        pairs = list(zip(*rows, strict=True))
+    else:
+        pairs = list(zip(one.parts, other.parts, strict=False))
+        if not isinstance(one, Pairs):
+            return all(_told_apart(a, b) for a, b in pairs)
+    return any(not _overlap(a, b) for a, b in pairs) or all(_told_apart(a, b) for a, b in pairs)
+
+
+def _members(node: Node) -> Sequence[Node]:
+    return node.parts if isinstance(node, Union) else (node,)
+
+
+def _overlap(one: Node, other: Node) -> bool:
+    return any(_meet(a, b) for a in _members(one) for b in _members(other))
 
 
 def _short(annotation: Any) -> str:

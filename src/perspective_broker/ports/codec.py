@@ -103,6 +103,14 @@ class Importer:
         """
         raise NotImplementedError
 
+    def local_target(self, luid: ObjectId) -> Value:
+        """Return the :class:`~perspective_broker.flavors.Target` of our own object ``luid``.
+
+        Raises:
+            UnknownObject: it was never given to this peer, or was released.
+        """
+        raise NotImplementedError
+
     def introduce_cache(self, luid: int, cls: type) -> Value:
         """Return a new replica without state, an instance of ``cls``, counting one receipt.
 
@@ -176,6 +184,9 @@ class NullImporter(Importer):
         raise UnknownObject("a promised answer arrived, but there is no connection")
 
     def local_object(self, luid: ObjectId) -> Value:
+        raise UnknownObject("an object id arrived, but there is no connection")
+
+    def local_target(self, luid: ObjectId) -> Value:
         raise UnknownObject("an object id arrived, but there is no connection")
 
     def introduce_cache(self, luid: int, cls: type) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ..limits import Limits
@@ -120,6 +120,27 @@ class Receiver:
 
     def send(self, data: Message) -> None:
         """Queue bytes that the dialect sends by itself (its greeting, a complaint)."""
+        raise NotImplementedError
+
+    # -- for dialects that keep answers, and settle promises, themselves
+
+    def on_call_of(self, request: int, target: Value, name: str, arguments: Undecoded) -> None:
+        """A call, which wants an answer, of an object that the dialect has found by itself.
+
+        Args:
+            request: the peer's id of it.
+            target: the :class:`~perspective_broker.flavors.Target` that is called.
+            name: of the method.
+            arguments: not decoded yet.
+        """
+        raise NotImplementedError
+
+    def send_made(self, make: Callable[[], Message]) -> None:
+        """Send what ``make`` encodes, as soon as no other message is being encoded."""
+        raise NotImplementedError
+
+    def go_on(self) -> None:
+        """Ask for :meth:`Dialect.next_message` soon, although no bytes have come."""
         raise NotImplementedError
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from ..errors import UsageError
@@ -26,10 +26,14 @@ class Feature(Enum):
     FAREWELL = "farewell"
     #: values of more types, see :mod:`perspective_broker.dialects.pb7.more`
     MORE_VALUES = "more-values"
+    #: the peer knows no bound for its calls that have no answer: what is beyond ours waits, and is not refused
+    NO_WINDOW = "no-window"
     #: ``speak_as_in_2002``
     OF_2002 = "2002"
     #: ``rank``, ``piece``
     PIECES = "pieces"
+    #: the peer passes calls of an answer that is an object of ours on to this side, instead of dropping them
+    PASSES_HOME = "passes-home"
     #: ``encode_ping``, ``encode_pong``
     PING = "ping"
     #: ``encode_kept``, ``encode_forget``, ``encode_dropped``, ``object_answered``; targets and values may be a
@@ -52,11 +56,17 @@ class Writer:
     Args:
         name: of the dialect.
         features: what it can do beyond what every dialect can.
+        frames: whether messages pass through :meth:`frame` when they leave.
     """
 
-    def __init__(self, name: str, features: frozenset[Feature]) -> None:
+    def __init__(self, name: str, features: frozenset[Feature], frames: bool = False) -> None:
         self.name = name
         self.features: frozenset[Feature] = features
+        self.frames: bool = frames
+
+    def frame(self, messages: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+        """Return the bytes of messages that leave now, in this order. Asked only of a dialect that ``frames``."""
+        raise NotImplementedError
 
     def has(self, feature: Feature) -> bool:
         """Return whether the dialect has a feature, and the peer understands it."""

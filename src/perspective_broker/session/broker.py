@@ -135,8 +135,9 @@ class Broker:
             self.incoming,
         )
         context.closer = self.ending
+        exporter = self.exporter
         self.receiver: Receiver = Receiver(
-            context, outbox, self.exporter, tables, sender, self.outgoing, self.incoming, self.ending
+            context, outbox, encoding, exporter, tables, sender, self.outgoing, self.incoming, self.ending
         )
         self.is_paused = False
         self.messages_received: int = 0
@@ -196,6 +197,10 @@ class Broker:
     def drain(self) -> None:
         """Refuse new calls of the peer from now on, the first ones too; calls that run may end."""
         self.ending.drain()
+
+    def announce_draining(self) -> None:
+        """Tell the peer to make no new calls; those that come are still taken, until :meth:`drain`."""
+        self.ending.announce_draining()
 
     def close(self, code: str = "closed", reason: str = "the program closed it") -> None:
         """End the connection now, with a farewell. Messages of the peer that have not been acted on are dropped."""
@@ -271,6 +276,9 @@ class Broker:
     def _process(self, messages: int, now: float) -> bool:
         if self.answers.queued:
             self.incoming.start_queued()
+        if self.receiver.has_more:
+            self.receiver.has_more = False
+            self._has_unread = True
         # A property, because it changes while messages are acted on: compiled code takes a tested attribute as fixed.
         if not self._has_unread or self._is_over:
             return False
@@ -341,6 +349,8 @@ class Broker:
             if self._releases:
                 self.importer.send_releases()
             out = self.outbox.take(room)
+            if self._context.writer.frames:
+                out = self._context.writer.frame(out)
             if self.answers.queued and self.incoming.may_start_queued:
                 self.host.wake()  # there is room now, unless the transport reports that it is full
             return out

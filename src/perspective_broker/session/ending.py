@@ -58,6 +58,7 @@ class Ending(Closer):
         self._outgoing = outgoing
         self._incoming = incoming
         self._drains_when_open = False
+        self._has_announced = False
         self._host_knows_end = False
 
     # -- errors
@@ -86,10 +87,15 @@ class Ending(Closer):
         """Refuse new calls of the peer from now on, the first ones too; calls that run may end."""
         self._drains_when_open = True
         if self._lifecycle.phase is Phase.OPEN:
+            self.announce_draining()
             self._lifecycle.enter(Phase.DRAINING)
-            writer = self._context.writer
-            if writer.has(Feature.FAREWELL):
-                self._outbox.send(writer.encode_draining())
+
+    def announce_draining(self) -> None:
+        """Tell the peer to make no new calls; those that come are still taken, until :meth:`drain`."""
+        writer = self._context.writer
+        if self._lifecycle.phase is Phase.OPEN and writer.has(Feature.FAREWELL) and not self._has_announced:
+            self._has_announced = True
+            self._outbox.send(writer.encode_draining())
 
     def drain_if_asked(self) -> None:
         """The greeting is over: drain, if that was asked for before."""

@@ -69,6 +69,9 @@ class Importer(ports.Importer):
             return self._pins.objects[luid]
         return self._exports.come_home(luid)
 
+    def local_target(self, luid: ObjectId) -> Value:
+        return self._exports.find(luid)
+
     def introduce_cache(self, luid: int, cls: type[RemoteCache]) -> RemoteCache:
         replica = self._replicas.introduce(luid, cls)
         self._host.on_replica(replica)

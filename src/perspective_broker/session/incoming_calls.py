@@ -17,17 +17,16 @@ from typing import Final
 from ..errors import (
     BadArguments,
     CallError,
-    ConnectionLost,
     DeadlineExceeded,
     LimitExceeded,
     ProtocolError,
     SerializationError,
     Unavailable,
 )
-from ..flavors import Target
+from ..flavors import Target, carries_on
 from ..flavors.dispatch import blame
 from ..limits import Limits
-from ..ports import CallTarget, Message, Method, PromisedAnswer, Undecoded, Value
+from ..ports import CallTarget, Feature, Message, Method, PromisedAnswer, Undecoded, Value
 from .answers import Answers
 from .call_states import QUEUED
 from .connection_tables import ConnectionTables
@@ -37,7 +36,6 @@ from .encoding import Encoding
 from .importer import Importer
 from .incoming_call import LEAST_WAITING, IncomingCall
 from .kept_answers import KeptAnswers
-from .listening import CallListener
 from .memory import UNCHARGED, Memory, at_most
 from .outbox import Outbox
 from .pipelining import Pipelining
@@ -45,7 +43,7 @@ from .preparing import CallStarter, forget, prepare
 from .questions import Questions
 from .replies import Refusal, Replies
 
-__all__ = ["IncomingCalls"]
+__all__ = ["IncomingCalls", "arrive_at"]
 
 
 class IncomingCalls(CallStarter):
@@ -54,7 +52,6 @@ class IncomingCalls(CallStarter):
     Attributes:
         answers: those that have no outcome.
         standstill: whether the queue moves.
-        listener: is told of calls that begin and end; None when nobody listens.
     """
 
     def __init__(
@@ -81,7 +78,6 @@ class IncomingCalls(CallStarter):
         self._replies = replies
         self.answers = answers
         self.standstill: Standstill | None = None  # made when a call waits
-        self.listener: CallListener | None = None
         self._pipelining: Pipelining | None = None  # made with the first answer to be kept
         self._is_starting = False  # whether queued calls are being started
 
@@ -174,7 +170,10 @@ class IncomingCalls(CallStarter):
         elif answers.queued or not self._may_start(call):
             self.queue(call)
         elif answers.is_overrun:
-            self._refuse_overrun(call)
+            if self._context.writer.has(Feature.NO_WINDOW):
+                self.queue(call)
+            else:
+                self._refuse_overrun(call)
         else:
             answers.start(call)
             self._run(call)
@@ -222,8 +221,11 @@ class IncomingCalls(CallStarter):
         self._is_starting = True
         try:
             while (first := answers.first()) is not None and self._may_start(first):
+                is_overrun = answers.is_overrun
+                if is_overrun and self._context.writer.has(Feature.NO_WINDOW):
+                    break
                 answers.leave_queue(first)
-                if answers.is_overrun:
+                if is_overrun:
                     self._refuse_overrun(first)
                 else:
                     answers.start(first)
@@ -239,19 +241,13 @@ class IncomingCalls(CallStarter):
         # The arguments are the method's alone from here: a reference that it drops is released while it runs.
         args, call.args = call.args, ()
         kwargs, call.kwargs = call.kwargs, {}
-        if self.listener is not None:
-            self.listener.call_began(call)
         self._host.invoke(call, call.method, args, kwargs)
 
     # -- outcomes
 
     def answer_call(self, call: IncomingCall, value: Value) -> None:
         """The method of ``call`` returned ``value``."""
-        if not self.answers.end(call):
-            return
-        if self.listener is not None:
-            self.listener.call_ended(call, None)
-        if self._lifecycle.ended:
+        if not self.answers.end(call) or self._lifecycle.ended:
             return
         if call.wants_answer:
             self._answer(call, value)
@@ -295,7 +291,7 @@ class IncomingCalls(CallStarter):
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
-        if not self._end(call, error) or self._lifecycle.ended:
+        if not self.answers.end(call, error) or self._lifecycle.ended:
             return
         if call.is_expired and not isinstance(error, Exception):  # how it was stopped is the driver's affair
             error = DeadlineExceeded("the time for the call has passed")
@@ -322,25 +318,17 @@ class IncomingCalls(CallStarter):
         self._keep_nothing(call)
 
     def refuse(self, call: IncomingCall, error: Refusal) -> None:
-        self._end(call, error)
+        self.answers.end(call, error)
         self._replies.refuse(call, error)
         self._keep_nothing(call)
 
     def refuse_begun(self, call: IncomingCall, error: Refusal) -> None:
         if self._lifecycle.ended:
-            self._end(call, error)
+            self.answers.end(call, error)
             return
         self.refuse(call, error)
         if self.answers.queued:
             self.start_queued()
-
-    def _end(self, call: IncomingCall, error: BaseException) -> bool:
-        """A call has failed, or is refused; return False when it had ended before."""
-        if not self.answers.end(call):
-            return False
-        if self.listener is not None:
-            self.listener.call_ended(call, error)
-        return True
 
     def _refuse_overrun(self, call: IncomingCall) -> None:
         """Refuse a call that would run in a lent slot beyond the bound of these: the methods that wait for it go on."""
@@ -456,8 +444,6 @@ class IncomingCalls(CallStarter):
         for call in self.answers.abandon(in_order):
             if not call.was_stopped:  # a method that cleans up is not disturbed again
                 self._host.cancel(call)
-            if self.listener is not None:
-                self.listener.call_ended(call, ConnectionLost())
         if self._pipelining is not None:
             self._pipelining.kept.clear()
 
@@ -483,3 +469,25 @@ def _stalled(running: int, limits: Limits) -> Unavailable:
 
 def _draining() -> Unavailable:
     return Unavailable("this program is shutting down and takes no new calls", code="draining")
+
+
+def arrive_at(calls: IncomingCalls, request: int, target: Target, name: str, arguments: Undecoded) -> None:
+    """Take a call of an object that the dialect has found; see :meth:`.ports.Receiver.on_call_of`.
+
+    Raises:
+        ProtocolError: the arguments break the protocol.
+    """
+    dialect = calls._context.dialect
+    call = IncomingCall(request, name, True, dialect.last_size)
+    if call.size > UNCHARGED:
+        call.weight = at_most(call.size) or dialect.last_weight
+    refusal = calls._memory.refusal() if call.weight else None
+    calls.answers.arrive(call)
+    if calls._lifecycle.muted:
+        forget(calls._context, arguments)
+        calls.answers.end(call)
+    elif refusal is not None:
+        forget(calls._context, arguments)
+        calls.refuse(call, refusal)
+    else:
+        calls._start(call, target, arguments, carries_on(target.holder))

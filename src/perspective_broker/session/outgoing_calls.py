@@ -36,7 +36,7 @@ from ..errors import (
     with_ran,
 )
 from ..flavors import Observer, Reference, observer_luid, observer_perspective, perspective_of
-from ..ports import Answerable, PromisedAnswer, Undecoded, Value
+from ..ports import Answerable, Feature, PromisedAnswer, Undecoded, Value
 from ..queues import Queue, put
 from .caches import Observers
 from .call_maker import CallMaker
@@ -346,7 +346,8 @@ class OutgoingCalls(Owner):
         if call.stage == ENDED or links is None:
             return
         on_links = on.linked()
-        is_target_at_home = on_links.came_home and links.parts is not None and links.parts.target is on
+        comes_home = on_links.came_home and not self._context.writer.has(Feature.PASSES_HOME)
+        is_target_at_home = comes_home and links.parts is not None and links.parts.target is on
         if on_links.cancelled:
             self._maker.give_up(call)
         elif links.waits_for is on:

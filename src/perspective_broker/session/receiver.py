@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from .. import ports
+from ..errors import ConnectionLost
+from ..flavors import Target
 from ..ports import CallTarget, Dialect, Feature, Message, ObjectId, Undecoded
 from .call_sender import CallSender
 from .cause import CloseCause
 from .connection_tables import ConnectionTables
 from .context import Context
+from .encoding import Encoding
 from .ending import Ending
 from .exporter import Exporter
-from .incoming_calls import IncomingCalls
+from .incoming_calls import IncomingCalls, arrive_at
 from .lifecycle import Phase
 from .outbox import Outbox
 from .outgoing_calls import OutgoingCalls
@@ -30,12 +34,14 @@ class Receiver(ports.Receiver):
     Attributes:
         ignored: operations that came too late to mean anything.
         peer_drains: whether the peer takes no new calls.
+        has_more: whether the dialect has to be asked for messages although no bytes came.
     """
 
     def __init__(
         self,
         context: Context,
         outbox: Outbox,
+        encoding: Encoding,
         exporter: Exporter,
         tables: ConnectionTables,
         sender: CallSender,
@@ -45,6 +51,7 @@ class Receiver(ports.Receiver):
     ) -> None:
         self._context = context
         self._outbox = outbox
+        self._encoding = encoding
         self._exporter = exporter
         self._replicas = tables.replicas
         self._sender = sender
@@ -53,6 +60,7 @@ class Receiver(ports.Receiver):
         self._ending = ending
         self.ignored: int = 0
         self.peer_drains: bool = False
+        self.has_more: bool = False
 
     def on_dialect(self, dialect: Dialect, rest: bytes) -> None:
         context = self._context
@@ -146,3 +154,29 @@ class Receiver(ports.Receiver):
 
     def send(self, data: Message) -> None:
         self._outbox.send(data)
+
+    # -- for dialects that keep answers, and settle promises, themselves
+
+    def on_call_of(self, request: int, target: Target, name: str, arguments: Undecoded) -> None:
+        if self._exporter.has_freed:
+            self._exporter.forget_freed()
+        arrive_at(self._incoming, request, target, name, arguments)
+        self._sender.send_queued()
+
+    def send_made(self, make: Callable[[], Message]) -> None:
+        encoding = self._encoding
+        if encoding.is_active:
+            encoding.defer(partial(self.send_made, make))
+            return
+        encoding.enter()
+        try:
+            encoding.begin()
+            self._outbox.send(make())
+        except ConnectionLost:  # a hook of the program has ended it
+            pass
+        finally:
+            encoding.end()
+
+    def go_on(self) -> None:
+        self.has_more = True
+        self._context.host.wake()

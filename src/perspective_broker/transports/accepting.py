@@ -19,7 +19,7 @@ from .proxies import HeaderError, TrustedProxies, read_peer
 from .tls import tls_error
 from .unauthenticated import UnauthenticatedPeers, address_of
 
-__all__ = ["Acceptor"]
+__all__ = ["Acceptor", "SocketListener"]
 
 log: logging.Logger = logging.getLogger("perspective_broker")
 
@@ -61,28 +61,55 @@ class Acceptor:
         proxies: TrustedProxies | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sockets = list(sockets)
+        self._sockets: list[socket.socket] = []
         self._factory, self._make_context, self._seconds = factory, make_context, seconds
         self._unauthenticated = unauthenticated if make_context is not None else None
         self._proxies = proxies or TrustedProxies(())
         self._warned = False
         self._beginning: set[asyncio.Task[None]] = set()
+        self.add(sockets)
+
+    def add(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept from these sockets as well.
+
+        Raises:
+            OSError: one of them cannot listen; all of them are closed.
+        """
         try:
-            for listening in self._sockets:
+            for listening in sockets:
                 listening.setblocking(False)
                 listening.listen(BACKLOG)
         except OSError:  # another process was faster
-            self.close()
+            for listening in sockets:
+                listening.close()
             raise
-        for listening in self._sockets:
+        for listening in sockets:
+            self._sockets.append(listening)
             self._loop.add_reader(listening, self._accept, listening)
+
+    def discard(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept no more from these sockets, and close them."""
+        for listening in sockets:
+            if listening in self._sockets:
+                self._sockets.remove(listening)
+                self._loop.remove_reader(listening)
+                listening.close()
 
     def close(self) -> None:
         """Stop accepting; handshakes go on until :meth:`wait_closed`. May be called twice."""
-        sockets, self._sockets = self._sockets, []
-        for listening in sockets:
-            self._loop.remove_reader(listening)
-            listening.close()
+        self.discard(list(self._sockets))
+
+    def accept_waiting(self) -> None:
+        """Accept the connections that wait in the queues, because closing a socket resets them."""
+        for listening in self._sockets:
+            for _ in range(BACKLOG // _PER_TURN):
+                if not self._accept(listening):
+                    break
+
+    async def wait_begun(self) -> None:
+        """Wait for the handshakes of the connections that were accepted."""
+        if self._beginning:
+            await asyncio.wait(self._beginning)
 
     async def wait_closed(self) -> None:
         """Cancel unfinished handshakes, and wait until their sockets are closed."""
@@ -92,18 +119,20 @@ class Acceptor:
         if self._beginning:
             await asyncio.wait(self._beginning)
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accept some connections; return whether more may wait."""
         for _ in range(_PER_TURN):
             try:
                 accepted, peer = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
-                return  # no connection is left, or its peer has closed it
+                return False  # no connection is left, or its peer has closed it
             except OSError as error:  # out of file descriptors or memory: connections go on, new ones wait
                 log.error("no connection can be accepted, trying again in a second: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_RETRY, self._accept_again, listening)
-                return
+                return False
             self._begin(accepted, peer)
+        return True
 
     def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._sockets:
@@ -163,3 +192,36 @@ class Acceptor:
             address = None if self._unauthenticated is None else address_of(peer)
             if address is not None and self._unauthenticated is not None:
                 self._unauthenticated.leave(address)
+
+
+class SocketListener:
+    """Listens on sockets.
+
+    Args:
+        acceptor: accepts from them.
+        urls: at which they can be reached.
+    """
+
+    def __init__(self, acceptor: Acceptor, urls: list[str]) -> None:
+        self._acceptor = acceptor
+        self.urls = urls
+
+    def add(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on these as well, see :meth:`Acceptor.add`."""
+        self._acceptor.add(sockets)
+
+    def discard(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on these no more, and close them."""
+        self._acceptor.discard(sockets)
+
+    def close(self) -> None:
+        self._acceptor.close()
+
+    def accept_waiting(self) -> None:
+        self._acceptor.accept_waiting()
+
+    async def wait_begun(self) -> None:
+        await self._acceptor.wait_begun()
+
+    async def wait_closed(self) -> None:
+        await self._acceptor.wait_closed()

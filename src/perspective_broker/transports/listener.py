@@ -17,5 +17,11 @@ class Listener(Protocol):
     def close(self) -> None:
         """Stop accepting; connections go on. May be called twice."""
 
+    def accept_waiting(self) -> None:
+        """Accept the connections that wait in the system's queue, because closing would reset them."""
+
+    async def wait_begun(self) -> None:
+        """Wait until each connection that was accepted has its protocol, or was refused."""
+
     async def wait_closed(self) -> None:
         """Wait until the address is free again."""

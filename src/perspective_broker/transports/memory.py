@@ -164,6 +164,12 @@ class _MemoryListener:
         if self._among.get(self._name) is self:
             del self._among[self._name]
 
+    def accept_waiting(self) -> None:
+        pass  # a connection never waits
+
+    async def wait_begun(self) -> None:
+        pass
+
     async def wait_closed(self) -> None:
         await asyncio.sleep(0)
 

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any, Final
 
-from .accepting import Acceptor
+from .accepting import Acceptor, SocketListener
 from .listener import Listener
 from .proxies import TrustedProxies
 from .tls import tls_error
@@ -34,18 +34,6 @@ _Where = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 #: Keepalive probes of the system to a silent machine before the connection is closed, because a probe may be lost.
 _PROBES: Final = 4
-
-
-class _TcpListener:
-    def __init__(self, acceptor: Acceptor, urls: list[str]) -> None:
-        self._acceptor = acceptor
-        self.urls = urls
-
-    def close(self) -> None:
-        self._acceptor.close()
-
-    async def wait_closed(self) -> None:
-        await self._acceptor.wait_closed()
 
 
 async def connect(
@@ -166,7 +154,7 @@ async def listen(
     server.close()
     urls = bound_urls(address, sockets)
     acceptor = Acceptor(sockets, factory, make_context, handshake_seconds, unauthenticated, proxies)
-    return _TcpListener(acceptor, urls)
+    return SocketListener(acceptor, urls)
 
 
 def watch_for_silence(sock: socket.socket | None, silence: float, patience: float, unread: float) -> None:

@@ -13,14 +13,14 @@ from .accepting import Acceptor
 from .listener import Listener
 from .urls import Address
 
-__all__ = ["connect", "listen"]
+__all__ = ["bind", "connect", "identity", "listen", "remove"]
 
 
 class _UnixListener:
     def __init__(self, acceptor: Acceptor, address: Address) -> None:
         self._acceptor = acceptor
         self._address = address
-        self._identity = _identity(address.path)
+        self._identity = identity(address.path)
         self._open = True
 
     @property
@@ -32,21 +32,32 @@ class _UnixListener:
             return
         self._open = False
         self._acceptor.close()
-        try:
-            # Another process may listen under this name by now.
-            if _identity(self._address.path) == self._identity:
-                os.unlink(self._address.path)
-        except FileNotFoundError:
-            pass
+        remove(self._address.path, self._identity)
+
+    def accept_waiting(self) -> None:
+        if self._open:
+            self._acceptor.accept_waiting()
+
+    async def wait_begun(self) -> None:
+        await self._acceptor.wait_begun()
 
     async def wait_closed(self) -> None:
         await self._acceptor.wait_closed()
 
 
-def _identity(path: str) -> tuple[int, int, int]:
+def identity(path: str) -> tuple[int, int, int]:
     """Return values that distinguish a socket from one that has replaced it; inodes alone are soon reused."""
     found = os.stat(path)
     return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def remove(path: str, ours: tuple[int, int, int]) -> None:
+    """Remove the name of a socket, unless another process listens under it by now."""
+    try:
+        if identity(path) == ours:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _is_listened_on(path: str) -> bool:
@@ -85,8 +96,8 @@ async def connect(address: Address, factory: Callable[[], asyncio.Protocol]) -> 
     await asyncio.get_running_loop().create_unix_connection(factory, address.path)
 
 
-async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
-    """Listen; a socket that a dead process has left behind is replaced.
+def bind(address: Address) -> socket.socket:
+    """Return a socket that is bound to the path; one that a dead process has left behind is replaced.
 
     Raises:
         OSError: the path cannot be bound, or another server listens there; FileExistsError when it is not a socket.
@@ -98,4 +109,9 @@ async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> L
     except OSError:
         listening.close()
         raise
-    return _UnixListener(Acceptor([listening], factory), address)
+    return listening
+
+
+async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
+    """Listen. Raises what :func:`bind` raises."""
+    return _UnixListener(Acceptor([bind(address)], factory), address)

@@ -14,9 +14,10 @@ from typing import Final
 
 from ...errors import ProtocolError, SerializationError
 from ...limits import CONTAINER_NODES, Limits
+from ...native_path import MOST_BOUND, Bounds, make_bounds, read_banana
 from ...ports import Data
 from ...queues import Queue, put
-from ..collector import MANY_VALUES, pause_gc, resume_gc
+from ..collector import LARGE_MESSAGE, MANY_VALUES, pause_gc, resume_gc
 from .vocabulary import BY_NUMBER, NONE, Spelling, base128
 
 __all__ = [
@@ -62,16 +63,20 @@ class Decoder:
     Args:
         limits: of depth, items, strings and the whole message.
         has_words: whether vocabulary tokens are legal (dialect ``pb``).
+        natively: whether the native path may read what is plain. Tests compare it with the Python alone.
     """
 
     __slots__ = (
         "_before",
+        "_bounds",
+        "_bounds_of",
         "_chunks",
         "_data",
         "_error",
         "_gc_paused",
         "_list",
         "_missing",
+        "_natively",
         "_nodes",
         "_partial",
         "_pos",
@@ -83,8 +88,9 @@ class Decoder:
         "limits",
     )
 
-    def __init__(self, limits: Limits, has_words: bool) -> None:
+    def __init__(self, limits: Limits, has_words: bool, natively: bool = True) -> None:
         self.limits: Limits = limits
+        self._natively = natively and read_banana is not None
         self._words = BY_NUMBER if has_words else {}
         self._data = b""  # the chunk that is being read,
         self._pos = 0  # and the position in it
@@ -98,6 +104,8 @@ class Decoder:
         self._before = 0  # bytes of this message in earlier chunks
         self._error: ProtocolError | None = None
         self._gc_paused = False  # whether this decoder has paused it
+        self._bounds: Bounds = None  # for the native path, made of these limits
+        self._bounds_of: Limits | None = None
         self.last_size: int = 0  #: encoded bytes of the value returned last,
         self.last_nodes: int = 0  #: and its nodes, as Limits.nodes counts them
 
@@ -161,6 +169,10 @@ class Decoder:
         depth = len(stack) + (into is not None)
         value: Banana
         in_string = self._wanted > 0
+        if self._natively and into is None and not in_string and pos < end:
+            found = self._read_natively(data, pos)
+            if found is not None:
+                return found
         while True:
             if in_string:  # the next bytes of a string that began in an earlier chunk
                 piece = data[pos : pos + self._wanted]
@@ -272,6 +284,34 @@ class Decoder:
         self._before += pos - start
         self._check_size(self._before)
         return NEED_MORE
+
+    def _read_natively(self, data: bytes, pos: int) -> Banana | None:
+        """Read a value that is complete in this chunk, and plain; None leaves everything as it was."""
+        assert read_banana is not None
+        limits = self.limits
+        if limits is not self._bounds_of:
+            self._bounds_of = limits
+            self._bounds = make_bounds(
+                depth=limits.depth,
+                list_items=min(limits.list_items, MOST_BOUND),
+                string_bytes=min(limits.string_bytes, MOST_BOUND),
+                message_bytes=min(limits.message_bytes, MOST_BOUND),
+                int_bits=min(limits.int_bits, MAX_BITS),
+                nodes=min(limits.nodes, MOST_BOUND),
+                container_nodes=CONTAINER_NODES,
+                words=tuple(self._words.values()),
+            )
+        most = MANY_VALUES
+        if len(data) - pos >= LARGE_MESSAGE:
+            most = MOST_BOUND  # the bounds have their own
+            self._gc_paused = self._gc_paused or pause_gc()
+        found = read_banana(data, pos, self._bounds, most)
+        if found is None:
+            return None
+        value: Banana = found[0]
+        self._pos, self.last_nodes = found[1], found[2]
+        self.last_size = found[1] - pos
+        return value
 
     def _prefix(self, data: bytes, pos: int, end: int, read: int) -> tuple[int, int]:
         """Read any number of digits and find the type byte; ``read`` bytes of the message precede them.

@@ -8,6 +8,7 @@ from typing import Final
 from ...errors import BadArguments, CallError, ProtocolError
 from ...flavors import Policy, Registry
 from ...limits import NODE_BYTES, Limits
+from ...native_path import unjelly_plain
 from ...ports import (
     DELIVERED,
     NEEDS_DATA,
@@ -25,7 +26,7 @@ from ..building import MAX_KEY_BITS
 from ..collector import LARGE_MESSAGE, gc_paused
 from .banana import NEED_MORE, Decoder, encode
 from .failures import failure_from_payload
-from .unjelly import Unjellier, readers_for
+from .unjelly import Unjellier, allows_plain, readers_for
 from .vocabulary import Spelling
 from .work import most_units
 from .writing import ClassicWriter
@@ -51,6 +52,7 @@ class ClassicDialect(Dialect):
         registry: what type tags mean.
         policy: what may be received.
         writer: encodes the operations of this side; None for the usual one.
+        natively: whether the native path may decode plain values; not where a subclass has an unjellier of its own.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ClassicDialect(Dialect):
         registry: Registry,
         policy: Policy,
         writer: ClassicWriter | None = None,
+        natively: bool = True,
     ) -> None:
         if writer is None:
             writer = ClassicWriter(spelling, exporter, limits, registry)
@@ -73,6 +76,7 @@ class ClassicDialect(Dialect):
         self._registry = registry
         self._policy = policy
         self._readers = readers_for(policy)
+        self._natively = natively and unjelly_plain is not None and allows_plain(policy)
         self._decoder = Decoder(limits, spelling.has_words)
         self._most_units = most_units(limits)
         self._ready = False
@@ -198,9 +202,17 @@ class ClassicDialect(Dialect):
         """Return the value that ``jelly`` represents, see :meth:`Unjellier.unjelly`."""
         # This is the size of the message that was read last, which is nearly always this one.
         if self._decoder.last_size < LARGE_MESSAGE:
-            return self._unjellier(perspective).unjelly(jelly)
+            return self._unjelly_now(jelly, perspective)
         with gc_paused():
-            return self._unjellier(perspective).unjelly(jelly)
+            return self._unjelly_now(jelly, perspective)
+
+    def _unjelly_now(self, jelly: Undecoded, perspective: Perspective) -> Value:
+        if self._natively and type(jelly) is list:
+            assert unjelly_plain is not None
+            found = unjelly_plain(jelly, self._most_units)
+            if found is not None:
+                return found[0]
+        return self._unjellier(perspective).unjelly(jelly)
 
     def decode_arguments(
         self, arguments: Undecoded, perspective: Perspective

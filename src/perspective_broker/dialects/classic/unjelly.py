@@ -19,7 +19,7 @@ from .failures import FAILURE_TAG, failure_from_state
 from .scalars import SCALARS
 from .work import CHEAP, COSTLY, TOO_MUCH_WORK, UNLIMITED
 
-__all__ = ["Jelly", "Readers", "Unjellier", "readers_for"]
+__all__ = ["Jelly", "Readers", "Unjellier", "allows_plain", "readers_for"]
 
 #: A banana list that represents a value: the name of a type and the parts of the value.
 Jelly: TypeAlias = list[Undecoded]
@@ -483,6 +483,9 @@ _READERS: Final[Readers] = {
     FAILURE_TAG: Unjellier._failure,
 }
 
+#: Types that the native path decodes, by their words.
+_PLAIN: Final = ("None", "boolean", "dictionary", "list", "tuple", "unicode")
+
 #: Types whose readers can fill an existing container.
 _CONTAINERS: Final[dict[bytes, Callable[[], Value]]] = {b"list": list, b"dictionary": dict, b"set": set}
 
@@ -497,6 +500,11 @@ def readers_for(policy: Policy) -> Readers:
         word: read if word == FAILURE_TAG or policy.allows_type(word.decode()) else refuse
         for word, read in _READERS.items()
     }
+
+
+def allows_plain(policy: Policy) -> bool:
+    """Return whether a policy allows every type that the native path decodes."""
+    return all(map(policy.allows_type, _PLAIN))
 
 
 def _gather(
