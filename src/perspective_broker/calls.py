@@ -19,7 +19,7 @@ class CallInfo:
         user: who has logged in there; None without a login.
         request: the caller's number of the call, its own on this connection; 0 for a one-way call of pb7.
         size: encoded bytes.
-        began: when its method began, by ``asyncio``'s clock.
+        began: when its method began, by :func:`time.monotonic`.
     """
 
     interface: str

@@ -84,6 +84,17 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         ("short", b"\x21\x11", tcp4[:8]),
     ):
         yield "proxies", name, signature + kind + len(addresses).to_bytes(2, "big") + addresses
+    for name, lines in (
+        ("get", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8788\r\n"),
+        ("head", "HEAD /healthz?live HTTP/1.1\r\nHost: localhost:8788\r\nCookie: pb-monitor-8788=x; a\r\n"),
+        ("bearer", "GET /metrics HTTP/1.0\r\nAuthorization: Bearer x\r\n"),
+        (
+            "body",
+            "POST / HTTP/1.1\r\nHost: [::1]:8788\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n",
+        ),
+        ("token", "GET /connections/1?token=x&token=y HTTP/1.1\r\nHost: 10.0.0.1\r\nContent-Length: 3\r\n"),
+    ):
+        yield "monitor", name, f"{lines}\r\n".encode()
     yield from (("scram", name, data) for name, data in _logins())
 
 

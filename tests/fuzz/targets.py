@@ -11,6 +11,7 @@ from tests.fuzz import (
     connection,
     interfaces,
     jelly,
+    monitor,
     pb7,
     proxies,
     scram,
@@ -24,6 +25,7 @@ __all__ = ["TARGETS"]
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "banana": banana.target,
     "jelly": jelly.target,
+    "monitor": monitor.target,
     "pb7": pb7.target,
     "broker": broker.target,
     "connection": connection.target,

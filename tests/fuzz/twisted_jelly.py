@@ -141,7 +141,9 @@ def there_and_back(sent: Any) -> None:
     text = describe(sent)
     [expression] = expressions(Jellier(PB, NullExporter(), None, _LIMITS).jelly(sent))
     mine, why = ours(expression)
-    if why.startswith(("a key may have", "keys that share")):  # what a peer may make us hash is bounded, see STRICTER
+    if why.startswith(
+        ("a key may have", "keys that share")
+    ):  # what a peer may make us hash is bounded, see STRICTER
         return
     assert (mine, why) == (text, "")
     assert theirs(expression) == text

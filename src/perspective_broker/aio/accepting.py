@@ -84,6 +84,11 @@ class Accepting:
         """The connections that live now, oldest first."""
         return [host.connection for host in self._hosts]
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it ends, in order or at once."""
+        return self._draining or self._closing
+
     def accept(self, proxied: tuple[str, int] | None = None, *, web: Web | None = None) -> asyncio.Protocol:
         """Return the protocol of a new connection.
 

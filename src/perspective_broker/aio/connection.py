@@ -125,17 +125,19 @@ class Connection(Handle):
 
     def running(self) -> list[RunningCall]:
         """Return the calls of the peer whose methods run now, oldest first."""
-        incoming = self._driver.broker.incoming
-        counting = incoming.listener
+        answers = self._driver.broker.answers
+        counting = answers.listener
         began = counting.running if isinstance(counting, Counting) else {}
         now = self._driver.loop.time()
+        # uvloop's clock counts milliseconds, which is too coarse for calls.
+        finer = time.monotonic()
         return [
             RunningCall(
                 call.name,
-                now - began[call] if call in began else None,
+                finer - began[call] if call in began else None,
                 None if call.due is None else call.due - now,
             )
-            for call in incoming.answers.running
+            for call in answers.running
         ]
 
     def exported(self) -> dict[str, int]:

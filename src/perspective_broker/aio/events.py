@@ -3,7 +3,7 @@
 A server has one only where it was asked for; without it nothing of this runs. Calls come by the broker's listener
 (:mod:`perspective_broker.session.listening`), connections and logins by their keeper (:mod:`.accepting`)::
 
-    broker.incoming.listener ──▶ Counting ─┬▶ MethodTable ──▶ server.methods(), the monitor
+    broker.answers.listener ──▶ Counting ─┬▶ MethodTable ──▶ server.methods(), the monitor
                                            └▶ _Watcher ──▶ CallObserver of the program
     accepting ──▶ Events.opened, closed, logged_in ──▶ the same, and the list of closed connections
 """
@@ -49,7 +49,6 @@ class Events:
     """The events of one server.
 
     Args:
-        clock: of the event loop.
         observer: of the program; None when it has none.
 
     Attributes:
@@ -61,21 +60,20 @@ class Events:
         bytes_sent: likewise.
     """
 
-    def __init__(self, clock: Callable[[], float], observer: CallObserver | None = None) -> None:
+    def __init__(self, observer: CallObserver | None = None) -> None:
         self.methods: MethodTable = MethodTable()
         self.closed: deque[ClosedConnection] = deque(maxlen=_MOST_CLOSED)
         self.closed_by: Counter[str] = Counter()
         self.logins: Counter[str] = Counter()
         self.bytes_received: int = 0
         self.bytes_sent: int = 0
-        self._clock = clock
         self._observer = observer
         self._has_failed = False
 
     def listen(self, connection: Connection) -> None:
         """Listen to the calls of a connection; called before its first byte."""
         watcher = None if self._observer is None else _Watcher(self, self._observer, connection)
-        driver_of(connection).broker.incoming.listener = Counting(self.methods, self._clock, watcher)
+        driver_of(connection).broker.answers.listener = Counting(self.methods, time.monotonic, watcher)
 
     def opened(self, connection: Connection) -> None:
         """A connection was let in."""

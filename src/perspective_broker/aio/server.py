@@ -58,6 +58,7 @@ def serve(
     describe: bool = True,
     statistics: bool = False,
     call_observer: CallObserver | None = None,
+    monitor: str | None = None,
     origins: str | Sequence[str] = (),
     hosts: Sequence[str] = (),
 ) -> Server:
@@ -90,6 +91,9 @@ def serve(
             (:func:`~perspective_broker.describe`, ``pb describe``).
         statistics: count the calls of each method, see :meth:`Server.methods`.
         call_observer: is told of every call, login and connection.
+        monitor: where to show what goes on, to a person with a browser and to programs: ``"http://127.0.0.1:8788"``, or
+            ``"unix:///run/monitor.sock"``; see ``server.monitor_url``. It needs the extra ``monitor``. Statistics are
+            kept as well.
         origins: for ``ws://`` and ``wss://``: the pages that may connect beside those of the server's own host and
             port, such as ``["https://example.org"]``; ``"*"`` for all. Programs other than browsers send no origin, and
             are let in.
@@ -100,6 +104,7 @@ def serve(
         ValueError: a url, the name of an object or of a dialect, or the address of a proxy is invalid; ``busy_poll`` is
             not such a time; ``tls://`` without ``tls``, or the other way round.
         TypeError: ``root`` cannot be served; of a mapping, one of its objects, or two of them take logins.
+        ImportError: ``monitor`` without the extra of that name.
         OSError: an address cannot be bound (when entered or awaited).
     """
     if not urls:
@@ -117,7 +122,7 @@ def serve(
         raise TypeError(
             f"call_observer takes a CallObserver of perspective_broker.calls, not {call_observer!r:.100}"
         )
-    watching = Watching(bool(statistics), call_observer)
+    watching = Watching(bool(statistics), call_observer, monitor)
     ways = [
         web(str(address), address.path, origins, (*hosts, address.host)) if address.is_web else None
         for address in addresses
@@ -205,6 +210,11 @@ class Server(Handle):
         """
         return self._watching.methods()
 
+    @property
+    def monitor_url(self) -> str | None:
+        """Where the monitor is, with its token; None without one. Whoever knows the token sees everything there."""
+        return self._watching.monitor_url
+
     def __await__(self) -> Generator[Any, None, Server]:
         return self._start().__await__()
 
@@ -232,7 +242,7 @@ class Server(Handle):
         self._watch = LoopWatch()
         self._loop = asyncio.get_running_loop()
         accepting = self._accepting = Accepting(
-            self._loop, self._settings, self._roots.make, self._watching.begin(self._loop)
+            self._loop, self._settings, self._roots.make, self._watching.begin()
         )
         try:
             await self._roots.begin()
@@ -248,6 +258,7 @@ class Server(Handle):
                         None if self._inherited is None else self._inherited[number],
                     )
                 )
+            await self._watching.listen(self, accepting)
         except BaseException:
             await self.close()
             raise
@@ -335,6 +346,7 @@ class Server(Handle):
             await self._accepting.close(drain, beginnings, moves=moves)
         if self._watch is not None:
             self._watch.stop()
+        await self._watching.close()
         for listener in self._listeners:
             await listener.wait_closed()
         try:

@@ -58,6 +58,8 @@ async def serve_alone(
 
         async with _controlled(control, statistics):
             _print_urls(server.urls)
+            if server.monitor_url is not None:
+                print(f"monitor at {server.monitor_url}", flush=True)
             notifier.ready()
             await serving
     finally:

@@ -119,6 +119,13 @@ def serve(
             show_default=False,
         ),
     ] = False,
+    monitor: Annotated[
+        str | None,
+        Parameter(
+            help="Show what goes on, to a browser and to programs, at http://127.0.0.1:8788 or unix:///PATH; the url is"
+            " printed with the token that it needs."
+        ),
+    ] = None,
     unsafe_tracebacks: Annotated[
         bool,
         Parameter(
@@ -159,6 +166,8 @@ def serve(
         raise CommandError(Status.USAGE, "to listen on tls:// give the server's certificate: --tls-cert FILE")
     _check_proxies(trusted_proxy, listen)
     tls = _server_tls(tls_cert, tls_key, tls_client_ca)
+    if workers is not None and monitor is not None:
+        raise CommandError(Status.USAGE, "--monitor shows one process; with --workers ask pb status")
     if workers is not None and child is None:
         options = [
             *_repeated("--dialect", dialect),
@@ -178,6 +187,7 @@ def serve(
         tls=tls,
         unsafe_tracebacks=unsafe_tracebacks,
         describe=not no_describe,
+        monitor=monitor,
         trusted_proxies=trusted_proxy,
     )
 

@@ -11,13 +11,14 @@ peer that has no answer lends one more slot, because the peer may need the metho
 
 from __future__ import annotations
 
-from ..errors import ProtocolError
+from ..errors import ConnectionLost, ProtocolError
 from ..limits import Limits
 from ..ports import LARGE_MESSAGE
 from ..queues import NO_LINE, NOTHING, Line, first_in, get_in, own
 from .call_states import BEGINS, ENDED, ENDS, QUEUES, WAITS
 from .expiry import NOTHING_DUE, Expiry
 from .incoming_call import LENT_SLOT, NO_SLOT, OWN_SLOT, Dependency, IncomingCall
+from .listening import CallListener
 from .memory import Memory
 
 __all__ = ["Answers"]
@@ -36,6 +37,7 @@ class Answers:
         expiry: those of all that have a deadline.
         moves: counts calls that began or ended, for judging whether anything moves.
         tells: number of one-way calls that have arrived and not begun.
+        listener: is told of calls that begin and end; None when nobody listens.
     """
 
     def __init__(self, limits: Limits, memory: Memory) -> None:
@@ -46,6 +48,7 @@ class Answers:
         self.expiry: Expiry = NOTHING_DUE
         self.moves: int = 0
         self.tells: int = 0
+        self.listener: CallListener | None = None
         self._queue: Line[IncomingCall] = NO_LINE
         self._requests: dict[int, IncomingCall] = NOTHING  # those whose answer the peer waits for
         self._queue_bytes = 0
@@ -190,15 +193,19 @@ class Answers:
         else:
             call.slot = LENT_SLOT
             self._on_loan += 1
+        if self.listener is not None:
+            self.listener.call_began(call)
 
     def start_without_slot(self, call: IncomingCall) -> None:
         """The method of a stream's message, or of an update, is about to run."""
         call.go(BEGINS)
         self.running = own(self.running)
         self.running[call] = None
+        if self.listener is not None:
+            self.listener.call_began(call)
 
-    def end(self, call: IncomingCall) -> bool:
-        """The call is over; False when it had ended before."""
+    def end(self, call: IncomingCall, error: BaseException | None = None) -> bool:
+        """The call is over, with an error or without; False when it had ended before."""
         if call.state == ENDED:
             return False
         call.go(ENDS)
@@ -215,6 +222,8 @@ class Answers:
             self.expiry.remove(call)
         if call.wants_answer:
             self._requests.pop(call.request, None)
+        if self.listener is not None:
+            self.listener.call_ended(call, error)
         return True
 
     # -- the end
@@ -246,6 +255,8 @@ class Answers:
         running = [call for call in self.running if call.wants_answer or not in_order]
         for call in running:
             call.go(ENDS)
+            if self.listener is not None:
+                self.listener.call_ended(call, ConnectionLost())
         self.running.clear()
         self._queue = NO_LINE
         for call in self.dependents:

@@ -16,7 +16,6 @@ from typing import Final
 
 from ..errors import (
     CallError,
-    ConnectionLost,
     DeadlineExceeded,
     LimitExceeded,
     ProtocolError,
@@ -35,7 +34,6 @@ from .encoding import Encoding
 from .importer import Importer
 from .incoming_call import LEAST_WAITING, IncomingCall
 from .kept_answers import KeptAnswers
-from .listening import CallListener
 from .memory import UNCHARGED, Memory, at_most
 from .outbox import Outbox
 from .pipelining import Pipelining
@@ -52,7 +50,6 @@ class IncomingCalls(CallStarter):
     Attributes:
         answers: those that have no outcome.
         standstill: whether the queue moves.
-        listener: is told of calls that begin and end; None when nobody listens.
     """
 
     def __init__(
@@ -79,7 +76,6 @@ class IncomingCalls(CallStarter):
         self._replies = replies
         self.answers = answers
         self.standstill: Standstill | None = None  # made when a call waits
-        self.listener: CallListener | None = None
         self._pipelining: Pipelining | None = None  # made with the first answer to be kept
         self._is_starting = False  # whether queued calls are being started
 
@@ -237,19 +233,13 @@ class IncomingCalls(CallStarter):
         # The arguments are the method's alone from here: a reference that it drops is released while it runs.
         args, call.args = call.args, ()
         kwargs, call.kwargs = call.kwargs, {}
-        if self.listener is not None:
-            self.listener.call_began(call)
         self._host.invoke(call, call.method, args, kwargs)
 
     # -- outcomes
 
     def answer_call(self, call: IncomingCall, value: Value) -> None:
         """The method of ``call`` returned ``value``."""
-        if not self.answers.end(call):
-            return
-        if self.listener is not None:
-            self.listener.call_ended(call, None)
-        if self._lifecycle.ended:
+        if not self.answers.end(call) or self._lifecycle.ended:
             return
         if call.wants_answer:
             self._answer(call, value)
@@ -278,7 +268,7 @@ class IncomingCalls(CallStarter):
 
     def fail_call(self, call: IncomingCall, error: BaseException) -> None:
         """The method of ``call`` raised ``error``."""
-        if not self._end(call, error) or self._lifecycle.ended:
+        if not self.answers.end(call, error) or self._lifecycle.ended:
             return
         if call.is_expired and not isinstance(error, Exception):  # how it was stopped is the driver's affair
             error = DeadlineExceeded("the time for the call has passed")
@@ -305,25 +295,17 @@ class IncomingCalls(CallStarter):
         self._keep_nothing(call)
 
     def refuse(self, call: IncomingCall, error: Refusal) -> None:
-        self._end(call, error)
+        self.answers.end(call, error)
         self._replies.refuse(call, error)
         self._keep_nothing(call)
 
     def refuse_begun(self, call: IncomingCall, error: Refusal) -> None:
         if self._lifecycle.ended:
-            self._end(call, error)
+            self.answers.end(call, error)
             return
         self.refuse(call, error)
         if self.answers.queued:
             self.start_queued()
-
-    def _end(self, call: IncomingCall, error: BaseException) -> bool:
-        """A call has failed, or is refused; return False when it had ended before."""
-        if not self.answers.end(call):
-            return False
-        if self.listener is not None:
-            self.listener.call_ended(call, error)
-        return True
 
     def _refuse_overrun(self, call: IncomingCall) -> None:
         """Refuse a call that would run in a lent slot beyond the bound of these: the methods that wait for it go on."""
@@ -439,8 +421,6 @@ class IncomingCalls(CallStarter):
         for call in self.answers.abandon(in_order):
             if not call.was_stopped:  # a method that cleans up is not disturbed again
                 self._host.cancel(call)
-            if self.listener is not None:
-                self.listener.call_ended(call, ConnectionLost())
         if self._pipelining is not None:
             self._pipelining.kept.clear()
 
