@@ -10,7 +10,7 @@ from typing import Final
 
 __all__ = ["PAGE", "POLICY"]
 
-PAGE: Final = files(__package__).joinpath("page.html").read_bytes()
+PAGE: Final = files(__name__.rpartition(".")[0]).joinpath("page.html").read_bytes()
 
 
 def _source(tag: str) -> str:

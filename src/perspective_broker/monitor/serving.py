@@ -109,7 +109,7 @@ class _Talk(asyncio.Protocol):
         """A reader that asks for more than it reads gets no more."""
         self.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._talks.discard(self)
         if self._timer is not None:
             self._timer.cancel()
