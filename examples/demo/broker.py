@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import perspective_broker as pb
 
 
 async def main(stage_url: str, directory: Path) -> None:
+    # Whoever runs a server reads who logs in and who is refused. Here the screen belongs to the play.
+    logging.basicConfig(filename=directory / "broker.log", level=logging.INFO)
     async with (
         pb.connect(stage_url) as stage,
         pb.SQLAuthorizer(f"sqlite:///{directory}/identities.db") as authorizer,

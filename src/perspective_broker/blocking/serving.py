@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 
 from .. import aio
 from ..aio import ServerStatistics
+from ..calls import CallObserver
 from ..flavors import Policy, Reference, Registry
 from ..limits import Limits
 from ..ports import Value
@@ -34,6 +35,11 @@ class ServeOptions(TypedDict, total=False):
     forward: bool
     trusted_proxies: Sequence[str]
     describe: bool
+    statistics: bool
+    call_observer: CallObserver | None
+    monitor: str | None
+    origins: str | Sequence[str]
+    hosts: Sequence[str]
 
 
 def serve(
