@@ -47,7 +47,8 @@ test-core: $(VENV)/.stamp-core-test ## Run the tests of the core, and those of i
 test-newest: ## Run the tests of the core on the newest installed Python, if it is newer than the usual one
 	@newest=$$("$(PYTHON)" tests/newest.py); \
 	    if [ -z "$$newest" ]; then echo "==> $$("$(PYTHON)" -V 2>&1) is the newest here: it runs all tests"; else \
-	    $(MAKE) --no-print-directory test-core PYTHON="$$newest" VENV=".venv-$$("$$newest" -c 'import platform; print(platform.python_version())')"; fi
+	    $(MAKE) --no-print-directory test-core PYTHON="$$newest" VENV=".venv-$$("$$newest" -c 'import platform; print(platform.python_version())')" \
+	        ARGS="$(or $(ARGS),$(NEWEST_TESTS))"; fi
 
 check: $(VENV)/.stamp-dev ## Lint, formatting, types, import contracts and spelling
 	@echo "==> ruff check"
@@ -120,6 +121,8 @@ SOURCES := pyproject.toml hatch_build.py $(shell find src -name '*.py')
 # The table of bad input against typed methods runs once, with all tests.
 CORE_TESTS := $(addprefix tests/,aio compat dialects flavors interfaces robustness session testing transcripts transports) \
     --ignore=tests/robustness/test_table_typed.py
+# What new versions of Python and asyncio have changed so far; all of the core: make test-newest ARGS="tests/dialects ..."
+NEWEST_TESTS = $(addprefix tests/,aio interfaces robustness session) --ignore=tests/robustness/test_table_typed.py $(FAULT_TESTS)
 # Without those that need a database and the command line.
 FAULT_TESTS := $(filter-out %/test_full_disk.py,$(wildcard tests/faults/test_*.py))
 
