@@ -33,7 +33,7 @@ def tasks_begin_late() -> None:
 
 
 @every_loop
-@settings(max_examples=50)
+@settings(max_examples=25)
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(calls=CALLS)
 @example(calls=[("async", False, True), ("async", False, True), ("plain", False, True)])
