@@ -140,6 +140,8 @@ class _Handshake(Dialect):
         self._receiver = receiver
         self._make = make
         self._received = 0
+        self._head: bytes | None = b""  # what has come of it; None when it is complete
+        self._rest = b""  # what has come behind it
 
     def use_limits(self, limits: Limits) -> None:
         """Do nothing: a handshake has limits of its own."""
@@ -147,6 +149,23 @@ class _Handshake(Dialect):
     @property
     def mid_message(self) -> int:
         return self._received
+
+    def receive_data(self, data: Data) -> None:
+        if self._head is None:
+            self._rest += bytes(data)
+            return
+        head = self._head + self._count(data)
+        head, end, rest = head.partition(b"\r\n\r\n")
+        if not end:
+            self._head = head
+            return
+        self._head = None
+        self._rest = rest
+        self._receive_head(head + end)
+
+    def _receive_head(self, head: bytes) -> None:
+        """Take the head of the peer's message, which is complete."""
+        raise NotImplementedError
 
     def _count(self, data: Data) -> bytes:
         self._received += len(data)
@@ -176,24 +195,12 @@ class ServerHandshake(_Handshake):
         self._origins = origins
         self._is_local = is_local
         self._protocol = ServerProtocol()
-        self._rest = b""
-        self._head: bytes | None = b""
 
     def open(self) -> None:
         """Wait: the client begins."""
 
-    def receive_data(self, data: Data) -> None:
-        if self._head is None:
-            self._rest += bytes(data)
-            return
-        head = self._head + self._count(data)
-        head, end, rest = head.partition(b"\r\n\r\n")
-        if not end:
-            self._head = head
-            return
-        self._head = None
-        self._rest = rest
-        self._protocol.receive_data(head + end)
+    def _receive_head(self, head: bytes) -> None:
+        self._protocol.receive_data(head)
 
     def next_message(self) -> int:
         if self._head is not None:
@@ -243,8 +250,6 @@ class ClientHandshake(_Handshake):
     def __init__(self, receiver: Receiver, make: MakeDialect, *, url: str) -> None:
         super().__init__(receiver, make)
         self._protocol = ClientProtocol(parse_uri(url))
-        self._head: bytes | None = b""
-        self._rest = b""
         self._status = 0
 
     def open(self) -> None:
@@ -252,20 +257,10 @@ class ClientHandshake(_Handshake):
         self._protocol.send_request(request)
         self._receiver.send(RAW + b"".join(self._protocol.data_to_send()))
 
-    def receive_data(self, data: Data) -> None:
-        if self._head is None:
-            self._rest += bytes(data)
-            return
-        head = self._head + self._count(data)
-        head, end, rest = head.partition(b"\r\n\r\n")
-        if not end:
-            self._head = head
-            return
-        self._head = None
-        self._rest = rest
+    def _receive_head(self, head: bytes) -> None:
         status = head[9:12]
         self._status = int(status) if head.startswith(b"HTTP/") and status.isdigit() else 0
-        self._protocol.receive_data(head + end)
+        self._protocol.receive_data(head)
 
     def next_message(self) -> int:
         if self._head is not None:
