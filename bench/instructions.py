@@ -123,7 +123,7 @@ def measure(python: str, row: str, together: bool, caches: bool = False) -> tupl
         python: an interpreter that has the build to measure.
         row: one of ``KINDS``, with ``together``.
         together: 200 calls at once on one connection, or one after the other.
-        caches: simulate the caches as well, which takes three times as long; without it there are no misses.
+        caches: simulate the caches as well, which takes three times as long; otherwise the misses are 0.
     """
     few, many = (_count(python, row, together, count, caches) for count in (_FEW, _MANY))
     calls = _MANY - _FEW

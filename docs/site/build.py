@@ -117,7 +117,7 @@ def _rewritten(text: str, source: str, target: str, programs: set[str]) -> str:
 
 
 def _plain_heading(match: re.Match[str]) -> str:
-    """Return a heading in which brackets are no references: those of usages."""
+    """Return a heading with its brackets escaped: they are part of a usage and do not refer to a link."""
     return match[0].replace("[", "\\[").replace("]", "\\]")
 
 

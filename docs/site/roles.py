@@ -1,4 +1,4 @@
-"""Roles in docstrings become links to the pages of the public names, or plain code where there is no such page.
+"""Turns roles in docstrings into links to the pages of the public names, or into plain code if no page has the name.
 
 ``:class:`~.flavors.Exportable``` is the full name or the end of one; with ``~`` only its last part is shown.
 """

@@ -45,7 +45,7 @@ class Accepting:
         loop: where they live.
         settings: of ``serve``.
         make_roots: makes what a peer reaches by name, given its connection.
-        events: is told of connections, logins and calls; None when nobody listens.
+        events: receives connections, logins and calls; None if there is no observer.
 
     Attributes:
         unauthenticated: counts the peers that come from an IP address and have yet to log in or, without logins, to

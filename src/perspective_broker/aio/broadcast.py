@@ -55,7 +55,7 @@ class Broadcast(Generic[_T]):
         def remote_frames(self):
             return frames.read(bound=1, lossy=True)     # only the latest
 
-        frames.send(frame)                              # to all who read; nobody waits
+        frames.send(frame)                              # to all readers, without waiting
 
     It lives in one event loop.
     """

@@ -337,7 +337,7 @@ class Keeper:
             self._settled = self._is_at(reference) and not self._first
             if self._settled:
                 self._fetch_what_failed()
-        else:  # what they fetch anew may be missing, without a sign of it
+        else:  # the program may lack what the callbacks set up, without noticing
             reference.connection.end("closed", "a callback of on_reconnect raised")
 
     async def _call_back(self, reference: RemoteReference, callbacks: list[_Callback] | None) -> bool:

@@ -25,7 +25,7 @@ class Lasting:
 
     Args:
         label: what it is, for messages.
-        missing: what there is not while there is no reference, for messages.
+        missing: the text that messages use while there is no reference.
 
     Attributes:
         current: the reference of this moment; None while there is none.
